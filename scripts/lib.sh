@@ -30,25 +30,32 @@ as_root_quietly() {
 is_version_at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
 # build DIR [MESON OPTION...]: configure what is new, then compile. CC is taken from the environment.
-build() {
-	local dir=$1
+# One at a time in a tree: the lock is released with the subshell.
+build() (
+	dir=$1
 	shift
-	if [ -f "$dir/build.ninja" ]; then
-		# Sources are listed when meson configures: do it again if a file came or went.
-		if [ "$(source_list)" != "$(cat "$dir/.source-list" 2>/dev/null)" ]; then
-			meson setup --reconfigure "$@" "$dir" "$top" || return
-		fi
-	else
-		rm -rf "$dir"
-		meson setup "$@" "$dir" "$top" || return
+	mkdir -p "$top/subprojects"
+	exec 9>"$top/subprojects/.build-lock"
+	flock 9
+	if [ ! -f "$dir/build.ninja" ]; then
+		meson setup "$@" "$dir" "$top" || exit
+	elif [ "$(source_list)" != "$(cat "$dir/.source-list" 2>/dev/null)" ]; then
+		# Sources are listed when meson configures: again, since a file came or went.
+		meson setup --reconfigure "$@" "$dir" "$top" || exit
 	fi
 	source_list >"$dir/.source-list"
 	ninja -C "$dir"
-}
+)
 
 source_list() {
-	(cd "$top" && find fs store quant tests/unit tests/crash tests/fuzz tests/bench -name '*.c' | sort
+	(cd "$top" && find fs store quant tests/unit tests/crash tests/fuzz tests/bench -name '*.c' 2>/dev/null | sort
 	 cat subprojects/libfuse/.version 2>/dev/null)
+}
+
+# Can a mount of this build on this kernel use io_uring?
+have_io_uring() {
+	[ "$(cat /sys/module/fuse/parameters/enable_uring 2>/dev/null)" = Y ] || return
+	[ -f "$top/subprojects/libfuse/.version" ] || pkg-config --atleast-version=3.18 fuse3
 }
 
 # The first of python3's in PATH or /usr/bin that has numpy.
@@ -61,4 +68,19 @@ find_python() {
 		fi
 	done
 	return 1
+}
+
+# Mount points at or below a folder, deepest first: "MINOR PATH" a line, MINOR of the FUSE connection.
+mounts_below() {
+	awk -v d="$1" '{ split($3, dev, ":"); if ($5 == d || index($5, d "/") == 1) print dev[2], $5 }' \
+		/proc/self/mountinfo | sort -r -k 2
+}
+
+# Take away every mount below a folder, also one whose daemon hangs.
+unmount_below() {
+	local minor path
+	while read -r minor path; do
+		as_root_quietly sh -c "echo 1 >/sys/fs/fuse/connections/$minor/abort"
+		as_root_quietly umount -l "$path" || fusermount3 -uz "$path" 2>/dev/null
+	done < <(mounts_below "$1")
 }
