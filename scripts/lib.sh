@@ -44,6 +44,7 @@ build() (
 		meson setup --reconfigure "$@" "$dir" "$top" || exit
 	fi
 	source_list >"$dir/.source-list"
+	ninja -C "$dir" -t cleandead >/dev/null
 	ninja -C "$dir"
 )
 
