@@ -45,7 +45,7 @@ build() (
 	fi
 	source_list >"$dir/.source-list"
 	ninja -C "$dir" -t cleandead >/dev/null
-	ninja -C "$dir"
+	ninja -C "$dir" -k 0
 )
 
 source_list() {
