@@ -20,10 +20,6 @@ static const struct {
 	{"i8", ARRAY_RAW, VS_I8},       {"u8", ARRAY_RAW, VS_U8},       {"bit", ARRAY_RAW, VS_BIT},
 };
 
-static const uint32_t width_bits[VS_DTYPE_COUNT] = {
-	[VS_F32] = 32, [VS_F16] = 16, [VS_BF16] = 16, [VS_I8] = 8, [VS_U8] = 8, [VS_BIT] = 1,
-};
-
 int array_format_of_name(const char *file_name, enum array_format *format, enum vs_dtype *dtype)
 {
 	const char *dot = strrchr(file_name, '.');
@@ -82,7 +78,7 @@ size_t array_row_prefix(enum array_format format)
 
 size_t array_row_bytes(const struct array_shape *shape)
 {
-	return (size_t)((uint64_t)shape->dim * width_bits[shape->dtype] / 8);
+	return vs_row_bytes(&(struct vs_schema){.dim = shape->dim, .dtype = shape->dtype});
 }
 
 static void put_u32(unsigned char *to, uint32_t n)
@@ -128,7 +124,7 @@ static int parse_numbers(enum array_format format, const unsigned char *buf, siz
 	out->dtype = dtype_of_format(format);
 	out->dim = get_u32(buf + need_bytes - 4);
 	out->rows = is_bin(format) ? get_u32(buf) : ARRAY_ROWS_UNTOLD;
-	dim_max = VS_ROW_BYTES_MAX * 8 / width_bits[out->dtype];
+	dim_max = VS_ROW_BYTES_MAX / (out->dtype == VS_F32 ? 4 : 1);
 	if (out->dim == 0 || out->dim > dim_max) {
 		snprintf(why, why_size,
 		         "found dim %u in the %s header, want 1 to %u: is it really a little-endian .%s file?",

@@ -25,14 +25,10 @@ static const struct {
 void npy_header_build(const struct npy_shape *shape, unsigned char buf[NPY_HEADER_BYTES])
 {
 	const size_t text_bytes = NPY_HEADER_BYTES - PREFIX_BYTES_V1;
-	uint32_t columns = shape->dim;
+	uint32_t columns = shape->dtype == VS_BIT ? (shape->dim + 7) / 8 : shape->dim;
 	int n;
 
 	assert(shape->dtype < VS_DTYPE_COUNT && shape->dim > 0);
-	if (shape->dtype == VS_BIT) {
-		assert(shape->dim % 8 == 0);
-		columns = shape->dim / 8;
-	}
 	memset(buf, ' ', NPY_HEADER_BYTES);
 	memcpy(buf, MAGIC "\x01", MAGIC_BYTES + 2); /* the version 1.0: its second byte is the literal's NUL */
 	buf[8] = text_bytes & 0xff;

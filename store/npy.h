@@ -8,7 +8,7 @@
  * Version 3 differs from 2 only in that the text is UTF-8.
  *
  * Two of our dtypes have no NumPy name. bf16 is written as '<u2', the bits of each number; bit is written as
- * '|u1' with dim / 8 columns (np.unpackbits of a row gives its bits).
+ * '|u1' with a column for each 8 bits (np.unpackbits of a row gives them).
  *
  * Pure functions: no I/O, no state, callable from any thread.
  */
@@ -29,7 +29,7 @@ struct npy_shape {
 	uint64_t rows;
 };
 
-/* Fills buf with the version 1 header of an array of this shape; dim is not 0, and a multiple of 8 for bit. */
+/* Fills buf with the version 1 header of an array of this shape; dim is not 0. */
 void npy_header_build(const struct npy_shape *shape, unsigned char buf[NPY_HEADER_BYTES]);
 
 /*

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vecfs export - the vectors of a collection of a mount as one file, through plain file calls. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/array.h"
+#include "fs/command.h"
+#include "fs/interrupt.h"
+#include "fs/keyfile.h"
+#include "fs/message.h"
+#include "fs/output.h"
+#include "fs/progress.h"
+#include "fs/recode.h"
+#include "fs/source.h"
+#include "fs/transfer.h"
+
+#define WHY_BYTES 512
+#define COPY_BYTES ((size_t)1 << 20)
+
+static const char help[] =
+	"usage: vecfs export [--ids FILE] [--dtype TYPE] COLLECTION FILE\n\n"
+	"Writes the vectors of COLLECTION, a directory of a mount, to FILE in the format that its name tells:\n"
+	".npy, .fvecs, .bvecs, .fbin, .u8bin, .i8bin or, raw, .f32, .f16, .bf16, .i8, .u8, .bit. FILE appears\n"
+	"when it is complete. Others may change the collection meanwhile: what is written is of one moment.\n\n"
+	"  --ids FILE         also write the ids: line n is the id of row n\n"
+	"  --dtype TYPE       convert among f32, f16 and bf16\n"
+	"  --format SUFFIX    the format of FILE, whatever it is called; needed where FILE is -, standard output\n"
+	"  -q, --quiet        no progress\n"
+	"  -h, --help         show this text\n";
+
+static int run(int argc, char **argv);
+const struct command command_export = {"export", "vectors of a collection into a file", help, run};
+
+struct export {
+	/* What was asked for. */
+	const char *collection, *file, *ids_file, *format_suffix;
+	int dtype; /* enum vs_dtype, or -1 */
+	bool quiet;
+	/* The files of the collection, of one moment. */
+	int ids_fd;
+	struct source *vectors;
+	/* What is written. */
+	enum array_format format;
+	struct array_shape shape;
+	struct output array, ids;
+};
+
+static int fail(const char *what, int rc)
+{
+	message(VS_ERROR, "%s: %s", what, rc == -EINTR ? "interrupted; nothing was exported" : strerror(-rc));
+	return rc;
+}
+
+/* ------------------------------------------------------------------ the collection */
+
+/* .npy has no bf16 and no bit: the schema tells what the numbers of vectors.npy are. */
+static int load_shape(struct export *ex)
+{
+	static struct keyfile k;
+	char control[PATH_MAX];
+	const char *dtype, *dim;
+	int rc, parsed;
+
+	snprintf(control, sizeof control, "%s/.vecfs", ex->collection);
+	rc = keyfile_load(control, "schema", &k);
+	dtype = rc == 0 ? keyfile_get(&k, "dtype") : NULL;
+	dim = rc == 0 ? keyfile_get(&k, "dim") : NULL;
+	if (rc == -ENOENT)
+		message(VS_ERROR, "%s: not a collection of a mount", ex->collection);
+	else if (rc != 0)
+		fail(ex->collection, rc);
+	if (rc != 0)
+		return rc;
+	parsed = dtype ? vs_dtype_parse(dtype) : -1;
+	if (!dim || strtoul(dim, NULL, 10) == 0 || parsed < 0) {
+		message(VS_ERROR, "%s: holds no vectors", ex->collection);
+		return -EINVAL;
+	}
+	ex->shape.dtype = (enum vs_dtype)parsed;
+	ex->shape.dim = (uint32_t)strtoul(dim, NULL, 10);
+	return 0;
+}
+
+/* Nothing may come between the two: files opened one right after the other are of one moment. */
+static int open_moment(struct export *ex)
+{
+	char ids[PATH_MAX], vectors[PATH_MAX], why[WHY_BYTES];
+
+	if (snprintf(ids, sizeof ids, "%s/.vecfs/ids", ex->collection) >= (int)sizeof ids ||
+	    snprintf(vectors, sizeof vectors, "%s/.vecfs/vectors.npy", ex->collection) >= (int)sizeof vectors)
+		return fail(ex->collection, -ENAMETOOLONG);
+	if (ex->ids_file && (ex->ids_fd = open(ids, O_RDONLY | O_CLOEXEC)) < 0)
+		return fail(ex->collection, -errno);
+	if (source_open(vectors, ARRAY_NPY, VS_F32, 0, &ex->vectors, why, sizeof why) != 0) {
+		message(VS_ERROR, "%s: %s", ex->collection, why);
+		return -EIO;
+	}
+	if (array_row_bytes(source_shape(ex->vectors)) != array_row_bytes(&ex->shape)) {
+		message(VS_ERROR, "%s: its vectors.npy is not what its schema says", ex->collection);
+		return -EIO;
+	}
+	ex->shape.rows = source_shape(ex->vectors)->rows;
+	return 0;
+}
+
+static int choose_format(struct export *ex)
+{
+	char suffix[64];
+	enum vs_dtype held = ex->shape.dtype, named;
+
+	snprintf(suffix, sizeof suffix, ".%s", ex->format_suffix ? ex->format_suffix : "");
+	if (array_format_of_name(ex->format_suffix ? suffix : ex->file, &ex->format, &named) != 0) {
+		message(VS_ERROR, "%s: its name tells no format: give --format", ex->file);
+		return -EINVAL;
+	}
+	if (ex->dtype >= 0)
+		ex->shape.dtype = (enum vs_dtype)ex->dtype;
+	if (!recode_is_possible(held, ex->shape.dtype)) {
+		message(VS_ERROR, "%s: cannot convert %s to %s", ex->collection, vs_dtype_name(held),
+		        vs_dtype_name(ex->shape.dtype));
+		return -EINVAL;
+	}
+	if (!array_format_fits(ex->format, ex->shape.dtype) ||
+	    (ex->format == ARRAY_RAW && named != ex->shape.dtype)) {
+		message(VS_ERROR, "%s: this format holds %s, %s holds %s%s%s", ex->file, vs_dtype_name(named),
+		        ex->collection, vs_dtype_name(held),
+		        recode_is_possible(held, named) ? ": convert with --dtype " : "",
+		        recode_is_possible(held, named) ? vs_dtype_name(named) : "");
+		return -EINVAL;
+	}
+	if (ex->shape.rows > array_rows_max(ex->format)) {
+		message(VS_ERROR, "%s: %llu rows are more than this format can tell", ex->file,
+		        (unsigned long long)ex->shape.rows);
+		return -EFBIG;
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------ the files */
+
+static int copy_ids(struct export *ex)
+{
+	char *buf = malloc(COPY_BYTES);
+	uint64_t lines = 0;
+	ssize_t n;
+	int rc = buf ? 0 : -ENOMEM;
+
+	while (rc == 0 && (n = read(ex->ids_fd, buf, COPY_BYTES)) != 0) {
+		for (ssize_t i = 0; i < n; i++)
+			lines += buf[i] == '\n';
+		rc = n < 0 ? -errno : transfer_write(ex->ids.fd, buf, (size_t)n);
+	}
+	free(buf);
+	if (rc != 0)
+		return fail(ex->ids_file, interrupt_came() ? -EINTR : rc);
+	if (lines != ex->shape.rows) {
+		message(VS_ERROR, "%s: found %llu ids and %llu vectors", ex->collection, (unsigned long long)lines,
+		        (unsigned long long)ex->shape.rows);
+		return -EIO;
+	}
+	return 0;
+}
+
+static int copy_vectors(struct export *ex)
+{
+	uint64_t row_bytes = array_row_bytes(&ex->shape);
+	struct progress progress;
+	char why[WHY_BYTES];
+	int rc;
+
+	progress_start(&progress, "export", row_bytes * ex->shape.rows, row_bytes, ex->quiet);
+	rc = transfer_run(ex->vectors, ex->array.fd, ex->format, &ex->shape, &progress, why, sizeof why);
+	progress_note(&progress, "making it durable");
+	if (rc == 0)
+		rc = output_finish(&ex->array);
+	else
+		output_drop(&ex->array);
+	progress_end(&progress, rc == 0);
+	if (rc != 0 && *why)
+		message(VS_ERROR, "%s: %s", ex->collection, why);
+	else if (rc != 0)
+		fail(ex->file, rc);
+	return rc;
+}
+
+/* The ids go first: they are small, and wrong before the long part is better than after it. */
+static int write_files(struct export *ex)
+{
+	int rc;
+
+	if (ex->ids_file && (rc = output_open(ex->ids_file, &ex->ids)) != 0)
+		return fail(ex->ids_file, rc);
+	rc = ex->ids_file ? copy_ids(ex) : 0;
+	if (rc == 0 && (rc = output_open(ex->file, &ex->array)) != 0)
+		fail(ex->file, rc);
+	if (rc == 0)
+		rc = copy_vectors(ex);
+	if (ex->ids_file && rc != 0)
+		output_drop(&ex->ids);
+	if (ex->ids_file && rc == 0 && (rc = output_finish(&ex->ids)) != 0)
+		fail(ex->ids_file, rc);
+	return rc;
+}
+
+static int export_collection(struct export *ex)
+{
+	int rc = load_shape(ex);
+
+	if (rc == 0)
+		rc = open_moment(ex);
+	if (rc == 0)
+		rc = choose_format(ex);
+	interrupt_catch();
+	if (rc == 0)
+		rc = write_files(ex);
+	if (ex->vectors)
+		source_close(ex->vectors);
+	if (ex->ids_fd >= 0)
+		close(ex->ids_fd);
+	return rc == 0 ? COMMAND_OK : COMMAND_FAILED;
+}
+
+/* ------------------------------------------------------------------ arguments */
+
+enum { OPT_IDS = 256, OPT_DTYPE, OPT_FORMAT };
+
+static int set_option(struct export *ex, int answer, char **argv)
+{
+	switch (answer) {
+	case OPT_IDS:
+		ex->ids_file = optarg;
+		return 0;
+	case OPT_FORMAT:
+		ex->format_suffix = optarg;
+		return 0;
+	case 'q':
+		ex->quiet = true;
+		return 0;
+	case OPT_DTYPE:
+		ex->dtype = vs_dtype_parse(optarg);
+		return ex->dtype >= 0 ? 0 : command_misused(&command_export, "--dtype %s: no such dtype", optarg);
+	default:
+		return command_bad_option(&command_export, answer, argv);
+	}
+}
+
+static int run(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{"ids", required_argument, NULL, OPT_IDS}, {"dtype", required_argument, NULL, OPT_DTYPE},
+		{"format", required_argument, NULL, OPT_FORMAT}, {"quiet", no_argument, NULL, 'q'},
+		{"help", no_argument, NULL, 'h'}, {0},
+	};
+	static struct export ex = {.dtype = -1, .ids_fd = -1};
+	int answer, rc;
+
+	while ((answer = getopt_long(argc, argv, ":qh", longs, NULL)) != -1) {
+		if (answer == 'h')
+			return command_help(&command_export);
+		if ((rc = set_option(&ex, answer, argv)) != 0)
+			return rc;
+	}
+	if (argc - optind != 2)
+		return command_misused(&command_export, "want COLLECTION and FILE");
+	ex.collection = argv[optind];
+	ex.file = argv[optind + 1];
+	return export_collection(&ex);
+}

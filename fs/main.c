@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vecfs - vector collections as directories, vectors as files. This file finds the command to run. */
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/command.h"
+#include "fs/message.h"
+
+static const struct command *const commands[] = {
+	&command_mount, &command_umount, &command_import, &command_export, &command_stat, &command_check,
+};
+#define COMMANDS (sizeof commands / sizeof *commands)
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (strcmp(commands[i]->name, name) == 0)
+			return commands[i];
+	return NULL;
+}
+
+static void print_overview(FILE *out)
+{
+	fputs("usage: vecfs COMMAND [ARGUMENT...]\n\n"
+	      "Collections of vectors as directories, each vector a file of fixed size.\n\n",
+	      out);
+	for (size_t i = 0; i < COMMANDS; i++)
+		fprintf(out, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
+	fputs("\nvecfs COMMAND --help explains a command, man vecfs everything.\n", out);
+}
+
+static bool is_one_of(const char *word, const char *a, const char *b)
+{
+	return strcmp(word, a) == 0 || strcmp(word, b) == 0;
+}
+
+/* mount(8) runs mount.vecfs; mount.fuse3(8) runs `vecfs STORE MOUNTPOINT -o OPTIONS`. */
+static bool is_mount_helper(int argc, char **argv)
+{
+	char *slash = strrchr(argv[0], '/');
+
+	if (is_one_of(slash ? slash + 1 : argv[0], "mount.vecfs", "mount.fuse.vecfs"))
+		return true;
+	return argc >= 5 && argv[1][0] != '-' && strcmp(argv[3], "-o") == 0 && !find_command(argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *command;
+
+	message_init(true);
+	if (argc > 0 && is_mount_helper(argc, argv))
+		return command_mount_helper(argc, argv);
+	if (argc < 2) {
+		print_overview(stderr);
+		return COMMAND_MISUSED;
+	}
+	if (is_one_of(argv[1], "--version", "-V")) {
+		printf("vecfs %s\n", VECFS_VERSION);
+		return COMMAND_OK;
+	}
+	if (is_one_of(argv[1], "--help", "-h") || (strcmp(argv[1], "help") == 0 && argc == 2)) {
+		print_overview(stdout);
+		return COMMAND_OK;
+	}
+	command = find_command(strcmp(argv[1], "help") == 0 ? argv[2] : argv[1]);
+	if (!command) {
+		message(VS_ERROR, "%s: no such command (see vecfs --help)", argv[1]);
+		return COMMAND_MISUSED;
+	}
+	if (strcmp(argv[1], "help") == 0)
+		return command_help(command);
+	return command->run(argc - 1, argv + 1);
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/mountpoint.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MOUNTINFO "/proc/self/mountinfo"
+
+extern char **environ;
+
+/* Undoes the kernel's octal escapes ("\040" is a space) in place. */
+static void unescape(char *text)
+{
+	char *to = text;
+
+	for (char *from = text; *from; to++) {
+		unsigned code;
+
+		if (*from == '\\' && sscanf(from + 1, "%3o", &code) == 1) {
+			*to = (char)code;
+			from += 4;
+		} else {
+			*to = *from++;
+		}
+	}
+	*to = 0;
+}
+
+/* A line of mountinfo: "36 35 98:0 /root /path options optional... - type source super-options". */
+static bool parse_line(char *line, struct mountpoint *out, bool *is_vecfs)
+{
+	char *rest = line, *path = NULL, *after = strstr(line, " - "), *type, *source;
+
+	if (!after)
+		return false;
+	*after = 0;
+	for (int field = 0; field < 5; field++)
+		path = strsep(&rest, " ");
+	after += strlen(" - ");
+	type = strsep(&after, " ");
+	source = strsep(&after, " \n");
+	if (!path || !source)
+		return false;
+	unescape(path);
+	unescape(source);
+	if (strlen(path) >= sizeof out->path || strlen(source) >= sizeof out->store)
+		return false;
+	strcpy(out->path, path);
+	strcpy(out->store, source);
+	*is_vecfs = strcmp(type, "fuse.vecfs") == 0;
+	return true;
+}
+
+bool mountpoint_contains(const char *outer, const char *inner)
+{
+	size_t len = strlen(outer);
+
+	if (strcmp(outer, "/") == 0)
+		return true;
+	return strncmp(outer, inner, len) == 0 && (inner[len] == 0 || inner[len] == '/');
+}
+
+enum relation { AT, AROUND, OF_STORE };
+
+static bool matches(const struct mountpoint *m, enum relation relation, const char *path)
+{
+	if (relation == AROUND)
+		return mountpoint_contains(m->path, path);
+	return strcmp(relation == AT ? m->path : m->store, path) == 0;
+}
+
+/* The last match counts: later mounts cover earlier ones. Around a path, the innermost does. */
+static int find(enum relation relation, const char *path, struct mountpoint *out)
+{
+	FILE *file = fopen(MOUNTINFO, "re");
+	struct mountpoint *m = malloc(sizeof *m);
+	char *line = NULL;
+	size_t capacity = 0, deepest = 0;
+	bool is_vecfs, found = false;
+
+	if (!file || !m) {
+		if (file)
+			fclose(file);
+		free(m);
+		return file ? -ENOMEM : -errno;
+	}
+	while (getline(&line, &capacity, file) > 0) {
+		if (!parse_line(line, m, &is_vecfs) || !matches(m, relation, path) ||
+		    (relation == OF_STORE && !is_vecfs) || strlen(m->path) < deepest)
+			continue;
+		if (relation == AROUND)
+			deepest = strlen(m->path);
+		found = is_vecfs;
+		*out = *m;
+	}
+	free(line);
+	free(m);
+	fclose(file);
+	return found ? 0 : -ENOENT;
+}
+
+int mountpoint_at(const char *path, struct mountpoint *out)
+{
+	return find(AT, path, out);
+}
+
+int mountpoint_around(const char *path, struct mountpoint *out)
+{
+	return find(AROUND, path, out);
+}
+
+int mountpoint_of_store(const char *store, struct mountpoint *out)
+{
+	return find(OF_STORE, store, out);
+}
+
+int mountpoint_resolve(const char *path, char out[PATH_MAX])
+{
+	char copy[PATH_MAX], parent[PATH_MAX], *base;
+	int n;
+
+	if (strlen(path) >= sizeof copy)
+		return -ENAMETOOLONG;
+	if (realpath(path, out))
+		return 0;
+	if (errno != ENOTCONN && errno != ENOENT && errno != EACCES)
+		return -errno;
+	if (!realpath(dirname(strcpy(copy, path)), parent))
+		return -errno;
+	base = basename(strcpy(copy, path));
+	n = snprintf(out, PATH_MAX, "%s/%s", strcmp(parent, "/") == 0 ? "" : parent, base);
+	return n < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+bool mountpoint_is_stale(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) != 0 && errno == ENOTCONN;
+}
+
+/* fusermount3 tells why it failed only in words: -EBUSY if "busy" is among them, else -EPERM. */
+static int fusermount_verdict(int words_fd)
+{
+	char words[512] = "";
+	size_t len = 0;
+	ssize_t n;
+
+	while (len < sizeof words - 1 && (n = read(words_fd, words + len, sizeof words - 1 - len)) != 0) {
+		if (n < 0 && errno != EINTR)
+			break;
+		len += n > 0 ? (size_t)n : 0;
+	}
+	return strstr(words, "busy") ? -EBUSY : -EPERM;
+}
+
+static int run_fusermount(const char *path, bool lazily)
+{
+	char *argv[] = {"fusermount3", lazily ? "-uz" : "-u", "--", (char *)path, NULL};
+	posix_spawn_file_actions_t actions;
+	int words[2], status = -1, rc;
+	pid_t pid;
+
+	if (pipe2(words, O_CLOEXEC) != 0)
+		return -errno;
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, words[1], STDERR_FILENO);
+	rc = -posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	close(words[1]);
+	if (rc == 0) {
+		rc = fusermount_verdict(words[0]);
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			continue;
+	}
+	close(words[0]);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : rc;
+}
+
+int mountpoint_unmount(const char *path, bool lazily)
+{
+	if (umount2(path, UMOUNT_NOFOLLOW | (lazily ? MNT_DETACH : 0)) == 0)
+		return 0;
+	return errno == EPERM ? run_fusermount(path, lazily) : -errno;
+}

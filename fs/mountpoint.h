@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mountpoint - the mounts of vecfs as the kernel lists them in /proc/self/mountinfo, proc(5). The source of a
+ * mount is the absolute path of its store.
+ *
+ * Any thread may call these functions; they keep no state.
+ */
+#ifndef VECFS_FS_MOUNTPOINT_H
+#define VECFS_FS_MOUNTPOINT_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct mountpoint {
+	char path[PATH_MAX];
+	char store[PATH_MAX];
+};
+
+/* The vecfs mount at this absolute path. -ENOENT: there is none, or another file system covers it. */
+int mountpoint_at(const char *path, struct mountpoint *out);
+/* The vecfs mount that holds path, an absolute one without symbolic links. -ENOENT: there is none. */
+int mountpoint_around(const char *path, struct mountpoint *out);
+/* The (last) mount of a store, given as an absolute path without symbolic links. -ENOENT. */
+int mountpoint_of_store(const char *store, struct mountpoint *out);
+
+/*
+ * The absolute path of a directory that may be a dead mount: only what leads to it is resolved by asking the
+ * file system. The last part need not exist.
+ */
+int mountpoint_resolve(const char *path, char out[PATH_MAX]);
+/* Whether path is a mount whose daemon has died: everything in it answers ENOTCONN. */
+bool mountpoint_is_stale(const char *path);
+/* Whether inner is outer, or lies below it; both absolute. */
+bool mountpoint_contains(const char *outer, const char *inner);
+
+/*
+ * Unmounts path, with fusermount3 where umount2(2) is not allowed; lazily also while it is in use. -EBUSY: in
+ * use. -EPERM: not allowed, and fusermount3 would not either.
+ */
+int mountpoint_unmount(const char *path, bool lazily);
+
+#endif

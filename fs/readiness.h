@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* readiness - tells a service manager about our state, as sd_notify(3) specifies, without its library. */
+#ifndef VECFS_FS_READINESS_H
+#define VECFS_FS_READINESS_H
+
+/*
+ * Sends an assignment ("READY=1", "STOPPING=1") to the socket that NOTIFY_SOCKET names; nothing happens where
+ * none is named, and nobody can do anything about a failure. Not to be called while another thread changes the
+ * environment.
+ */
+void readiness_tell(const char *assignment);
+
+#endif
