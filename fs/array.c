@@ -36,8 +36,9 @@ int array_format_of_name(const char *file_name, enum array_format *format, enum 
 const char *array_format_name(enum array_format format)
 {
 	static const char *const names[] = {
-		[ARRAY_NPY] = "npy",     [ARRAY_FVECS] = "fvecs", [ARRAY_BVECS] = "bvecs", [ARRAY_FBIN] = "fbin",
-		[ARRAY_U8BIN] = "u8bin", [ARRAY_I8BIN] = "i8bin", [ARRAY_RAW] = "raw",
+		[ARRAY_NPY] = "npy",   [ARRAY_FVECS] = "fvecs", [ARRAY_BVECS] = "bvecs",
+		[ARRAY_FBIN] = "fbin", [ARRAY_U8BIN] = "u8bin", [ARRAY_I8BIN] = "i8bin",
+		[ARRAY_RAW] = "raw",
 	};
 
 	assert(format <= ARRAY_RAW);
@@ -113,8 +114,8 @@ size_t array_header_build(enum array_format format, const struct array_shape *sh
 }
 
 /* The header of the formats whose dtype is in their name: rows (but for fvecs and bvecs) and dim. */
-static int parse_numbers(enum array_format format, const unsigned char *buf, size_t size, struct array_shape *out,
-                         size_t *header_bytes, char *why, size_t why_size)
+static int parse_numbers(enum array_format format, const unsigned char *buf, size_t size,
+                         struct array_shape *out, size_t *header_bytes, char *why, size_t why_size)
 {
 	size_t need_bytes = is_bin(format) ? BIN_HEADER_BYTES : ARRAY_PREFIX_BYTES;
 	uint32_t dim_max;
@@ -127,7 +128,7 @@ static int parse_numbers(enum array_format format, const unsigned char *buf, siz
 	dim_max = VS_ROW_BYTES_MAX / (out->dtype == VS_F32 ? 4 : 1);
 	if (out->dim == 0 || out->dim > dim_max) {
 		snprintf(why, why_size,
-		         "found dim %u in the %s header, want 1 to %u: is it really a little-endian .%s file?",
+		         "found dim %u in the %s header, want 1 to %u: is it a little-endian .%s file?",
 		         out->dim, array_format_name(format), dim_max, array_format_name(format));
 		return -EINVAL;
 	}

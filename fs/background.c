@@ -32,7 +32,7 @@ int background_start(void)
 	int ends[2];
 	pid_t pid;
 
-	/* Whoever waits for the end of a pipe that we merely inherited would wait as long as the mount lives. */
+	/* Whoever waits for the end of a pipe that we inherited would wait as long as the mount lives. */
 	close_range(STDERR_FILENO + 1, ~0u, 0);
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return -errno;
@@ -50,7 +50,7 @@ int background_start(void)
 	}
 	close(ends[0]);
 	ready_fd = ends[1];
-	/* If the parent is killed before we are ready, nobody is left to be told: no reason to end a mount. */
+	/* If the parent is killed before we are ready, nobody is left to be told: no reason to end. */
 	signal(SIGPIPE, SIG_IGN);
 	return 0;
 }

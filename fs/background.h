@@ -8,8 +8,8 @@
 
 /*
  * Forks. The child returns 0 and goes on, still with the caller's terminal, and calls background_ready() when
- * it serves. The parent never returns: it exits 0 when the child is ready, and with the child's exit code when
- * that ends earlier, having said why. Descriptors above standard error are closed in both. -errno: there
+ * it serves. The parent never returns: it exits 0 when the child is ready, and with the child's exit code
+ * when that ends earlier, having said why. Descriptors above standard error are closed in both. -errno: there
  * was no fork. No other thread may exist.
  */
 int background_start(void);

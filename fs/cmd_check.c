@@ -11,7 +11,8 @@
 
 static const char help[] =
 	"usage: vecfs check [--repair] STORE\n\n"
-	"Verifies every checksum and every invariant of a store that is not mounted, and prints what it finds.\n\n"
+	"Verifies every checksum and every invariant of a store that is not mounted, and prints what it\n"
+	"finds.\n\n"
 	"  --repair           mend what can be mended, keeping every intact vector\n"
 	"  -h, --help         show this text\n\n"
 	"Exit code: 0 clean, 1 repaired, 4 damage left, 8 the check itself failed, 16 wrong arguments.\n";

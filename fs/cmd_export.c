@@ -24,12 +24,14 @@
 
 static const char help[] =
 	"usage: vecfs export [--ids FILE] [--dtype TYPE] COLLECTION FILE\n\n"
-	"Writes the vectors of COLLECTION, a directory of a mount, to FILE in the format that its name tells:\n"
-	".npy, .fvecs, .bvecs, .fbin, .u8bin, .i8bin or, raw, .f32, .f16, .bf16, .i8, .u8, .bit. FILE appears\n"
-	"when it is complete. Others may change the collection meanwhile: what is written is of one moment.\n\n"
+	"Writes the vectors of COLLECTION, a directory of a mount, to FILE in the format that its name\n"
+	"tells: .npy, .fvecs, .bvecs, .fbin, .u8bin, .i8bin or, raw, .f32, .f16, .bf16, .i8, .u8, .bit.\n"
+	"FILE appears when it is complete. Others may change the collection meanwhile: what is written is\n"
+	"of one moment.\n\n"
 	"  --ids FILE         also write the ids: line n is the id of row n\n"
 	"  --dtype TYPE       convert among f32, f16 and bf16\n"
-	"  --format SUFFIX    the format of FILE, whatever it is called; needed where FILE is -, standard output\n"
+	"  --format SUFFIX    the format of FILE, whatever it is called; needed where FILE is -, standard\n"
+	"                     output\n"
 	"  -q, --quiet        no progress\n"
 	"  -h, --help         show this text\n";
 
@@ -159,8 +161,8 @@ static int copy_ids(struct export *ex)
 	if (rc != 0)
 		return fail(ex->ids_file, interrupt_came() ? -EINTR : rc);
 	if (lines != ex->shape.rows) {
-		message(VS_ERROR, "%s: found %llu ids and %llu vectors", ex->collection, (unsigned long long)lines,
-		        (unsigned long long)ex->shape.rows);
+		message(VS_ERROR, "%s: found %llu ids and %llu vectors", ex->collection,
+		        (unsigned long long)lines, (unsigned long long)ex->shape.rows);
 		return -EIO;
 	}
 	return 0;
@@ -243,7 +245,9 @@ static int set_option(struct export *ex, int answer, char **argv)
 		return 0;
 	case OPT_DTYPE:
 		ex->dtype = vs_dtype_parse(optarg);
-		return ex->dtype >= 0 ? 0 : command_misused(&command_export, "--dtype %s: no such dtype", optarg);
+		if (ex->dtype < 0)
+			return command_misused(&command_export, "--dtype %s: no such dtype", optarg);
+		return 0;
 	default:
 		return command_bad_option(&command_export, answer, argv);
 	}

@@ -27,9 +27,9 @@
 
 static const char help[] =
 	"usage: vecfs import [--ids FILE] [--escape] [--dtype TYPE] COLLECTION FILE\n\n"
-	"Imports the vectors of FILE into COLLECTION, a directory of a mount, which is made if it is missing.\n"
-	"All of them appear at once and durably, or none does. FILE is a .npy, .fvecs, .bvecs, .fbin, .u8bin,\n"
-	".i8bin or, raw, a .f32, .f16, .bf16, .i8, .u8 or .bit file.\n\n"
+	"Imports the vectors of FILE into COLLECTION, a directory of a mount, which is made if it is\n"
+	"missing. All of them appear at once and durably, or none does. FILE is a .npy, .fvecs, .bvecs,\n"
+	".fbin, .u8bin, .i8bin or, raw, a .f32, .f16, .bf16, .i8, .u8 or .bit file.\n\n"
 	"  --ids FILE         line n is the id of row n (default: the row numbers 0, 1, 2, ...)\n"
 	"  --escape           percent-encode in ids what no file name can have\n"
 	"  --dtype TYPE       convert among f32, f16 and bf16\n"
@@ -40,7 +40,7 @@ static const char help[] =
 	"  -h, --help         show this text\n";
 
 static int run(int argc, char **argv);
-const struct command command_import = {"import", "vectors of a file into a collection, all or nothing", help, run};
+const struct command command_import = {"import", "vectors of a file into a collection", help, run};
 
 struct import {
 	/* What was asked for. */
@@ -69,7 +69,8 @@ static int fail(const char *what, int rc)
 	return rc;
 }
 
-__attribute__((format(printf, 3, 4))) static int join(char path[PATH_MAX], const char *dir, const char *format, ...)
+__attribute__((format(printf, 3, 4)))
+static int join(char path[PATH_MAX], const char *dir, const char *format, ...)
 {
 	va_list args;
 	int n = snprintf(path, PATH_MAX, "%s/", dir);
@@ -174,7 +175,8 @@ static int open_source(struct import *im)
 
 	snprintf(name, sizeof name, ".%s", im->format ? im->format : "");
 	if (array_format_of_name(im->format ? name : im->file, &format, &dtype) != 0) {
-		message(VS_ERROR, "%s: its name tells no format that can be imported: give --format", im->file);
+		message(VS_ERROR, "%s: its name tells no format that can be imported: give --format",
+		        im->file);
 		return -EINVAL;
 	}
 	if (format == ARRAY_RAW && dim == 0)
@@ -221,8 +223,8 @@ static int choose_shape(struct import *im, bool missing)
 	}
 	im->shape.dtype = want;
 	if (im->schema.dim != 0 && im->schema.dim != im->shape.dim) {
-		message(VS_ERROR, "%s: found dim %u, want %u as %s holds", im->file, im->shape.dim, im->schema.dim,
-		        im->collection);
+		message(VS_ERROR, "%s: found dim %u, want %u as %s holds", im->file, im->shape.dim,
+		        im->schema.dim, im->collection);
 		return -EINVAL;
 	}
 	return 0;
@@ -313,7 +315,8 @@ static int run_batch(struct import *im)
 	int rc;
 
 	/* One of our process number is left by a process that died. */
-	if (mkdir(im->batch, 0777) != 0 && (errno != EEXIST || rmdir(im->batch) != 0 || mkdir(im->batch, 0777) != 0))
+	if (mkdir(im->batch, 0777) != 0 &&
+	    (errno != EEXIST || rmdir(im->batch) != 0 || mkdir(im->batch, 0777) != 0))
 		return fail(im->collection, -errno);
 	im->made_batch = true;
 	progress_start(&im->progress, "import", row_bytes * im->shape.rows, row_bytes, im->quiet);
@@ -381,10 +384,14 @@ static int set_option(struct import *im, int answer, char **argv)
 		return 0;
 	case OPT_DTYPE:
 		im->dtype = vs_dtype_parse(optarg);
-		return im->dtype >= 0 ? 0 : command_misused(&command_import, "--dtype %s: no such dtype", optarg);
+		if (im->dtype < 0)
+			return command_misused(&command_import, "--dtype %s: no such dtype", optarg);
+		return 0;
 	case OPT_DIM:
 		im->dim = (uint32_t)strtoul(optarg, &end, 10);
-		return im->dim > 0 && !*end ? 0 : command_misused(&command_import, "--dim %s: want a number", optarg);
+		if (im->dim == 0 || *end)
+			return command_misused(&command_import, "--dim %s: want a number", optarg);
+		return 0;
 	default:
 		return command_bad_option(&command_import, answer, argv);
 	}

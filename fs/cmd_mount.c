@@ -151,7 +151,8 @@ static int prepare_store(const char *path, struct job *job)
 		return rc;
 	}
 	/* The daemon would wait for itself. */
-	if (mountpoint_contains(job->store, job->mountpoint) || mountpoint_contains(job->mountpoint, job->store)) {
+	if (mountpoint_contains(job->store, job->mountpoint) ||
+	    mountpoint_contains(job->mountpoint, job->store)) {
 		message(VS_ERROR, "%s: store and mountpoint must not lie one in the other", job->mountpoint);
 		return -EINVAL;
 	}

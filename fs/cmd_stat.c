@@ -24,7 +24,8 @@
 
 static const char help[] =
 	"usage: vecfs stat [--json] PATH\n\n"
-	"Prints what is known of PATH: a store that is not mounted, a mountpoint, or a collection of a mount.\n\n"
+	"Prints what is known of PATH: a store that is not mounted, a mountpoint, or a collection of a\n"
+	"mount.\n\n"
 	"  --json             one JSON object; sizes in bytes\n"
 	"  -h, --help         show this text\n";
 
@@ -98,7 +99,7 @@ static int stat_free_store(const char *path, bool json)
 
 /* ------------------------------------------------------------------ a mount */
 
-/* A line of Prometheus text: "vecfs_puts_total 12". With labels, or a comment, it is none of ours to print. */
+/* A line of Prometheus text: "vecfs_puts_total 12". With labels, or a comment, it is not to print. */
 static void print_metrics(struct printer *p, const char *path)
 {
 	char line[METRIC_LINE_BYTES];
@@ -132,14 +133,14 @@ static void print_mounted_collections(struct printer *p, const char *mount)
 	static struct keyfile k;
 	DIR *dir = opendir(mount);
 	struct dirent *entry;
-	char control[PATH_MAX];
+	char control[PATH_MAX + NAME_MAX + 16];
 
 	printer_list_start(p, "collections");
 	while (dir && (entry = readdir(dir))) {
 		if (entry->d_name[0] == '.' && (!entry->d_name[1] || strcmp(entry->d_name, "..") == 0))
 			continue;
-		if (snprintf(control, sizeof control, "%s/%s/.vecfs", mount, entry->d_name) >= (int)sizeof control ||
-		    keyfile_load(control, "stats", &k) != 0)
+		snprintf(control, sizeof control, "%s/%s/.vecfs", mount, entry->d_name);
+		if (keyfile_load(control, "stats", &k) != 0)
 			k.count = 0;
 		printer_row_start(p);
 		printer_text(p, "name", entry->d_name);
@@ -227,7 +228,8 @@ static int stat_path(const char *argument, bool json)
 	if (rc != 0 || (stat(path, &st) != 0 && (rc = -errno) != 0)) {
 		if (rc != -ENOTCONN)
 			return fail(argument, rc);
-		message(VS_ERROR, "%s: a mount whose daemon has died: run `vecfs umount %s`", argument, argument);
+		message(VS_ERROR, "%s: a mount whose daemon has died: run `vecfs umount %s`", argument,
+		        argument);
 		return rc;
 	}
 	if (mountpoint_around(path, &m) != 0)

@@ -14,8 +14,8 @@
 
 static const char help[] =
 	"usage: vecfs umount MOUNTPOINT\n\n"
-	"Makes everything durable, unmounts MOUNTPOINT and returns when its daemon has ended. A mount that is\n"
-	"in use stays, and nothing is lost.\n\n"
+	"Makes everything durable, unmounts MOUNTPOINT and returns when its daemon has ended. A mount that\n"
+	"is in use stays, and nothing is lost.\n\n"
 	"  -h, --help         show this text\n";
 
 static int run(int argc, char **argv);
@@ -41,7 +41,8 @@ static int unmount_stale(const char *path)
 	int rc = mountpoint_unmount(path, true);
 
 	if (rc != 0)
-		message(VS_ERROR, "%s: its daemon has died, and unmounting it is refused: %s", path, strerror(-rc));
+		message(VS_ERROR, "%s: its daemon has died, and unmounting it is refused: %s", path,
+		        strerror(-rc));
 	return rc;
 }
 
@@ -58,7 +59,8 @@ static int unmount_live(const struct mountpoint *m)
 		return rc != 0 ? rc : durable;
 	}
 	if (rc == -EBUSY)
-		message(VS_ERROR, "%s: busy: a process has a file open or its directory there (see `fuser -vm %s`)",
+		message(VS_ERROR,
+		        "%s: busy: a process has a file open or its directory there (see `fuser -vm %s`)",
 		        m->path, m->path);
 	else
 		message(VS_ERROR, "%s: %s", m->path, strerror(-rc));

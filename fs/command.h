@@ -28,8 +28,8 @@ extern const struct command command_stat;
 extern const struct command command_check;
 
 /*
- * The way mount(8) and mount.fuse3(8) call a file system: STORE MOUNTPOINT [-sfnv] [-N NS] [-t TYPE] [-o OPTS],
- * argv[0] being whatever it was.
+ * The way mount(8) and mount.fuse3(8) call a file system, argv[0] being whatever it was:
+ * STORE MOUNTPOINT [-sfnv] [-N NAMESPACE] [-t TYPE] [-o OPTIONS].
  */
 int command_mount_helper(int argc, char **argv);
 

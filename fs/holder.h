@@ -13,8 +13,8 @@
 pid_t holder_find(const char *store);
 
 /*
- * A descriptor by which to wait for the end of the process pid, for holder_wait, which closes it. -ESRCH: it is
- * gone already. To be had before the holder is told to end, lest its pid is used again by another process.
+ * A descriptor by which to wait for the end of the process pid, for holder_wait, which closes it. -ESRCH: it
+ * is gone already. To be had before the holder is told to end, lest its pid is used again by another process.
  */
 int holder_watch(pid_t pid);
 /* Returns when the process is gone: 0, or -errno. */

@@ -18,9 +18,9 @@ struct ids {
 };
 
 /*
- * Reads the file at path. With escape, what cannot be part of a file name is percent-encoded: '/', NUL, control
- * characters, '%' itself, and the dots of ".", ".." and ".vecfs". -EINVAL: why says which line is not legal or
- * the same as an earlier one; -errno: why says what cannot be read. ids_free() what was loaded.
+ * Reads the file at path. With escape, what cannot be part of a file name is percent-encoded: '/', NUL,
+ * control characters, '%' itself, and the dots of ".", ".." and ".vecfs". -EINVAL: why says which line is not
+ * legal or the same as an earlier one; -errno: why says what cannot be read. ids_free() what was loaded.
  */
 int ids_load(const char *path, bool escape, struct ids *out, char *why, size_t why_size);
 void ids_free(struct ids *ids);

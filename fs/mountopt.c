@@ -54,7 +54,8 @@ static int parse_commit(const char *value, struct serve_options *options, char *
 	unsigned long ms = strtoul(value, &end, 10);
 
 	if (value[0] < '0' || value[0] > '9' || *end || ms < 1 || ms > MOUNTOPT_COMMIT_MS_MAX) {
-		snprintf(why, why_size, "commit=%s: want milliseconds, 1 to %d", value, MOUNTOPT_COMMIT_MS_MAX);
+		snprintf(why, why_size, "commit=%s: want milliseconds, 1 to %d", value,
+		         MOUNTOPT_COMMIT_MS_MAX);
 		return -EINVAL;
 	}
 	options->commit_ms = (unsigned)ms;

@@ -11,8 +11,8 @@
 #define MOUNTOPT_COMMIT_MS_MAX 60000
 
 /*
- * Applies a list like "ro,commit=20" to *options. -EINVAL: why names the option and says what is wrong with it;
- * *options may then have changed.
+ * Applies a list like "ro,commit=20" to *options. -EINVAL: why names the option and says what is wrong with
+ * it; *options may then have changed.
  */
 int mountopt_parse(const char *list, struct serve_options *options, char *why, size_t why_size);
 

@@ -23,9 +23,12 @@ static int64_t now_ns(void)
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-void progress_start(struct progress *p, const char *what, uint64_t total_bytes, uint64_t row_bytes, bool quiet)
+void progress_start(struct progress *p, const char *what, uint64_t total_bytes, uint64_t row_bytes,
+                    bool quiet)
 {
-	*p = (struct progress){.what = what, .total_bytes = total_bytes, .row_bytes = row_bytes, .quiet = quiet};
+	*p = (struct progress){
+		.what = what, .total_bytes = total_bytes, .row_bytes = row_bytes, .quiet = quiet,
+	};
 	p->start_ns = p->drawn_ns = now_ns();
 	p->terminal = isatty(STDERR_FILENO);
 }

@@ -5,8 +5,8 @@
 
 /*
  * Sends an assignment ("READY=1", "STOPPING=1") to the socket that NOTIFY_SOCKET names; nothing happens where
- * none is named, and nobody can do anything about a failure. Not to be called while another thread changes the
- * environment.
+ * none is named, and nobody can do anything about a failure. Not to be called while another thread changes
+ * the environment.
  */
 void readiness_tell(const char *assignment);
 

@@ -66,10 +66,11 @@ static int read_header(struct source *s, size_t *header_bytes, char *why, size_t
 		if (n < 0)
 			return -errno;
 		s->head_bytes += (size_t)n;
-		rc = array_header_parse(s->format, s->head, s->head_bytes, &s->shape, header_bytes, why, why_size);
+		rc = array_header_parse(s->format, s->head, s->head_bytes, &s->shape, header_bytes, why,
+		                        why_size);
 		if (rc == -EAGAIN && n == 0) {
-			snprintf(why, why_size, "found %zu bytes, which end within the %s header", s->head_bytes,
-			         array_format_name(s->format));
+			snprintf(why, why_size, "found %zu bytes, which end within the %s header",
+			         s->head_bytes, array_format_name(s->format));
 			return -EINVAL;
 		}
 	}
@@ -78,7 +79,7 @@ static int read_header(struct source *s, size_t *header_bytes, char *why, size_t
 	return rc;
 }
 
-/* A regular file must be as long as its header says, or have a whole number of rows where that says nothing. */
+/* A regular file must be as long as its header says, or have a whole number of rows if it says nothing. */
 static int check_size(struct source *s, uint64_t size, size_t header_bytes, char *why, size_t why_size)
 {
 	uint64_t step = s->row_bytes + s->prefix_bytes, body, want;
@@ -96,7 +97,8 @@ static int check_size(struct source *s, uint64_t size, size_t header_bytes, char
 	}
 	if (__builtin_mul_overflow(s->shape.rows, step, &want) ||
 	    __builtin_add_overflow(want, header_bytes, &want) || want != size) {
-		snprintf(why, why_size, "the header says %llu rows of dim %u, which is %llu bytes; found %llu",
+		snprintf(why, why_size,
+		         "the header says %llu rows of dim %u, which is %llu bytes; found %llu",
 		         (unsigned long long)s->shape.rows, s->shape.dim, (unsigned long long)want,
 		         (unsigned long long)size);
 		return -EINVAL;
@@ -142,7 +144,8 @@ static int start(struct source *s, uint32_t dim, char *why, size_t why_size)
 	if (s->is_file)
 		rc = check_size(s, (uint64_t)st.st_size, header_bytes, why, why_size);
 	else if (s->shape.rows == ARRAY_ROWS_UNTOLD) {
-		snprintf(why, why_size, "a stream of %s does not tell how many rows follow: import it from a file",
+		snprintf(why, why_size,
+		         "a stream of %s does not tell how many rows follow: import it from a file",
 		         array_format_name(s->format));
 		rc = -EINVAL;
 	}

@@ -22,7 +22,7 @@ struct transfer {
 	struct array_shape from, to;
 	size_t prefix_bytes;
 	struct progress *progress;
-	/* Page-aligned, so that a direct_io write need not be split: rows as read, as converted, with prefixes. */
+	/* Page-aligned, lest a direct_io write is split: rows as read, as converted, with prefixes. */
 	unsigned char *read, *converted, *prefixed;
 	size_t chunk_bytes; /* of rows as read */
 };
@@ -49,7 +49,8 @@ static bool prepare(struct transfer *t)
 	/* Rows that get a prefix must be read whole; so must those that have one. */
 	t->chunk_bytes = CHUNK_BYTES;
 	if (t->prefix_bytes > 0)
-		t->chunk_bytes = from_bytes >= CHUNK_BYTES ? from_bytes : CHUNK_BYTES / from_bytes * from_bytes;
+		t->chunk_bytes =
+			from_bytes >= CHUNK_BYTES ? from_bytes : CHUNK_BYTES / from_bytes * from_bytes;
 	else if (from_bytes + ARRAY_PREFIX_BYTES > CHUNK_BYTES)
 		t->chunk_bytes = from_bytes + ARRAY_PREFIX_BYTES;
 	return posix_memalign((void **)&t->read, PAGE_BYTES, t->chunk_bytes + ARRAY_HEADER_BYTES_MAX) == 0 &&

@@ -13,9 +13,10 @@
 #include "fs/source.h"
 
 /*
- * Writes a file of this format and shape to fd: the header, then all rows of source, converted if their dtype is
- * another one (recode.h; bit takes the bytes as they are). The numbers of rows must agree. -EINTR: a signal came
- * (interrupt.h). -errno: *why is empty if writing failed, else it says what is wrong with the source.
+ * Writes a file of this format and shape to fd: the header, then all rows of source, converted if their dtype
+ * is another one (recode.h; bit takes the bytes as they are). The numbers of rows must agree. -EINTR: a
+ * signal came (interrupt.h). -errno: *why is empty if writing failed, else it says what is wrong with the
+ * source.
  */
 int transfer_run(struct source *source, int fd, enum array_format format, const struct array_shape *shape,
                  struct progress *progress, char *why, size_t why_size);

@@ -42,7 +42,8 @@ static uint16_t narrow_to_f16(uint32_t bits)
 	}
 	if (magnitude >= F32_F16_OVER)
 		return (uint16_t)(sign | F16_INFINITY);
-	/* The last bit of 0.5 is worth 2^-24, as is that of a subnormal f16: adding it lets the processor round. */
+	/* The last bit of 0.5 is worth 2^-24, as is that of a subnormal f16: adding it lets the processor
+	 * round. */
 	if (magnitude < F32_F16_MIN)
 		return (uint16_t)(sign | (bits_of(float_of(magnitude) + 0.5f) - F32_HALF));
 	magnitude += (1u << (F16_SHIFT - 1)) - 1 + (magnitude >> F16_SHIFT & 1);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * convert - arrays of 32-bit floats from and to the 16-bit formats: f16 (IEEE 754 binary16) and bf16 (the upper
- * half of an f32).
+ * convert - arrays of 32-bit floats from and to the 16-bit formats: f16 (IEEE 754 binary16) and bf16 (the
+ * upper half of an f32).
  *
- * Widening is exact. Narrowing rounds to nearest, ties to even; what is too large becomes infinity, subnormals
- * are kept, NaNs stay NaNs with their sign and the leading bits of their payload. Numbers are in the
- * machine's byte order. n counts numbers; in and out must not overlap.
+ * Widening is exact. Narrowing rounds to nearest, ties to even; what is too large becomes infinity,
+ * subnormals are kept, NaNs stay NaNs with their sign and the leading bits of their payload. Numbers are in
+ * the machine's byte order. n counts numbers; in and out must not overlap.
  *
  * Pure functions: callable from any thread.
  */

@@ -30,7 +30,7 @@ void npy_header_build(const struct npy_shape *shape, unsigned char buf[NPY_HEADE
 
 	assert(shape->dtype < VS_DTYPE_COUNT && shape->dim > 0);
 	memset(buf, ' ', NPY_HEADER_BYTES);
-	memcpy(buf, MAGIC "\x01", MAGIC_BYTES + 2); /* the version 1.0: its second byte is the literal's NUL */
+	memcpy(buf, MAGIC "\x01", MAGIC_BYTES + 2); /* version 1.0: its zero is the literal's NUL */
 	buf[8] = text_bytes & 0xff;
 	buf[9] = text_bytes >> 8;
 	n = snprintf((char *)buf + PREFIX_BYTES_V1, text_bytes,
@@ -188,7 +188,8 @@ static int refuse_dtype(const char *descr, char *why, size_t why_size)
 		snprintf(why, why_size, "found big-endian numbers ('%s'), want little-endian ones: "
 		         "save with a.astype('<%s')", descr, descr + 1);
 	else if (strcmp(descr, "|b1") == 0)
-		snprintf(why, why_size, "found booleans ('|b1'), want packed bits: save with np.packbits(a, axis=1)");
+		snprintf(why, why_size,
+		         "found booleans ('|b1'), want packed bits: save with np.packbits(a, axis=1)");
 	else
 		snprintf(why, why_size, "found dtype '%s', want one of '<f4' '<f2' '<u2' '|i1' '|u1': "
 		         "save with np.ascontiguousarray(a, dtype='<f4')", descr);
@@ -248,7 +249,8 @@ static int dict_to_shape(const struct dict *d, struct npy_shape *out, char *why,
 }
 
 /* The offset and the length of the text. */
-static int find_text(const unsigned char *buf, size_t size, size_t *off, size_t *len, char *why, size_t why_size)
+static int find_text(const unsigned char *buf, size_t size, size_t *off, size_t *len, char *why,
+                     size_t why_size)
 {
 	size_t magic_bytes = size < MAGIC_BYTES ? size : MAGIC_BYTES;
 
@@ -259,8 +261,9 @@ static int find_text(const unsigned char *buf, size_t size, size_t *off, size_t 
 	if (size < PREFIX_BYTES_V2)
 		return -EAGAIN; /* no valid header is as short as that in any version */
 	if (buf[6] < 1 || buf[6] > 3 || buf[7] != 0) {
-		snprintf(why, why_size, "found .npy version %u.%u, want 1.0, 2.0 or 3.0: save with numpy.save",
-		         buf[6], buf[7]);
+		snprintf(why, why_size,
+		         "found .npy version %u.%u, want 1.0, 2.0 or 3.0: save with numpy.save", buf[6],
+		         buf[7]);
 		return -EINVAL;
 	}
 	*off = buf[6] == 1 ? PREFIX_BYTES_V1 : PREFIX_BYTES_V2;
@@ -287,7 +290,8 @@ int npy_header_parse(const void *buf, size_t size, struct npy_shape *out, size_t
 		return rc;
 	text = (struct text){(const char *)buf + off, (const char *)buf + off + len};
 	if (!dict_parse(&dict, &text)) {
-		snprintf(why, why_size, "found a .npy header that is not a dict of descr, fortran_order and shape: "
+		snprintf(why, why_size,
+		         "found a .npy header that is not a dict of descr, fortran_order and shape: "
 		         "save with numpy.save");
 		return -EINVAL;
 	}

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/array.c" /* the face is a program, no library to link with */
+#include "fs/array.h"
 
 static const enum array_format formats[] = {
 	ARRAY_NPY, ARRAY_FVECS, ARRAY_BVECS, ARRAY_FBIN, ARRAY_U8BIN, ARRAY_I8BIN, ARRAY_RAW,
@@ -61,7 +61,8 @@ static void test_headers_there_and_back(void **state)
 		built = array_header_build(formats[i], &in, buf);
 		if (array_row_prefix(formats[i])) /* what a reader finds first is the first row's dim */
 			memcpy(buf, (unsigned char[]){100, 0, 0, 0}, 4);
-		assert_int_equal(array_header_parse(formats[i], buf, sizeof buf, &out, &parsed, why, sizeof why), 0);
+		assert_int_equal(
+			array_header_parse(formats[i], buf, sizeof buf, &out, &parsed, why, sizeof why), 0);
 		assert_int_equal(parsed, built);
 		assert_int_equal(out.dtype, in.dtype);
 		assert_int_equal(out.dim, formats[i] == ARRAY_RAW ? 0 : in.dim);
@@ -83,8 +84,8 @@ static void test_short_input_asks_for_more(void **state)
 			continue;
 		assert_int_equal(array_header_parse(formats[i], bytes, need - 1, &out, &header_bytes, why,
 		                                    sizeof why), -EAGAIN);
-		assert_int_equal(array_header_parse(formats[i], bytes, need, &out, &header_bytes, why, sizeof why),
-		                 0);
+		assert_int_equal(
+			array_header_parse(formats[i], bytes, need, &out, &header_bytes, why, sizeof why), 0);
 	}
 }
 
@@ -98,8 +99,9 @@ static void test_impossible_dims_are_refused(void **state)
 	for (size_t i = 0; i < FORMATS; i++) {
 		if (formats[i] == ARRAY_NPY || formats[i] == ARRAY_RAW)
 			continue;
-		assert_int_equal(array_header_parse(formats[i], zero, 8, &out, &header_bytes, why, sizeof why),
-		                 -EINVAL);
+		assert_int_equal(
+			array_header_parse(formats[i], zero, 8, &out, &header_bytes, why, sizeof why),
+			-EINVAL);
 		assert_non_null(strstr(why, "found dim 0"));
 		assert_int_equal(array_header_parse(formats[i], big, 8, &out, &header_bytes, why, sizeof why),
 		                 -EINVAL);

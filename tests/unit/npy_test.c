@@ -105,7 +105,8 @@ static void test_refusals_say_what_to_do(void **state)
 	static const struct {
 		const char *text, *says;
 	} cases[] = {
-		{"{'descr': '<f4', 'fortran_order': True, 'shape': (3, 4)}", "np.ascontiguousarray(a, dtype='<f4')"},
+		{"{'descr': '<f4', 'fortran_order': True, 'shape': (3, 4)}",
+		 "np.ascontiguousarray(a, dtype='<f4')"},
 		{"{'descr': '>f4', 'fortran_order': False, 'shape': (3, 4)}", "a.astype('<f4')"},
 		{"{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4)}", "found dtype '<f8'"},
 		{"{'descr': '<i8', 'fortran_order': False, 'shape': (3, 4)}", "dtype='<f4'"},
@@ -116,7 +117,8 @@ static void test_refusals_say_what_to_do(void **state)
 		{"{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4, 5)}", "3 dimensions"},
 		{"{'descr': '<f4', 'fortran_order': False, 'shape': (3, 0)}", "rows of 0 numbers"},
 		{"{'descr': '<f4', 'fortran_order': False, 'shape': (3, 262145)}", "rows of 262145 numbers"},
-		{"{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 4)}", "more than any file"},
+		{"{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 4)}",
+		 "more than any file"},
 	};
 	struct npy_shape out;
 
