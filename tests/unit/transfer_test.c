@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files of vectors through source and transfer: read in one format, written in another. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/transfer.h"
+
+#define DIM 100u
+#define ROWS 6000u /* more than two chunks */
+#define IN "/tmp/vecfs-transfer-in"
+#define OUT "/tmp/vecfs-transfer-out"
+
+static char why[256];
+
+static void write_file(const char *path, const void *data, size_t size)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(transfer_write(fd, data, size), 0);
+	close(fd);
+}
+
+static size_t read_file(const char *path, unsigned char **data)
+{
+	FILE *file = fopen(path, "r");
+	size_t size;
+
+	assert_non_null(file);
+	*data = malloc((size_t)ROWS * (DIM + 1) * 4 + ARRAY_HEADER_BYTES_MAX);
+	size = fread(*data, 1, (size_t)ROWS * (DIM + 1) * 4 + ARRAY_HEADER_BYTES_MAX, file);
+	fclose(file);
+	return size;
+}
+
+/* Small integers: every float format holds them exactly. */
+static float value(size_t i)
+{
+	return (float)(i % 251) - 100.0f;
+}
+
+static void write_raw_input(void)
+{
+	float *rows = malloc((size_t)ROWS * DIM * sizeof *rows);
+
+	for (size_t i = 0; i < (size_t)ROWS * DIM; i++)
+		rows[i] = value(i);
+	write_file(IN, rows, (size_t)ROWS * DIM * sizeof *rows);
+	free(rows);
+}
+
+static void transfer_file(const char *from, enum array_format from_format, enum vs_dtype from_dtype,
+                          const char *to, enum array_format to_format, enum vs_dtype to_dtype)
+{
+	struct array_shape shape;
+	struct progress progress;
+	struct source *source;
+	int fd;
+
+	assert_int_equal(source_open(from, from_format, from_dtype, from_format == ARRAY_RAW ? DIM : 0,
+	                             &source, why, sizeof why),
+	                 0);
+	shape = *source_shape(source);
+	assert_int_equal(shape.rows, ROWS);
+	assert_int_equal(shape.dim, DIM);
+	shape.dtype = to_dtype;
+	progress_start(&progress, "test", 0, array_row_bytes(&shape), true);
+	fd = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	assert_int_equal(transfer_run(source, fd, to_format, &shape, &progress, why, sizeof why), 0);
+	assert_int_equal(progress.done_bytes, array_row_bytes(&shape) * ROWS);
+	close(fd);
+	source_close(source);
+}
+
+static void assert_same_files(const char *path, const char *other)
+{
+	unsigned char *data, *other_data;
+	size_t size = read_file(path, &data), other_size = read_file(other, &other_data);
+
+	assert_int_equal(size, other_size);
+	assert_memory_equal(data, other_data, size);
+	free(data);
+	free(other_data);
+}
+
+static void test_there_and_back_in_each_format(void **state)
+{
+	static const enum array_format formats[] = {ARRAY_NPY, ARRAY_FVECS, ARRAY_FBIN, ARRAY_RAW};
+
+	(void)state;
+	write_raw_input();
+	for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+		transfer_file(IN, ARRAY_RAW, VS_F32, OUT, formats[i], VS_F32);
+		transfer_file(OUT, formats[i], VS_F32, OUT "2", ARRAY_RAW, VS_F32);
+		assert_same_files(IN, OUT "2");
+	}
+}
+
+static void test_fvecs_layout(void **state)
+{
+	unsigned char *data;
+	float third;
+
+	(void)state;
+	write_raw_input();
+	transfer_file(IN, ARRAY_RAW, VS_F32, OUT, ARRAY_FVECS, VS_F32);
+	assert_int_equal(read_file(OUT, &data), ROWS * (DIM + 1) * 4);
+	assert_memory_equal(data + 2 * (DIM + 1) * 4, ((unsigned char[]){DIM, 0, 0, 0}), 4);
+	memcpy(&third, data + 2 * (DIM + 1) * 4 + 4, sizeof third);
+	assert_true(third == value(2 * DIM));
+	free(data);
+}
+
+static void test_conversions_there_and_back(void **state)
+{
+	(void)state;
+	write_raw_input();
+	transfer_file(IN, ARRAY_RAW, VS_F32, OUT, ARRAY_RAW, VS_F16);
+	transfer_file(OUT, ARRAY_RAW, VS_F16, OUT "2", ARRAY_NPY, VS_BF16);
+	transfer_file(OUT "2", ARRAY_NPY, VS_F32, OUT, ARRAY_RAW, VS_F32);
+	assert_same_files(IN, OUT);
+}
+
+static void assert_refused(enum array_format format, const void *data, size_t size, const char *says)
+{
+	struct source *source;
+
+	write_file(IN, data, size);
+	assert_true(source_open(IN, format, VS_F32, 0, &source, why, sizeof why) < 0);
+	assert_null(source);
+	assert_non_null(strstr(why, says));
+}
+
+static void test_sizes_that_lie_are_refused(void **state)
+{
+	static const unsigned char bin[8 + 32] = {2, 0, 0, 0, 4}, vecs[40] = {4};
+	unsigned char npy[ARRAY_HEADER_BYTES_MAX + 16];
+
+	(void)state;
+	array_header_build(ARRAY_NPY, &(struct array_shape){VS_F32, 4, 2}, npy);
+	assert_refused(ARRAY_NPY, npy, sizeof npy, "2 rows of dim 4, which is 4128 bytes; found 4112");
+	assert_refused(ARRAY_FBIN, bin, sizeof bin - 1, "2 rows of dim 4, which is 40 bytes; found 39");
+	assert_refused(ARRAY_FBIN, bin, 7, "end within the fbin header");
+	assert_refused(ARRAY_FVECS, vecs, 39, "want a multiple of 20");
+	assert_refused(ARRAY_FVECS, vecs, 3, "end within the fvecs header");
+	assert_refused(ARRAY_RAW, vecs, sizeof vecs, "--dim");
+	assert_refused(ARRAY_NPY, "hello, world", 12, "no .npy header");
+}
+
+static void test_a_row_with_another_dim_is_refused(void **state)
+{
+	static const unsigned char vecs[40] = {[0] = 4, [20] = 5};
+	struct source *source;
+	unsigned char buf[64];
+
+	(void)state;
+	write_file(IN, vecs, sizeof vecs);
+	assert_int_equal(source_open(IN, ARRAY_FVECS, VS_F32, 0, &source, why, sizeof why), 0);
+	assert_int_equal(source_read(source, buf, sizeof buf, why, sizeof why), -EINVAL);
+	assert_string_equal(why, "row 1: found dim 5, want 4 like the first");
+	source_close(source);
+}
+
+static void test_a_file_that_shrinks_is_refused(void **state)
+{
+	struct source *source;
+	unsigned char *buf = malloc(1 << 20);
+	ssize_t n;
+
+	(void)state;
+	write_raw_input();
+	assert_int_equal(source_open(IN, ARRAY_RAW, VS_F32, DIM, &source, why, sizeof why), 0);
+	assert_int_equal(truncate(IN, ROWS / 2 * DIM * 4), 0);
+	while ((n = source_read(source, buf, 1 << 20, why, sizeof why)) > 0)
+		continue;
+	assert_int_equal(n, -EINVAL);
+	assert_string_equal(why, "the file ends before its 6000 rows of dim 100 do");
+	source_close(source);
+	free(buf);
+}
+
+static int remove_files(void **state)
+{
+	(void)state;
+	unlink(IN);
+	unlink(OUT);
+	unlink(OUT "2");
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_there_and_back_in_each_format),
+		cmocka_unit_test(test_fvecs_layout),
+		cmocka_unit_test(test_conversions_there_and_back),
+		cmocka_unit_test(test_sizes_that_lie_are_refused),
+		cmocka_unit_test(test_a_row_with_another_dim_is_refused),
+		cmocka_unit_test(test_a_file_that_shrinks_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, remove_files);
+}
