@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct rng {
 	uint64_t state;
@@ -45,8 +46,12 @@ static inline void rng_fill(struct rng *r, void *buf, size_t size)
 {
 	unsigned char *p = buf;
 
-	for (size_t i = 0; i < size; i++)
-		p[i] = (unsigned char)(rng_next(r) >> 32);
+	for (size_t piece; size; size -= piece, p += piece) {
+		uint64_t x = rng_next(r);
+
+		piece = size < sizeof x ? size : sizeof x;
+		memcpy(p, &x, piece);
+	}
 }
 
 #endif

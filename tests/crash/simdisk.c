@@ -66,8 +66,8 @@ static int fault_error(enum simdisk_fault fault)
 }
 
 /*
- * Enters a call; on failure the caller must do nothing but leave it. With last set it does a part of its work, which
- * the crash may keep, and the answer is -EIO all the same.
+ * Enters a call; on failure the caller must do nothing but leave it. With last set it does a part of its
+ * work, which the crash may keep, and the answer is -EIO all the same.
  */
 static int enter(struct call *c, struct io *io, const char *name, bool change, unsigned can)
 {
@@ -317,7 +317,8 @@ static int disk_write_behind(struct io *io, int fd, uint64_t off, uint64_t len)
 	struct call c;
 	int rc = enter(&c, io, "write_behind", false, CAN_FAIL);
 
-	about(&c, "%s %llu at %llu", handle_of(c.d, fd)->path, (unsigned long long)len, (unsigned long long)off);
+	about(&c, "%s %llu at %llu", handle_of(c.d, fd)->path, (unsigned long long)len,
+	      (unsigned long long)off);
 	return leave(&c, rc);
 }
 
@@ -652,8 +653,8 @@ void simdisk_reboot(struct simdisk *d, enum simdisk_end end, uint64_t seed)
 	simfate_init(&fate, seed, d->now);
 	simtree_crash(&d->tree, &fate);
 	if (d->trace)
-		fprintf(d->trace, "       REBOOT data %d names %d keep %u%%\n", (int)fate.data, (int)fate.names,
-		        fate.keep_percent);
+		fprintf(d->trace, "       REBOOT data %d names %d keep %u%%\n", (int)fate.data,
+		        (int)fate.names, fate.keep_percent);
 }
 
 unsigned simdisk_handles(const struct simdisk *d)

@@ -30,8 +30,8 @@ struct io *simdisk_io(struct simdisk *d);
 /* ------------------------------------------------------------------ crashing */
 
 /*
- * The k-th change from now (write, allocation, sync, change of a name) is the machine's last: it happens in part,
- * and it and every later call answer -EIO until the reboot. 0: none. seed decides the part.
+ * The k-th change from now (write, allocation, sync, change of a name) is the machine's last: it happens in
+ * part, and it and every later call answer -EIO until the reboot. 0: none. seed decides the part.
  */
 void simdisk_crash_at(struct simdisk *d, uint64_t k, uint64_t seed);
 bool simdisk_crashed(struct simdisk *d);
@@ -52,8 +52,8 @@ unsigned simdisk_handles(const struct simdisk *d);
 enum simdisk_fault { SIMDISK_EIO, SIMDISK_ENOSPC, SIMDISK_EINTR, SIMDISK_SHORT, SIMDISK_FAULT_COUNT };
 
 /*
- * The k-th call from now that can suffer the fault does, once. 0: none. A datasync that fails loses what it had to
- * write, as Linux does: the page cache goes on to show it, and no later datasync writes it.
+ * The k-th call from now that can suffer the fault does, once. 0: none. A datasync that fails loses what it
+ * had to write, as Linux does: the page cache goes on to show it, and no later datasync writes it.
  */
 void simdisk_fail(struct simdisk *d, enum simdisk_fault fault, uint64_t k, uint64_t seed);
 /* The name of the call that failed ("pwritev"), or NULL as long as none has. */
@@ -69,8 +69,7 @@ void simdisk_capacity(struct simdisk *d, uint64_t bytes);
 enum simdisk_lie {
 	SIMDISK_HONEST,
 	SIMDISK_NO_DATASYNC,   /* datasync does nothing, as if the engine had forgotten it */
-	SIMDISK_LATE_DATASYNC, /* each datasync does the work of the one before it: what was to be logged first is
-	                          applied first */
+	SIMDISK_LATE_DATASYNC, /* each does what the one before should have: applied before logged */
 	SIMDISK_NO_SYNCDIR,
 };
 /* For files (or directories) whose path matches pattern, as of fnmatch(3). */

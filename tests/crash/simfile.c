@@ -78,8 +78,9 @@ static void make_accessible(struct simfile *f, uint64_t end)
 	size_t bytes = (end + SIMFILE_PAGE - 1) / SIMFILE_PAGE * SIMFILE_PAGE;
 
 	if (bytes > f->accessible) {
-		int failed = mprotect(f->cache + f->accessible, bytes - f->accessible, PROT_READ | PROT_WRITE) |
-		             mprotect(f->disk + f->accessible, bytes - f->accessible, PROT_READ | PROT_WRITE);
+		size_t more = bytes - f->accessible;
+		int failed = mprotect(f->cache + f->accessible, more, PROT_READ | PROT_WRITE) |
+		             mprotect(f->disk + f->accessible, more, PROT_READ | PROT_WRITE);
 
 		assert(!failed);
 		(void)failed;

@@ -226,7 +226,9 @@ void simtree_rename(struct simtree *t, uint64_t when, const struct simplace *fro
 
 static bool touches(const struct simmove *m, const struct simnode *dir, const char *name)
 {
-	return dir && ((m->from_dir == dir && !strcmp(m->from, name)) || (m->to_dir == dir && !strcmp(m->to, name)));
+	if (!dir)
+		return false;
+	return (m->from_dir == dir && !strcmp(m->from, name)) || (m->to_dir == dir && !strcmp(m->to, name));
 }
 
 /* Applies to the disk what is due, and first what those need: all earlier changes of the same names. */

@@ -57,8 +57,8 @@ void simtree_init(struct simtree *t);
 void simtree_clear(struct simtree *t);
 void simtree_free(struct simtree *t);
 
-/* 0 or -ENOENT, -ENOTDIR, -ENAMETOOLONG for the path's directories; a missing last part is no error. "" and "."
- * are the root: then dir is NULL. */
+/* 0 or -ENOENT, -ENOTDIR, -ENAMETOOLONG for the path's directories; a missing last part is no error. "" and
+ * "." are the root: then dir is NULL. */
 int simtree_find(const struct simtree *t, const char *path, struct simplace *out);
 
 /* The changes, at the moment when. The places must fit: the callers have checked. */

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * crash_test - crashes seeded workloads at every change they make to the disk, or at a sample of these, and
+ * verifies what is left. Runs in several processes, so that an engine that aborts or hangs is a failure like
+ * another; each prints the command that repeats it.
+ *
+ * The engine writes from threads of its own: the same seed makes the same operations and the same faults, but
+ * a crash may fall on another call. --repeat tries again.
+ */
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "round.h"
+
+#define JOBS_MAX 256
+#define POINTS_PER_SEED 64 /* more seeds find more than more points of one seed */
+#define HANG_SECONDS 30
+#define FAILURES_MAX 10 /* then a job gives up */
+
+struct options {
+	uint64_t first_seed, seeds; /* seeds 0: until the time is over */
+	double seconds;
+	unsigned jobs, repeat;
+	bool one_point;
+	uint64_t crash;
+	bool verbose;
+};
+
+/* What a job has done, visible to its parent also when it dies. */
+struct progress {
+	uint64_t passed, failed, crashes, seeds;
+	uint64_t seed, crash;
+};
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void print_failure(const struct progress *p, const char *what)
+{
+	printf("FAILED: %s\n  repeat: crash_test --first-seed %" PRIu64 " --seeds 1 --crash %" PRIu64
+	       " --repeat 100 --verbose\n", what, p->seed, p->crash);
+	fflush(stdout);
+}
+
+static bool try_point(struct round *r, struct progress *p, uint64_t seed, uint64_t crash)
+{
+	struct round_plan plan;
+	bool well;
+
+	p->seed = seed;
+	p->crash = crash;
+	round_plan_init(&plan, seed, crash);
+	alarm(HANG_SECONDS);
+	well = round_run(r, &plan);
+	p->crashes += r->crashes;
+	if (well) {
+		p->passed++;
+	} else {
+		p->failed++;
+		print_failure(p, r->failure);
+	}
+	return well;
+}
+
+static void run_seed(struct round *r, struct progress *p, uint64_t seed, double end)
+{
+	uint64_t changes, points;
+	struct rng rng = rng_of(seed, 4);
+
+	if (!try_point(r, p, seed, 0))
+		return;
+	changes = r->changes;
+	points = changes < POINTS_PER_SEED ? changes : POINTS_PER_SEED;
+	for (uint64_t i = 0; i < points && now() < end; i++) {
+		/* One point from each of as many equal stretches: all of them where they are few. */
+		uint64_t from = i * changes / points, to = (i + 1) * changes / points;
+
+		if (!try_point(r, p, seed, 1 + from + rng_below(&rng, to - from)))
+			return;
+	}
+}
+
+static void run_job(const struct options *o, unsigned job, struct progress *p)
+{
+	struct round r;
+	double end = o->seconds > 0 ? now() + o->seconds : 1e300;
+
+	round_init(&r);
+	r.verbose = o->verbose;
+	if (o->verbose)
+		simdisk_trace(r.disk, stderr);
+	for (uint64_t i = job; !o->seeds || i < o->seeds; i += o->jobs) {
+		if (now() >= end || p->failed >= FAILURES_MAX)
+			break;
+		for (unsigned n = 0; o->one_point && n < o->repeat; n++)
+			if (!try_point(&r, p, o->first_seed + i, o->crash))
+				break;
+		if (!o->one_point)
+			run_seed(&r, p, o->first_seed + i, end);
+		p->seeds++;
+	}
+	round_free(&r);
+}
+
+static void wait_for(pid_t pid, struct progress *p)
+{
+	char what[128];
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid || !status)
+		return;
+	p->failed++;
+	snprintf(what, sizeof what, "%s", WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "ended early");
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+		snprintf(what, sizeof what, "hangs for %d s", HANG_SECONDS);
+	print_failure(p, what);
+}
+
+static int run_jobs(const struct options *o)
+{
+	struct progress *all = mmap(NULL, JOBS_MAX * sizeof *all, PROT_READ | PROT_WRITE,
+	                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct progress sum = {0};
+	pid_t pids[JOBS_MAX];
+	double start = now();
+
+	if (all == MAP_FAILED)
+		return 2;
+	for (unsigned i = 0; i < o->jobs; i++) {
+		pids[i] = fork();
+		if (pids[i] < 0)
+			return 2;
+		if (!pids[i]) {
+			run_job(o, i, &all[i]);
+			exit(0);
+		}
+	}
+	for (unsigned i = 0; i < o->jobs; i++) {
+		wait_for(pids[i], &all[i]);
+		sum.passed += all[i].passed;
+		sum.failed += all[i].failed;
+		sum.crashes += all[i].crashes;
+		sum.seeds += all[i].seeds;
+	}
+	printf("%" PRIu64 " workloads, %" PRIu64 " crashes with those in recoveries, %.0f crash points/s\n",
+	       sum.seeds, sum.crashes, (double)(sum.passed + sum.failed) / (now() - start));
+	printf("%" PRIu64 " passed, %" PRIu64 " failed\n", sum.passed, sum.failed);
+	munmap(all, JOBS_MAX * sizeof *all);
+	return sum.failed != 0;
+}
+
+static int usage(int status)
+{
+	fputs("usage: crash_test [--seeds N] [--seconds S] [--jobs J] [--first-seed X] [--crash K]\n"
+	      "                  [--repeat N] [--verbose]\n"
+	      "  --seeds N       as many workloads (default: until the time is over)\n"
+	      "  --seconds S     as long (default 20; with --seeds until they are done)\n"
+	      "  --jobs J        processes at once (default: one for each CPU)\n"
+	      "  --first-seed X  the first workload's seed; the others count up from it (default 1)\n"
+	      "  --crash K       only this crash point of each workload\n"
+	      "  --repeat N      try the crash point up to N times\n"
+	      "  --verbose       print each operation and each call of the disk\n",
+	      status ? stderr : stdout);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{"seeds", required_argument, NULL, 'n'},      {"seconds", required_argument, NULL, 's'},
+		{"jobs", required_argument, NULL, 'j'},       {"first-seed", required_argument, NULL, 'f'},
+		{"crash", required_argument, NULL, 'c'},      {"repeat", required_argument, NULL, 'r'},
+		{"verbose", no_argument, NULL, 'v'},          {"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	struct options o = {.first_seed = 1, .seconds = -1, .repeat = 1};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		if (c == 'n')
+			o.seeds = strtoull(optarg, NULL, 10);
+		else if (c == 's')
+			o.seconds = strtod(optarg, NULL);
+		else if (c == 'j')
+			o.jobs = (unsigned)strtoul(optarg, NULL, 10);
+		else if (c == 'f')
+			o.first_seed = strtoull(optarg, NULL, 10);
+		else if (c == 'r')
+			o.repeat = (unsigned)strtoul(optarg, NULL, 10);
+		else if (c == 'v')
+			o.verbose = true;
+		else if (c == 'c')
+			o.one_point = true, o.crash = strtoull(optarg, NULL, 10);
+		else
+			return usage(c == 'h' ? 0 : 2);
+	}
+	if (optind != argc)
+		return usage(2);
+	if (o.seconds < 0)
+		o.seconds = o.seeds ? 0 : 20;
+	if (!o.jobs)
+		o.jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+	if (o.jobs > JOBS_MAX)
+		o.jobs = JOBS_MAX;
+	/* A single workload has nothing to share out. */
+	if (o.seeds && o.jobs > o.seeds)
+		o.jobs = (unsigned)o.seeds;
+	return run_jobs(&o);
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lets each call of the engine fail once, with each fault it can suffer: the caller hears of it, what it had
+ * before stays readable, and the next open finds everything that was durable.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "round.h"
+
+#define SEEDS 4
+#define OPS 40
+
+static const char *const fault_names[SIMDISK_FAULT_COUNT] = {"EIO", "ENOSPC", "EINTR", "short count"};
+
+/* EINTR and short counts are the engine's own business. */
+static bool may_be_told(enum simdisk_fault fault)
+{
+	return fault == SIMDISK_EIO || fault == SIMDISK_ENOSPC;
+}
+
+static bool failed_in_sync(const struct round *r)
+{
+	const char *call = simdisk_failed(r->disk);
+
+	return call && !strcmp(call, "datasync");
+}
+
+/* What an operation may answer instead of its result once a fault has struck. */
+static bool documented(const struct round *r, enum simdisk_fault fault, int rc)
+{
+	if (!simdisk_failed(r->disk) || !may_be_told(fault))
+		return false;
+	if (rc == -ENOSPC)
+		return fault == SIMDISK_ENOSPC;
+	return rc == -EIO || rc == -EROFS;
+}
+
+/* Reads everything; the fault may strike in that, but not twice. *visible: so many operations show. */
+static bool readable(struct round *r, size_t *visible)
+{
+	char why[256] = "";
+	int rc = model_load(&r->got, r->store, why, sizeof why);
+	ssize_t prefix;
+
+	if (rc && simdisk_failed(r->disk))
+		rc = model_load(&r->got, r->store, why, sizeof why);
+	if (rc)
+		return round_fail(r, "not readable: %s", why);
+	prefix = history_match(&r->history, &r->got, why, sizeof why);
+	if (prefix < 0)
+		return round_fail(r, "readable, but: %s", why);
+	*visible = (size_t)prefix;
+	return true;
+}
+
+/* A store whose datasync failed takes nothing more, and says so at once and always. */
+static bool poisoned(struct round *r)
+{
+	struct vs_counters counters;
+	struct vs_perm perm = {.mode = 0700};
+	uint32_t id;
+	int synced = vs_sync(r->store), created = vs_collection_create(r->store, 0, "late", &perm, &id);
+
+	vs_counters(r->store, &counters);
+	if (synced != -EROFS && synced != -EIO)
+		return round_fail(r, "vs_sync after a failed datasync answers %d", synced);
+	if (created != -EROFS || !counters.poisoned)
+		return round_fail(r, "after a failed datasync a change answers %d", created);
+	return true;
+}
+
+/* Works until the fault is told of; true if nothing undocumented happened. */
+static bool work(struct round *r, enum simdisk_fault fault)
+{
+	for (unsigned i = 0; i < OPS; i++) {
+		size_t visible;
+		struct op op;
+		int rc, want;
+
+		op_choose(&op, &r->style, &r->history.now, &r->rng);
+		rc = round_perform(r, &op, &want);
+		if (rc == want)
+			continue;
+		if (!documented(r, fault, rc))
+			return round_fail_answer(r, &op, rc, want);
+		if (rc != -ENOSPC)
+			break;
+		/* A full disk changes nothing and ends nothing: there is space again, and work goes on. */
+		history_cut(&r->history, r->history.count - 1);
+		if (!readable(r, &visible))
+			return false;
+	}
+	return true;
+}
+
+static bool close_faulty(struct round *r, enum simdisk_fault fault)
+{
+	int rc = vs_close(r->store);
+
+	r->store = NULL;
+	if (rc && !documented(r, fault, rc))
+		return round_fail(r, "close answers %d", rc);
+	if (!rc)
+		history_durable(&r->history);
+	if (simdisk_handles(r->disk))
+		return round_fail(r, "close left %u descriptors open", simdisk_handles(r->disk));
+	return true;
+}
+
+/*
+ * The next process finds the page cache as the last one left it, with the lost pages of a failed sync in it:
+ * what it calls durable must survive the power loss that follows.
+ */
+static bool survives(struct round *r)
+{
+	simdisk_fail(r->disk, SIMDISK_EIO, 0, 0);
+	simdisk_reboot(r->disk, SIMDISK_KILL, 0);
+	if (!round_open(r) || !round_verify(r))
+		return false;
+	if (vs_sync(r->store))
+		return round_fail(r, "vs_sync after reopening fails");
+	history_durable(&r->history);
+	simdisk_crash_at(r->disk, 1, 1);
+	vs_close(r->store);
+	simdisk_reboot(r->disk, SIMDISK_POWER, r->rng.state);
+	return round_open(r) && round_verify(r) && round_work(r, 5) && round_close(r) && round_check(r);
+}
+
+static bool open_faulty(struct round *r, enum simdisk_fault fault)
+{
+	struct vs_options options = {.io = simdisk_io(r->disk)};
+	char why[256] = "";
+	int rc = vs_open("sim", &options, &r->store, why, sizeof why);
+
+	if (rc && (r->store || !why[0]))
+		return round_fail(r, "open fails with %d but no reason", rc);
+	/* A damaged catalog and an unreadable one look the same from the outside. */
+	if (rc && rc != -EUCLEAN && !documented(r, fault, rc))
+		return round_fail(r, "open answers %d: %s", rc, why);
+	if (rc && !may_be_told(fault))
+		return round_fail(r, "open does not cope: %d: %s", rc, why);
+	return true;
+}
+
+/* From the creation of a store to its close. *struck: whether the workload has a k-th call. */
+static bool life(struct round *r, uint64_t seed, enum simdisk_fault fault, uint64_t k, bool *struck)
+{
+	size_t visible;
+	bool well;
+
+	round_start(r, seed);
+	r->style.weights[OP_REOPEN] = 0;
+	simdisk_fail(r->disk, fault, k, k);
+	well = open_faulty(r, fault);
+	if (well && r->store) {
+		well = work(r, fault) && readable(r, &visible) && (!failed_in_sync(r) || poisoned(r));
+		well = close_faulty(r, fault) && well;
+	}
+	*struck = simdisk_failed(r->disk) != NULL;
+	if (well && simdisk_retried_syncs(r->disk))
+		well = round_fail(r, "a failed datasync was retried");
+	return well && survives(r);
+}
+
+/* The recovery of a store whose process died. */
+static bool rebirth(struct round *r, uint64_t seed, enum simdisk_fault fault, uint64_t k, bool *struck)
+{
+	size_t visible;
+	bool well;
+
+	round_start(r, seed);
+	r->style.weights[OP_REOPEN] = 0;
+	if (!round_open(r) || !round_work(r, OPS))
+		return false;
+	simdisk_crash_at(r->disk, 1, 1);
+	vs_close(r->store);
+	simdisk_reboot(r->disk, seed % 2 ? SIMDISK_KILL : SIMDISK_POWER, seed);
+	simdisk_fail(r->disk, fault, k, k);
+	well = open_faulty(r, fault);
+	if (well && r->store) {
+		well = readable(r, &visible);
+		if (well)
+			history_cut(&r->history, visible);
+		well = close_faulty(r, fault) && well;
+	}
+	*struck = simdisk_failed(r->disk) != NULL;
+	return well && survives(r);
+}
+
+typedef bool (*scenario_fn)(struct round *r, uint64_t seed, enum simdisk_fault fault, uint64_t k,
+                            bool *struck);
+
+static void each_call_fails_once(scenario_fn scenario, enum simdisk_fault fault)
+{
+	struct round r;
+	unsigned points = 0;
+
+	round_init(&r);
+	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+		bool struck = true;
+
+		for (uint64_t k = 1; struck; k++, points++) {
+			bool well = scenario(&r, seed, fault, k, &struck);
+
+			if (!well)
+				fail_msg("seed %llu: %s at call %llu (%s): %s", (unsigned long long)seed,
+				         fault_names[fault], (unsigned long long)k,
+				         simdisk_failed(r.disk) ? simdisk_failed(r.disk) : "none", r.failure);
+		}
+	}
+	print_message("%u calls failed with %s\n", points - SEEDS, fault_names[fault]);
+	round_free(&r);
+}
+
+static void life_survives_eio(void **state)
+{
+	(void)state;
+	each_call_fails_once(life, SIMDISK_EIO);
+}
+
+static void life_survives_enospc(void **state)
+{
+	(void)state;
+	each_call_fails_once(life, SIMDISK_ENOSPC);
+}
+
+static void life_survives_eintr(void **state)
+{
+	(void)state;
+	each_call_fails_once(life, SIMDISK_EINTR);
+}
+
+static void life_survives_short_counts(void **state)
+{
+	(void)state;
+	each_call_fails_once(life, SIMDISK_SHORT);
+}
+
+static void recovery_survives_eio(void **state)
+{
+	(void)state;
+	each_call_fails_once(rebirth, SIMDISK_EIO);
+}
+
+static void recovery_survives_enospc(void **state)
+{
+	(void)state;
+	each_call_fails_once(rebirth, SIMDISK_ENOSPC);
+}
+
+static void recovery_survives_eintr(void **state)
+{
+	(void)state;
+	each_call_fails_once(rebirth, SIMDISK_EINTR);
+}
+
+static void recovery_survives_short_counts(void **state)
+{
+	(void)state;
+	each_call_fails_once(rebirth, SIMDISK_SHORT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(life_survives_eio),      cmocka_unit_test(life_survives_enospc),
+		cmocka_unit_test(life_survives_eintr),    cmocka_unit_test(life_survives_short_counts),
+		cmocka_unit_test(recovery_survives_eio),  cmocka_unit_test(recovery_survives_enospc),
+		cmocka_unit_test(recovery_survives_eintr), cmocka_unit_test(recovery_survives_short_counts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

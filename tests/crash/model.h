@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * model - what a store contains, kept in plain arrays: either what it ought to (op.h changes a model as it
+ * changes a store) or what it does (model_load reads a store through its public functions).
+ */
+#ifndef VECFS_TESTS_CRASH_MODEL_H
+#define VECFS_TESTS_CRASH_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/store.h"
+
+#define MODEL_COLLECTIONS_MAX 8
+
+struct model_vector {
+	char name[VS_NAME_MAX + 1];
+	uint64_t entry;  /* 0: not known */
+	bool attr_known; /* mtime and perm */
+	int64_t mtime_ns;
+	struct vs_perm perm;
+	size_t size;
+	unsigned char *data;
+	uint64_t hash;
+};
+
+struct model_collection {
+	char name[VS_NAME_MAX + 1];
+	uint32_t id; /* 0: not known */
+	struct vs_schema schema;
+	bool used; /* has or had a vector: the schema is fixed. Not known of a loaded model */
+	struct vs_perm perm;
+	struct model_vector *vectors;
+	size_t count, room;
+	uint64_t hash_sum;
+};
+
+struct model {
+	struct model_collection collections[MODEL_COLLECTIONS_MAX];
+	size_t count;
+};
+
+void model_clear(struct model *m);
+
+struct model_collection *model_find(struct model *m, const char *name);
+/* NULL if there are MODEL_COLLECTIONS_MAX. */
+struct model_collection *model_add(struct model *m, const char *name, uint32_t id,
+                                   const struct vs_perm *perm);
+void model_drop(struct model *m, struct model_collection *c);
+
+struct model_vector *model_vector_find(struct model_collection *c, const char *name);
+/* Puts or replaces. attr NULL: entry, mtime and permissions are not known. Fixes the schema. */
+void model_put(struct model_collection *c, const char *name, const struct vs_attr *attr, const void *data,
+               size_t size);
+void model_patch(struct model_collection *c, struct model_vector *v, const void *data, size_t size,
+                 size_t off);
+void model_set(struct model_vector *v, unsigned which, const struct vs_attr *attr);
+void model_remove(struct model_collection *c, struct model_vector *v);
+
+/* Of everything but entry numbers, collection numbers and attributes. */
+uint64_t model_hash(const struct model *m);
+/* Whether got is as wanted, where that is known; else why gets the first difference. */
+bool model_same(struct model *want, struct model *got, char *why, size_t why_size);
+/* Reads all collections of a store, checking that all ways of reading agree. 0 or -errno with a sentence. */
+int model_load(struct model *m, struct vs_store *s, char *why, size_t why_size);
+
+#endif
