@@ -168,7 +168,7 @@ static int stat_mount(const struct mountpoint *m, bool json)
 	printer_text(&p, "mountpoint", m->path);
 	printer_text(&p, "store", m->store);
 	if (pid > 0)
-		printer_count(&p, "pid", (uint64_t)pid);
+		printer_number(&p, "pid", (uint64_t)pid);
 	print_space(&p, &st);
 	snprintf(path, sizeof path, "%s/.vecfs/metrics", m->path);
 	print_metrics(&p, path);

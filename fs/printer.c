@@ -106,6 +106,13 @@ void printer_count(struct printer *p, const char *name, uint64_t value)
 	print_after(p);
 }
 
+void printer_number(struct printer *p, const char *name, uint64_t value)
+{
+	print_name(p, name);
+	printf("%llu", (unsigned long long)value);
+	print_after(p);
+}
+
 void printer_bytes(struct printer *p, const char *name, uint64_t size_bytes)
 {
 	char text[QUANTITY_SIZE];

@@ -24,6 +24,8 @@ void printer_end(struct printer *p);
 
 void printer_text(struct printer *p, const char *name, const char *value);
 void printer_count(struct printer *p, const char *name, uint64_t value);
+/* A number that is a name: no separators between its digits. */
+void printer_number(struct printer *p, const char *name, uint64_t value);
 void printer_bytes(struct printer *p, const char *name, uint64_t size_bytes);
 /* A value as another program printed it: a number stays one in JSON. */
 void printer_value(struct printer *p, const char *name, const char *value);
