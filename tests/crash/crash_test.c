@@ -7,6 +7,7 @@
  * The engine writes from threads of its own: the same seed makes the same operations and the same faults, but
  * a crash may fall on another call. --repeat tries again.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -49,8 +50,8 @@ static double now(void)
 
 static void print_failure(const struct progress *p, const char *what)
 {
-	printf("FAILED: %s\n  repeat: crash_test --first-seed %" PRIu64 " --seeds 1 --crash %" PRIu64
-	       " --repeat 100 --verbose\n", what, p->seed, p->crash);
+	printf("FAILED: %s\n  repeat: %s --first-seed %" PRIu64 " --seeds 1 --crash %" PRIu64
+	       " --repeat 100 --verbose\n", what, program_invocation_name, p->seed, p->crash);
 	fflush(stdout);
 }
 

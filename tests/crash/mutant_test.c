@@ -15,7 +15,7 @@
 #define POINTS_PER_SEED 20
 
 /* The number of crash points it takes; POINTS_MAX if they are not enough. */
-static unsigned points_to_find(enum simdisk_lie lie, const char *pattern)
+static unsigned points_to_find(enum simdisk_lie lie, const char *pattern, bool unsynced)
 {
 	struct round r;
 	unsigned points = 0;
@@ -31,6 +31,7 @@ static unsigned points_to_find(enum simdisk_lie lie, const char *pattern)
 			round_plan_init(&plan, seed, i ? 1 + rng_below(&rng, changes) : 0);
 			plan.lie = lie;
 			plan.lie_pattern = pattern;
+			plan.unsynced = unsynced;
 			if (!round_run(&r, &plan)) {
 				print_message("found after %u points: %s\n", points + 1, r.failure);
 				round_free(&r);
@@ -62,25 +63,26 @@ static void an_honest_disk_is_no_mutant(void **state)
 static void forgotten_datasync_of_the_log_is_found(void **state)
 {
 	(void)state;
-	assert_true(points_to_find(SIMDISK_NO_DATASYNC, "log.*") < POINTS_MAX);
+	assert_true(points_to_find(SIMDISK_NO_DATASYNC, "log.*", false) < POINTS_MAX);
 }
 
 static void forgotten_datasync_of_the_segments_is_found(void **state)
 {
 	(void)state;
-	assert_true(points_to_find(SIMDISK_NO_DATASYNC, "collections/*") < POINTS_MAX);
+	assert_true(points_to_find(SIMDISK_NO_DATASYNC, "collections/*", false) < POINTS_MAX);
 }
 
 static void applying_before_logging_is_found(void **state)
 {
 	(void)state;
-	assert_true(points_to_find(SIMDISK_LATE_DATASYNC, "log.*") < POINTS_MAX);
+	/* Without a promise of durability that the late log breaks too: the order alone must give it away. */
+	assert_true(points_to_find(SIMDISK_LATE_DATASYNC, "log.*", true) < POINTS_MAX);
 }
 
 static void forgotten_sync_of_directories_is_found(void **state)
 {
 	(void)state;
-	assert_true(points_to_find(SIMDISK_NO_SYNCDIR, "*") < POINTS_MAX);
+	assert_true(points_to_find(SIMDISK_NO_SYNCDIR, "*", false) < POINTS_MAX);
 }
 
 int main(void)

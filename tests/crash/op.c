@@ -85,7 +85,7 @@ static enum op_kind choose_kind(const struct op_style *style, struct rng *r)
 	return kind;
 }
 
-static struct model_collection *collection_of(struct model *m, unsigned collection)
+struct model_collection *op_collection(struct model *m, unsigned collection)
 {
 	char name[VS_NAME_MAX + 1];
 
@@ -153,14 +153,14 @@ static void choose_part(struct op *op, struct model_collection *c, struct rng *r
 
 static void choose_target(struct op *op, const struct op_style *style, struct model *m, struct rng *r)
 {
-	struct model_collection *from = collection_of(m, op->collection), *to;
+	struct model_collection *from = op_collection(m, op->collection), *to;
 
 	op->exclusive = rng_percent(r, 20);
 	op->to_name = (unsigned)rng_below(r, style->names);
 	op->to_collection = op->collection;
 	if (op->kind == OP_RETITLE || rng_percent(r, 30))
 		op->to_collection = (unsigned)rng_below(r, style->collections);
-	to = collection_of(m, op->to_collection);
+	to = op_collection(m, op->to_collection);
 	if (op->kind == OP_RETITLE || !to) {
 		op->to_collection = op->kind == OP_RETITLE ? op->to_collection : op->collection;
 	} else if (from && vs_row_bytes(&from->schema) != vs_row_bytes(&to->schema)) {
@@ -177,7 +177,7 @@ void op_choose(struct op *op, const struct op_style *style, struct model *m, str
 
 	*op = (struct op){.kind = choose_kind(style, r), .seed = rng_next(r)};
 	op->collection = (unsigned)rng_below(r, style->collections);
-	c = collection_of(m, op->collection);
+	c = op_collection(m, op->collection);
 	/* Nothing can be done in a collection that is not there. */
 	if (!c && op->kind < OP_SYNC)
 		op->kind = OP_CREATE;

@@ -61,6 +61,8 @@ int op_apply(const struct op *op, struct model *m);
 int op_perform(struct op *op, struct model *m, struct vs_store *s, char *why, size_t why_size);
 void op_describe(const struct op *op, char *text, size_t size);
 
+/* The collection of that number, or NULL. */
+struct model_collection *op_collection(struct model *m, unsigned collection);
 /* The names behind the numbers, and the bytes behind the seed; n tells the rows of a batch apart. */
 void op_name(unsigned name, char text[VS_NAME_MAX + 1]);
 void op_collection_name(unsigned collection, char text[VS_NAME_MAX + 1]);

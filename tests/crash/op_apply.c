@@ -4,14 +4,6 @@
 
 #include "op.h"
 
-static struct model_collection *collection_of(struct model *m, unsigned collection)
-{
-	char name[VS_NAME_MAX + 1];
-
-	op_collection_name(collection, name);
-	return model_find(m, name);
-}
-
 static struct model_vector *vector_of(struct model_collection *c, unsigned vector)
 {
 	char name[VS_NAME_MAX + 1];
@@ -59,7 +51,7 @@ static bool other_shape(const struct vs_schema *from, const struct vs_schema *to
 static int apply_rename(const struct op *op, struct model_collection *c, struct model_vector *v,
                         struct model *m)
 {
-	struct model_collection *to = collection_of(m, op->to_collection);
+	struct model_collection *to = op_collection(m, op->to_collection);
 	struct model_vector *target = vector_of(to, op->to_name), moved = *v;
 	char name[VS_NAME_MAX + 1];
 	struct vs_attr attr = {.entry = v->entry, .mtime_ns = v->mtime_ns, .perm = v->perm};
@@ -138,7 +130,7 @@ static int apply_create(const struct op *op, struct model_collection *c, struct 
 
 static int apply_retitle(const struct op *op, struct model_collection *c, struct model *m)
 {
-	struct model_collection *target = collection_of(m, op->to_collection);
+	struct model_collection *target = op_collection(m, op->to_collection);
 	char old[VS_NAME_MAX + 1], new[VS_NAME_MAX + 1];
 
 	if (target == c)
@@ -188,7 +180,7 @@ static int apply_to_collection(const struct op *op, struct model_collection *c, 
 
 int op_apply(const struct op *op, struct model *m)
 {
-	struct model_collection *c = collection_of(m, op->collection);
+	struct model_collection *c = op_collection(m, op->collection);
 
 	if (op->kind >= OP_SYNC)
 		return 0;

@@ -269,6 +269,8 @@ bool round_run(struct round *r, const struct round_plan *plan)
 	bool opened;
 
 	round_start(r, plan->seed);
+	if (plan->unsynced)
+		r->style.weights[OP_SYNC] = r->style.weights[OP_BATCH] = r->style.weights[OP_REOPEN] = 0;
 	if (plan->lie != SIMDISK_HONEST)
 		simdisk_lie(r->disk, plan->lie, plan->lie_pattern);
 	simdisk_crash_at(r->disk, plan->crash, rng_next(&rng));

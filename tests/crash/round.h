@@ -14,6 +14,7 @@ struct round_plan {
 	uint64_t crash; /* at this change of the disk; 0: the power goes after the last */
 	uint64_t salt;  /* of what the crash leaves; another one is another point */
 	unsigned ops;
+	bool unsynced; /* nothing is made durable before the close */
 	enum simdisk_lie lie;
 	const char *lie_pattern;
 };
