@@ -44,8 +44,6 @@ static void print_space(struct printer *p, const struct statvfs *st)
 	printer_bytes(p, "disk_free_bytes", (uint64_t)st->f_bavail * st->f_frsize);
 }
 
-/* ------------------------------------------------------------------ a store that is not mounted */
-
 static void print_collection(struct printer *p, const struct vs_collection_info *info)
 {
 	printer_row_start(p);
@@ -59,6 +57,8 @@ static void print_collection(struct printer *p, const struct vs_collection_info 
 		printer_text(p, "state", "damaged");
 	printer_row_end(p);
 }
+
+/* ------------------------------------------------------------------ a store that is not mounted */
 
 static void print_store(struct printer *p, const char *path, struct vs_store *store)
 {
@@ -128,9 +128,38 @@ static void print_keyfile(struct printer *p, const char *control, const char *na
 			printer_value(p, k.lines[i].key, k.lines[i].value);
 }
 
-static void print_mounted_collections(struct printer *p, const char *mount)
+static uint64_t number_of(const struct keyfile *k, const char *key)
+{
+	const char *value = keyfile_get(k, key);
+
+	return value ? strtoull(value, NULL, 10) : 0;
+}
+
+/* What a mount tells of a collection, in the engine's terms; of one that cannot be read only the name. */
+static void load_info(const char *control, const char *name, struct vs_collection_info *info)
 {
 	static struct keyfile k;
+	const char *dtype, *metric;
+
+	*info = (struct vs_collection_info){.damaged = true};
+	snprintf(info->name, sizeof info->name, "%s", name);
+	if (keyfile_load(control, "stats", &k) != 0)
+		return;
+	dtype = keyfile_get(&k, "dtype");
+	metric = keyfile_get(&k, "metric");
+	if (dtype && vs_dtype_parse(dtype) >= 0)
+		info->schema.dtype = (enum vs_dtype)vs_dtype_parse(dtype);
+	if (metric && vs_metric_parse(metric) >= 0)
+		info->schema.metric = (enum vs_metric)vs_metric_parse(metric);
+	info->schema.dim = (uint32_t)number_of(&k, "dim");
+	info->count = number_of(&k, "vectors");
+	info->row_bytes = number_of(&k, "row_bytes");
+	info->damaged = number_of(&k, "damaged") != 0;
+}
+
+static void print_mounted_collections(struct printer *p, const char *mount)
+{
+	static struct vs_collection_info info;
 	DIR *dir = opendir(mount);
 	struct dirent *entry;
 	char control[PATH_MAX + NAME_MAX + 16];
@@ -140,14 +169,8 @@ static void print_mounted_collections(struct printer *p, const char *mount)
 		if (entry->d_name[0] == '.' && (!entry->d_name[1] || strcmp(entry->d_name, "..") == 0))
 			continue;
 		snprintf(control, sizeof control, "%s/%s/.vecfs", mount, entry->d_name);
-		if (keyfile_load(control, "stats", &k) != 0)
-			k.count = 0;
-		printer_row_start(p);
-		printer_text(p, "name", entry->d_name);
-		for (size_t i = 0; i < k.count; i++)
-			if (strcmp(k.lines[i].key, "name") != 0)
-				printer_value(p, k.lines[i].key, k.lines[i].value);
-		printer_row_end(p);
+		load_info(control, entry->d_name, &info);
+		print_collection(p, &info);
 	}
 	printer_list_end(p);
 	if (dir)
