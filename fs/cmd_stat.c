@@ -227,7 +227,7 @@ static int stat_store(const char *path, bool json)
 	static struct mountpoint m;
 	pid_t pid = holder_find(path);
 
-	if (pid == -ENOENT) {
+	if (pid == -ENOENT || pid == -ENOTDIR) {
 		message(VS_ERROR, "%s: neither a store nor in a mount of vecfs", path);
 		return -ENOENT;
 	}
