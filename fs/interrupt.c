@@ -13,12 +13,15 @@ static void on_signal(int number)
 
 void interrupt_catch(void)
 {
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
 	/* Without SA_RESTART: the command sees EINTR. */
-	struct sigaction action = {.sa_handler = on_signal};
+	struct sigaction action = {.sa_handler = on_signal}, old;
 
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGHUP, &action, NULL);
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+		/* What is ignored stays so: nohup(1), background jobs. */
+		if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+			sigaction(numbers[i], &action, NULL);
+	}
 }
 
 bool interrupt_came(void)

@@ -5,9 +5,9 @@
 
 #include <stdbool.h>
 
-/* From now on SIGINT, SIGTERM and SIGHUP only end the system call under way (EINTR), and are remembered. */
+/* From now on SIGINT, SIGTERM and SIGHUP, unless ignored, only end the system call under way (EINTR). */
 void interrupt_catch(void);
-/* Whether such a signal has come. */
+/* Whether one of them has come. */
 bool interrupt_came(void);
 
 #endif
