@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "catalog.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+#include "sum.h"
+
+static const char *const paths[2] = {"catalog.0", "catalog.1"};
+
+static size_t padded(size_t n)
+{
+	return (n + 7) / 8 * 8;
+}
+
+static size_t perms_bytes(uint32_t perms)
+{
+	return padded(perms * sizeof(struct perm_class));
+}
+
+static uint64_t image_bytes(const struct vs_store *s)
+{
+	return sizeof(struct catalog) + perms_bytes(s->perm_count) + s->table.name_bytes +
+	       s->table.count * sizeof(struct catalog_collection) + s->table.segments * sizeof(struct catalog_segment);
+}
+
+static uint64_t catalog_sum(const struct catalog *head)
+{
+	struct catalog h = *head;
+	uint64_t seed;
+
+	h.sum = 0;
+	seed = XXH3_64bits(&h, sizeof h);
+	return XXH3_64bits_withSeed(head + 1, h.bytes - sizeof h, seed);
+}
+
+static char *put_collection(char *p, const struct collection *c, bool clean)
+{
+	struct catalog_collection *out = (struct catalog_collection *)(void *)p;
+	size_t len = strlen(c->name);
+
+	*out = (struct catalog_collection){
+		.id = c->id,
+		.parent = c->parent,
+		.dim = c->schema.dim,
+		.dtype = (uint8_t)c->schema.dtype,
+		.metric = (uint8_t)c->schema.metric,
+		.schema_fixed = c->schema_fixed,
+		.name_len = (uint8_t)len,
+		.perm = c->perm,
+		.segments = c->segment_count,
+		.mtime_ns = c->mtime_ns,
+		.next_entry = c->next_entry,
+		.index_stamp = clean ? c->index_stamp : 0,
+		.index_sum = clean ? c->index_sum : 0,
+	};
+	p = (char *)(out + 1);
+	memcpy(p, c->name, len);
+	p += padded(len);
+	for (uint32_t i = 0; i < c->segment_count; i++) {
+		const struct segment *seg = c->segments[i];
+		struct catalog_segment *cs = (struct catalog_segment *)(void *)p;
+
+		cs->count = seg->count;
+		cs->names_end = seg->names.end;
+		cs->rows_digest = clean ? seg->rows_digest : 0;
+		cs->names_digest = clean ? seg->names_digest : 0;
+		p = (char *)(cs + 1);
+	}
+	return p;
+}
+
+int catalog_snapshot(const struct vs_store *s, uint32_t flags, struct catalog_image *out)
+{
+	uint64_t bytes = image_bytes(s);
+	struct catalog *head = calloc(1, bytes);
+	char *p;
+
+	out->head = head;
+	if (!head)
+		return -ENOMEM;
+	head->magic = CATALOG_MAGIC;
+	head->version = FORMAT_VERSION;
+	head->flags = flags;
+	memcpy(head->uuid, s->uuid, sizeof head->uuid);
+	head->bytes = bytes;
+	head->hash_seed = s->hash_seed;
+	head->perms = s->perm_count;
+	head->collections = s->table.count;
+	head->next_collection = s->next_collection;
+	p = (char *)(head + 1);
+	if (s->perm_count)
+		memcpy(p, s->perms, s->perm_count * sizeof *s->perms);
+	p += perms_bytes(s->perm_count);
+	for (uint32_t i = 0; i < s->table.count; i++)
+		p = put_collection(p, s->table.all[i], flags & CATALOG_CLEAN);
+	assert(p == (char *)head + bytes);
+	return 0;
+}
+
+void catalog_free(struct catalog_image *image)
+{
+	free(image->head);
+	image->head = NULL;
+}
+
+int catalog_write(struct vs_store *s, struct catalog_image *image)
+{
+	struct catalog *head = image->head;
+	uint64_t room = s->catalog_room;
+	int fd, rc;
+	char *buf;
+
+	assert(head->bytes <= room);
+	head->seq = s->catalog_seq + 1;
+	head->sum = catalog_sum(head);
+	/* The rest of the slot is zeros, so that every byte of it can be checked. */
+	buf = calloc(1, room);
+	if (!buf)
+		return -ENOMEM;
+	memcpy(buf, head, head->bytes);
+	fd = s->io->ops->open(s->io, paths[head->seq % 2], O_RDWR, 0);
+	rc = fd < 0 ? fd : io_write_full(s->io, fd, buf, room, 0);
+	free(buf);
+	if (!rc)
+		rc = s->io->ops->datasync(s->io, fd);
+	if (fd >= 0)
+		s->io->ops->close(s->io, fd);
+	if (rc >= 0)
+		s->catalog_seq = head->seq;
+	return rc < 0 ? rc : 0;
+}
+
+int catalog_reserve(struct vs_store *s)
+{
+	uint64_t need = image_bytes(s) + sizeof(struct catalog_collection) + 256 + sizeof(struct catalog_segment) +
+	                8 * sizeof(struct perm_class);
+	uint64_t room = (need + need / 4 + CATALOG_ALIGN - 1) / CATALOG_ALIGN * CATALOG_ALIGN;
+	int rc = 0;
+
+	if (need <= s->catalog_room)
+		return 0;
+	for (int i = 0; i < 2 && rc >= 0; i++) {
+		int fd = s->io->ops->open(s->io, paths[i], O_RDWR | O_CREAT, 0600);
+
+		if (fd < 0)
+			return fd;
+		rc = s->io->ops->fallocate(s->io, fd, 0, 0, room);
+		if (rc == -EOPNOTSUPP)
+			rc = s->io->ops->truncate(s->io, fd, room);
+		s->io->ops->close(s->io, fd);
+	}
+	if (rc < 0)
+		return rc;
+	s->catalog_room = room;
+	return 0;
+}
+
+int catalog_update(struct vs_store *s, uint32_t flags)
+{
+	struct catalog_image image;
+	int rc = catalog_snapshot(s, flags, &image);
+
+	if (rc)
+		return rc;
+	image.head->log_epoch = s->position.epoch;
+	image.head->log_seq = s->position.seq;
+	image.head->log_prev = s->position.prev;
+	image.head->log_salt = s->position.salt;
+	rc = catalog_write(s, &image);
+	catalog_free(&image);
+	return rc;
+}
+
+int catalog_open_room(struct vs_store *s)
+{
+	uint64_t room = UINT64_MAX;
+	int room_rc;
+
+	for (int i = 0; i < 2; i++) {
+		int fd = s->io->ops->open(s->io, paths[i], O_RDWR, 0), rc;
+		uint64_t size = 0;
+
+		if (fd >= 0) {
+			rc = s->io->ops->size(s->io, fd, &size);
+			s->io->ops->close(s->io, fd);
+			if (rc < 0)
+				return rc;
+		}
+		room = size < room ? size : room;
+	}
+	s->catalog_room = room;
+	if (image_bytes(s) <= room)
+		return 0;
+	room_rc = catalog_reserve(s);
+	return room_rc ? room_rc : s->io->ops->syncdir(s->io, ".");
+}
+
+int catalog_create(struct vs_store *s)
+{
+	struct catalog_image image;
+	char buf[CATALOG_ALIGN] = {0};
+	int rc = catalog_snapshot(s, CATALOG_CLEAN, &image), fd;
+
+	if (rc)
+		return rc;
+	image.head->seq = s->catalog_seq = 1;
+	image.head->log_epoch = s->position.epoch;
+	image.head->log_salt = s->position.salt;
+	image.head->sum = catalog_sum(image.head);
+	assert(image.head->bytes <= sizeof buf);
+	memcpy(buf, image.head, image.head->bytes);
+	catalog_free(&image);
+	fd = s->io->ops->open(s->io, "catalog.new", O_RDWR | O_CREAT | O_TRUNC, 0600);
+	rc = fd < 0 ? fd : io_write_full(s->io, fd, buf, sizeof buf, 0);
+	if (!rc)
+		rc = s->io->ops->datasync(s->io, fd);
+	if (fd >= 0)
+		s->io->ops->close(s->io, fd);
+	if (rc >= 0)
+		rc = s->io->ops->rename(s->io, "catalog.new", paths[1]);
+	if (rc >= 0)
+		rc = catalog_open_room(s);
+	if (rc >= 0 && !s->catalog_room)
+		rc = catalog_reserve(s);
+	return rc < 0 ? rc : s->io->ops->syncdir(s->io, ".");
+}
+
+/* ------------------------------------------------------------------ reading */
+
+/* Reads one slot whole: *out is NULL if it is missing or not valid. */
+static int slot_read(struct io *io, const char *path, struct catalog **out, bool *exists)
+{
+	int fd = io->ops->open(io, path, O_RDONLY, 0), rc;
+	struct catalog *head = NULL;
+	uint64_t size = 0;
+
+	*out = NULL;
+	*exists = fd >= 0;
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	rc = io->ops->size(io, fd, &size);
+	if (rc >= 0 && size >= sizeof *head && size <= SIZE_MAX / 2) {
+		head = malloc(size);
+		rc = head ? io_read_full(io, fd, head, size, 0) : -ENOMEM;
+	}
+	io->ops->close(io, fd);
+	if (rc >= 0 && head && head->magic == CATALOG_MAGIC && head->bytes >= sizeof *head && head->bytes <= size &&
+	    head->sum == catalog_sum(head)) {
+		*out = head;
+		return 0;
+	}
+	free(head);
+	return rc < 0 ? rc : 0;
+}
+
+int catalog_read(struct io *io, struct catalog_image *out, bool valid[2])
+{
+	struct catalog *slot[2];
+	bool exists[2];
+	int best, rc;
+
+	out->head = NULL;
+	rc = slot_read(io, paths[0], &slot[0], &exists[0]);
+	if (rc)
+		return rc;
+	rc = slot_read(io, paths[1], &slot[1], &exists[1]);
+	if (rc) {
+		free(slot[0]);
+		return rc;
+	}
+	valid[0] = slot[0];
+	valid[1] = slot[1];
+	if (!slot[0] && !slot[1])
+		return exists[0] || exists[1] ? -EUCLEAN : -ENOENT;
+	best = !slot[0] || (slot[1] && slot[1]->seq > slot[0]->seq);
+	free(slot[!best]);
+	out->head = slot[best];
+	return out->head->version == FORMAT_VERSION ? 0 : -EPROTO;
+}
+
+/* Closed segments, known by count only: recover_collection opens them. */
+static int load_segments(struct vs_store *s, struct collection *c, const struct catalog_segment *cs, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct segment *seg = calloc(1, sizeof *seg);
+
+		if (!seg || collection_reserve_segment(c)) {
+			free(seg);
+			return -ENOMEM;
+		}
+		seg->n = i;
+		seg->count = cs[i].count;
+		seg->rows_digest = cs[i].rows_digest;
+		seg->names_digest = cs[i].names_digest;
+		for (int k = 0; k < SEGMENT_COLUMNS; k++)
+			seg->fd[k] = -1;
+		names_init(&seg->names, cs[i].names_end);
+		collection_add_segment(&s->table, c, seg);
+	}
+	return 0;
+}
+
+static const char *load_collection(struct vs_store *s, const char *p, int *rc)
+{
+	const struct catalog_collection *in = (const struct catalog_collection *)(const void *)p;
+	struct vs_schema schema = {.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
+	char name[VS_NAME_MAX + 1] = {0};
+	struct collection *c;
+
+	p += sizeof *in;
+	memcpy(name, p, in->name_len);
+	p += padded(in->name_len);
+	c = collection_new(in->id, in->parent, name, s->hash_seed);
+	if (!c || collection_add(&s->table, c)) {
+		free(c);
+		*rc = -ENOMEM;
+		return p;
+	}
+	collection_set_schema(c, &schema);
+	c->schema_fixed = in->schema_fixed;
+	c->perm = in->perm;
+	c->mtime_ns = in->mtime_ns;
+	c->next_entry = in->next_entry;
+	c->index_stamp = in->index_stamp;
+	c->index_sum = in->index_sum;
+	*rc = load_segments(s, c, (const struct catalog_segment *)(const void *)p, in->segments);
+	return p + in->segments * sizeof(struct catalog_segment);
+}
+
+int catalog_load(struct vs_store *s, const struct catalog_image *image)
+{
+	const struct catalog *head = image->head;
+	const char *p = (const char *)(head + 1);
+	int rc = 0;
+
+	memcpy(s->uuid, head->uuid, sizeof s->uuid);
+	s->hash_seed = head->hash_seed;
+	s->next_collection = head->next_collection;
+	s->catalog_seq = head->seq;
+	s->position = (struct log_position){head->log_epoch, head->log_seq, head->log_prev, head->log_salt};
+	collection_table_init(&s->table, head->hash_seed);
+	for (uint32_t i = 0; i < head->perms && !rc; i++)
+		rc = engine_perm_add(s, i, (const struct perm_class *)(const void *)p + i);
+	p += perms_bytes(head->perms);
+	for (uint32_t i = 0; i < head->collections && !rc; i++)
+		p = load_collection(s, p, &rc);
+	for (uint32_t i = 0; i < s->table.count && !rc; i++) {
+		struct collection *parent = collection_get(&s->table, s->table.all[i]->parent);
+
+		if (parent)
+			parent->children++;
+	}
+	return rc;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * catalog - the store's root of trust: what collections and segments there are, and where the log begins (format.h).
+ *
+ * Two slots, written in turns and in place, with space allocated when a collection or segment is created: writing one
+ * never needs space, so a full disk cannot stop a checkpoint.
+ */
+#ifndef VECFS_STORE_CATALOG_H
+#define VECFS_STORE_CATALOG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format.h"
+#include "io.h"
+
+struct vs_store;
+
+/* A catalog in memory, ready to be written but for seq, log position and sum. */
+struct catalog_image {
+	struct catalog *head; /* head->bytes long; malloc'ed */
+};
+
+/* Makes a new image of the store's present state. Under the store's lock. -ENOMEM. */
+int catalog_snapshot(const struct vs_store *s, uint32_t flags, struct catalog_image *out);
+void catalog_free(struct catalog_image *image);
+/*
+ * Writes an image to the slot that does not hold the latest one and makes it durable. Sets its seq and sum; the
+ * caller has set the log position. One thread at a time.
+ */
+int catalog_write(struct vs_store *s, struct catalog_image *image);
+/* Writes the present state as a catalog of a log that begins at s->position. */
+int catalog_update(struct vs_store *s, uint32_t flags);
+/* At opening: how much room the slots have, and more if the present state needs it. */
+int catalog_open_room(struct vs_store *s);
+/* Makes the first catalog of a new store, in one step that a crash cannot tear. */
+int catalog_create(struct vs_store *s);
+/* Allocates room in both slots for one more collection and one more segment than there are. -ENOSPC. */
+int catalog_reserve(struct vs_store *s);
+
+/*
+ * Reads both slots; *out is the valid one with the higher seq. valid tells which are (a missing file is not).
+ * -ENOENT: neither file exists; -EUCLEAN: none is valid; -EPROTO: of a version unknown here.
+ */
+int catalog_read(struct io *io, struct catalog_image *out, bool valid[2]);
+/* Builds the store's tables from an image, without opening any segment file. */
+int catalog_load(struct vs_store *s, const struct catalog_image *image);
+
+#endif

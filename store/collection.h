@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * collection - a collection in memory, and the table of all of them.
+ *
+ * Everything here is guarded by the store's lock (engine.h): readers share it, whoever changes anything holds it
+ * alone.
+ */
+#ifndef VECFS_STORE_COLLECTION_H
+#define VECFS_STORE_COLLECTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "entries.h"
+#include "index.h"
+#include "overlay.h"
+#include "segment.h"
+#include "store.h"
+
+struct vs_moment;
+struct vs_upload;
+
+struct collection {
+	uint32_t id, parent;
+	char name[VS_NAME_MAX + 1];
+	struct vs_schema schema;
+	bool schema_fixed; /* it has, or once had, a vector */
+	size_t row_bytes;
+	unsigned shift; /* row number = segment << shift | slot */
+	uint32_t perm;  /* index into the table of permissions */
+	int64_t mtime_ns;
+	uint64_t count, name_bytes;
+	uint64_t version;
+	uint64_t next_entry;
+	bool damaged;
+	struct segment **segments;
+	uint32_t segment_count;
+	uint32_t room;   /* no segment before this one has room */
+	uint64_t dead;   /* rows that wait for the vacuum */
+	uint32_t children; /* open batches */
+	bool directory_changed; /* since the last checkpoint: files came or went */
+	struct index index;
+	struct entries entries;
+	struct overlay overlay;
+	uint64_t hash_seed;
+	/* The index image that was mapped at opening, or NULL, and which one it is. */
+	void *image;
+	size_t image_bytes;
+	uint64_t index_stamp, index_sum; /* 0 when the image no longer tells the truth */
+	struct vs_moment *moments;
+	struct vs_upload *upload; /* batches only: one being written */
+	bool committing;          /* batches only: refuses changes */
+	struct collection *dropped_next; /* removed from the table, waiting for the applier */
+};
+
+struct collection_table {
+	struct collection **all; /* by rising id */
+	uint32_t count, capacity;
+	struct index by_name;
+	uint64_t hash_seed;
+	uint64_t name_bytes; /* sums over all of them, for the size of a catalog: names padded to 8, */
+	uint64_t segments;   /* and segments */
+};
+
+void collection_table_init(struct collection_table *t, uint64_t hash_seed);
+void collection_table_free(struct collection_table *t);
+struct collection *collection_get(const struct collection_table *t, uint32_t id);
+struct collection *collection_find(const struct collection_table *t, uint32_t parent, const char *name);
+/* The one with the lowest id above after, of any parent; NULL at the end. */
+struct collection *collection_next(const struct collection_table *t, uint32_t after);
+/* Adds a collection, whose id is above all others'. -ENOMEM. */
+int collection_add(struct collection_table *t, struct collection *c);
+void collection_take(struct collection_table *t, struct collection *c);
+/* Gives it another name. -ENOMEM. */
+int collection_rename(struct collection_table *t, struct collection *c, const char *name);
+
+struct collection *collection_new(uint32_t id, uint32_t parent, const char *name, uint64_t hash_seed);
+/* Frees it and closes its files. */
+void collection_free(struct io *io, struct collection *c);
+/* Removes a collection's directory and all in it, as far as it is there. */
+void collection_unlink_id(struct io *io, uint32_t id);
+/* Sets the schema; row_bytes and shift follow. */
+void collection_set_schema(struct collection *c, const struct vs_schema *schema);
+void collection_path(char path[SEGMENT_PATH_MAX], uint32_t id, const char *file);
+/* Makes room for one more segment, so that adding it cannot fail. -ENOMEM. */
+int collection_reserve_segment(struct collection *c);
+/* Appends to a collection's segments; the table's sum follows if it is in a table. */
+void collection_add_segment(struct collection_table *t, struct collection *c, struct segment *seg);
+
+/* ---- rows */
+
+static inline struct segment *collection_segment(const struct collection *c, uint32_t row)
+{
+	return c->segments[row >> c->shift];
+}
+static inline uint32_t collection_slot(const struct collection *c, uint32_t row)
+{
+	return row & ((1u << c->shift) - 1);
+}
+/*
+ * A row's metadata and its id (not NUL-terminated), wherever they are now. What comes from a file is verified: NULL
+ * if it is damaged. A dead row has entry 0.
+ */
+const struct row *collection_row(const struct collection *c, uint32_t row, const char **name);
+/* The bytes of a row as they are, not verified. */
+int collection_bytes(struct io *io, const struct collection *c, uint32_t row, void *buf);
+uint64_t collection_hash(const struct collection *c, const char *name, size_t len);
+/* The entry with this id, or 0. */
+uint64_t collection_entry(const struct collection *c, const char *name, size_t len);
+/* index_hash_fn; arg is the collection. 0 for a damaged row: it cannot be found by its id any more anyway. */
+uint64_t collection_hash_of(void *arg, uint64_t entry);
+/* Learns which places of a segment's names heap are free, if that is not known yet. -ENOMEM. */
+int collection_scan_names(struct collection *c, struct segment *seg);
+
+#endif

@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "commit.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine.h"
+
+struct waiter {
+	uint64_t target; /* changes that must be durable */
+	void (*fn)(void *arg, int result);
+	void *arg;
+	struct waiter *next;
+};
+
+static int cond_init(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+	int rc;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	rc = pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
+	return -rc;
+}
+
+int commit_init(struct vs_store *s)
+{
+	struct commit *c = &s->commit;
+
+	memset(c, 0, sizeof *c);
+	pthread_mutex_init(&c->mutex, NULL);
+	cond_init(&c->work);
+	cond_init(&c->done);
+	cond_init(&c->room);
+	cond_init(&c->ready);
+	c->durable_end = &c->durable;
+	for (int i = 0; i < GROUPS; i++) {
+		struct group *g = calloc(1, sizeof *g);
+
+		/* Untouched memory of a group costs nothing. */
+		if (!g || posix_memalign((void **)&g->buf, FRAME_ALIGN, LOG_GROUP_BYTES)) {
+			free(g);
+			return -ENOMEM;
+		}
+		g->next = c->spare;
+		c->spare = g;
+	}
+	c->open = c->spare;
+	c->spare = c->open->next;
+	return 0;
+}
+
+static void groups_free(struct group *g)
+{
+	while (g) {
+		struct group *next = g->next;
+
+		catalog_free(&g->catalog);
+		free(g->buf);
+		free(g);
+		g = next;
+	}
+}
+
+void commit_free(struct vs_store *s)
+{
+	struct commit *c = &s->commit;
+
+	if (c->open)
+		c->open->next = NULL;
+	groups_free(c->open);
+	groups_free(c->spare);
+	groups_free(c->durable);
+	pthread_cond_destroy(&c->work);
+	pthread_cond_destroy(&c->done);
+	pthread_cond_destroy(&c->room);
+	pthread_cond_destroy(&c->ready);
+	pthread_mutex_destroy(&c->mutex);
+}
+
+void commit_poison(struct vs_store *s, const char *what, int error)
+{
+	struct commit *c = &s->commit;
+	bool first;
+
+	pthread_mutex_lock(&c->mutex);
+	first = !c->failed;
+	c->failed = -EROFS;
+	pthread_cond_broadcast(&c->room);
+	pthread_cond_broadcast(&c->done);
+	pthread_cond_broadcast(&c->ready);
+	pthread_cond_broadcast(&c->work);
+	pthread_mutex_unlock(&c->mutex);
+	if (first)
+		engine_report(s, VS_ERROR, "%s: %s; the store is read-only until it is mounted again", what,
+		              strerror(-error));
+}
+
+/* ------------------------------------------------------------------ leading */
+
+/* Waits for a spare group and for the log file to be written to, and says whether this frame ends the epoch. */
+static int lead_prepare(struct vs_store *s, struct group **fresh, bool *ends)
+{
+	struct commit *c = &s->commit;
+	int rc;
+
+	pthread_mutex_lock(&c->mutex);
+	while (!c->failed && (!c->spare || (c->switch_file && c->file_busy[(s->log.next.epoch + 1) % 2])))
+		pthread_cond_wait(&c->room, &c->mutex);
+	rc = c->failed;
+	if (!rc) {
+		if (c->switch_file)
+			log_switch(&s->log);
+		c->switch_file = false;
+		*ends = c->end_epoch;
+		c->end_epoch = false;
+		*fresh = c->spare;
+		c->spare = c->spare->next;
+	}
+	pthread_mutex_unlock(&c->mutex);
+	if (!rc && log_nearly_full(&s->log))
+		*ends = true;
+	return rc;
+}
+
+/* Closes the open group: what is appended from now on goes to the fresh one. */
+static int lead_cut(struct vs_store *s, struct group *fresh, bool ends, struct group **out)
+{
+	struct commit *c = &s->commit;
+	struct group *g;
+	int rc = 0;
+
+	fresh->used = 0;
+	pthread_rwlock_wrlock(&s->lock);
+	if (ends)
+		rc = catalog_snapshot(s, 0, &c->open->catalog);
+	pthread_mutex_lock(&c->mutex);
+	g = c->open;
+	g->last_change = c->changes;
+	g->next = NULL;
+	c->open = fresh;
+	pthread_mutex_unlock(&c->mutex);
+	pthread_rwlock_unlock(&s->lock);
+	*out = g;
+	return rc;
+}
+
+/* Hands a durable group to the applier. */
+static void lead_deliver(struct vs_store *s, struct group *g, bool ends)
+{
+	struct commit *c = &s->commit;
+
+	pthread_mutex_lock(&c->mutex);
+	c->durable_changes = g->last_change;
+	if (ends) {
+		struct catalog *head = g->catalog.head;
+
+		head->log_epoch = s->log.next.epoch + 1;
+		head->log_seq = s->log.next.seq;
+		head->log_prev = s->log.next.prev;
+		head->log_salt = s->log.next.salt;
+		c->file_busy[s->log.next.epoch % 2] = true;
+		c->switch_file = true;
+	}
+	*c->durable_end = g;
+	c->durable_end = &g->next;
+	pthread_cond_signal(&c->ready);
+	pthread_mutex_unlock(&c->mutex);
+}
+
+/* One commit. The caller is the leader and holds no lock. */
+static void lead(struct vs_store *s)
+{
+	struct group *fresh, *g;
+	bool ends = false;
+	int rc = lead_prepare(s, &fresh, &ends);
+
+	if (rc)
+		return;
+	rc = lead_cut(s, fresh, ends, &g);
+	if (!rc && g->used) {
+		((struct frame *)(void *)g->buf)->time_ns = engine_now_ns();
+		rc = log_write(&s->log, g->buf, g->used);
+		s->counters.commits++;
+		s->counters.commit_bytes += g->used;
+	}
+	if (rc) {
+		/* Never retried: after a failed sync nobody knows what is on the disk. The group stays in the
+		 * overlay's service. */
+		commit_poison(s, "cannot write the log", rc);
+		pthread_mutex_lock(&s->commit.mutex);
+		*s->commit.durable_end = g;
+		s->commit.durable_end = &g->next;
+		pthread_mutex_unlock(&s->commit.mutex);
+		return;
+	}
+	lead_deliver(s, g, ends);
+}
+
+/* Takes the waiters whose changes are durable, or all after a failure. Under the mutex. */
+static struct waiter *waiters_due(struct commit *c)
+{
+	struct waiter *due = NULL, **p = &c->waiters;
+
+	while (*p) {
+		struct waiter *w = *p;
+
+		if (!c->failed && w->target > c->durable_changes) {
+			p = &w->next;
+			continue;
+		}
+		*p = w->next;
+		w->next = due;
+		due = w;
+	}
+	return due;
+}
+
+static void waiters_tell(struct waiter *w, int result)
+{
+	while (w) {
+		struct waiter *next = w->next;
+
+		w->fn(w->arg, result);
+		free(w);
+		w = next;
+	}
+}
+
+/*
+ * Leads until target is durable and no waiter is left: those came while the leader was at work, and share its next
+ * sync. Called and returns with the mutex held, not leading.
+ */
+static void lead_until(struct vs_store *s, uint64_t target)
+{
+	struct commit *c = &s->commit;
+
+	c->leading = true;
+	while (!c->failed && (c->durable_changes < target || c->waiters || c->end_epoch)) {
+		struct waiter *due;
+
+		pthread_mutex_unlock(&c->mutex);
+		lead(s);
+		pthread_mutex_lock(&c->mutex);
+		due = waiters_due(c);
+		pthread_cond_broadcast(&c->done);
+		if (due) {
+			int result = c->failed ? -EIO : 0;
+
+			pthread_mutex_unlock(&c->mutex);
+			waiters_tell(due, result);
+			pthread_mutex_lock(&c->mutex);
+		}
+	}
+	c->leading = false;
+	pthread_cond_broadcast(&c->done);
+}
+
+/* Waits until target is durable, leading if nobody does. Under the mutex. */
+static int wait_durable(struct vs_store *s, uint64_t target)
+{
+	struct commit *c = &s->commit;
+
+	while (!c->failed && c->durable_changes < target) {
+		if (c->leading)
+			pthread_cond_wait(&c->done, &c->mutex);
+		else
+			lead_until(s, target);
+	}
+	return c->durable_changes < target ? -EIO : 0;
+}
+
+int commit_wait(struct vs_store *s)
+{
+	int rc;
+
+	pthread_mutex_lock(&s->commit.mutex);
+	rc = wait_durable(s, s->commit.changes);
+	pthread_mutex_unlock(&s->commit.mutex);
+	return rc;
+}
+
+int commit_wait_applied(struct vs_store *s)
+{
+	struct commit *c = &s->commit;
+	uint64_t target;
+	int rc;
+
+	pthread_mutex_lock(&c->mutex);
+	target = c->changes;
+	rc = wait_durable(s, target);
+	while (!rc && c->applied_changes < target) {
+		if (c->failed)
+			rc = -EIO;
+		else
+			pthread_cond_wait(&c->room, &c->mutex);
+	}
+	pthread_mutex_unlock(&c->mutex);
+	return rc;
+}
+
+int commit_checkpoint(struct vs_store *s)
+{
+	struct commit *c = &s->commit;
+	int rc;
+
+	pthread_mutex_lock(&c->mutex);
+	c->end_epoch = true;
+	while (!c->failed && c->end_epoch) {
+		if (c->leading)
+			pthread_cond_wait(&c->done, &c->mutex);
+		else
+			lead_until(s, 0);
+	}
+	while (!c->failed && (c->file_busy[0] || c->file_busy[1]))
+		pthread_cond_wait(&c->room, &c->mutex);
+	rc = c->failed ? -EIO : 0;
+	pthread_mutex_unlock(&c->mutex);
+	return rc;
+}
+
+void commit_stop(struct vs_store *s)
+{
+	struct commit *c = &s->commit;
+
+	pthread_mutex_lock(&c->mutex);
+	c->stop = true;
+	pthread_cond_broadcast(&c->work);
+	pthread_cond_broadcast(&c->done);
+	pthread_cond_broadcast(&c->ready);
+	pthread_mutex_unlock(&c->mutex);
+}
+
+void commit_applied(struct vs_store *s, struct group *g, int file, bool checkpointed)
+{
+	struct commit *c = &s->commit;
+
+	catalog_free(&g->catalog);
+	pthread_mutex_lock(&c->mutex);
+	c->applied_changes = g->last_change;
+	if (checkpointed)
+		c->file_busy[file] = false;
+	g->next = c->spare;
+	c->spare = g;
+	pthread_cond_broadcast(&c->room);
+	pthread_mutex_unlock(&c->mutex);
+}
+
+/* ------------------------------------------------------------------ the public calls */
+
+int vs_sync(struct vs_store *s)
+{
+	return commit_wait(s);
+}
+
+void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *arg)
+{
+	struct commit *c = &s->commit;
+	struct waiter *w;
+	uint64_t target;
+
+	pthread_mutex_lock(&c->mutex);
+	target = c->changes;
+	if (c->leading && !c->failed && c->durable_changes < target && (w = malloc(sizeof *w))) {
+		*w = (struct waiter){target, fn, arg, c->waiters};
+		c->waiters = w;
+		pthread_mutex_unlock(&c->mutex);
+		return;
+	}
+	/* Nobody leads: this thread does, and answers its own client before it serves those who came meanwhile. */
+	if (!c->failed && c->durable_changes < target && !c->leading) {
+		c->leading = true;
+		pthread_mutex_unlock(&c->mutex);
+		lead(s);
+		pthread_mutex_lock(&c->mutex);
+		c->leading = false;
+	}
+	if (c->durable_changes < target && !c->failed)
+		wait_durable(s, target);
+	pthread_mutex_unlock(&c->mutex);
+	fn(arg, c->durable_changes < target ? -EIO : 0);
+	pthread_mutex_lock(&c->mutex);
+	if (c->leading)
+		; /* whoever leads now serves the waiters */
+	else if (c->waiters && !c->failed)
+		lead_until(s, 0);
+	pthread_cond_broadcast(&c->done);
+	pthread_mutex_unlock(&c->mutex);
+}
+
+/* ------------------------------------------------------------------ the committer */
+
+static void deadline(struct timespec *t, int64_t ms)
+{
+	t->tv_sec = ms / 1000;
+	t->tv_nsec = ms % 1000 * 1000000;
+}
+
+void *commit_thread(void *store)
+{
+	struct vs_store *s = store;
+	struct commit *c = &s->commit;
+
+	pthread_mutex_lock(&c->mutex);
+	while (!c->stop) {
+		int64_t due_ms = c->open->opened_ms + s->options.commit_ms;
+		struct timespec t;
+
+		if (c->failed || c->changes == c->durable_changes) {
+			pthread_cond_wait(&c->work, &c->mutex);
+		} else if (c->leading) {
+			pthread_cond_wait(&c->done, &c->mutex);
+		} else if (engine_tick_ms() < due_ms) {
+			deadline(&t, due_ms);
+			pthread_cond_timedwait(&c->work, &c->mutex, &t);
+		} else {
+			lead_until(s, c->changes);
+		}
+	}
+	pthread_mutex_unlock(&c->mutex);
+	return NULL;
+}
+
+/* ------------------------------------------------------------------ changes */
+
+/* The first change makes the store dirty: the log is created, then a catalog says so. */
+static int start_logging(struct vs_store *s)
+{
+	int rc;
+
+	pthread_mutex_lock(&s->start_mutex);
+	if (__atomic_load_n(&s->logging, __ATOMIC_ACQUIRE)) {
+		pthread_mutex_unlock(&s->start_mutex);
+		return 0;
+	}
+	rc = log_create(&s->log, s->io, &s->position);
+	if (!rc) {
+		pthread_rwlock_rdlock(&s->lock);
+		rc = catalog_update(s, 0);
+		pthread_rwlock_unlock(&s->lock);
+		if (rc) {
+			log_close(&s->log);
+			log_remove(s->io);
+		}
+	}
+	if (!rc)
+		__atomic_store_n(&s->logging, true, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&s->start_mutex);
+	return rc;
+}
+
+int op_begin(struct vs_store *s, struct op *op, size_t bytes)
+{
+	struct commit *c = &s->commit;
+	int rc = 0;
+
+	if (s->read_only)
+		return -EROFS;
+	if (!__atomic_load_n(&s->logging, __ATOMIC_ACQUIRE) && (rc = start_logging(s)))
+		return rc;
+	if (bytes > s->log.group_bytes - sizeof(struct frame))
+		return -ENOSPC;
+	pthread_mutex_lock(&c->mutex);
+	/* Two cases: the group is full and must be written, or those before us will fill it: their turn is short. */
+	while (!c->failed && sizeof(struct frame) + c->open->used + c->reserved + bytes > s->log.group_bytes) {
+		if (c->leading || !c->open->used)
+			pthread_cond_wait(&c->done, &c->mutex);
+		else
+			lead_until(s, c->changes);
+	}
+	rc = c->failed;
+	if (!rc)
+		c->reserved += bytes;
+	pthread_mutex_unlock(&c->mutex);
+	if (rc)
+		return rc;
+	pthread_rwlock_wrlock(&s->lock);
+	*op = (struct op){.s = s, .reserved = bytes, .start = c->open->used};
+	/* Under the lock the open group stays the same, and nobody else appends. */
+	return 0;
+}
+
+void *op_append(struct op *op, enum record_type type, uint32_t collection, size_t bytes)
+{
+	struct group *g = op->s->commit.open;
+	struct record *r = (struct record *)(void *)(g->buf + sizeof(struct frame) + op->start);
+
+	bytes = (bytes + 7) / 8 * 8;
+	assert(op->reserved >= op->start + bytes - g->used);
+	memset(r, 0, bytes);
+	r->type = (uint16_t)type;
+	r->bytes = (uint32_t)bytes;
+	r->collection = collection;
+	op->start += bytes;
+	return r;
+}
+
+void op_end(struct op *op)
+{
+	struct vs_store *s = op->s;
+	struct commit *c = &s->commit;
+
+	pthread_mutex_lock(&c->mutex);
+	if (op->start != c->open->used) {
+		if (!c->open->used) {
+			c->open->opened_ms = engine_tick_ms();
+			pthread_cond_signal(&c->work);
+		}
+		c->open->used = op->start;
+		c->changes++;
+	}
+	c->reserved -= op->reserved;
+	/* Somebody may wait for the room that this change reserved and did not use. */
+	if (c->reserved == 0)
+		pthread_cond_broadcast(&c->done);
+	pthread_mutex_unlock(&c->mutex);
+	pthread_rwlock_unlock(&s->lock);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * commit - group commit. Changes append records to the open group; a leader writes the group as one frame of the log
+ * and syncs it, for all who wait; the applier (apply.h) then carries it to the segment files.
+ *
+ * A group's memory lives until it is applied: the overlay points into it. There are GROUPS of them; when all are in
+ * use, whoever needs room waits.
+ */
+#ifndef VECFS_STORE_COMMIT_H
+#define VECFS_STORE_COMMIT_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "catalog.h"
+#include "format.h"
+
+struct vs_store;
+
+#define GROUPS 4
+
+struct group {
+	char *buf;   /* room for a struct frame, then records */
+	size_t used; /* bytes of records */
+	uint64_t last_change; /* the number of the last change in it */
+	int64_t opened_ms;    /* of its first change */
+	struct catalog_image catalog; /* set if a checkpoint follows it */
+	struct group *next;
+};
+
+struct waiter; /* a vs_sync_async under way */
+
+struct commit {
+	pthread_mutex_t mutex;
+	pthread_cond_t work;  /* for the committer: a group has its first change, or it should stop */
+	pthread_cond_t done;  /* a leader has finished */
+	pthread_cond_t room;  /* a group or a log file is free, or a failure */
+	pthread_cond_t ready; /* for the applier */
+	struct group *open;   /* contents guarded by the store's lock, used by the mutex too */
+	struct group *spare;
+	struct group *durable, **durable_end; /* for the applier, in order */
+	size_t reserved;      /* by changes that have not ended */
+	uint64_t changes, durable_changes, applied_changes; /* counts */
+	bool leading;
+	bool end_epoch;       /* the next commit ends the epoch: a checkpoint is wanted */
+	bool switch_file;     /* the next frame goes to the other log file */
+	bool file_busy[2];    /* its epoch has ended, its checkpoint has not */
+	bool stop;
+	int failed;           /* 0, or -EROFS once a write-back failed: nothing more is ever written */
+	struct waiter *waiters;
+};
+
+int commit_init(struct vs_store *s);
+void commit_free(struct vs_store *s);
+/* Returns when the changes acknowledged so far are durable, or, in the second case, also in the segment files. */
+int commit_wait(struct vs_store *s);
+int commit_wait_applied(struct vs_store *s);
+/* Makes everything durable and applied, and lets the applier write a catalog with the log's new start. */
+int commit_checkpoint(struct vs_store *s);
+/* Tells both threads to end, when they are through with what is durable. */
+void commit_stop(struct vs_store *s);
+/* The committer's thread. */
+void *commit_thread(void *store);
+/* Called by the applier when it is through with a group. */
+void commit_applied(struct vs_store *s, struct group *g, int file, bool checkpointed);
+/* A write failed: from now on nothing is written, and changes answer -EROFS. No lock but perhaps the store's. */
+void commit_poison(struct vs_store *s, const char *what, int error);
+
+/* ---- one change */
+
+struct op {
+	struct vs_store *s;
+	size_t reserved;
+	size_t start; /* of its records in the open group */
+};
+
+/* Room a row's record takes at most. */
+static inline size_t op_row_bytes(size_t row_bytes)
+{
+	return sizeof(struct record_row) + 256 + (row_bytes + 7) / 8 * 8;
+}
+#define OP_SMALL_BYTES 512u /* any one record without a vector */
+
+/*
+ * Begins a change whose records take at most bytes: waits for room, then takes the store's lock for changing. On
+ * failure nothing is held. -EROFS; -ENOSPC: the disk has no room for the log, or for a change of this size.
+ */
+int op_begin(struct vs_store *s, struct op *op, size_t bytes);
+/* Appends a zeroed record of bytes (a multiple of 8 is made of it). All records of a change share one frame. */
+void *op_append(struct op *op, enum record_type type, uint32_t collection, size_t bytes);
+/* Ends it: acknowledged. Without records nothing happened. */
+void op_end(struct op *op);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine - the store's inner state, shared by the files of store/ and by nobody else.
+ *
+ * Threads. Callers; the committer (commit.c), which makes changes durable at the latest after commit_ms; the applier
+ * (apply.c), which writes durable changes to the segment files and does checkpoints. Any caller that wants to be
+ * durable leads a commit itself.
+ *
+ * Locks, in this order: lock (the tables, collections and the open group's contents: shared by readers, alone by
+ * changers; never held over a write or sync, nor while waiting for room in the log), then commit.mutex (groups and
+ * who waits for them). A change first reserves room in the log without any lock (op_begin may wait there), so neither
+ * the leader nor the applier, who need the lock, can ever be waited for by its holder.
+ */
+#ifndef VECFS_STORE_ENGINE_H
+#define VECFS_STORE_ENGINE_H
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "catalog.h"
+#include "collection.h"
+#include "commit.h"
+#include "io.h"
+#include "log.h"
+#include "store.h"
+
+struct counters {
+	_Atomic uint64_t puts, overwrites, patches, removes, renames, reads, commits, commit_bytes, checkpoints;
+	_Atomic uint64_t batches, checksum_errors, replayed_records;
+};
+
+struct vs_store {
+	struct io *io;
+	bool own_io;
+	int lock_fd;
+	struct vs_options options;
+	bool read_only;
+	uint8_t uuid[16];
+	char uuid_text[37];
+
+	pthread_rwlock_t lock;
+	struct collection_table table;
+	uint32_t next_collection;
+	struct perm_class *perms;
+	uint32_t perm_count;
+	struct collection *dropped; /* until the applier has passed their end; chained by dropped_next */
+	bool directory_changed;     /* collections/ since the last checkpoint */
+	uint64_t catalog_seq;       /* of the newest slot */
+	uint64_t catalog_room;      /* bytes allocated in each slot's file */
+	uint64_t hash_seed;
+	struct log_position position; /* where the log will start, or did */
+
+	bool logging; /* the log exists and the catalog is not clean; set by the first change */
+	pthread_mutex_t start_mutex; /* of setting it */
+	struct log log;
+	struct commit commit;
+	pthread_t committer, applier;
+	struct counters counters;
+	_Atomic uint32_t spill_number;
+	bool settled; /* the files are as a clean close leaves them */
+};
+
+/* Tells the user. No lock may be held. */
+void engine_report(struct vs_store *s, enum vs_severity severity, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+int64_t engine_now_ns(void); /* wall clock */
+int64_t engine_tick_ms(void); /* monotonic */
+/* Index of a permission class; -ENOENT if it is not in the table yet. Under the lock. */
+int engine_perm_find(const struct vs_store *s, const struct vs_perm *perm);
+int engine_perm_add(struct vs_store *s, uint32_t index, const struct perm_class *perm);
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "entries.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void entries_init(struct entries *es)
+{
+	memset(es, 0, sizeof *es);
+}
+
+static void rows_free(struct entries *es, uint32_t *rows)
+{
+	const char *p = (const char *)rows;
+
+	if (!es->image || p < es->image || p >= es->image + es->image_bytes)
+		free(rows);
+}
+
+void entries_free(struct entries *es)
+{
+	for (size_t i = 0; i < es->count; i++)
+		rows_free(es, es->chunks[i].rows);
+	free(es->chunks);
+	entries_init(es);
+}
+
+static struct entries_chunk *chunk_of(const struct entries *es, uint64_t entry)
+{
+	uint64_t n = entry / ENTRIES_CHUNK;
+
+	return n >= es->base && n - es->base < es->count ? &es->chunks[n - es->base] : NULL;
+}
+
+uint32_t entries_get(const struct entries *es, uint64_t entry)
+{
+	const struct entries_chunk *c = chunk_of(es, entry);
+
+	return c && c->rows ? c->rows[entry % ENTRIES_CHUNK] - 1 : ROW_NONE;
+}
+
+/* Makes the directory reach over chunk n, forwards or backwards; forwards by more than asked, so that it is rare. */
+static int directory_reach(struct entries *es, uint64_t n)
+{
+	uint64_t base = es->count && es->base < n ? es->base : n;
+	uint64_t end = es->count && es->base + es->count > n ? es->base + es->count : n + 1 + es->count / 2;
+	struct entries_chunk *chunks;
+
+	if (es->count && base == es->base && end == es->base + es->count)
+		return 0;
+	chunks = calloc(end - base, sizeof *chunks);
+	if (!chunks)
+		return -ENOMEM;
+	if (es->count)
+		memcpy(chunks + (es->base - base), es->chunks, es->count * sizeof *chunks);
+	free(es->chunks);
+	es->chunks = chunks;
+	es->base = base;
+	es->count = end - base;
+	return 0;
+}
+
+/* Forgets leading chunks that are gone, once they are most of the directory. */
+static void directory_trim(struct entries *es)
+{
+	size_t dead = 0;
+
+	while (dead < es->count && !es->chunks[dead].rows)
+		dead++;
+	if (dead < 64 || dead < es->count / 2)
+		return;
+	es->base += dead;
+	es->count -= dead;
+	memmove(es->chunks, es->chunks + dead, es->count * sizeof *es->chunks);
+}
+
+int entries_reserve(struct entries *es, uint64_t entry)
+{
+	struct entries_chunk *c;
+	int rc;
+
+	if (!chunk_of(es, entry)) {
+		directory_trim(es);
+		rc = directory_reach(es, entry / ENTRIES_CHUNK);
+		if (rc)
+			return rc;
+	}
+	c = chunk_of(es, entry);
+	if (!c->rows)
+		c->rows = calloc(ENTRIES_CHUNK, sizeof *c->rows);
+	return c->rows ? 0 : -ENOMEM;
+}
+
+void entries_set(struct entries *es, uint64_t entry, uint32_t row)
+{
+	struct entries_chunk *c = chunk_of(es, entry);
+	uint32_t *p;
+
+	assert(c && c->rows);
+	p = &c->rows[entry % ENTRIES_CHUNK];
+	c->live += (uint32_t)(row != ROW_NONE) - (uint32_t)(*p != 0);
+	*p = row + 1;
+	if (!c->live) {
+		rows_free(es, c->rows);
+		c->rows = NULL;
+	}
+}
+
+uint64_t entries_next(const struct entries *es, uint64_t after)
+{
+	uint64_t first = es->base * ENTRIES_CHUNK, entry = after + 1 > first ? after + 1 : first;
+
+	for (; entry / ENTRIES_CHUNK < es->base + es->count; entry++) {
+		const struct entries_chunk *c = chunk_of(es, entry);
+
+		if (!c->rows)
+			entry |= ENTRIES_CHUNK - 1; /* the whole chunk is empty */
+		else if (c->rows[entry % ENTRIES_CHUNK])
+			return entry;
+	}
+	return 0;
+}

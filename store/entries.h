@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * entries - where each entry number's row is: 4 bytes an entry, in chunks that come and go.
+ *
+ * Entry numbers only grow, so the numbers of removed vectors leave holes; a chunk without a live entry is freed,
+ * and the directory starts at the first chunk in use. Not thread-safe, like the index.
+ */
+#ifndef VECFS_STORE_ENTRIES_H
+#define VECFS_STORE_ENTRIES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define ENTRIES_CHUNK 4096u
+#define ROW_NONE UINT32_MAX
+
+struct entries_chunk {
+	uint32_t *rows; /* row + 1, 0: no such entry. NULL: no entry of this chunk is live */
+	uint32_t live;
+};
+
+struct entries {
+	struct entries_chunk *chunks; /* of entries [base * ENTRIES_CHUNK, ...) */
+	uint64_t base;
+	size_t count;
+	const char *image; /* rows arrays in [image, image + image_bytes) belong to a private mapping */
+	size_t image_bytes;
+};
+
+void entries_init(struct entries *es);
+void entries_free(struct entries *es);
+/* The row of an entry, or ROW_NONE. */
+uint32_t entries_get(const struct entries *es, uint64_t entry);
+/* Makes sure that setting this entry cannot fail. -ENOMEM. */
+int entries_reserve(struct entries *es, uint64_t entry);
+/* Sets a row; for a new entry after entries_reserve. ROW_NONE removes the entry. */
+void entries_set(struct entries *es, uint64_t entry, uint32_t row);
+/* The lowest live entry above after, or 0. */
+uint64_t entries_next(const struct entries *es, uint64_t after);
+
+#endif

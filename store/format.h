@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * format - the store on disk. All numbers are little-endian.
+ *
+ *   lock                      the daemon's pid while it holds the file's lock, else empty
+ *   catalog.0 catalog.1       the two slots of the catalog; the valid one with the higher seq counts
+ *   log.0 log.1               the write-ahead log, written in turns; absent after a clean close
+ *   collections/C/N.npy       segment N of collection C: a page of .npy header, then rows of row_bytes
+ *   collections/C/N.rows      its metadata column: struct row, same slots
+ *   collections/C/N.names     its names heap: ids, each at a multiple of NAME_GRANULE bytes, zero padded
+ *   collections/C/index       image of the id index, written by a clean close; its name in the catalog
+ *                             is a stamp, so that an old image is never taken for a new one
+ *   collections/C/N.adopt     the rows column of a segment that a committing batch is about to hand over
+ *   collections/C/upload.*    the upload of an open batch
+ *
+ * Invariants. Slots 0..count-1 of a segment are in use and no others, except rows marked dead (entry 0) by
+ * a large batch until they are filled by the vacuum right after it. All columns of a slot change through
+ * the log, physically: a record holds what a slot is to contain, so replaying it twice does no harm. A
+ * file is written only when the log record is durable (log before data). A checkpoint makes the files
+ * durable and then writes a catalog which says where replay has to start.
+ *
+ * Cost for each vector beyond its bytes: 28 (row) + the id rounded up to 8, and after a clean close about
+ * 13 for the index image.
+ */
+#ifndef VECFS_STORE_FORMAT_H
+#define VECFS_STORE_FORMAT_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FORMAT_VERSION 1u
+#define SEGMENT_HEADER_BYTES 4096u
+#define SEGMENT_BYTES_MAX (256u << 20)
+#define SEGMENT_ROWS_BITS_MAX 20u
+#define NAME_GRANULE 8u
+
+/* One vector's metadata. Entry 0 marks a dead row. */
+struct row {
+	uint32_t data_sum; /* XXH3 of the vector's bytes, low half */
+	uint32_t row_sum;  /* XXH3 of all other fields and the id, low half */
+	int64_t mtime_ns;
+	uint32_t entry_low;
+	uint8_t entry_high;
+	uint8_t name_len;
+	uint16_t perm;    /* index into the catalog's table of permissions */
+	uint32_t name_at; /* place in the names heap, in granules */
+} __attribute__((packed, aligned(4)));
+static_assert(sizeof(struct row) == 28, "row");
+static_assert(offsetof(struct row, mtime_ns) == 8 && offsetof(struct row, name_at) == 24, "row");
+
+/* ---- log. A log file is a sequence of frames, each at a multiple of FRAME_ALIGN, one epoch a file. */
+#define FRAME_MAGIC 0x314d415246434556ull /* "VECFRAM1" */
+#define FRAME_ALIGN 4096u                 /* a torn frame can then never harm its predecessor */
+
+struct frame {
+	uint64_t magic;
+	uint64_t epoch; /* of the log file: a frame of an earlier use of the file has a smaller one */
+	uint64_t seq;   /* counts frames, without gaps, over all epochs */
+	uint64_t prev;  /* sum of the frame before: the chain */
+	int64_t time_ns;
+	uint32_t payload_bytes;
+	uint32_t reserved;
+	uint64_t sum; /* XXH3, seeded with the catalog's log_salt, of the header up to here and the payload */
+};
+static_assert(sizeof(struct frame) == 56 && offsetof(struct frame, sum) == 48, "frame");
+
+enum record_type {
+	RECORD_ROW = 1,        /* slot `row` := row, id and, with RECORD_HAS_DATA, the vector's bytes */
+	RECORD_TRIM = 2,       /* segment `row >> shift` has `value` rows from now on */
+	RECORD_COLLECTION = 3, /* a collection is created or changed: struct record_collection */
+	RECORD_DROP = 4,       /* a collection is gone */
+	RECORD_PERM = 5,       /* entry `row` of the table of permissions: struct record_perm */
+	RECORD_ADOPT = 6,      /* segment `value` of batch `row` becomes a segment: struct record_adopt */
+	RECORD_DEAD = 7,       /* rows of segment `value` die: a bitmap over its slots */
+};
+#define RECORD_HAS_DATA 1u
+
+struct record {
+	uint16_t type;
+	uint16_t flags;
+	uint32_t bytes; /* with this header, a multiple of 8 */
+	uint32_t collection;
+	uint32_t row;
+	uint64_t value;
+};
+static_assert(sizeof(struct record) == 24, "record");
+
+/* RECORD_ROW: the id follows, zero padded to a granule, then the data padded to 8. */
+struct record_row {
+	struct record head;
+	struct row row;
+	uint32_t reserved;
+};
+static_assert(sizeof(struct record_row) == 56, "record_row");
+
+/* A row of the table of permissions. Rows refer to it by index; it only grows. */
+struct perm_class {
+	uint32_t mode, uid, gid;
+};
+
+struct catalog_collection {
+	uint32_t id;
+	uint32_t parent;
+	uint32_t dim;
+	uint8_t dtype, metric, schema_fixed, name_len;
+	uint32_t perm;
+	uint32_t segments;
+	int64_t mtime_ns;
+	uint64_t next_entry;
+	uint64_t index_stamp; /* of the image that fits; 0: none */
+	uint64_t index_sum;   /* XXH3 of that image */
+	/* The name follows, zero padded to a multiple of 8. */
+};
+static_assert(sizeof(struct catalog_collection) == 56, "catalog_collection");
+
+struct record_collection {
+	struct record head;
+	struct catalog_collection body; /* and its name; segments, next_entry and index_* do not count */
+};
+
+struct record_perm {
+	struct record head;
+	struct perm_class perm;
+	uint32_t reserved;
+};
+
+struct record_adopt {
+	struct record head; /* collection: the parent; row: the batch; value: segment in the batch */
+	uint32_t segment;   /* its number in the parent */
+	uint32_t count;
+	uint32_t names_end;
+	uint32_t reserved;
+	uint64_t next_entry; /* of the parent, afterwards */
+};
+
+/* ---- catalog: struct catalog, perm_class[perms] (padded to 8), then each collection and its segments. */
+#define CATALOG_MAGIC 0x3154414353464356ull /* "VCFSCAT1" */
+#define CATALOG_CLEAN 1u
+#define CATALOG_ALIGN 4096u
+
+struct catalog_segment {
+	uint32_t count;
+	uint32_t names_end;     /* granules in use of the names heap, holes included */
+	uint64_t rows_digest;   /* XXH3 of the rows column and */
+	uint64_t names_digest;  /* of the names heap; only in a clean catalog, else 0 */
+};
+static_assert(sizeof(struct catalog_segment) == 24, "catalog_segment");
+
+struct catalog {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t flags;
+	uint8_t uuid[16];
+	uint64_t seq;
+	uint64_t bytes; /* of everything; the rest of the slot's file is zero */
+	uint64_t log_epoch; /* replay starts at the first frame of this epoch, */
+	uint64_t log_seq;   /* which has this seq */
+	uint64_t log_prev;  /* and follows the frame with this sum */
+	uint64_t log_salt;
+	uint64_t hash_seed; /* of the id indexes: ids are untrusted input */
+	uint32_t perms;
+	uint32_t collections;
+	uint32_t next_collection;
+	uint32_t reserved;
+	uint64_t sum; /* XXH3 of everything, this field taken as 0 */
+};
+static_assert(sizeof(struct catalog) == 112, "catalog");
+
+/*
+ * ---- index image: struct index_image, then the directory (uint32_t[1 << depth], none without pages), the pages
+ * (index.h), the places of the chunks (uint32_t[chunks]: 0, or which of the present chunks, counted from 1), and the
+ * present chunks (entries.h).
+ */
+#define INDEX_MAGIC 0x3158444e49434556ull /* "VECINDX1" */
+
+struct index_image {
+	uint64_t magic;
+	uint64_t stamp;
+	uint64_t count, name_bytes; /* of the collection */
+	uint64_t chunk_base;
+	uint64_t chunks, chunks_present;
+	uint32_t depth, pages;
+};
+static_assert(sizeof(struct index_image) == 64, "index_image");
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+#include "sum.h"
+
+/* ------------------------------------------------------------------ writing */
+
+struct writer {
+	struct io *io;
+	int fd;
+	uint64_t off;
+	XXH3_state_t sum;
+};
+
+static int writer_put(struct writer *w, const void *data, size_t size)
+{
+	int rc = io_write_full(w->io, w->fd, data, size, w->off);
+
+	XXH3_64bits_update(&w->sum, data, size);
+	w->off += size;
+	return rc;
+}
+
+static int put_pages(struct writer *w, const struct index *ix)
+{
+	int rc = ix->directory ? writer_put(w, ix->directory, sizeof(uint32_t) << ix->depth) : 0;
+
+	for (uint32_t i = 0; i < ix->pages && !rc;) {
+		/* Pages lie in runs: the old image, then chunks. */
+		uint32_t n = 1;
+
+		while (i + n < ix->pages && index_page(ix, i + n) == index_page(ix, i) + n)
+			n++;
+		rc = writer_put(w, index_page(ix, i), n * sizeof(struct index_page));
+		i += n;
+	}
+	return rc;
+}
+
+static int put_chunks(struct writer *w, const struct entries *es)
+{
+	uint32_t *places = calloc(es->count + 1, sizeof *places), present = 0;
+	int rc;
+
+	if (!places)
+		return -ENOMEM;
+	for (size_t i = 0; i < es->count; i++)
+		places[i] = es->chunks[i].rows && es->chunks[i].live ? ++present : 0;
+	rc = writer_put(w, places, es->count * sizeof *places);
+	for (size_t i = 0; i < es->count && !rc; i++)
+		if (places[i])
+			rc = writer_put(w, es->chunks[i].rows, ENTRIES_CHUNK * sizeof(uint32_t));
+	free(places);
+	return rc;
+}
+
+static struct index_image image_head(const struct vs_store *s, const struct collection *c)
+{
+	struct index_image head = {
+		.magic = INDEX_MAGIC,
+		.stamp = s->catalog_seq + 1, /* no other clean close has had it */
+		.count = c->count,
+		.name_bytes = c->name_bytes,
+		.chunk_base = c->entries.base,
+		.chunks = c->entries.count,
+		.depth = c->index.depth,
+		.pages = c->index.pages,
+	};
+
+	for (size_t i = 0; i < c->entries.count; i++)
+		head.chunks_present += c->entries.chunks[i].rows && c->entries.chunks[i].live;
+	return head;
+}
+
+int image_write(struct vs_store *s, struct collection *c)
+{
+	struct index_image head = image_head(s, c);
+	char path[SEGMENT_PATH_MAX], fresh[SEGMENT_PATH_MAX];
+	struct writer w = {.io = s->io};
+	int rc;
+
+	/* Beside the old one, which may be mapped. */
+	collection_path(path, c->id, "index");
+	collection_path(fresh, c->id, "index.new");
+	w.fd = s->io->ops->open(s->io, fresh, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	if (w.fd < 0)
+		return w.fd;
+	XXH3_64bits_reset(&w.sum);
+	rc = writer_put(&w, &head, sizeof head);
+	if (!rc)
+		rc = put_pages(&w, &c->index);
+	if (!rc)
+		rc = put_chunks(&w, &c->entries);
+	if (!rc)
+		rc = s->io->ops->datasync(s->io, w.fd);
+	s->io->ops->close(s->io, w.fd);
+	if (rc >= 0)
+		rc = s->io->ops->rename(s->io, fresh, path);
+	if (rc < 0) {
+		s->io->ops->unlink(s->io, fresh);
+		return rc;
+	}
+	collection_path(path, c->id, NULL);
+	rc = s->io->ops->syncdir(s->io, path);
+	if (rc < 0)
+		return rc;
+	c->index_stamp = head.stamp;
+	c->index_sum = XXH3_64bits_digest(&w.sum);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ loading */
+
+/* The size of an image with this header, or 0 if there can be none. */
+static uint64_t image_size(const struct index_image *head)
+{
+	if (head->magic != INDEX_MAGIC || head->depth > 40 || head->chunks >> 40 || head->chunks_present > head->chunks)
+		return 0;
+	return sizeof *head + (head->pages ? sizeof(uint32_t) << head->depth : 0) +
+	       head->pages * sizeof(struct index_page) + head->chunks * sizeof(uint32_t) +
+	       head->chunks_present * ENTRIES_CHUNK * sizeof(uint32_t);
+}
+
+static int use_pages(struct collection *c, const struct index_image *head, char **p)
+{
+	size_t bytes = sizeof(uint32_t) << head->depth;
+
+	if (!head->pages)
+		return 0;
+	c->index.directory = malloc(bytes);
+	if (!c->index.directory)
+		return -ENOMEM;
+	memcpy(c->index.directory, *p, bytes);
+	*p += bytes;
+	c->index.depth = head->depth;
+	c->index.image = (struct index_page *)(void *)*p;
+	c->index.pages = c->index.image_pages = head->pages;
+	*p += head->pages * sizeof(struct index_page);
+	return 0;
+}
+
+static int use_chunks(struct collection *c, const struct index_image *head, char *p)
+{
+	const uint32_t *places = (const uint32_t *)(void *)p;
+	uint32_t *rows = (uint32_t *)(void *)(p + head->chunks * sizeof *places);
+
+	c->entries.base = head->chunk_base;
+	c->entries.image = c->image;
+	c->entries.image_bytes = c->image_bytes;
+	c->entries.chunks = calloc(head->chunks + 1, sizeof *c->entries.chunks);
+	if (!c->entries.chunks)
+		return -ENOMEM;
+	c->entries.count = head->chunks;
+	for (uint64_t i = 0; i < head->chunks; i++) {
+		struct entries_chunk *chunk = &c->entries.chunks[i];
+
+		if (!places[i] || places[i] > head->chunks_present)
+			continue;
+		chunk->rows = rows + (uint64_t)(places[i] - 1) * ENTRIES_CHUNK;
+		for (uint32_t k = 0; k < ENTRIES_CHUNK; k++)
+			chunk->live += chunk->rows[k] != 0;
+	}
+	return 0;
+}
+
+static int image_use(struct collection *c)
+{
+	const struct index_image *head = c->image;
+	char *p = (char *)c->image + sizeof *head;
+	int rc;
+
+	if (image_size(head) != c->image_bytes || head->stamp != c->index_stamp ||
+	    XXH3_64bits(c->image, c->image_bytes) != c->index_sum)
+		return -EUCLEAN;
+	rc = use_pages(c, head, &p);
+	if (!rc)
+		rc = use_chunks(c, head, p);
+	if (rc)
+		return rc;
+	c->count = head->count;
+	c->name_bytes = head->name_bytes;
+	return 0;
+}
+
+int image_load(struct vs_store *s, struct collection *c)
+{
+	char path[SEGMENT_PATH_MAX];
+	uint64_t size = 0;
+	int fd, rc;
+
+	collection_path(path, c->id, "index");
+	fd = s->io->ops->open(s->io, path, O_RDONLY, 0);
+	if (fd < 0)
+		return fd;
+	rc = s->io->ops->size(s->io, fd, &size);
+	if (!rc && size < sizeof(struct index_image))
+		rc = -EUCLEAN;
+	if (!rc)
+		rc = s->io->ops->map(s->io, fd, size, false, &c->image);
+	s->io->ops->close(s->io, fd);
+	if (rc < 0) {
+		c->image = NULL;
+		return rc;
+	}
+	c->image_bytes = size;
+	rc = image_use(c);
+	if (rc) {
+		index_free(&c->index);
+		entries_free(&c->entries);
+		s->io->ops->unmap(s->io, c->image, c->image_bytes);
+		c->image = NULL;
+	}
+	return rc;
+}

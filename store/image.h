@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * image - a collection's index on disk, written by a clean close so that the next opening need not scan the rows. It is
+ * mapped, not read, and trusted only as a whole: stamp and sum are in the catalog.
+ */
+#ifndef VECFS_STORE_IMAGE_H
+#define VECFS_STORE_IMAGE_H
+
+struct collection;
+struct vs_store;
+
+/* Maps the image that the catalog names. -ENOENT, -EUCLEAN: it is not there or not whole; scan instead. */
+int image_load(struct vs_store *s, struct collection *c);
+/* Writes a new image and makes it durable; c->index_stamp and index_sum tell which. Nobody may use the store. */
+int image_write(struct vs_store *s, struct collection *c);
+
+#endif

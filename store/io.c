@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct real {
+	struct io io;
+	int root; /* descriptor of the store's directory */
+};
+
+static int root_of(struct io *io)
+{
+	return ((struct real *)io)->root;
+}
+
+static int result(long rc)
+{
+	return rc < 0 ? -errno : (int)rc;
+}
+
+static int real_open(struct io *io, const char *path, int flags, mode_t mode)
+{
+	return result(openat(root_of(io), path, flags | O_CLOEXEC | O_NOFOLLOW, mode));
+}
+
+static int real_close(struct io *io, int fd)
+{
+	(void)io;
+	return result(close(fd));
+}
+
+static ssize_t real_pread(struct io *io, int fd, void *buf, size_t size, uint64_t off)
+{
+	ssize_t n = pread(fd, buf, size, (off_t)off);
+
+	(void)io;
+	return n < 0 ? -errno : n;
+}
+
+static ssize_t real_pwritev(struct io *io, int fd, const struct iovec *iov, int count, uint64_t off)
+{
+	ssize_t n = pwritev(fd, iov, count, (off_t)off);
+
+	(void)io;
+	return n < 0 ? -errno : n;
+}
+
+static int real_fallocate(struct io *io, int fd, int mode, uint64_t off, uint64_t len)
+{
+	(void)io;
+	return result(fallocate(fd, mode, (off_t)off, (off_t)len));
+}
+
+static int real_truncate(struct io *io, int fd, uint64_t size)
+{
+	(void)io;
+	return result(ftruncate(fd, (off_t)size));
+}
+
+static int real_write_behind(struct io *io, int fd, uint64_t off, uint64_t len)
+{
+	(void)io;
+	return result(sync_file_range(fd, (off_t)off, (off_t)len, SYNC_FILE_RANGE_WRITE));
+}
+
+static int real_datasync(struct io *io, int fd)
+{
+	(void)io;
+	return result(fdatasync(fd));
+}
+
+static int real_syncdir(struct io *io, const char *path)
+{
+	int fd = openat(root_of(io), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc;
+
+	if (fd < 0)
+		return -errno;
+	rc = result(fsync(fd));
+	close(fd);
+	return rc;
+}
+
+static int real_size(struct io *io, int fd, uint64_t *size)
+{
+	struct stat st;
+
+	(void)io;
+	if (fstat(fd, &st))
+		return -errno;
+	*size = (uint64_t)st.st_size;
+	return 0;
+}
+
+static int real_rename(struct io *io, const char *from, const char *to)
+{
+	return result(renameat(root_of(io), from, root_of(io), to));
+}
+
+static int real_unlink(struct io *io, const char *path)
+{
+	return result(unlinkat(root_of(io), path, 0));
+}
+
+static int real_mkdir(struct io *io, const char *path, mode_t mode)
+{
+	return result(mkdirat(root_of(io), path, mode));
+}
+
+static int real_rmdir(struct io *io, const char *path)
+{
+	return result(unlinkat(root_of(io), path, AT_REMOVEDIR));
+}
+
+static int real_list(struct io *io, const char *path, io_name_fn fn, void *arg)
+{
+	int fd = openat(root_of(io), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	int rc = 0;
+
+	if (!dir) {
+		rc = -errno;
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	while (!rc && (errno = 0, e = readdir(dir)))
+		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+			rc = fn(arg, e->d_name);
+	if (!rc && errno)
+		rc = -errno;
+	closedir(dir);
+	return rc;
+}
+
+static int real_map(struct io *io, int fd, size_t size, bool shared, void **addr)
+{
+	(void)io;
+	*addr = mmap(NULL, size, shared ? PROT_READ : PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE, fd,
+	             0);
+	return *addr == MAP_FAILED ? -errno : 0;
+}
+
+static int real_unmap(struct io *io, void *addr, size_t size)
+{
+	(void)io;
+	return result(munmap(addr, size));
+}
+
+static int real_lock(struct io *io, int fd)
+{
+	(void)io;
+	return result(flock(fd, LOCK_EX | LOCK_NB));
+}
+
+static int real_statvfs(struct io *io, struct statvfs *st)
+{
+	return result(fstatvfs(root_of(io), st));
+}
+
+static const struct io_ops real_ops = {
+	.open = real_open,
+	.close = real_close,
+	.pread = real_pread,
+	.pwritev = real_pwritev,
+	.fallocate = real_fallocate,
+	.truncate = real_truncate,
+	.write_behind = real_write_behind,
+	.datasync = real_datasync,
+	.syncdir = real_syncdir,
+	.size = real_size,
+	.rename = real_rename,
+	.unlink = real_unlink,
+	.mkdir = real_mkdir,
+	.rmdir = real_rmdir,
+	.list = real_list,
+	.map = real_map,
+	.unmap = real_unmap,
+	.lock = real_lock,
+	.statvfs = real_statvfs,
+};
+
+int io_new_real(const char *dir, bool create, struct io **out)
+{
+	struct real *real;
+	int root, rc;
+
+	*out = NULL;
+	if (create && mkdir(dir, 0700) && errno != EEXIST)
+		return -errno;
+	root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return -errno;
+	real = malloc(sizeof *real);
+	if (!real) {
+		rc = -ENOMEM;
+		close(root);
+		return rc;
+	}
+	real->io.ops = &real_ops;
+	real->root = root;
+	*out = &real->io;
+	return 0;
+}
+
+void io_free_real(struct io *io)
+{
+	if (!io)
+		return;
+	close(root_of(io));
+	free(io);
+}
+
+int io_real_fd(struct io *io, int fd)
+{
+	return io->ops == &real_ops ? fd : -EOPNOTSUPP;
+}
+
+int io_read_full(struct io *io, int fd, void *buf, size_t size, uint64_t off)
+{
+	while (size) {
+		ssize_t n = io->ops->pread(io, fd, buf, size, off);
+
+		if (n == -EINTR)
+			continue;
+		if (n <= 0)
+			return n ? (int)n : -ENODATA;
+		buf = (char *)buf + n;
+		off += (size_t)n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+int io_writev_full(struct io *io, int fd, struct iovec *iov, int count, uint64_t off)
+{
+	while (count) {
+		ssize_t n = io->ops->pwritev(io, fd, iov, count, off);
+
+		if (n == -EINTR)
+			continue;
+		if (n <= 0)
+			return n ? (int)n : -EIO;
+		off += (size_t)n;
+		while (count && (size_t)n >= iov->iov_len) {
+			n -= (ssize_t)iov->iov_len;
+			iov++;
+			count--;
+		}
+		if (count) {
+			iov->iov_base = (char *)iov->iov_base + n;
+			iov->iov_len -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+int io_write_full(struct io *io, int fd, const void *buf, size_t size, uint64_t off)
+{
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = size};
+
+	return size ? io_writev_full(io, fd, &iov, 1, off) : 0;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * io - every system call of the engine goes through this table.
+ *
+ * The engine never calls the kernel for files itself, so that a test can fail, tear, reorder or crash at
+ * any call (tests/crash/). All paths are relative to the store's directory and use '/' between parts.
+ * Every function returns >= 0 on success and -errno on failure; none sets errno for the caller.
+ * All of them may be called from any thread.
+ */
+#ifndef VECFS_STORE_IO_H
+#define VECFS_STORE_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct io;
+
+/* Called once for each name in a directory but "." and "..". Non-zero ends the listing and is returned. */
+typedef int (*io_name_fn)(void *arg, const char *name);
+
+struct io_ops {
+	/* open(2): O_RDONLY or O_RDWR, with O_CREAT, O_EXCL, O_TRUNC; returns a descriptor of this table's own. */
+	int (*open)(struct io *io, const char *path, int flags, mode_t mode);
+	int (*close)(struct io *io, int fd);
+	/* May return fewer bytes than asked (0 at the end of the file). */
+	ssize_t (*pread)(struct io *io, int fd, void *buf, size_t size, uint64_t off);
+	/* May write fewer bytes than asked. */
+	ssize_t (*pwritev)(struct io *io, int fd, const struct iovec *iov, int count, uint64_t off);
+	/* fallocate(2) with its flags (0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE|FALLOC_FL_KEEP_SIZE). */
+	int (*fallocate)(struct io *io, int fd, int mode, uint64_t off, uint64_t len);
+	int (*truncate)(struct io *io, int fd, uint64_t size);
+	/* Starts writing a range back early; promises nothing (sync_file_range). */
+	int (*write_behind)(struct io *io, int fd, uint64_t off, uint64_t len);
+	/* fdatasync(2): the data and the size are on the disk when this returns 0. */
+	int (*datasync)(struct io *io, int fd);
+	/* fsync(2) of a directory: its names are on the disk when this returns 0. */
+	int (*syncdir)(struct io *io, const char *path);
+	int (*size)(struct io *io, int fd, uint64_t *size);
+	int (*rename)(struct io *io, const char *from, const char *to);
+	int (*unlink)(struct io *io, const char *path);
+	int (*mkdir)(struct io *io, const char *path, mode_t mode);
+	int (*rmdir)(struct io *io, const char *path);
+	int (*list)(struct io *io, const char *path, io_name_fn fn, void *arg);
+	/*
+	 * Maps [0, size) of a file; size may lie beyond its end (those pages are not touched until the file has
+	 * grown over them). shared: read-only and coherent with pwritev. Otherwise private and writable.
+	 */
+	int (*map)(struct io *io, int fd, size_t size, bool shared, void **addr);
+	int (*unmap)(struct io *io, void *addr, size_t size);
+	/* Takes the file's exclusive lock for as long as fd is open; -EWOULDBLOCK if another process has it. */
+	int (*lock)(struct io *io, int fd);
+	int (*statvfs)(struct io *io, struct statvfs *st);
+};
+
+struct io {
+	const struct io_ops *ops;
+};
+
+/* The real thing: a table over the directory dir (created 0700 if missing and create). Freed with io_free_real. */
+int io_new_real(const char *dir, bool create, struct io **out);
+void io_free_real(struct io *io);
+/* The real file descriptor behind a descriptor of the real table (they are the same). -EOPNOTSUPP for others. */
+int io_real_fd(struct io *io, int fd);
+
+/* Whole-buffer loops over the table: they repeat after short counts and EINTR. 0 or -errno; io_read_full
+ * answers -ENODATA when the file ends first. */
+int io_read_full(struct io *io, int fd, void *buf, size_t size, uint64_t off);
+int io_write_full(struct io *io, int fd, const void *buf, size_t size, uint64_t off);
+/* The same for an array of buffers; iov is used up (modified). */
+int io_writev_full(struct io *io, int fd, struct iovec *iov, int count, uint64_t off);
+
+#endif

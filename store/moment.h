@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* moment - what the rest of the engine owes to open moments (store.h says what they are). */
+#ifndef VECFS_STORE_MOMENT_H
+#define VECFS_STORE_MOMENT_H
+
+#include <stdint.h>
+
+struct collection;
+struct vs_store;
+
+/* Called before the contents of a row change or the row goes away: moments keep a copy. Under the lock, alone. */
+void moment_preserve(struct vs_store *s, struct collection *c, uint32_t row);
+/* The collection's memory goes away; its moments live on with what they have. */
+void moment_orphan(struct collection *c);
+
+#endif

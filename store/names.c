@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "names.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+void names_init(struct names *ns, uint32_t end)
+{
+	memset(ns, 0, sizeof *ns);
+	ns->end = end;
+	ns->scanned = !end;
+}
+
+void names_free(struct names *ns)
+{
+	for (unsigned i = 0; i < NAMES_CLASSES; i++)
+		free(ns->holes[i].at);
+	names_init(ns, ns->end);
+}
+
+/* Without memory for it a hole is forgotten, until the next scan. */
+static void hole_add(struct names *ns, uint32_t at, uint32_t granules)
+{
+	while (granules) {
+		uint32_t n = granules < NAMES_CLASSES ? granules : NAMES_CLASSES;
+		struct names_holes *h = &ns->holes[n - 1];
+
+		if (h->count == h->capacity) {
+			uint32_t capacity = h->capacity ? h->capacity * 2 : 16;
+			uint32_t *p = realloc(h->at, capacity * sizeof *p);
+
+			if (!p)
+				return;
+			h->at = p;
+			h->capacity = capacity;
+		}
+		h->at[h->count++] = at;
+		at += n;
+		granules -= n;
+	}
+}
+
+void names_scan(struct names *ns, const uint64_t *used)
+{
+	uint32_t hole = 0;
+
+	for (uint32_t i = 0; i <= ns->end; i++) {
+		if (i < ns->end && !(used[i / 64] >> (i % 64) & 1))
+			continue;
+		if (i < ns->end || hole < i)
+			hole_add(ns, hole, i - hole);
+		hole = i + 1;
+	}
+	ns->scanned = true;
+}
+
+static unsigned class_for(const struct names *ns, uint32_t granules)
+{
+	unsigned i = granules - 1;
+
+	while (i < NAMES_CLASSES && !ns->holes[i].count)
+		i++;
+	return i;
+}
+
+uint32_t names_end_after(const struct names *ns, size_t len)
+{
+	uint32_t granules = names_granules(len);
+
+	return class_for(ns, granules) < NAMES_CLASSES ? ns->end : ns->end + granules;
+}
+
+uint32_t names_alloc(struct names *ns, size_t len)
+{
+	uint32_t granules = names_granules(len), at;
+	unsigned i = class_for(ns, granules);
+
+	assert(ns->scanned && granules && granules <= NAMES_CLASSES);
+	if (i == NAMES_CLASSES) {
+		at = ns->end;
+		ns->end += granules;
+		return at;
+	}
+	at = ns->holes[i].at[--ns->holes[i].count];
+	hole_add(ns, at + granules, i + 1 - granules);
+	return at;
+}
+
+void names_release(struct names *ns, uint32_t at, size_t len)
+{
+	assert(at + names_granules(len) <= ns->end);
+	if (ns->scanned) /* else the scan will find it */
+		hole_add(ns, at, names_granules(len));
+}

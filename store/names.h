@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * names - the allocator of a segment's names heap: which granules of N.names are free.
+ *
+ * New ids go into holes of their size, else of a larger one, else to the end. The holes are not on disk: they are
+ * what no row refers to, found by one scan of the rows before the first allocation after opening.
+ * Not thread-safe, like the index.
+ */
+#ifndef VECFS_STORE_NAMES_H
+#define VECFS_STORE_NAMES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format.h"
+
+#define NAMES_CLASSES (256u / NAME_GRANULE) /* the longest id takes 32 granules */
+
+struct names_holes {
+	uint32_t *at;
+	uint32_t count, capacity;
+};
+
+struct names {
+	uint32_t end; /* granules in use, holes included */
+	bool scanned; /* the holes are known */
+	struct names_holes holes[NAMES_CLASSES]; /* of 1.. granules */
+};
+
+static inline uint32_t names_granules(size_t len)
+{
+	return (uint32_t)((len + NAME_GRANULE - 1) / NAME_GRANULE);
+}
+
+void names_init(struct names *ns, uint32_t end);
+void names_free(struct names *ns);
+/* Learns the holes: used is a bit map of ns->end granules. */
+void names_scan(struct names *ns, const uint64_t *used);
+/* A place for an id of len bytes; may move ns->end. Never fails. */
+uint32_t names_alloc(struct names *ns, size_t len);
+/* The end after names_alloc of this length, to reserve room in the file first. */
+uint32_t names_end_after(const struct names *ns, size_t len);
+void names_release(struct names *ns, uint32_t at, size_t len);
+
+#endif

@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "recover.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apply.h"
+#include "engine.h"
+#include "image.h"
+
+struct adoption {
+	uint32_t from, from_segment, to, to_segment;
+};
+
+struct replay {
+	struct vs_store *s;
+	int64_t time_ns; /* of the frame */
+	struct adoption *adoptions;
+	size_t adoption_count;
+};
+
+/* ------------------------------------------------------------------ first pass: the tables */
+
+/* A segment that only the log knows yet: its files may not even exist. */
+static int placeholder_add(struct vs_store *s, struct collection *c)
+{
+	struct segment *seg = calloc(1, sizeof *seg);
+
+	if (!seg || collection_reserve_segment(c)) {
+		free(seg);
+		return -ENOMEM;
+	}
+	seg->n = c->segment_count;
+	for (int i = 0; i < SEGMENT_COLUMNS; i++)
+		seg->fd[i] = -1;
+	names_init(&seg->names, 0);
+	collection_add_segment(&s->table, c, seg);
+	return 0;
+}
+
+static int replay_row(struct replay *rp, const struct record_row *r)
+{
+	struct vs_store *s = rp->s;
+	struct collection *c = collection_get(&s->table, r->head.collection);
+	uint32_t slot, end = r->row.name_at + names_granules(r->row.name_len);
+	struct segment *seg;
+	size_t bytes = sizeof *r + names_granules(r->row.name_len) * NAME_GRANULE;
+	int rc = 0;
+
+	if (!c || !c->row_bytes)
+		return -EUCLEAN;
+	if (r->head.flags & RECORD_HAS_DATA)
+		bytes += c->row_bytes;
+	if (r->head.bytes < bytes || r->head.row >> c->shift > c->segment_count)
+		return -EUCLEAN;
+	if (r->head.row >> c->shift == c->segment_count)
+		rc = placeholder_add(s, c);
+	if (rc)
+		return rc;
+	seg = collection_segment(c, r->head.row);
+	slot = collection_slot(c, r->head.row);
+	if (slot >= seg->count) {
+		seg->count = slot + 1;
+		c->mtime_ns = rp->time_ns;
+	}
+	if (end > seg->names.end)
+		names_init(&seg->names, end);
+	if (row_entry(&r->row) >= c->next_entry)
+		c->next_entry = row_entry(&r->row) + 1;
+	return 0;
+}
+
+static int replay_trim(struct replay *rp, const struct record *r)
+{
+	struct collection *c = collection_get(&rp->s->table, r->collection);
+
+	if (!c || r->row >> c->shift >= c->segment_count)
+		return -EUCLEAN;
+	collection_segment(c, r->row)->count = (uint32_t)r->value;
+	c->mtime_ns = rp->time_ns;
+	return 0;
+}
+
+static int replay_collection(struct replay *rp, const struct record_collection *r)
+{
+	const struct catalog_collection *in = &r->body;
+	struct vs_schema schema = {.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
+	struct vs_store *s = rp->s;
+	struct collection *c = collection_get(&s->table, in->id);
+	char name[VS_NAME_MAX + 1] = {0};
+	int rc = 0;
+
+	if (r->head.bytes < sizeof *r + in->name_len)
+		return -EUCLEAN;
+	memcpy(name, r + 1, in->name_len);
+	if (!c) {
+		struct collection *up = collection_get(&s->table, in->parent);
+
+		c = collection_new(in->id, in->parent, name, s->hash_seed);
+		rc = c ? collection_add(&s->table, c) : -ENOMEM;
+		if (rc) {
+			free(c);
+			return rc;
+		}
+		if (up)
+			up->children++;
+		if (in->id >= s->next_collection)
+			s->next_collection = in->id + 1;
+	} else if (strcmp(c->name, name)) {
+		rc = collection_rename(&s->table, c, name);
+	}
+	if (!c->row_bytes)
+		collection_set_schema(c, &schema);
+	c->schema = schema;
+	c->schema_fixed = in->schema_fixed;
+	c->perm = in->perm;
+	c->mtime_ns = in->mtime_ns;
+	return rc;
+}
+
+static int replay_drop(struct replay *rp, const struct record *r)
+{
+	struct collection *c = collection_get(&rp->s->table, r->collection), *up;
+
+	if (!c)
+		return -EUCLEAN;
+	up = collection_get(&rp->s->table, c->parent);
+	if (up)
+		up->children--;
+	collection_take(&rp->s->table, c);
+	collection_free(rp->s->io, c); /* no file is open yet; the directory goes with the other left-overs */
+	return 0;
+}
+
+static int replay_adopt(struct replay *rp, const struct record_adopt *r)
+{
+	struct collection *c = collection_get(&rp->s->table, r->head.collection);
+	struct adoption *p;
+	int rc;
+
+	if (!c || r->segment != c->segment_count)
+		return -EUCLEAN;
+	p = realloc(rp->adoptions, (rp->adoption_count + 1) * sizeof *p);
+	if (!p)
+		return -ENOMEM;
+	rp->adoptions = p;
+	p[rp->adoption_count++] =
+		(struct adoption){r->head.row, (uint32_t)r->head.value, r->head.collection, r->segment};
+	rc = placeholder_add(rp->s, c);
+	if (rc)
+		return rc;
+	c->segments[r->segment]->count = r->count;
+	names_init(&c->segments[r->segment]->names, r->names_end);
+	c->next_entry = r->next_entry;
+	c->mtime_ns = rp->time_ns;
+	return 0;
+}
+
+static int replay_record(struct replay *rp, const struct record *r)
+{
+	switch (r->type) {
+	case RECORD_ROW:
+		return replay_row(rp, (const struct record_row *)(const void *)r);
+	case RECORD_TRIM:
+		return replay_trim(rp, r);
+	case RECORD_COLLECTION:
+		return replay_collection(rp, (const struct record_collection *)(const void *)r);
+	case RECORD_DROP:
+		return replay_drop(rp, r);
+	case RECORD_PERM:
+		return engine_perm_add(rp->s, r->row, &((const struct record_perm *)(const void *)r)->perm);
+	case RECORD_ADOPT:
+		return replay_adopt(rp, (const struct record_adopt *)(const void *)r);
+	case RECORD_DEAD:
+		return 0;
+	default:
+		return -EUCLEAN;
+	}
+}
+
+static int replay_frame(void *arg, const struct frame *frame, const void *payload)
+{
+	struct replay *rp = arg;
+	const char *p = payload, *end = p + frame->payload_bytes;
+	int rc = 0;
+
+	rp->time_ns = frame->time_ns;
+	while (p < end && !rc) {
+		const struct record *r = (const struct record *)(const void *)p;
+
+		if ((size_t)(end - p) < sizeof *r || r->bytes < sizeof *r || r->bytes % 8 || r->bytes > (size_t)(end - p))
+			return -EUCLEAN;
+		rc = replay_record(rp, r);
+		rp->s->counters.replayed_records++;
+		p += r->bytes;
+	}
+	return rc;
+}
+
+/* ------------------------------------------------------------------ files */
+
+static void damaged(struct vs_store *s, struct collection *c, const char *what, int rc)
+{
+	c->damaged = true;
+	engine_report(s, VS_ERROR, "%s: damaged: %s: %s; run vecfs check", c->name, what, strerror(-rc));
+}
+
+/* Opens segment i in place of its placeholder. fresh: its files may not exist, or be short, before the second pass. */
+static int segment_load(struct vs_store *s, struct collection *c, uint32_t i, bool replaying)
+{
+	struct segment *old = c->segments[i], *seg;
+	int rc = segment_open(s->io, c->id, i, &c->schema, replaying ? 0 : old->count, replaying ? 0 : old->names.end,
+	                      &seg);
+
+	if (rc == -ENOENT && replaying && !old->rows_digest)
+		rc = segment_create(s->io, c->id, i, &c->schema, &seg);
+	if (rc)
+		return rc;
+	seg->count = old->count;
+	seg->rows_digest = old->rows_digest;
+	seg->names_digest = old->names_digest;
+	seg->digest_valid = !replaying && old->rows_digest;
+	names_init(&seg->names, old->names.end);
+	if (!replaying)
+		seg->header_rows = seg->count;
+	segment_close(s->io, old);
+	c->segments[i] = seg;
+	return 0;
+}
+
+static int open_segments(struct vs_store *s, struct collection *c, bool replaying)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
+		rc = segment_load(s, c, i, replaying);
+	return rc;
+}
+
+/* After the second pass: every file is as long as what is in use. */
+static int verify_sizes(struct vs_store *s, struct collection *c)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
+		rc = segment_verify_size(s->io, c->segments[i]);
+	return rc;
+}
+
+static int adopt_files(struct vs_store *s, const struct adoption *a)
+{
+	struct {
+		struct record_adopt r;
+	} record = {.r = {.head = {.type = RECORD_ADOPT, .bytes = sizeof record, .collection = a->to, .row = a->from,
+	                           .value = a->from_segment},
+	                  .segment = a->to_segment}};
+
+	return apply_records(s, &record, sizeof record);
+}
+
+/* ------------------------------------------------------------------ the index */
+
+static int index_row(struct collection *c, struct segment *seg, uint32_t slot)
+{
+	const struct row *r = &seg->rows[slot];
+	const char *name = segment_name(seg, r);
+	uint64_t hash, entry = row_entry(r);
+	int rc;
+
+	if (!r->name_len && segment_row_valid(seg, r)) {
+		c->dead++;
+		return segment_set_dead(seg, slot);
+	}
+	if (!segment_row_valid(seg, r) || entry < VS_ENTRY_FIRST || entries_get(&c->entries, entry) != ROW_NONE)
+		return -EBADMSG;
+	rc = entries_reserve(&c->entries, entry);
+	hash = collection_hash(c, name, r->name_len);
+	if (!rc)
+		rc = index_reserve(&c->index, hash, collection_hash_of, c);
+	if (rc)
+		return rc;
+	entries_set(&c->entries, entry, seg->n << c->shift | slot);
+	index_insert(&c->index, hash, entry);
+	if (entry >= c->next_entry)
+		c->next_entry = entry + 1;
+	c->count++;
+	c->name_bytes += r->name_len;
+	return 0;
+}
+
+/* Rebuilds the index by scanning the rows. */
+static int index_collection(struct vs_store *s, struct collection *c)
+{
+	uint64_t bad = 0;
+
+	for (uint32_t i = 0; i < c->segment_count; i++) {
+		for (uint32_t slot = 0; slot < c->segments[i]->count; slot++) {
+			int rc = index_row(c, c->segments[i], slot);
+
+			if (rc && rc != -EBADMSG)
+				return rc;
+			bad += rc == -EBADMSG;
+		}
+	}
+	if (bad)
+		engine_report(s, VS_ERROR, "%s: %llu damaged rows; run vecfs check", c->name, (unsigned long long)bad);
+	return 0;
+}
+
+static void load_collection(struct vs_store *s, struct collection *c)
+{
+	int rc = open_segments(s, c, false);
+
+	if (rc) {
+		damaged(s, c, "segment files", rc);
+		return;
+	}
+	if (c->index_stamp) {
+		rc = image_load(s, c);
+		if (!rc)
+			return;
+		engine_report(s, VS_WARNING, "%s: no index image (%s), rebuilding it", c->name, strerror(-rc));
+	}
+	c->index_stamp = 0;
+	s->settled = false;
+	rc = index_collection(s, c);
+	if (rc)
+		damaged(s, c, "index", rc);
+}
+
+/* ------------------------------------------------------------------ left-overs */
+
+struct names_list {
+	char **names;
+	size_t count;
+};
+
+static int names_list_add(void *arg, const char *name)
+{
+	struct names_list *list = arg;
+	char **p = realloc(list->names, (list->count + 1) * sizeof(char *));
+
+	if (!p)
+		return -ENOMEM;
+	list->names = p;
+	p[list->count] = strdup(name);
+	return p[list->count] ? (list->count++, 0) : -ENOMEM;
+}
+
+static void names_list_free(struct names_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		free(list->names[i]);
+	free(list->names);
+}
+
+/* Whether a file in a collection's directory is one that recovery knows. */
+static bool file_belongs(const struct collection *c, const char *name)
+{
+	char *end;
+	unsigned long n = strtoul(name, &end, 10);
+
+	if (!strncmp(name, "upload.", 7))
+		return c->parent;
+	if (end == name || *end != '.')
+		return false; /* index images too: there is none that fits */
+	return n < c->segment_count && (!strcmp(end, ".npy") || !strcmp(end, ".rows") || !strcmp(end, ".names"));
+}
+
+static void sweep_collection(struct vs_store *s, const struct collection *c)
+{
+	char path[SEGMENT_PATH_MAX], file[SEGMENT_PATH_MAX + 256];
+	struct names_list list = {0};
+
+	collection_path(path, c->id, NULL);
+	s->io->ops->list(s->io, path, names_list_add, &list);
+	for (size_t i = 0; i < list.count; i++) {
+		if (file_belongs(c, list.names[i]))
+			continue;
+		snprintf(file, sizeof file, "%s/%s", path, list.names[i]);
+		s->io->ops->unlink(s->io, file);
+	}
+	names_list_free(&list);
+}
+
+/* Removes what a crash left: files of changes that did not survive, or that did not need them any more. */
+static void sweep(struct vs_store *s)
+{
+	struct names_list list = {0};
+
+	s->io->ops->list(s->io, ".", names_list_add, &list);
+	for (size_t i = 0; i < list.count; i++)
+		if (!strncmp(list.names[i], "spill.", 6))
+			s->io->ops->unlink(s->io, list.names[i]);
+	names_list_free(&list);
+	list = (struct names_list){0};
+	s->io->ops->list(s->io, "collections", names_list_add, &list);
+	for (size_t i = 0; i < list.count; i++) {
+		uint32_t id = (uint32_t)strtoul(list.names[i], NULL, 10);
+
+		if (!collection_get(&s->table, id))
+			collection_unlink_id(s->io, id);
+	}
+	names_list_free(&list);
+	for (uint32_t i = 0; i < s->table.count; i++)
+		if (!s->table.all[i]->damaged)
+			sweep_collection(s, s->table.all[i]);
+}
+
+/* ------------------------------------------------------------------ all of it */
+
+static int write_frame(void *arg, const struct frame *frame, const void *payload)
+{
+	return apply_records(arg, payload, frame->payload_bytes);
+}
+
+/* Opens the files of all collections, and creates what only the log knew. */
+static void open_all(struct vs_store *s)
+{
+	for (uint32_t i = 0; i < s->table.count; i++) {
+		struct collection *c = s->table.all[i];
+		char path[SEGMENT_PATH_MAX];
+		int rc;
+
+		collection_path(path, c->id, NULL);
+		rc = s->io->ops->mkdir(s->io, path, 0700);
+		c->directory_changed = true;
+		c->index_stamp = 0;
+		rc = rc == -EEXIST || rc >= 0 ? open_segments(s, c, true) : rc;
+		if (rc)
+			damaged(s, c, "segment files", rc);
+	}
+	s->directory_changed = true;
+}
+
+/* The recovered state becomes a catalog of its own; the log that led to it is not needed any more. */
+static int finish(struct vs_store *s, const struct log_position *end)
+{
+	int rc = apply_sync(s);
+
+	/* An epoch that no frame has had. */
+	s->position = (struct log_position){end->epoch + 2, end->seq, end->prev, s->position.salt + 1};
+	if (rc >= 0)
+		rc = catalog_open_room(s);
+	if (rc >= 0)
+		rc = catalog_update(s, 0);
+	if (rc >= 0)
+		log_remove(s->io);
+	return rc < 0 ? rc : 0;
+}
+
+static int replay_log(struct vs_store *s, char *why, size_t why_size)
+{
+	struct replay rp = {.s = s};
+	struct log_position at = s->position, again = at;
+	int rc = log_scan(s->io, &at, replay_frame, &rp, why, why_size);
+
+	if (rc == -EUCLEAN && !*why)
+		snprintf(why, why_size, "the log does not fit the catalog");
+	for (size_t i = 0; i < rp.adoption_count && !rc; i++)
+		rc = adopt_files(s, &rp.adoptions[i]);
+	free(rp.adoptions);
+	if (rc)
+		return rc;
+	open_all(s);
+	rc = log_scan(s->io, &again, write_frame, s, why, why_size);
+	if (rc)
+		return rc;
+	for (uint32_t i = 0; i < s->table.count; i++) {
+		struct collection *c = s->table.all[i];
+
+		if (!c->damaged && (rc = verify_sizes(s, c)))
+			damaged(s, c, "segment files", rc);
+		if (!c->damaged && (rc = index_collection(s, c)))
+			damaged(s, c, "index", rc);
+	}
+	rc = finish(s, &at);
+	if (!rc)
+		sweep(s);
+	return rc;
+}
+
+int recover(struct vs_store *s, char *why, size_t why_size)
+{
+	struct catalog_image image;
+	bool valid[2], clean;
+	int rc = catalog_read(s->io, &image, valid);
+
+	if (rc == -EUCLEAN)
+		snprintf(why, why_size, "both catalogs are damaged");
+	if (rc)
+		return rc;
+	clean = image.head->flags & CATALOG_CLEAN;
+	rc = catalog_load(s, &image);
+	catalog_free(&image);
+	if (!rc)
+		rc = s->read_only ? 0 : catalog_open_room(s);
+	if (rc)
+		return rc;
+	if (!clean)
+		return replay_log(s, why, why_size);
+	s->settled = true;
+	for (uint32_t i = 0; i < s->table.count; i++)
+		load_collection(s, s->table.all[i]);
+	return 0;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rows - changes of a collection's rows, each within one op (commit.h): log record, overlay, index and moments in
+ * step. What can fail comes first: a function that returns an error has changed nothing.
+ *
+ * All but rows_vacuum under the store's lock, held alone (op_begin took it).
+ */
+#ifndef VECFS_STORE_ROWS_H
+#define VECFS_STORE_ROWS_H
+
+#include "commit.h"
+#include "engine.h"
+
+/* What a row is to become. */
+struct row_change {
+	uint64_t entry;
+	int64_t mtime_ns;
+	uint32_t perm;
+	const char *name;
+	size_t name_len;
+	const void *data; /* NULL: the bytes stay */
+	uint32_t data_sum;
+};
+
+/* Makes sure that the changes below cannot fail for want of memory or space: a new row with this id, if fresh, or a
+ * longer id for an existing row of segment seg. */
+int rows_reserve_new(struct vs_store *s, struct collection *c, const char *name, size_t len, uint64_t entry);
+int rows_reserve_name(struct vs_store *s, struct collection *c, struct segment *seg, const char *name, size_t len);
+/* Adds a row (after rows_reserve_new). */
+void rows_add(struct op *op, struct collection *c, const struct row_change *change);
+/* Changes an existing row in place; its entry and id may change too (for an id, after rows_reserve_name). The index
+ * follows. */
+void rows_change(struct op *op, struct collection *c, uint32_t row, const struct row_change *change);
+/* Removes a row: the last one of its segment moves into its place. -EIO if that one cannot be read. */
+int rows_remove(struct op *op, struct collection *c, uint32_t row);
+/* Fills the dead rows that a large batch left, in small ops of its own: called without the lock. */
+int rows_vacuum(struct vs_store *s, uint32_t collection);
+/* Finds or adds a class of permissions; -ENOSPC when the table is full. */
+int rows_perm(struct op *op, const struct vs_perm *perm, uint32_t *index);
+/* Logs what a collection is now (all but its rows). */
+void rows_log_collection(struct op *op, const struct collection *c);
+
+#endif

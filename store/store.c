@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store - opening, closing and the odds and ends of the public interface. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "apply.h"
+#include "engine.h"
+#include "image.h"
+#include "recover.h"
+#include "rows.h"
+
+#define COMMIT_MS_DEFAULT 5u
+
+void engine_report(struct vs_store *s, enum vs_severity severity, const char *format, ...)
+{
+	char line[512];
+	va_list args;
+
+	if (!s->options.report)
+		return;
+	va_start(args, format);
+	vsnprintf(line, sizeof line, format, args);
+	va_end(args);
+	s->options.report(s->options.report_arg, severity, line);
+}
+
+int64_t engine_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int64_t engine_tick_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int engine_perm_find(const struct vs_store *s, const struct vs_perm *perm)
+{
+	/* The latest are the likeliest. */
+	for (uint32_t i = s->perm_count; i--;)
+		if (s->perms[i].mode == (perm->mode & 07777) && s->perms[i].uid == perm->uid &&
+		    s->perms[i].gid == perm->gid)
+			return (int)i;
+	return -ENOENT;
+}
+
+int engine_perm_add(struct vs_store *s, uint32_t index, const struct perm_class *perm)
+{
+	struct perm_class *p;
+
+	if (index > s->perm_count || index > UINT16_MAX)
+		return -EUCLEAN;
+	p = realloc(s->perms, (s->perm_count + 1) * sizeof *p);
+	if (!p)
+		return -ENOMEM;
+	s->perms = p;
+	p[index] = *perm;
+	if (index == s->perm_count)
+		s->perm_count++;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ opening */
+
+/* Takes the lock, and leaves our pid in it for whoever is refused. A read-only disk needs no lock. */
+static int take_lock(struct vs_store *s, char *why, size_t why_size)
+{
+	char text[32] = "";
+	int rc;
+
+	s->lock_fd = s->io->ops->open(s->io, "lock", O_RDWR | O_CREAT, 0600);
+	if (s->lock_fd == -EROFS && s->read_only)
+		return 0;
+	if (s->lock_fd < 0)
+		return s->lock_fd;
+	rc = s->io->ops->lock(s->io, s->lock_fd);
+	if (rc == -EWOULDBLOCK) {
+		s->io->ops->pread(s->io, s->lock_fd, text, sizeof text - 1, 0);
+		snprintf(why, why_size, "in use by process %d", atoi(text));
+		return -EBUSY;
+	}
+	if (rc < 0)
+		return rc;
+	snprintf(text, sizeof text, "%d\n", (int)getpid());
+	rc = s->io->ops->truncate(s->io, s->lock_fd, 0);
+	/* On a full disk there may be no room even for this; the lock itself is what matters. */
+	if (rc >= 0)
+		io_write_full(s->io, s->lock_fd, text, strlen(text), 0);
+	return 0;
+}
+
+static void release_lock(struct vs_store *s)
+{
+	if (s->lock_fd < 0)
+		return;
+	s->io->ops->truncate(s->io, s->lock_fd, 0);
+	s->io->ops->close(s->io, s->lock_fd);
+	s->lock_fd = -1;
+}
+
+/* A new store is made only of nothing, or of what an interrupted creation left. */
+static int foreign_name(void *arg, const char *name)
+{
+	static const char *const ours[] = {"lock", "collections", "catalog.new", "catalog.0", "lost+found"};
+
+	(void)arg;
+	for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+		if (!strcmp(name, ours[i]))
+			return 0;
+	return -ENOTEMPTY;
+}
+
+static void random_fill(void *p, size_t size)
+{
+	ssize_t n = getrandom(p, size, 0);
+
+	assert(n == (ssize_t)size);
+	(void)n;
+}
+
+static int create_store(struct vs_store *s, char *why, size_t why_size)
+{
+	int rc = s->io->ops->list(s->io, ".", foreign_name, NULL);
+
+	if (rc == -ENOTEMPTY)
+		snprintf(why, why_size, "not empty, and not a vecfs store");
+	if (rc)
+		return rc;
+	random_fill(s->uuid, sizeof s->uuid);
+	s->uuid[6] = (uint8_t)((s->uuid[6] & 0x0f) | 0x40); /* RFC 9562, version 4 */
+	s->uuid[8] = (uint8_t)((s->uuid[8] & 0x3f) | 0x80);
+	random_fill(&s->hash_seed, sizeof s->hash_seed);
+	random_fill(&s->position.salt, sizeof s->position.salt);
+	s->position.epoch = s->position.seq = 1;
+	s->next_collection = 1;
+	collection_table_init(&s->table, s->hash_seed);
+	rc = s->io->ops->mkdir(s->io, "collections", 0700);
+	if (rc < 0 && rc != -EEXIST)
+		return rc;
+	rc = s->io->ops->syncdir(s->io, ".");
+	return rc < 0 ? rc : catalog_create(s);
+}
+
+static void uuid_format(struct vs_store *s)
+{
+	char *p = s->uuid_text;
+
+	for (int i = 0; i < 16; i++)
+		p += sprintf(p, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", s->uuid[i]);
+}
+
+static void free_store(struct vs_store *s)
+{
+	while (s->dropped) {
+		struct collection *c = s->dropped;
+
+		s->dropped = c->dropped_next;
+		collection_free(s->io, c);
+	}
+	while (s->table.count) {
+		struct collection *c = s->table.all[s->table.count - 1];
+
+		collection_take(&s->table, c);
+		collection_free(s->io, c);
+	}
+	collection_table_free(&s->table);
+	free(s->perms);
+	commit_free(s);
+	release_lock(s);
+	pthread_mutex_destroy(&s->start_mutex);
+	pthread_rwlock_destroy(&s->lock);
+	if (s->own_io)
+		io_free_real(s->io);
+	free(s);
+}
+
+/* Writers go first: a stream of readers must not starve them. */
+static int init_locks(struct vs_store *s)
+{
+	pthread_rwlockattr_t attr;
+
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&s->lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
+	pthread_mutex_init(&s->start_mutex, NULL);
+	return commit_init(s);
+}
+
+static int start_threads(struct vs_store *s)
+{
+	int rc = pthread_create(&s->applier, NULL, apply_thread, s);
+
+	if (rc)
+		return -rc;
+	rc = pthread_create(&s->committer, NULL, commit_thread, s);
+	if (rc) {
+		commit_stop(s);
+		pthread_join(s->applier, NULL);
+	}
+	return -rc;
+}
+
+int vs_open(const char *dir, const struct vs_options *options, struct vs_store **out, char *why, size_t why_size)
+{
+	struct vs_store *s = calloc(1, sizeof *s);
+	int rc;
+
+	*out = NULL;
+	*why = 0;
+	if (!s)
+		return -ENOMEM;
+	s->options = *options;
+	s->read_only = options->read_only;
+	s->lock_fd = -1;
+	s->log.fd[0] = s->log.fd[1] = -1;
+	if (!s->options.commit_ms)
+		s->options.commit_ms = COMMIT_MS_DEFAULT;
+	s->io = options->io;
+	rc = init_locks(s);
+	if (!rc && !s->io) {
+		s->own_io = true;
+		rc = io_new_real(dir, !s->read_only, &s->io);
+	}
+	if (!rc)
+		rc = take_lock(s, why, why_size);
+	if (!rc)
+		rc = recover(s, why, why_size);
+	if (rc == -ENOENT && s->io && !s->read_only)
+		rc = create_store(s, why, why_size);
+	if (!rc && !s->read_only)
+		rc = start_threads(s);
+	if (rc) {
+		if (!*why)
+			snprintf(why, why_size, "%s", strerror(-rc));
+		free_store(s);
+		return rc;
+	}
+	uuid_format(s);
+	*out = s;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ closing */
+
+static int vacuum_all(struct vs_store *s)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < s->table.count && !rc; i++)
+		if (s->table.all[i]->dead)
+			rc = rows_vacuum(s, s->table.all[i]->id);
+	return rc == -EIO ? 0 : rc; /* a row that cannot be read stays where it is */
+}
+
+static int settle_collection(struct vs_store *s, struct collection *c)
+{
+	int rc = 0;
+
+	if (c->damaged)
+		return 0;
+	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
+		rc = segment_settle(s->io, c->segments[i], &c->schema);
+	if (!rc && !c->index_stamp && !c->dead)
+		rc = image_write(s, c);
+	/* Without space for an image the next opening scans. */
+	return rc == -ENOSPC ? 0 : rc;
+}
+
+/* Leaves the files as small and as quick to open as can be, and says so in the catalog. */
+static int settle(struct vs_store *s)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < s->table.count && rc >= 0; i++)
+		rc = settle_collection(s, s->table.all[i]);
+	/* The log starts anew, in an epoch that no frame has had. */
+	if (s->logging) {
+		s->position = s->log.next;
+		s->position.epoch += 2;
+		log_close(&s->log);
+	}
+	if (rc >= 0)
+		rc = catalog_update(s, CATALOG_CLEAN);
+	if (rc >= 0) {
+		log_remove(s->io);
+		rc = s->io->ops->syncdir(s->io, ".");
+	}
+	return rc < 0 ? rc : 0;
+}
+
+int vs_close(struct vs_store *s)
+{
+	int rc = 0;
+
+	if (!s->read_only) {
+		rc = vacuum_all(s);
+		if (s->logging && !rc)
+			rc = commit_checkpoint(s);
+		commit_stop(s);
+		pthread_join(s->committer, NULL);
+		pthread_join(s->applier, NULL);
+		if (!rc && !s->commit.failed && (s->logging || !s->settled))
+			rc = settle(s);
+		if (s->commit.failed)
+			rc = s->commit.failed;
+		log_close(&s->log);
+	}
+	free_store(s);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ odds and ends */
+
+void vs_counters(struct vs_store *s, struct vs_counters *out)
+{
+	const struct counters *c = &s->counters;
+
+	*out = (struct vs_counters){
+		.puts = c->puts,
+		.overwrites = c->overwrites,
+		.patches = c->patches,
+		.removes = c->removes,
+		.renames = c->renames,
+		.reads = c->reads,
+		.commits = c->commits,
+		.commit_bytes = c->commit_bytes,
+		.checkpoints = c->checkpoints,
+		.batches = c->batches,
+		.checksum_errors = c->checksum_errors,
+		.replayed_records = c->replayed_records,
+	};
+	pthread_rwlock_rdlock(&s->lock);
+	for (uint32_t i = 0; i < s->table.count; i++) {
+		if (s->table.all[i]->parent)
+			continue;
+		out->collections++;
+		out->vectors += s->table.all[i]->count;
+	}
+	pthread_rwlock_unlock(&s->lock);
+	pthread_mutex_lock(&s->commit.mutex);
+	out->poisoned = s->commit.failed;
+	pthread_mutex_unlock(&s->commit.mutex);
+}
+
+int vs_statvfs(struct vs_store *s, struct statvfs *out)
+{
+	int rc = s->io->ops->statvfs(s->io, out);
+
+	return rc < 0 ? rc : 0;
+}
+
+const char *vs_uuid(struct vs_store *s)
+{
+	return s->uuid_text;
+}
+
+int vs_segment_path(struct vs_store *s, uint32_t collection, uint32_t n, char *path, size_t path_size, uint64_t *rows)
+{
+	struct collection *c;
+	int rc = s->read_only ? 0 : commit_wait_applied(s);
+
+	if (rc)
+		return rc;
+	pthread_rwlock_wrlock(&s->lock);
+	c = collection_get(&s->table, collection);
+	rc = !c || n >= c->segment_count ? -ENOENT : c->damaged ? -EIO : 0;
+	if (!rc && !s->read_only)
+		rc = segment_write_header(s->io, c->segments[n], &c->schema, c->segments[n]->count);
+	if (!rc) {
+		char own[SEGMENT_PATH_MAX];
+
+		segment_path(own, collection, n, SEGMENT_VECTORS);
+		snprintf(path, path_size, "%s", own);
+		if (rows)
+			*rows = c->segments[n]->count;
+	}
+	pthread_rwlock_unlock(&s->lock);
+	return rc;
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store - the engine of vecfs as a plain C library: collections of fixed-size vectors with ids, a
+ * write-ahead log with group commit, dense segments that are valid .npy files.
+ *
+ * Conventions. Functions return 0 (or a count) on success and -errno on failure. A collection is named by
+ * its number, a vector inside it by its entry number: both are stable for life, across renames and
+ * restarts, and never used twice while a store is open. Ids are byte strings of 1..255 bytes without '/'
+ * and NUL, and not ".", ".." or ".vecfs". Every function may be called from any thread unless it says
+ * otherwise; none keeps a pointer to the caller's memory after it has returned.
+ *
+ * Acknowledged is what a returned 0 means: visible to everybody. Durable is what vs_sync() has passed.
+ * After a crash every durable change is there, and the rest of what survives is a prefix of the
+ * acknowledged order, each change whole or not at all.
+ *
+ * Errors that any changing function may return: -EROFS (store opened read-only, or poisoned by a failed
+ * write-back: it must be reopened), -ENOSPC (nothing changed), -EIO, -ENOMEM.
+ */
+#ifndef VECFS_STORE_H
+#define VECFS_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+
+#define VS_NAME_MAX 255
+#define VS_ROW_BYTES_MAX (1u << 20) /* the largest vector */
+#define VS_ENTRY_FIRST 4096         /* entry numbers below are never used: room for control inodes */
+#define VS_ENTRY_BITS 40
+#define VS_COLLECTION_MAX ((1u << 23) - 1)
+
+struct io;
+struct vs_store;
+
+enum vs_dtype { VS_F32, VS_F16, VS_BF16, VS_I8, VS_U8, VS_BIT, VS_DTYPE_COUNT };
+enum vs_metric { VS_L2, VS_IP, VS_COSINE, VS_METRIC_COUNT };
+enum vs_severity { VS_INFO, VS_WARNING, VS_ERROR };
+
+struct vs_schema {
+	uint32_t dim; /* 0: not fixed yet, the first vector fixes it */
+	enum vs_dtype dtype;
+	enum vs_metric metric;
+};
+
+struct vs_options {
+	bool read_only;
+	unsigned commit_ms; /* longest time an acknowledged change stays volatile; 0: 5 ms */
+	/* Told of everything a user should know ("docs/apple: checksum mismatch"), without newline. May be NULL.
+	 * Called with no lock held; from any thread. */
+	void (*report)(void *arg, enum vs_severity severity, const char *line);
+	void *report_arg;
+	struct io *io; /* NULL: the real file system at dir. Otherwise used as it is, and not freed */
+};
+
+/* Names of dtypes ("f32") and metrics ("l2"); -1 for an unknown word. */
+const char *vs_dtype_name(enum vs_dtype dtype);
+int vs_dtype_parse(const char *word);
+const char *vs_metric_name(enum vs_metric metric);
+int vs_metric_parse(const char *word);
+/* Bytes of a vector of this schema; 0 while dim is 0. */
+size_t vs_row_bytes(const struct vs_schema *schema);
+/* The dim of a vector of size bytes, or 0 if there is none (size not a multiple of the width, 0 or too big). */
+uint32_t vs_dim_of_size(enum vs_dtype dtype, size_t size);
+/* 0 if name (len bytes) is a legal id; -EINVAL ('/', NUL, ".", "..", empty), -EPERM (".vecfs"), -ENAMETOOLONG. */
+int vs_name_check(const char *name, size_t len);
+
+/* ------------------------------------------------------------------ the store */
+
+/*
+ * Opens the store in directory dir, creating it when the directory is missing or empty (not if read_only:
+ * -ENOENT). Recovers it first if it was not closed. On failure *out is NULL and why holds one sentence
+ * without the path ("held by process 1234"): -EBUSY locked by another process, -EUCLEAN damaged beyond
+ * serving (log or both catalogs), -ENOTEMPTY dir has other things in it, -EPROTO unknown format version.
+ */
+int vs_open(const char *dir, const struct vs_options *options, struct vs_store **out, char *why, size_t why_size);
+/* Makes everything durable, writes the index images, marks the store clean. The handle is gone in any case. */
+int vs_close(struct vs_store *s);
+
+/* Returns when all that was acknowledged before the call is durable (group commit). */
+int vs_sync(struct vs_store *s);
+/* The same without waiting for others: fn(arg, result) is called once, either before this returns (from this
+ * thread, also when this thread did the commit for all) or later from the thread that commits. */
+void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *arg);
+
+struct vs_counters {
+	uint64_t puts, overwrites, patches, removes, renames, reads, commits, commit_bytes, checkpoints;
+	uint64_t batches, checksum_errors, replayed_records;
+	uint64_t collections, vectors;
+	bool poisoned;
+};
+void vs_counters(struct vs_store *s, struct vs_counters *out);
+/* The backing file system's numbers. */
+int vs_statvfs(struct vs_store *s, struct statvfs *out);
+const char *vs_uuid(struct vs_store *s); /* 36 characters, for the life of the store */
+
+/* ------------------------------------------------------------------ collections */
+
+struct vs_perm {
+	uint32_t mode; /* permission bits 07777 */
+	uint32_t uid, gid;
+};
+
+struct vs_collection_info {
+	uint32_t id;
+	uint32_t parent; /* 0: a collection; else this is an open batch of collection parent */
+	char name[VS_NAME_MAX + 1];
+	struct vs_schema schema;
+	size_t row_bytes; /* 0 while dim is not fixed */
+	uint64_t count;      /* vectors */
+	uint64_t name_bytes; /* the sum of the ids' lengths */
+	uint64_t version;    /* changes with every change of the collection, while the store is open */
+	uint32_t segments;
+	struct vs_perm perm;
+	int64_t mtime_ns;
+	bool damaged; /* everything in it answers -EIO */
+};
+
+/* Creates an empty collection (parent 0), or a batch of collection parent (with the parent's schema). -EEXIST. */
+int vs_collection_create(struct vs_store *s, uint32_t parent, const char *name, const struct vs_perm *perm,
+                         uint32_t *id);
+/* -ENOENT if there is none. */
+int vs_collection_find(struct vs_store *s, uint32_t parent, const char *name, struct vs_collection_info *out);
+int vs_collection_get(struct vs_store *s, uint32_t id, struct vs_collection_info *out);
+/* The collection of this parent with the lowest number above after; -ENOENT at the end. */
+int vs_collection_next(struct vs_store *s, uint32_t parent, uint32_t after, struct vs_collection_info *out);
+/* -ENOTEMPTY if vectors or batches are left; a batch goes with everything in it. */
+int vs_collection_remove(struct vs_store *s, uint32_t id);
+/* -EEXIST if the new name is taken by a collection that is not empty; an empty one is replaced. With
+ * exclusive it is -EEXIST for any. */
+int vs_collection_rename(struct vs_store *s, uint32_t id, const char *name, bool exclusive);
+/* Sets the parts of which (VS_SET_*). */
+int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const struct vs_perm *perm, int64_t mtime_ns);
+/* -EBUSY once the collection has, or ever had, a vector; -EINVAL for impossible values. */
+int vs_schema_set(struct vs_store *s, uint32_t id, const struct vs_schema *schema);
+
+/* ------------------------------------------------------------------ vectors */
+
+#define VS_SET_MODE 1u
+#define VS_SET_UID 2u
+#define VS_SET_GID 4u
+#define VS_SET_MTIME 8u
+
+struct vs_attr {
+	uint64_t entry;
+	int64_t mtime_ns;
+	struct vs_perm perm;
+	size_t size; /* bytes: the collection's row_bytes */
+};
+
+/* -ENOENT: no such collection or id. */
+int vs_lookup(struct vs_store *s, uint32_t collection, const char *name, struct vs_attr *out);
+/* -ENOENT: no such entry (removed, or never put). */
+int vs_attr_get(struct vs_store *s, uint32_t collection, uint64_t entry, struct vs_attr *out);
+int vs_attr_set(struct vs_store *s, uint32_t collection, uint64_t entry, unsigned which, const struct vs_attr *attr);
+/* The id of an entry, NUL-terminated. */
+int vs_name_get(struct vs_store *s, uint32_t collection, uint64_t entry, char name[VS_NAME_MAX + 1]);
+/* Copies size bytes from offset off of the vector; fewer at its end. The whole vector is verified against its
+ * checksum first: -EIO on a mismatch (counted and reported). One call sees one version. */
+ssize_t vs_read(struct vs_store *s, uint32_t collection, uint64_t entry, void *buf, size_t size, size_t off);
+
+/* Reserves an entry number for a later vs_put. It costs nothing if it is never used. */
+int vs_entry_reserve(struct vs_store *s, uint32_t collection, uint64_t *entry);
+/*
+ * Puts a whole vector under name. attr gives entry (reserved, not in use), mtime and permissions. If name
+ * exists its entry dies: *replaced tells which (else 0; may be NULL). The first vector of a collection fixes
+ * dim. -EINVAL: size is not the row size (or not a multiple of the width).
+ */
+int vs_put(struct vs_store *s, uint32_t collection, const char *name, const struct vs_attr *attr, const void *data,
+           size_t size, uint64_t *replaced);
+/* Replaces bytes [off, off + size) of an entry's vector in one step (off 0 and the row size: all of it), and sets
+ * the parts of which from attr (NULL if which is 0). -EFBIG: beyond the row. */
+int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void *data, size_t size, size_t off,
+             unsigned which, const struct vs_attr *attr);
+/* Removes an id; *entry (may be NULL) tells which entry died. */
+int vs_remove(struct vs_store *s, uint32_t collection, const char *name, uint64_t *entry);
+/*
+ * Renames, also between collections of equal row size and dtype (else -EXDEV; into a collection without dim: fixes
+ * it). Replaces an existing target in one step unless exclusive (-EEXIST). *entry: the number under which it now is
+ * (unchanged within one collection); *replaced: the entry that died, or 0.
+ */
+int vs_rename(struct vs_store *s, uint32_t from, const char *old_name, uint32_t to, const char *new_name,
+              bool exclusive, uint64_t *entry, uint64_t *replaced);
+/*
+ * Calls fn for the entries of a collection above after, in increasing order, until it returns false. Entries that
+ * exist during the whole listing appear exactly once. fn runs under the store's lock: it must not block nor call
+ * the store; list in pieces.
+ */
+typedef bool (*vs_list_fn)(void *arg, const struct vs_attr *attr, const char *name, size_t name_len);
+int vs_list(struct vs_store *s, uint32_t collection, uint64_t after, vs_list_fn fn, void *arg);
+
+/* ------------------------------------------------------------------ bulk reading */
+
+/*
+ * A moment is a collection as it was when the moment was opened: rows 0..rows-1 with ids and vectors. While it is
+ * open, each row that changes is first copied aside (once per moment): that is what a long-open moment costs. The
+ * moments of an unchanged collection are one and the same.
+ */
+struct vs_moment;
+struct vs_moment_info {
+	uint32_t collection;
+	uint64_t version; /* the collection's version then */
+	struct vs_schema schema;
+	size_t row_bytes;
+	uint64_t rows;
+	uint64_t ids_bytes; /* of the text of all ids, a line each */
+};
+int vs_moment_open(struct vs_store *s, uint32_t collection, struct vs_moment **out);
+void vs_moment_close(struct vs_moment *m);
+void vs_moment_info(const struct vs_moment *m, struct vs_moment_info *out);
+/* Copies [off, off + size) of the rows laid end to end; fewer bytes at the end. Rows are verified: -EIO. */
+ssize_t vs_moment_vectors(struct vs_moment *m, void *buf, size_t size, uint64_t off);
+/* The same of the text of ids: line n names row n. */
+ssize_t vs_moment_ids(struct vs_moment *m, void *buf, size_t size, uint64_t off);
+
+/*
+ * The segment file n (0..segments-1) of a collection: path relative to the store's directory. Before it returns,
+ * everything acknowledged is in the file and its .npy header tells the true number of rows (rows, may be NULL).
+ */
+int vs_segment_path(struct vs_store *s, uint32_t collection, uint32_t n, char *path, size_t path_size, uint64_t *rows);
+
+/* ------------------------------------------------------------------ batches */
+
+/*
+ * A batch is a collection with a parent (vs_collection_create): vectors put into it, plus at most one upload of many
+ * rows, a text of their ids, and a text of ids to delete. vs_batch_commit applies all of it to the parent in one
+ * step and removes the batch; until then nobody sees any of it through the parent.
+ */
+struct vs_upload;
+/* Starts the batch's upload of rows (a former one is dropped). dim must be the parent's, unless that has none. -EBUSY
+ * if one is being written. */
+int vs_upload_begin(struct vs_store *s, uint32_t batch, const struct vs_schema *schema, struct vs_upload **out);
+/* Appends packed rows; the bytes need not end at a row's end. One thread at a time for one upload. */
+int vs_upload_append(struct vs_upload *u, const void *data, size_t size);
+/* Ends it: keep (then -EINVAL if the last row is incomplete, and it is dropped) or drop. u is gone in any case. */
+int vs_upload_end(struct vs_upload *u, bool keep);
+
+enum vs_batch_text { VS_BATCH_IDS, VS_BATCH_DELETE, VS_BATCH_TEXT_COUNT };
+/* Writes at offset off of one of the batch's texts (ids, a line each); truncate empties it first. */
+int vs_batch_text_write(struct vs_store *s, uint32_t batch, enum vs_batch_text which, const void *data, size_t size,
+                        uint64_t off);
+int vs_batch_text_truncate(struct vs_store *s, uint32_t batch, enum vs_batch_text which, uint64_t size);
+ssize_t vs_batch_text_read(struct vs_store *s, uint32_t batch, enum vs_batch_text which, void *buf, size_t size,
+                           uint64_t off);
+struct vs_batch_info {
+	bool has_upload;
+	uint64_t upload_rows;
+	bool has_text[VS_BATCH_TEXT_COUNT];
+	uint64_t text_bytes[VS_BATCH_TEXT_COUNT];
+};
+int vs_batch_get(struct vs_store *s, uint32_t batch, struct vs_batch_info *out);
+/*
+ * Applies a batch: durable when it returns 0. Refused (-EINVAL, nothing changed, the batch stays) with a sentence in
+ * why: an id twice or illegal (with its line number), more or fewer ids than rows, a wrong row size, an upload still
+ * being written (-EBUSY). Ids to delete that do not exist are ignored. Without ids the rows are named 0, 1, 2, ...
+ */
+int vs_batch_commit(struct vs_store *s, uint32_t batch, char *why, size_t why_size);
+
+/* ------------------------------------------------------------------ fsck */
+
+enum vs_check_result { VS_CHECK_CLEAN = 0, VS_CHECK_REPAIRED = 1, VS_CHECK_DAMAGED = 4, VS_CHECK_FAILED = 8 };
+/*
+ * Verifies every byte of the store at dir, which no process may have open; repair also mends what can be mended,
+ * keeping every intact vector. report gets a line for each finding. Returns a vs_check_result (fsck(8)'s codes).
+ */
+int vs_check(const char *dir, struct io *io, bool repair, void (*report)(void *arg, const char *line), void *arg);
+
+#endif

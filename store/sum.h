@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sum - checksums of the on-disk format: XXH3 (https://github.com/Cyan4973/xxHash, XXH3 64-bit). */
+#ifndef VECFS_STORE_SUM_H
+#define VECFS_STORE_SUM_H
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "format.h"
+
+static inline uint32_t sum_data(const void *data, size_t size)
+{
+	return (uint32_t)XXH3_64bits(data, size);
+}
+
+/* The sum of a row's metadata and its id; the field row_sum itself is left out. */
+static inline uint32_t sum_row(const struct row *row, const char *name)
+{
+	unsigned char buf[sizeof *row - 4 + 256];
+	size_t n = sizeof *row - offsetof(struct row, mtime_ns);
+
+	memcpy(buf, &row->data_sum, 4);
+	memcpy(buf + 4, (const char *)row + offsetof(struct row, mtime_ns), n);
+	memcpy(buf + 4 + n, name, row->name_len);
+	return (uint32_t)XXH3_64bits(buf, 4 + n + row->name_len);
+}
+
+#endif

@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vector - the public calls on single vectors. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rows.h"
+#include "sum.h"
+
+/* The collection if it can be used at all; under the lock. */
+static int usable(const struct vs_store *s, uint32_t id, struct collection **out)
+{
+	struct collection *c = collection_get(&s->table, id);
+
+	*out = c;
+	if (!c)
+		return -ENOENT;
+	return c->damaged ? -EIO : 0;
+}
+
+/* The same for changing it. */
+static int changeable(const struct vs_store *s, uint32_t id, struct collection **out)
+{
+	int rc = usable(s, id, out);
+
+	return rc ? rc : (*out)->committing ? -EBUSY : 0;
+}
+
+/* The vector size of a collection, to know how much room a change may need. It never changes once it is not 0. */
+static size_t row_bytes_of(struct vs_store *s, uint32_t id)
+{
+	struct collection *c;
+	size_t n;
+
+	pthread_rwlock_rdlock(&s->lock);
+	c = collection_get(&s->table, id);
+	n = c ? c->row_bytes : 0;
+	pthread_rwlock_unlock(&s->lock);
+	return n;
+}
+
+static void attr_fill(const struct vs_store *s, const struct collection *c, const struct row *r, struct vs_attr *out)
+{
+	const struct perm_class *perm = &s->perms[r->perm < s->perm_count ? r->perm : 0];
+
+	out->entry = row_entry(r);
+	out->mtime_ns = r->mtime_ns;
+	out->perm = (struct vs_perm){perm->mode, perm->uid, perm->gid};
+	out->size = c->row_bytes;
+}
+
+static int entry_attr(struct vs_store *s, const struct collection *c, uint64_t entry, struct vs_attr *out)
+{
+	uint32_t row = entries_get(&c->entries, entry);
+	const struct row *r;
+	const char *name;
+
+	if (row == ROW_NONE)
+		return -ENOENT;
+	r = collection_row(c, row, &name);
+	if (!r)
+		return -EIO;
+	attr_fill(s, c, r, out);
+	return 0;
+}
+
+int vs_lookup(struct vs_store *s, uint32_t collection, const char *name, struct vs_attr *out)
+{
+	struct collection *c;
+	uint64_t entry;
+	int rc;
+
+	pthread_rwlock_rdlock(&s->lock);
+	rc = usable(s, collection, &c);
+	if (!rc) {
+		entry = collection_entry(c, name, strlen(name));
+		rc = entry ? entry_attr(s, c, entry, out) : -ENOENT;
+	}
+	pthread_rwlock_unlock(&s->lock);
+	return rc;
+}
+
+int vs_attr_get(struct vs_store *s, uint32_t collection, uint64_t entry, struct vs_attr *out)
+{
+	struct collection *c;
+	int rc;
+
+	pthread_rwlock_rdlock(&s->lock);
+	rc = usable(s, collection, &c);
+	if (!rc)
+		rc = entry_attr(s, c, entry, out);
+	pthread_rwlock_unlock(&s->lock);
+	return rc;
+}
+
+int vs_name_get(struct vs_store *s, uint32_t collection, uint64_t entry, char name[VS_NAME_MAX + 1])
+{
+	struct collection *c;
+	const struct row *r;
+	const char *p;
+	uint32_t row;
+	int rc;
+
+	pthread_rwlock_rdlock(&s->lock);
+	rc = usable(s, collection, &c);
+	if (!rc) {
+		row = entries_get(&c->entries, entry);
+		r = row == ROW_NONE ? NULL : collection_row(c, row, &p);
+		rc = row == ROW_NONE ? -ENOENT : r ? 0 : -EIO;
+		if (!rc) {
+			memcpy(name, p, r->name_len);
+			name[r->name_len] = 0;
+		}
+	}
+	pthread_rwlock_unlock(&s->lock);
+	return rc;
+}
+
+int vs_list(struct vs_store *s, uint32_t collection, uint64_t after, vs_list_fn fn, void *arg)
+{
+	struct collection *c;
+	uint64_t entry;
+	int rc;
+
+	pthread_rwlock_rdlock(&s->lock);
+	rc = usable(s, collection, &c);
+	for (entry = after; !rc && (entry = entries_next(&c->entries, entry));) {
+		const char *name;
+		const struct row *r = collection_row(c, entries_get(&c->entries, entry), &name);
+		struct vs_attr attr;
+
+		if (!r)
+			continue; /* check names it; the others must be listed */
+		attr_fill(s, c, r, &attr);
+		if (!fn(arg, &attr, name, r->name_len))
+			break;
+	}
+	pthread_rwlock_unlock(&s->lock);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ reading */
+
+/* Reads a row whole into buf (row_bytes) and verifies it. Under the lock. -EBADMSG on a mismatch. */
+static int read_row(struct vs_store *s, const struct collection *c, uint32_t row, void *buf)
+{
+	const char *name;
+	const struct row *r = collection_row(c, row, &name);
+	int rc = r ? collection_bytes(s->io, c, row, buf) : -EBADMSG;
+
+	return rc ? rc : sum_data(buf, c->row_bytes) == r->data_sum ? 0 : -EBADMSG;
+}
+
+/* Counts and reports what read_row found; without the lock. */
+static int read_failed(struct vs_store *s, uint32_t collection, uint64_t entry, int rc)
+{
+	struct vs_collection_info info;
+	char name[VS_NAME_MAX + 1] = "?";
+
+	if (rc == -ENOENT)
+		return rc;
+	if (rc == -EBADMSG)
+		s->counters.checksum_errors++;
+	if (vs_collection_get(s, collection, &info))
+		info.name[0] = 0;
+	vs_name_get(s, collection, entry, name);
+	engine_report(s, VS_ERROR, "%s/%s: %s", info.name, name,
+	              rc == -EBADMSG ? "checksum mismatch" : strerror(-rc));
+	return -EIO;
+}
+
+ssize_t vs_read(struct vs_store *s, uint32_t collection, uint64_t entry, void *buf, size_t size, size_t off)
+{
+	struct collection *c;
+	void *whole = NULL;
+	size_t n = 0;
+	uint32_t row;
+	int rc;
+
+	pthread_rwlock_rdlock(&s->lock);
+	rc = usable(s, collection, &c);
+	row = rc ? ROW_NONE : entries_get(&c->entries, entry);
+	if (rc || row == ROW_NONE) {
+		pthread_rwlock_unlock(&s->lock);
+		return rc ? rc : -ENOENT;
+	}
+	if (off < c->row_bytes)
+		n = size < c->row_bytes - off ? size : c->row_bytes - off;
+	if (n == c->row_bytes)
+		rc = read_row(s, c, row, buf);
+	else if (n && !(whole = malloc(c->row_bytes)))
+		rc = -ENOMEM;
+	else if (n && !(rc = read_row(s, c, row, whole)))
+		memcpy(buf, (char *)whole + off, n);
+	pthread_rwlock_unlock(&s->lock);
+	free(whole);
+	s->counters.reads++;
+	return rc ? read_failed(s, collection, entry, rc) : (ssize_t)n;
+}
+
+/* ------------------------------------------------------------------ changing */
+
+int vs_entry_reserve(struct vs_store *s, uint32_t collection, uint64_t *entry)
+{
+	struct collection *c;
+	int rc;
+
+	if (s->read_only)
+		return -EROFS;
+	pthread_rwlock_rdlock(&s->lock);
+	rc = changeable(s, collection, &c);
+	if (!rc)
+		*entry = __atomic_fetch_add(&c->next_entry, 1, __ATOMIC_RELAXED);
+	if (!rc && *entry >> VS_ENTRY_BITS)
+		rc = -ENOSPC;
+	pthread_rwlock_unlock(&s->lock);
+	return rc;
+}
+
+/* The first vector fixes dim. Logs the collection before its first row. */
+static int fix_schema(struct op *op, struct collection *c, size_t size)
+{
+	struct vs_schema schema = c->schema;
+
+	if (!schema.dim)
+		schema.dim = vs_dim_of_size(schema.dtype, size);
+	if (!schema.dim || vs_row_bytes(&schema) != size)
+		return -EINVAL;
+	if (c->schema_fixed)
+		return 0;
+	collection_set_schema(c, &schema);
+	c->schema_fixed = true;
+	rows_log_collection(op, c);
+	return 0;
+}
+
+/* A put under way: what put_prepare found out, for put_apply. */
+struct put {
+	struct row_change change;
+	uint64_t replaced; /* the entry that has the id now, or 0 */
+};
+
+/* Everything of a put that can fail. A refused first vector leaves no trace: neither dim nor its record. */
+static int put_prepare(struct op *op, struct collection *c, const char *name, const struct vs_attr *attr,
+                       const void *data, size_t size, struct put *put)
+{
+	struct vs_schema schema = c->schema;
+	bool fixed = c->schema_fixed;
+	size_t start = op->start;
+	int rc = fix_schema(op, c, size);
+
+	put->change = (struct row_change){
+		.entry = attr->entry,
+		.mtime_ns = attr->mtime_ns,
+		.name = name,
+		.name_len = strlen(name),
+		.data = data,
+		.data_sum = sum_data(data, size),
+	};
+	put->replaced = rc ? 0 : collection_entry(c, name, put->change.name_len);
+	if (!rc)
+		rc = put->replaced ? entries_reserve(&c->entries, attr->entry)
+		                   : rows_reserve_new(op->s, c, name, put->change.name_len, attr->entry);
+	if (!rc)
+		rc = overlay_reserve(&c->overlay, 1);
+	if (!rc)
+		rc = rows_perm(op, &attr->perm, &put->change.perm);
+	if (rc && !fixed && !c->segment_count) {
+		collection_set_schema(c, &schema);
+		c->schema_fixed = false;
+		op->start = start;
+	}
+	return rc;
+}
+
+static void put_apply(struct op *op, struct collection *c, const struct put *put)
+{
+	if (put->change.entry >= c->next_entry)
+		c->next_entry = put->change.entry + 1;
+	if (put->replaced)
+		rows_change(op, c, entries_get(&c->entries, put->replaced), &put->change);
+	else
+		rows_add(op, c, &put->change);
+}
+
+int vs_put(struct vs_store *s, uint32_t collection, const char *name, const struct vs_attr *attr, const void *data,
+           size_t size, uint64_t *replaced)
+{
+	struct put put = {0};
+	struct collection *c;
+	struct op op;
+	int rc = vs_name_check(name, strlen(name));
+
+	if (!rc && (!size || size > VS_ROW_BYTES_MAX))
+		rc = -EINVAL;
+	if (!rc)
+		rc = op_begin(s, &op, op_row_bytes(size) + 2 * OP_SMALL_BYTES);
+	if (rc)
+		return rc;
+	rc = changeable(s, collection, &c);
+	if (!rc)
+		rc = put_prepare(&op, c, name, attr, data, size, &put);
+	if (!rc)
+		put_apply(&op, c, &put);
+	op_end(&op);
+	if (replaced)
+		*replaced = rc ? 0 : put.replaced;
+	s->counters.puts += !rc;
+	return rc;
+}
+
+/* What a row is now, as a change to start from. The name points into the caller's buffer. */
+static int change_of(const struct collection *c, uint32_t row, char name[256], struct row_change *out)
+{
+	const char *p;
+	const struct row *r = collection_row(c, row, &p);
+
+	if (!r)
+		return -EIO;
+	memcpy(name, p, r->name_len);
+	*out = (struct row_change){
+		.entry = row_entry(r),
+		.mtime_ns = r->mtime_ns,
+		.perm = r->perm,
+		.name = name,
+		.name_len = r->name_len,
+		.data_sum = r->data_sum,
+	};
+	return 0;
+}
+
+static int change_attr(struct op *op, struct row_change *change, unsigned which, const struct vs_attr *attr)
+{
+	const struct perm_class *old = &op->s->perms[change->perm];
+	struct vs_perm perm = {old->mode, old->uid, old->gid};
+
+	if (which & VS_SET_MTIME)
+		change->mtime_ns = attr->mtime_ns;
+	if (which & VS_SET_MODE)
+		perm.mode = attr->perm.mode;
+	if (which & VS_SET_UID)
+		perm.uid = attr->perm.uid;
+	if (which & VS_SET_GID)
+		perm.gid = attr->perm.gid;
+	return which & (VS_SET_MODE | VS_SET_UID | VS_SET_GID) ? rows_perm(op, &perm, &change->perm) : 0;
+}
+
+int vs_attr_set(struct vs_store *s, uint32_t collection, uint64_t entry, unsigned which, const struct vs_attr *attr)
+{
+	struct row_change change;
+	struct collection *c;
+	char name[256];
+	struct op op;
+	uint32_t row;
+	int rc = op_begin(s, &op, op_row_bytes(0) + OP_SMALL_BYTES);
+
+	if (rc)
+		return rc;
+	rc = changeable(s, collection, &c);
+	if (!rc) {
+		row = entries_get(&c->entries, entry);
+		rc = row == ROW_NONE ? -ENOENT : change_of(c, row, name, &change);
+	}
+	if (!rc)
+		rc = overlay_reserve(&c->overlay, 1);
+	if (!rc)
+		rc = change_attr(&op, &change, which, attr);
+	if (!rc)
+		rows_change(&op, c, row, &change);
+	op_end(&op);
+	return rc;
+}
+
+/* The new bytes of a row: data, or the old ones with data laid over them; in *merged if they had to be made. */
+static int merge(struct vs_store *s, struct collection *c, uint32_t row, struct row_change *change, const void *data,
+                 size_t size, size_t off, void **merged)
+{
+	int rc;
+
+	change->data = data;
+	if (size < c->row_bytes) {
+		*merged = malloc(c->row_bytes);
+		if (!*merged)
+			return -ENOMEM;
+		rc = read_row(s, c, row, *merged);
+		if (rc)
+			return rc;
+		memcpy((char *)*merged + off, data, size);
+		change->data = *merged;
+	}
+	change->data_sum = sum_data(change->data, c->row_bytes);
+	return 0;
+}
+
+int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void *data, size_t size, size_t off,
+             unsigned which, const struct vs_attr *attr)
+{
+	size_t row_bytes = row_bytes_of(s, collection);
+	struct row_change change;
+	struct collection *c;
+	void *merged = NULL;
+	char name[256];
+	struct op op;
+	uint32_t row;
+	int rc;
+
+	if (!row_bytes)
+		return -ENOENT;
+	if (off > row_bytes || size > row_bytes - off)
+		return -EFBIG;
+	rc = op_begin(s, &op, op_row_bytes(row_bytes) + OP_SMALL_BYTES);
+	if (rc)
+		return rc;
+	rc = changeable(s, collection, &c);
+	if (!rc) {
+		row = entries_get(&c->entries, entry);
+		rc = row == ROW_NONE ? -ENOENT : change_of(c, row, name, &change);
+	}
+	if (!rc)
+		rc = merge(s, c, row, &change, data, size, off, &merged);
+	if (!rc)
+		rc = overlay_reserve(&c->overlay, 1);
+	if (!rc)
+		rc = change_attr(&op, &change, which, attr);
+	if (!rc)
+		rows_change(&op, c, row, &change);
+	op_end(&op);
+	free(merged);
+	if (rc == -EBADMSG)
+		return read_failed(s, collection, entry, rc);
+	if (!rc)
+		*(size == row_bytes ? &s->counters.overwrites : &s->counters.patches) += 1;
+	return rc;
+}
+
+int vs_remove(struct vs_store *s, uint32_t collection, const char *name, uint64_t *entry)
+{
+	uint64_t found = 0;
+	struct collection *c;
+	struct op op;
+	int rc = op_begin(s, &op, op_row_bytes(row_bytes_of(s, collection)) + 2 * OP_SMALL_BYTES);
+
+	if (rc)
+		return rc;
+	rc = changeable(s, collection, &c);
+	if (!rc) {
+		found = collection_entry(c, name, strlen(name));
+		rc = found ? rows_remove(&op, c, entries_get(&c->entries, found)) : -ENOENT;
+	}
+	op_end(&op);
+	if (entry)
+		*entry = rc ? 0 : found;
+	s->counters.removes += !rc;
+	return rc;
+}
+
+/* ------------------------------------------------------------------ renaming */
+
+static int rename_within(struct op *op, struct collection *c, uint64_t entry, const char *new_name, uint64_t target)
+{
+	struct row_change change;
+	size_t len = strlen(new_name);
+	char name[256];
+	int rc;
+
+	if (target == entry)
+		return 0;
+	rc = change_of(c, entries_get(&c->entries, entry), name, &change);
+	if (!rc)
+		rc = overlay_reserve(&c->overlay, 4);
+	if (!rc)
+		rc = rows_reserve_name(op->s, c, collection_segment(c, entries_get(&c->entries, entry)), new_name, len);
+	if (!rc && target)
+		rc = rows_remove(op, c, entries_get(&c->entries, target));
+	if (rc)
+		return rc;
+	change.name = new_name;
+	change.name_len = len;
+	/* The removal may have moved the row. */
+	rows_change(op, c, entries_get(&c->entries, entry), &change);
+	return 0;
+}
+
+static int rename_across(struct op *op, struct collection *from, uint64_t entry, struct collection *to,
+                         const char *new_name, uint64_t *new_entry)
+{
+	struct row_change change;
+	const struct perm_class *perm;
+	struct vs_attr attr;
+	char name[256];
+	struct put put;
+	void *buf;
+	int rc;
+
+	if (from->schema.dtype != to->schema.dtype || (to->row_bytes && to->row_bytes != from->row_bytes))
+		return -EXDEV;
+	rc = change_of(from, entries_get(&from->entries, entry), name, &change);
+	if (rc)
+		return rc;
+	buf = malloc(from->row_bytes);
+	if (!buf)
+		return -ENOMEM;
+	perm = &op->s->perms[change.perm];
+	attr = (struct vs_attr){
+		.entry = __atomic_fetch_add(&to->next_entry, 1, __ATOMIC_RELAXED),
+		.mtime_ns = change.mtime_ns,
+		.perm = {perm->mode, perm->uid, perm->gid},
+	};
+	rc = read_row(op->s, from, entries_get(&from->entries, entry), buf);
+	if (!rc)
+		rc = put_prepare(op, to, new_name, &attr, buf, from->row_bytes, &put);
+	if (!rc)
+		rc = rows_remove(op, from, entries_get(&from->entries, entry));
+	if (!rc)
+		put_apply(op, to, &put);
+	free(buf);
+	*new_entry = attr.entry;
+	return rc == -EBADMSG ? -EIO : rc;
+}
+
+int vs_rename(struct vs_store *s, uint32_t from, const char *old_name, uint32_t to, const char *new_name,
+              bool exclusive, uint64_t *entry, uint64_t *replaced)
+{
+	size_t room = op_row_bytes(row_bytes_of(s, from));
+	struct collection *src, *dst;
+	uint64_t found = 0, target = 0;
+	struct op op;
+	int rc = vs_name_check(new_name, strlen(new_name));
+
+	if (!rc)
+		rc = op_begin(s, &op, 2 * room + op_row_bytes(0) + 4 * OP_SMALL_BYTES);
+	if (rc)
+		return rc;
+	rc = changeable(s, from, &src);
+	if (!rc)
+		rc = changeable(s, to, &dst);
+	if (!rc) {
+		found = collection_entry(src, old_name, strlen(old_name));
+		target = collection_entry(dst, new_name, strlen(new_name));
+		rc = !found ? -ENOENT : target && exclusive ? -EEXIST : 0;
+	}
+	*entry = found;
+	if (!rc)
+		rc = src == dst ? rename_within(&op, src, found, new_name, target)
+		                : rename_across(&op, src, found, dst, new_name, entry);
+	op_end(&op);
+	*replaced = rc || (from == to && target == found) ? 0 : target;
+	s->counters.renames += !rc;
+	return rc;
+}
