@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dir - the directories of users' things: the root (of collections), collections (of vectors), tx (of batches). */
+#include <errno.h>
+#include <string.h>
+
+#include "fs/control.h"
+#include "fs/listing.h"
+#include "fs/vector.h"
+
+#define CONTROL_NAME ".vecfs"
+#define DIR_TIMEOUT_S 1.0 /* a collection's mtime also changes when a vector is published, unseen by the kernel */
+
+static int collection_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+{
+	struct vs_collection_info info;
+	int rc = vs_collection_get(s->store, node->collection, &info);
+
+	if (rc)
+		return rc == -ENOENT ? -ESTALE : rc;
+	node_stat(node_ino(node), S_IFDIR | 07777, &info.perm, info.mtime_ns, 0, st);
+	*timeout_s = DIR_TIMEOUT_S;
+	return 0;
+}
+
+static void collection_entry(struct serve *s, const struct vs_collection_info *info, struct fuse_entry_param *e)
+{
+	e->ino = node_collection_ino(info->id);
+	node_stat(e->ino, S_IFDIR | 07777, &info->perm, info->mtime_ns, 0, &e->attr);
+	e->entry_timeout = ops_timeout_s(s);
+	e->attr_timeout = DIR_TIMEOUT_S;
+}
+
+static int collection_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
+                              struct fuse_file_info *fi)
+{
+	struct vs_attr attr;
+	unsigned which = ops_setattr_which(st, set, &attr);
+
+	(void)fi;
+	return which ? vs_collection_set(ops_serve(req)->store, node->collection, which, &attr.perm, attr.mtime_ns)
+	             : 0;
+}
+
+/* The control directory of the node, which is never listed. */
+static int control_entry(struct serve *s, uint32_t collection, struct fuse_entry_param *e)
+{
+	struct node control = {.kind = NODE_CONTROL, .collection = collection};
+
+	return ops_entry(s, &control, ops_timeout_s(s), e);
+}
+
+/* ------------------------------------------------------------------ collections under a parent */
+
+static int child_lookup(struct serve *s, uint32_t parent, const char *name, struct fuse_entry_param *e)
+{
+	struct vs_collection_info info;
+	int rc = vs_name_check(name, strlen(name));
+
+	if (!rc)
+		rc = vs_collection_find(s->store, parent, name, &info);
+	if (!rc)
+		collection_entry(s, &info, e);
+	return rc;
+}
+
+static int child_mkdir(struct serve *s, uint32_t parent, const struct ops_birth *birth, struct fuse_entry_param *e)
+{
+	struct vs_collection_info info;
+	uint32_t id;
+	int rc = vs_name_check(birth->name, strlen(birth->name));
+
+	if (!rc)
+		rc = vs_collection_create(s->store, parent, birth->name, &birth->perm, &id);
+	if (!rc)
+		rc = vs_collection_get(s->store, id, &info);
+	if (!rc)
+		collection_entry(s, &info, e);
+	return rc;
+}
+
+static int child_rmdir(struct serve *s, uint32_t parent, const char *name)
+{
+	struct vs_collection_info info;
+	struct opened **all;
+	ssize_t count;
+	int rc = vs_collection_find(s->store, parent, name, &info);
+
+	if (rc)
+		return rc;
+	count = opened_save_all(s, info.id, &all); /* a batch goes with its vectors */
+	if (count < 0)
+		return (int)count;
+	rc = vs_collection_remove(s->store, info.id);
+	opened_saved_all(s, all, count);
+	return rc;
+}
+
+static void child_list(struct listing *l, uint32_t parent, off_t off)
+{
+	struct serve *s = ops_serve(l->req);
+	struct vs_collection_info info = {.id = off > LISTING_DOTS ? (uint32_t)(off - LISTING_DOTS) : 0};
+	struct fuse_entry_param e = {0};
+
+	do {
+		if (vs_collection_next(s->store, parent, info.id, &info))
+			return;
+		collection_entry(s, &info, &e);
+	} while (listing_add(l, info.name, &e, (off_t)info.id + LISTING_DOTS));
+}
+
+/* ------------------------------------------------------------------ the root */
+
+static int root_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+{
+	(void)node;
+	*st = s->root;
+	*timeout_s = DIR_TIMEOUT_S;
+	return 0;
+}
+
+static int root_lookup(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e)
+{
+	(void)dir;
+	if (!strcmp(name, CONTROL_NAME))
+		return control_entry(ops_serve(req), 0, e);
+	return child_lookup(ops_serve(req), 0, name, e);
+}
+
+static ssize_t root_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus)
+{
+	struct listing l = {.req = req, .buf = buf, .size = size, .plus = plus};
+
+	if (listing_dots(&l, node_ino(dir), node_ino(dir), off))
+		child_list(&l, 0, off);
+	return (ssize_t)l.used;
+}
+
+static int root_mkdir(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+                      struct fuse_entry_param *e)
+{
+	(void)dir;
+	return child_mkdir(ops_serve(req), 0, birth, e);
+}
+
+static int root_rmdir(fuse_req_t req, const struct node *dir, const char *name)
+{
+	(void)dir;
+	return strcmp(name, CONTROL_NAME) ? child_rmdir(ops_serve(req), 0, name) : -EPERM;
+}
+
+const struct node_ops dir_root_ops = {
+	.lookup = root_lookup,
+	.list = root_list,
+	.mkdir = root_mkdir,
+	.rmdir = root_rmdir,
+	.attr = root_attr,
+};
+
+/* ------------------------------------------------------------------ a collection */
+
+static int collection_lookup(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e)
+{
+	if (!strcmp(name, CONTROL_NAME))
+		return control_entry(ops_serve(req), dir->collection, e);
+	return vector_lookup(ops_serve(req), dir->collection, name, e);
+}
+
+struct vector_listing {
+	struct listing base;
+	uint32_t collection;
+};
+
+/* Runs under the engine's lock. */
+static bool add_vector(void *arg, const struct vs_attr *attr, const char *name, size_t name_len)
+{
+	struct vector_listing *l = arg;
+	struct fuse_entry_param e = {0};
+	char terminated[VS_NAME_MAX + 1];
+
+	memcpy(terminated, name, name_len);
+	terminated[name_len] = '\0';
+	if (!l->base.plus)
+		return listing_add_bare(&l->base, terminated, node_vector_ino(l->collection, attr->entry), S_IFREG,
+		                        (off_t)attr->entry);
+	vector_entry(ops_serve(l->base.req), l->collection, attr, &e);
+	return listing_add(&l->base, terminated, &e, (off_t)attr->entry);
+}
+
+static ssize_t collection_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus)
+{
+	struct vector_listing l = {{.req = req, .buf = buf, .size = size, .plus = plus}, dir->collection};
+	uint64_t after = off < VS_ENTRY_FIRST ? 0 : (uint64_t)off;
+	int rc;
+
+	if (!listing_dots(&l.base, node_ino(dir), FUSE_ROOT_ID, off))
+		return (ssize_t)l.base.used;
+	rc = vs_list(ops_serve(req)->store, dir->collection, after, add_vector, &l);
+	return rc && !l.base.used ? rc : (ssize_t)l.base.used;
+}
+
+const struct node_ops dir_collection_ops = {
+	.lookup = collection_lookup,
+	.list = collection_list,
+	.create = vector_create,
+	.unlink = vector_unlink,
+	.attr = collection_attr,
+	.setattr = collection_setattr,
+};
+
+/* ------------------------------------------------------------------ tx and commit */
+
+static int tx_lookup(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e)
+{
+	return child_lookup(ops_serve(req), dir->collection, name, e);
+}
+
+static ssize_t tx_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus)
+{
+	struct listing l = {.req = req, .buf = buf, .size = size, .plus = plus};
+
+	if (listing_dots(&l, node_ino(dir), control_parent_ino(dir), off))
+		child_list(&l, dir->collection, off);
+	return (ssize_t)l.used;
+}
+
+static int tx_mkdir(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+                    struct fuse_entry_param *e)
+{
+	return child_mkdir(ops_serve(req), dir->collection, birth, e);
+}
+
+static int tx_rmdir(fuse_req_t req, const struct node *dir, const char *name)
+{
+	return child_rmdir(ops_serve(req), dir->collection, name);
+}
+
+const struct node_ops dir_tx_ops = {
+	.lookup = tx_lookup,
+	.list = tx_list,
+	.mkdir = tx_mkdir,
+	.rmdir = tx_rmdir,
+	.attr = control_attr,
+};
+
+/* What is renamed into it is gone: it is always empty. */
+static int commit_lookup(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e)
+{
+	(void)req;
+	(void)dir;
+	(void)name;
+	(void)e;
+	return -ENOENT;
+}
+
+static ssize_t commit_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus)
+{
+	struct listing l = {.req = req, .buf = buf, .size = size, .plus = plus};
+
+	listing_dots(&l, node_ino(dir), control_parent_ino(dir), off);
+	return (ssize_t)l.used;
+}
+
+const struct node_ops dir_commit_ops = {
+	.lookup = commit_lookup,
+	.list = commit_list,
+	.attr = control_attr,
+};

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * moment - which version of a collection a process sees in its array views.
+ *
+ * `ids` and `vectors.*` that one process opens one after the other must belong together, though others write in
+ * between. So each process that looks at the views of a collection has a current moment, and a lookup by name
+ * stays with it
+ *
+ *   - if the process has opened something of it, but has not yet been given this view;
+ *   - if the process has this very view open (numpy.load opens a file twice for mmap_mode);
+ *   - if the process opened this view less than a second ago and has read only a little (the same, closed between).
+ *
+ * Every other lookup starts a new moment: the current version. Changes that the same thread makes end the pairing,
+ * unless a view is open. The inode number of a view is made of the version, so that the pages and the size that
+ * the kernel caches are right for as long as they are kept, and are used again while nothing changes.
+ *
+ * An open view pins its moment, which costs a copy of each row that changes meanwhile. What was looked up and not
+ * opened is let go after a second, what was closed after ten; opening it then is ESTALE, upon which the kernel
+ * looks it up again. On a stateless (and so read-only) mount nothing changes, and there is one moment for all.
+ */
+#ifndef VECFS_FS_MOMENT_H
+#define VECFS_FS_MOMENT_H
+
+#include "fs/ops.h"
+
+struct moment;
+
+struct moment_table *moment_table_new(void);
+void moment_table_free(struct moment_table *t);
+
+/* The NODE_MOMENT that the requesting process shall see as this NODE_VIEW. */
+int moment_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_param *e);
+/* Opens a NODE_MOMENT for this process: -ESTALE if it is gone. */
+int moment_open(struct serve *s, const struct node *node, pid_t process, struct moment **out);
+/* The process has read so many bytes. */
+void moment_close(struct serve *s, const struct node *node, pid_t process, struct moment *m, uint64_t read_bytes);
+/* For a stateless mount: the moment stays open as long as the mount. */
+int moment_pin(struct serve *s, const struct node *node, struct moment **out);
+/* What it is about, if it is not gone. */
+int moment_find(struct serve *s, const struct node *node, struct vs_moment_info *info);
+struct vs_moment *moment_of(const struct moment *m);
+/* This thread has changed something in the collection. */
+void moment_changed(struct serve *s, uint32_t collection, pid_t thread);
+/* Lets go of what nobody uses any more; true if there is more to come. */
+bool moment_sweep(struct serve *s);
+
+#endif

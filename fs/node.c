@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ROOT_INO 1
+#define SEGMENT_BIT (UINT64_C(1) << (VS_ENTRY_BITS - 1))
+#define MOMENT_BIT (UINT64_C(1) << 63)
+#define ENTRY_MASK ((UINT64_C(1) << VS_ENTRY_BITS) - 1)
+#define VIEW_BITS 4
+#define VERSION_MASK (ENTRY_MASK >> VIEW_BITS)
+#define BLOCK_BYTES 512
+#define IO_BYTES 4096
+
+_Static_assert(NODE_KIND_COUNT <= VS_ENTRY_FIRST, "control nodes and vectors have numbers of their own");
+_Static_assert((unsigned)NODE_VIEW_COUNT <= NODE_WHICH_MASK + 1, "which fits beside the kind");
+_Static_assert((unsigned)NODE_VIEW_COUNT <= 1u << VIEW_BITS, "which fits beside the version");
+_Static_assert(((uint64_t)VS_COLLECTION_MAX << VS_ENTRY_BITS) < MOMENT_BIT, "the top bit is free");
+
+static struct node control_node(uint32_t collection, unsigned number)
+{
+	struct node node = {.kind = (enum node_kind)number, .collection = collection};
+
+	if (number >= NODE_KIND_COUNT) {
+		node.kind = NODE_NONE;
+	} else if (number >= NODE_VIEW) {
+		node.kind = (enum node_kind)(number & ~31u);
+		node.which = number & NODE_WHICH_MASK;
+	}
+	return node;
+}
+
+struct node node_of(uint64_t ino)
+{
+	uint64_t low = ino & ENTRY_MASK;
+	struct node node = {.collection = (uint32_t)((ino & ~MOMENT_BIT) >> VS_ENTRY_BITS)};
+
+	if (ino == ROOT_INO) {
+		node.kind = NODE_ROOT;
+	} else if (ino & MOMENT_BIT) {
+		node.kind = NODE_MOMENT;
+		node.entry = low >> VIEW_BITS;
+		node.which = (unsigned)low & NODE_WHICH_MASK;
+	} else if (low == 0) {
+		node.kind = NODE_COLLECTION;
+	} else if (low & SEGMENT_BIT) {
+		node.kind = NODE_SEGMENT;
+		node.entry = low & ~SEGMENT_BIT;
+	} else if (low >= VS_ENTRY_FIRST) {
+		node.kind = NODE_VECTOR;
+		node.entry = low;
+	} else {
+		node = control_node(node.collection, (unsigned)low);
+	}
+	return node;
+}
+
+uint64_t node_ino(const struct node *node)
+{
+	uint64_t base = node_collection_ino(node->collection);
+
+	switch (node->kind) {
+	case NODE_ROOT:
+		return ROOT_INO;
+	case NODE_COLLECTION:
+		return base;
+	case NODE_VECTOR:
+		return node_vector_ino(node->collection, node->entry);
+	case NODE_SEGMENT:
+		return base | SEGMENT_BIT | node->entry;
+	case NODE_MOMENT:
+		return MOMENT_BIT | base | (node->entry & VERSION_MASK) << VIEW_BITS | node->which;
+	default:
+		assert(node->kind != NODE_NONE);
+		return base | (uint64_t)node->kind | node->which;
+	}
+}
+
+uint64_t node_vector_ino(uint32_t collection, uint64_t entry)
+{
+	assert(entry >= VS_ENTRY_FIRST && entry < SEGMENT_BIT);
+	return node_collection_ino(collection) | entry;
+}
+
+uint64_t node_collection_ino(uint32_t collection)
+{
+	return (uint64_t)collection << VS_ENTRY_BITS;
+}
+
+bool node_is_version(const struct node *node, uint64_t version)
+{
+	return node->entry == (version & VERSION_MASK);
+}
+
+mode_t node_type(enum node_kind kind)
+{
+	switch (kind) {
+	case NODE_ROOT:
+	case NODE_COLLECTION:
+	case NODE_CONTROL:
+	case NODE_SEGMENTS:
+	case NODE_TX:
+	case NODE_COMMIT:
+		return S_IFDIR;
+	case NODE_SEGMENT:
+		return S_IFLNK;
+	default:
+		return S_IFREG;
+	}
+}
+
+/* "vectors." and the suffix of the array's format, if that can hold the dtype. */
+static const char *array_name(unsigned which, enum vs_dtype dtype, char buffer[32])
+{
+	enum array_format format = (enum array_format)(which - NODE_VIEW_VECTORS);
+	const char *suffix = format == ARRAY_RAW ? vs_dtype_name(dtype) : array_format_name(format);
+
+	if (!array_format_fits(format, dtype))
+		return NULL;
+	snprintf(buffer, 32, "vectors.%s", suffix);
+	return buffer;
+}
+
+const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, char buffer[32])
+{
+	switch (kind) {
+	case NODE_LOG:
+		return "log";
+	case NODE_METRICS:
+		return "metrics";
+	case NODE_VERSION:
+		return "version";
+	case NODE_SCHEMA:
+		return "schema";
+	case NODE_STATS:
+		return "stats";
+	case NODE_SEGMENTS:
+		return "segments";
+	case NODE_TX:
+		return "tx";
+	case NODE_COMMIT:
+		return "commit";
+	case NODE_VIEW:
+		return which == NODE_VIEW_IDS ? "ids" : array_name(which, dtype, buffer);
+	case NODE_UPLOAD:
+		return array_name(which, dtype, buffer);
+	case NODE_TEXT:
+		return which == VS_BATCH_IDS ? "ids" : "delete";
+	default:
+		return NULL;
+	}
+}
+
+void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, int64_t mtime_ns, uint64_t size,
+               struct stat *st)
+{
+	memset(st, 0, sizeof *st);
+	st->st_ino = ino;
+	st->st_mode = (type_and_limit & S_IFMT) | (perm->mode & type_and_limit & 07777);
+	st->st_nlink = S_ISDIR(type_and_limit) ? 2 : 1;
+	st->st_uid = perm->uid;
+	st->st_gid = perm->gid;
+	st->st_size = (off_t)size;
+	st->st_blksize = IO_BYTES;
+	st->st_blocks = (blkcnt_t)((size + BLOCK_BYTES - 1) / BLOCK_BYTES);
+	st->st_mtim.tv_sec = mtime_ns / 1000000000;
+	st->st_mtim.tv_nsec = mtime_ns % 1000000000;
+	if (st->st_mtim.tv_nsec < 0) { /* before 1970 */
+		st->st_mtim.tv_sec--;
+		st->st_mtim.tv_nsec += 1000000000;
+	}
+	st->st_atim = st->st_ctim = st->st_mtim;
+}

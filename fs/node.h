@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * node - inode numbers. A number says by itself what it names, so that nothing is kept per inode and the
+ * kernel's FORGET means nothing:
+ *
+ *   1                                     the root
+ *   collection << 40                      a collection, or an open batch
+ *   collection << 40 | kind               its control nodes; those of the mount have collection 0
+ *   collection << 40 | kind | which       the arrays of a collection and the files of a batch
+ *   collection << 40 | 1 << 39 | n        the link to its segment n
+ *   collection << 40 | entry              a vector (entries start at VS_ENTRY_FIRST)
+ *   1 << 63 | collection << 40 | version << 4 | which
+ *                                         an array as it was at one version of the collection: what such a
+ *                                         number names never changes, so its pages can stay in the cache
+ */
+#ifndef VECFS_FS_NODE_H
+#define VECFS_FS_NODE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "fs/array.h"
+#include "store/store.h"
+
+struct serve;
+
+enum node_kind {
+	NODE_NONE,
+	NODE_ROOT,
+	NODE_COLLECTION,
+	NODE_VECTOR,
+	NODE_SEGMENT,
+	NODE_MOMENT, /* an array at one version */
+	/* From here on a kind is also the number of its node. */
+	NODE_CONTROL, /* .vecfs of the mount, of a collection, of a batch */
+	NODE_LOG,
+	NODE_METRICS,
+	NODE_VERSION,
+	NODE_SCHEMA,
+	NODE_STATS,
+	NODE_SEGMENTS,
+	NODE_TX,
+	NODE_COMMIT,
+	NODE_VIEW = 32,   /* | enum node_view */
+	NODE_UPLOAD = 64, /* | enum node_view: a batch's vectors.* */
+	NODE_TEXT = 96,   /* | enum vs_batch_text: a batch's ids and delete */
+	NODE_KIND_COUNT = 128,
+};
+#define NODE_WHICH_MASK 15u
+
+/* The arrays that a collection can be read as: its ids, and its vectors in each enum array_format. */
+enum node_view { NODE_VIEW_IDS, NODE_VIEW_VECTORS, NODE_VIEW_COUNT = NODE_VIEW_VECTORS + ARRAY_RAW + 1 };
+
+struct node {
+	enum node_kind kind;
+	uint32_t collection; /* 0: the mount's own control nodes */
+	uint64_t entry;      /* a vector's number, a segment's, or the version of a NODE_MOMENT (as many bits as fit) */
+	unsigned which;      /* of NODE_VIEW, NODE_UPLOAD, NODE_MOMENT (enum node_view), NODE_TEXT */
+};
+
+struct node node_of(uint64_t ino);
+uint64_t node_ino(const struct node *node);
+uint64_t node_vector_ino(uint32_t collection, uint64_t entry);
+uint64_t node_collection_ino(uint32_t collection);
+/* The directory entry's type: S_IFREG, S_IFDIR or S_IFLNK. */
+mode_t node_type(enum node_kind kind);
+/* Whether the mount of such a version is still what a NODE_MOMENT's number means. */
+bool node_is_version(const struct node *node, uint64_t version);
+
+/* The name of a control node under its parent (for views by the collection's dtype), or NULL if there is none. */
+const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, char buffer[32]);
+
+/* Attributes of anything of this type and size that goes with a collection's (or the root's) permissions. */
+void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, int64_t mtime_ns, uint64_t size,
+               struct stat *st);
+
+#endif

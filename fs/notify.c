@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "notify.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+#include "fs/moment.h"
+#include "fs/ops.h"
+
+#define BUCKETS 1024
+
+struct item {
+	struct item *next;        /* in the queue */
+	struct item *next_stale;  /* in the bucket of its inode; not for names */
+	uint64_t ino;             /* of the directory for a name */
+	bool taken;               /* out of the queue: the thread is at it */
+	char name[];              /* "" for an inode */
+};
+
+struct notify {
+	struct serve *serve;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	struct item *first, **end;
+	atomic_uint stale_count;
+	struct item *stale[BUCKETS];
+	bool housekeeping, quit;
+	struct timespec housekeeping_at;
+};
+
+static struct item **bucket_of(struct notify *n, uint64_t ino)
+{
+	return &n->stale[((ino * UINT64_C(0x9e3779b97f4a7c15)) >> 48) % BUCKETS];
+}
+
+/* An item of this inode; with waiting one that the thread has not begun with. */
+static struct item *find_stale(struct notify *n, uint64_t ino, bool waiting)
+{
+	struct item *item = *bucket_of(n, ino);
+
+	while (item && (item->ino != ino || (waiting && item->taken)))
+		item = item->next_stale;
+	return item;
+}
+
+static void enqueue(struct notify *n, struct item *item)
+{
+	item->next = NULL;
+	*n->end = item;
+	n->end = &item->next;
+	pthread_cond_signal(&n->cond);
+}
+
+static struct item *item_new(uint64_t ino, const char *name)
+{
+	size_t len = strlen(name);
+	struct item *item = calloc(1, sizeof *item + len + 1);
+
+	if (!item)
+		return NULL;
+	item->ino = ino;
+	memcpy(item->name, name, len);
+	return item;
+}
+
+void notify_inode(struct notify *n, uint64_t ino)
+{
+	struct item *item = item_new(ino, ""), **bucket = bucket_of(n, ino);
+
+	if (!item)
+		return; /* the attributes were not cached while this was staged, and a new mtime drops the pages */
+	pthread_mutex_lock(&n->lock);
+	if (n->quit || find_stale(n, ino, true)) {
+		free(item);
+	} else {
+		item->next_stale = *bucket;
+		*bucket = item;
+		atomic_fetch_add(&n->stale_count, 1);
+		enqueue(n, item);
+	}
+	pthread_mutex_unlock(&n->lock);
+}
+
+bool notify_is_stale(struct notify *n, uint64_t ino)
+{
+	bool stale;
+
+	if (!atomic_load(&n->stale_count))
+		return false;
+	pthread_mutex_lock(&n->lock);
+	stale = find_stale(n, ino, false) != NULL;
+	pthread_mutex_unlock(&n->lock);
+	return stale;
+}
+
+void notify_entry(struct notify *n, uint64_t dir_ino, const char *name)
+{
+	struct item *item = item_new(dir_ino, name);
+
+	assert(*name);
+	if (!item)
+		return; /* opening by a name that means another vector by now ends in ESTALE and a fresh lookup */
+	pthread_mutex_lock(&n->lock);
+	if (n->quit)
+		free(item);
+	else
+		enqueue(n, item);
+	pthread_mutex_unlock(&n->lock);
+}
+
+void notify_collection(struct notify *n, const char *name)
+{
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+	/* It locks nothing in the kernel: every name that is cached now will be looked up again. */
+	if (!fuse_lowlevel_notify_increment_epoch(n->serve->session))
+		return;
+#endif
+	notify_entry(n, FUSE_ROOT_ID, name); /* which drops what is below, too */
+}
+
+/* With the lock held. */
+static void plan_housekeeping(struct notify *n)
+{
+	if (n->housekeeping)
+		return;
+	n->housekeeping = true;
+	clock_gettime(CLOCK_MONOTONIC, &n->housekeeping_at);
+	n->housekeeping_at.tv_sec++;
+}
+
+void notify_housekeeping(struct notify *n)
+{
+	pthread_mutex_lock(&n->lock);
+	plan_housekeeping(n);
+	pthread_cond_signal(&n->cond);
+	pthread_mutex_unlock(&n->lock);
+}
+
+/* Errors mean that the kernel has nothing cached (ENOENT), or is going away. */
+static void tell(struct notify *n, const struct item *item)
+{
+	if (*item->name)
+		fuse_lowlevel_notify_inval_entry(n->serve->session, item->ino, item->name, strlen(item->name));
+	else
+		fuse_lowlevel_notify_inval_inode(n->serve->session, item->ino, 0, 0);
+}
+
+static void forget(struct notify *n, struct item *item)
+{
+	struct item **link = bucket_of(n, item->ino);
+
+	if (!*item->name) {
+		while (*link != item)
+			link = &(*link)->next_stale;
+		*link = item->next_stale;
+		atomic_fetch_sub(&n->stale_count, 1);
+	}
+	free(item);
+}
+
+/* With the lock held: whether there is housekeeping, and its time has come. */
+static bool housekeeping_is_due(const struct notify *n)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return n->housekeeping && (now.tv_sec > n->housekeeping_at.tv_sec ||
+	                           (now.tv_sec == n->housekeeping_at.tv_sec &&
+	                            now.tv_nsec >= n->housekeeping_at.tv_nsec));
+}
+
+/* Waits for an item, and takes it; NULL if there is something else to do. With the lock held. */
+static struct item *dequeue(struct notify *n)
+{
+	struct item *item;
+
+	while (!n->first && !n->quit && !housekeeping_is_due(n)) {
+		if (n->housekeeping)
+			pthread_cond_timedwait(&n->cond, &n->lock, &n->housekeeping_at);
+		else
+			pthread_cond_wait(&n->cond, &n->lock);
+	}
+	item = n->first;
+	if (item) {
+		item->taken = true;
+		n->first = item->next;
+		if (!n->first)
+			n->end = &n->first;
+	}
+	return item;
+}
+
+/* With the lock held, but for the sweep. */
+static void housekeep(struct notify *n)
+{
+	bool more;
+
+	n->housekeeping = false;
+	pthread_mutex_unlock(&n->lock);
+	more = moment_sweep(n->serve);
+	pthread_mutex_lock(&n->lock);
+	if (more)
+		plan_housekeeping(n);
+}
+
+static void *run(void *arg)
+{
+	struct notify *n = arg;
+	struct statvfs unused;
+
+	/* A request of our own, which waits until the mount answers. */
+	statvfs(n->serve->mountpoint, &unused);
+	serve_answering(n->serve);
+
+	pthread_mutex_lock(&n->lock);
+	while (!n->quit) {
+		struct item *item;
+
+		if (housekeeping_is_due(n))
+			housekeep(n);
+		item = dequeue(n);
+		if (!item)
+			continue;
+		pthread_mutex_unlock(&n->lock);
+		tell(n, item);
+		pthread_mutex_lock(&n->lock);
+		forget(n, item);
+	}
+	pthread_mutex_unlock(&n->lock);
+	return NULL;
+}
+
+/* Signals are for the main thread, whose waiting they end. */
+static int start_thread(struct notify *n)
+{
+	sigset_t all, old;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&n->thread, NULL, run, n);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return rc;
+}
+
+struct notify *notify_start(struct serve *s)
+{
+	struct notify *n = calloc(1, sizeof *n);
+	pthread_condattr_t monotonic;
+
+	if (!n)
+		return NULL;
+	n->serve = s;
+	n->end = &n->first;
+	pthread_mutex_init(&n->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&n->cond, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	if (start_thread(n)) {
+		free(n);
+		return NULL;
+	}
+	return n;
+}
+
+void notify_quit(struct notify *n)
+{
+	pthread_mutex_lock(&n->lock);
+	n->quit = true;
+	pthread_cond_signal(&n->cond);
+	pthread_mutex_unlock(&n->lock);
+}
+
+void notify_end(struct notify *n)
+{
+	pthread_join(n->thread, NULL);
+	while (n->first) {
+		struct item *item = n->first;
+
+		n->first = item->next;
+		forget(n, item);
+	}
+	pthread_cond_destroy(&n->cond);
+	pthread_mutex_destroy(&n->lock);
+	free(n);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * notify - what tells the kernel that something it has cached is out of date. A handler must not do that itself:
+ * the kernel may wait for a page or a directory that a request under way has locked. So there is a thread; and
+ * until that has come to an inode, whoever opens it is told not to use cached pages (notify_is_stale).
+ */
+#ifndef VECFS_FS_NOTIFY_H
+#define VECFS_FS_NOTIFY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fs/serve.h"
+
+/* Starts the thread, which first of all finds the mount answering. NULL: no memory, or no thread. */
+struct notify *notify_start(struct serve *s);
+/* Lets the thread end after what it is doing; what is queued is dropped. */
+void notify_quit(struct notify *n);
+/* Waits for that. To be called when the mount is gone: nothing else frees a thread that waits for the kernel. */
+void notify_end(struct notify *n);
+
+/* An inode's data and attributes have changed. */
+void notify_inode(struct notify *n, uint64_t ino);
+/* Whether notify_inode() has not had its effect yet. */
+bool notify_is_stale(struct notify *n, uint64_t ino);
+/* A name in a directory has changed its meaning. */
+void notify_entry(struct notify *n, uint64_t dir_ino, const char *name);
+/* Any name in this collection may have. Takes effect at once where the kernel and libfuse can. */
+void notify_collection(struct notify *n, const char *name);
+/* Something waits for the housekeeping that the thread does once a second (moment_sweep). */
+void notify_housekeeping(struct notify *n);
+
+#endif

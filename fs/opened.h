@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * opened - the vectors that are in use: open in some handle, or in the middle of losing their name.
+ *
+ * A file that is open when it is unlinked or replaced stays readable through its handles. The engine forgets a
+ * vector with its name, so whoever takes a name away saves the vector first: opened_save() copies it if it is
+ * open, and makes those who open it meanwhile do the same; opened_saved() ends that.
+ */
+#ifndef VECFS_FS_OPENED_H
+#define VECFS_FS_OPENED_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "fs/serve.h"
+
+struct vector_handle;
+
+/* A vector as it was when it lost its name. */
+struct opened_copy {
+	struct vs_attr attr;
+	unsigned char bytes[];
+};
+
+struct opened {
+	struct opened *next;      /* in its bucket */
+	atomic_uint_fast64_t ino; /* it changes when the vector moves to another collection */
+	unsigned refs;            /* under the bucket's lock */
+	atomic_uint staged;       /* handles with bytes that are not yet published: attributes must not be cached */
+
+	pthread_mutex_t lock; /* of all below, and of what the handles have staged. Calls the engine, not vice versa */
+	struct vector_handle *handles;
+	unsigned saving;          /* operations under way that may take its name away */
+	struct opened_copy *copy; /* means something once the engine does not know the vector any more */
+	bool replace_next; /* truncated by path, which holds a reference: the next writer starts a replacement */
+};
+
+struct opened_table *opened_table_new(void);
+void opened_table_free(struct opened_table *t);
+
+/* The vector's struct with a reference; made if there is none yet (NULL without memory). */
+struct opened *opened_get(struct opened_table *t, uint64_t ino);
+/* The same, but NULL if nobody uses the vector. */
+struct opened *opened_find(struct opened_table *t, uint64_t ino);
+void opened_put(struct opened_table *t, struct opened *o);
+
+/* Where the vector of an inode number is: elsewhere once it has moved to another collection. */
+uint64_t opened_locate(struct opened_table *t, uint64_t ino);
+/* It moved. The kernel, and open handles, go on using the old number. */
+void opened_move(struct opened_table *t, uint64_t from, uint64_t to);
+
+/* -ENOMEM must refuse the operation: open handles would lose their vector. */
+int opened_save(struct serve *s, uint64_t ino, struct opened **out);
+/* All vectors of a collection that are in use: their number, or -errno; *out is for opened_saved_all. */
+ssize_t opened_save_all(struct serve *s, uint32_t collection, struct opened ***out);
+/* The operation is over, whether the name is gone or has been kept after all. */
+void opened_saved(struct serve *s, struct opened *o);
+void opened_saved_all(struct serve *s, struct opened **all, ssize_t count);
+/* With lock held, for a new handle: a copy is made if the vector is about to lose its name. */
+int opened_join(struct serve *s, struct opened *o);
+
+/* One more, or one less, handle of this vector has something staged. */
+void opened_staged(struct opened_table *t, struct opened *o, int change);
+/* Whether any handle of this vector has something staged. Takes no lock of the engine. */
+bool opened_is_staged(struct opened_table *t, uint64_t ino);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pending - the names that are being created: a new vector is nobody else's to see until it is complete, but its
+ * name is taken for an exclusive create.
+ */
+#ifndef VECFS_FS_PENDING_H
+#define VECFS_FS_PENDING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct pending {
+	struct pending *next;
+	uint32_t collection;
+	const char *name; /* of the owner's memory */
+};
+
+/* False, and nothing is added, if exclusive and the name is pending already. */
+bool pending_add(struct pending *p, bool exclusive);
+void pending_remove(struct pending *p);
+
+#endif

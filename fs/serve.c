@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "serve.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/message.h"
+#include "fs/moment.h"
+#include "fs/notify.h"
+#include "fs/opened.h"
+#include "fs/ops.h"
+
+#define THREADS_MAX 16 /* on the classic transport; io_uring has one a CPU */
+
+/* ------------------------------------------------------------------ the transport */
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+static bool kernel_has_io_uring(void)
+{
+	FILE *f = fopen("/sys/module/fuse/parameters/enable_uring", "re");
+	int c = f ? getc(f) : EOF;
+
+	if (f)
+		fclose(f);
+	return c == 'Y';
+}
+#endif
+
+/* NULL, or the reason why io_uring cannot be had. */
+static const char *io_uring_obstacle(void)
+{
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+	return kernel_has_io_uring() ? NULL : "/sys/module/fuse/parameters/enable_uring is not Y";
+#else
+	return "this libfuse is older than 3.18";
+#endif
+}
+
+/* ------------------------------------------------------------------ the session */
+
+/* fsname must not have the comma that separates options. */
+static int add_fsname(struct fuse_args *args, const char *store_dir)
+{
+	char option[PATH_MAX * 2];
+	size_t used = (size_t)snprintf(option, sizeof option, "fsname=");
+
+	for (const char *p = store_dir; *p && used + 3 < sizeof option; p++) {
+		if (*p == ',' || *p == '\\')
+			option[used++] = '\\';
+		option[used++] = *p;
+	}
+	option[used] = '\0';
+	return fuse_opt_add_arg(args, "-o") || fuse_opt_add_arg(args, option);
+}
+
+static int add_arguments(const struct serve *s, bool io_uring, struct fuse_args *args)
+{
+	const struct serve_options *options = &s->options;
+
+	return fuse_opt_add_arg(args, "vecfs") || add_fsname(args, s->store_dir) ||
+	       fuse_opt_add_arg(args, "-osubtype=vecfs,default_permissions") ||
+	       (options->read_only && fuse_opt_add_arg(args, "-oro")) ||
+	       (options->allow_other && fuse_opt_add_arg(args, "-oallow_other")) ||
+	       (options->debug && fuse_opt_add_arg(args, "-odebug")) ||
+	       (io_uring && fuse_opt_add_arg(args, "-oio_uring"));
+}
+
+__attribute__((format(printf, 2, 0))) static void log_fuse(enum fuse_log_level level, const char *format, va_list args)
+{
+	char line[512];
+	size_t len;
+
+	vsnprintf(line, sizeof line, format, args);
+	len = strlen(line);
+	if (len && line[len - 1] == '\n')
+		line[len - 1] = '\0';
+	if (level >= FUSE_LOG_DEBUG)
+		fprintf(stderr, "%s\n", line); /* every request: not for the log */
+	else
+		message(level <= FUSE_LOG_ERR ? VS_ERROR : VS_INFO, "%s", line);
+}
+
+static int new_session(struct serve *s, bool io_uring)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	int rc = add_arguments(s, io_uring, &args) ? -ENOMEM : 0;
+
+	if (!rc) {
+		fuse_set_log_func(log_fuse);
+		s->session = fuse_session_new(&args, &ops_table, sizeof ops_table, s);
+		rc = s->session ? 0 : -EINVAL;
+	}
+	fuse_opt_free_args(&args);
+	return rc;
+}
+
+/* The root directory of the mount belongs to whom the store belongs to. */
+static int find_root(struct serve *s)
+{
+	struct stat st;
+	struct vs_perm perm;
+
+	if (stat(s->store_dir, &st))
+		return -errno;
+	perm = (struct vs_perm){0755, st.st_uid, st.st_gid};
+	node_stat(FUSE_ROOT_ID, S_IFDIR | 07777, &perm, ops_now_ns(), 0, &s->root);
+	s->root.st_nlink = 1; /* unknown: find(1) must not count on it */
+	return 0;
+}
+
+static int prepare(struct serve *s, const char *mountpoint)
+{
+	s->store_dir = realpath(s->options.store_dir, NULL);
+	s->mountpoint = realpath(mountpoint, NULL);
+	if (!s->store_dir || !s->mountpoint)
+		return -errno;
+	s->opened = opened_table_new();
+	s->moments = moment_table_new();
+	if (!s->opened || !s->moments)
+		return -ENOMEM;
+	return find_root(s);
+}
+
+int serve_start(struct vs_store *store, const char *mountpoint, const struct serve_options *options,
+                struct serve **out, char *why, size_t why_size)
+{
+	const char *obstacle = options->io_uring == SERVE_IO_URING_OFF ? "io_uring=off" : io_uring_obstacle();
+	struct serve *s;
+	int rc;
+
+	*out = NULL;
+	if (obstacle && options->io_uring == SERVE_IO_URING_ON) {
+		snprintf(why, why_size, "io_uring=on: %s", obstacle);
+		return -EOPNOTSUPP;
+	}
+	s = calloc(1, sizeof *s);
+	if (!s) {
+		snprintf(why, why_size, "%s", strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	s->store = store;
+	s->options = *options;
+	rc = prepare(s, mountpoint);
+	if (!rc)
+		rc = new_session(s, !obstacle);
+	if (rc)
+		snprintf(why, why_size, "%s", strerror(-rc));
+	if (!rc && fuse_session_mount(s->session, s->mountpoint)) {
+		rc = -EIO;
+		snprintf(why, why_size, "cannot mount (see the line before)");
+	}
+	if (rc) {
+		serve_end(s);
+		return rc;
+	}
+	s->mounted = true;
+	*out = s;
+	return 0;
+}
+
+void serve_answering(struct serve *s)
+{
+	bool io_uring = atomic_load(&s->transport) == SERVE_TRANSPORT_IO_URING;
+
+	if (s->options.io_uring == SERVE_IO_URING_ON && !io_uring) {
+		message(VS_ERROR, "io_uring=on: the kernel or libfuse did not start it");
+		atomic_store(&s->failed, true);
+		fuse_session_exit(s->session);
+		return;
+	}
+	message(VS_INFO, "serving %s at %s (libfuse %s, %s)", s->store_dir, s->mountpoint, fuse_pkgversion(),
+	        io_uring ? "io_uring" : "/dev/fuse");
+	s->ready(s->ready_arg);
+}
+
+int serve_loop(struct serve *s, void (*ready)(void *arg), void *arg)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int rc;
+
+	s->ready = ready;
+	s->ready_arg = arg;
+	s->notify = config ? notify_start(s) : NULL;
+	if (!s->notify || fuse_set_signal_handlers(s->session)) {
+		if (config)
+			fuse_loop_cfg_destroy(config);
+		return -ENOMEM;
+	}
+	fuse_loop_cfg_set_clone_fd(config, 1);
+	fuse_loop_cfg_set_max_threads(config, THREADS_MAX);
+	rc = fuse_session_loop_mt(s->session, config);
+	fuse_remove_signal_handlers(s->session);
+	fuse_loop_cfg_destroy(config);
+	notify_quit(s->notify);
+	if (atomic_load(&s->failed))
+		return -EOPNOTSUPP;
+	return rc < 0 ? rc : 0; /* above 0: the signal */
+}
+
+void serve_end(struct serve *s)
+{
+	if (!s)
+		return;
+	if (s->mounted)
+		fuse_session_unmount(s->session);
+	if (s->notify)
+		notify_end(s->notify);
+	if (s->session)
+		fuse_session_destroy(s->session);
+	opened_table_free(s->opened);
+	moment_table_free(s->moments);
+	free(s->store_dir);
+	free(s->mountpoint);
+	free(s);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * serve - a store served as a mount: the FUSE session, its transport and its loop.
+ *
+ * Between vs_open() and vs_close():
+ *
+ *   serve_start()  makes the session and the mount; requests wait in the kernel
+ *   serve_loop()   answers them until somebody unmounts, or SIGTERM, SIGINT or SIGHUP arrives
+ *   vs_sync()      by the caller: after a signal everything becomes durable before the mount goes away
+ *   serve_end()    unmounts, if that has not happened, and frees
+ *
+ * No thread exists before serve_loop(), but the process must have forked into the background before vs_open().
+ */
+#ifndef VECFS_FS_SERVE_H
+#define VECFS_FS_SERVE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+#include "store/store.h"
+
+enum serve_io_uring { SERVE_IO_URING_AUTO, SERVE_IO_URING_ON, SERVE_IO_URING_OFF };
+
+struct serve_options {
+	const char *store_dir; /* the directory that the store was opened in */
+	bool read_only, sync_on_close, allow_other, foreground, debug;
+	unsigned commit_ms;
+	enum serve_io_uring io_uring;
+};
+
+struct fuse_session;
+struct opened_table;
+struct moment_table;
+struct notify;
+
+/* What handlers need to know. Only serve.c changes it, and but for transport only before requests arrive. */
+struct serve {
+	struct vs_store *store;
+	struct serve_options options;
+	struct fuse_session *session;
+	char *store_dir;  /* absolute */
+	char *mountpoint; /* absolute */
+	struct stat root; /* owner and mode of the mount's root directory */
+	bool mounted;
+	bool direct_mmap; /* the kernel maps direct_io files, too */
+	bool stateless;   /* OPEN is answered with ENOSYS: no handler of this mount gets a file handle */
+	atomic_int transport; /* enum serve_transport, seen by the first request */
+	atomic_bool failed;   /* a transport that was insisted upon is not there */
+	struct opened_table *opened;
+	struct moment_table *moments;
+	struct notify *notify;
+	void (*ready)(void *arg);
+	void *ready_arg;
+};
+
+enum serve_transport { SERVE_TRANSPORT_UNKNOWN, SERVE_TRANSPORT_CLASSIC, SERVE_TRANSPORT_IO_URING };
+
+/* Makes the session and the mount. On failure why holds one sentence. */
+int serve_start(struct vs_store *store, const char *mountpoint, const struct serve_options *options,
+                struct serve **out, char *why, size_t why_size);
+/* Serves until unmounted (0) or signalled (0). ready(arg) is called, from some thread, once requests are answered. */
+int serve_loop(struct serve *s, void (*ready)(void *arg), void *arg);
+void serve_end(struct serve *s);
+/* For the thread that has seen the first request answered: tells of the transport, and calls ready. */
+void serve_answering(struct serve *s);
+
+#endif
