@@ -113,19 +113,24 @@ static int apply_dead(struct apply *a, const struct record *r)
 /* Moves a batch's segment files to where they now belong; done already if they are not there any more. */
 static int apply_adopt(struct apply *a, const struct record_adopt *r)
 {
-	char from[SEGMENT_PATH_MAX], to[SEGMENT_PATH_MAX];
+	bool uploaded = r->head.flags & RECORD_UPLOADED;
+	char from[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], to[SEGMENT_PATH_MAX];
+	struct collection *parent;
 
+	segment_adopt_paths(from, r->head.row, (uint32_t)r->head.value, uploaded);
 	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
 		int rc;
 
-		segment_path(from, r->head.row, (uint32_t)r->head.value, i);
-		if (i == SEGMENT_ROWS)
-			snprintf(from, sizeof from, "collections/%u/%u.adopt", r->head.row, (uint32_t)r->head.value);
 		segment_path(to, r->head.collection, r->segment, i);
-		rc = a->s->io->ops->rename(a->s->io, from, to);
+		rc = a->s->io->ops->rename(a->s->io, from[i], to);
 		if (rc < 0 && rc != -ENOENT)
 			return rc;
 	}
+	pthread_rwlock_rdlock(&a->s->lock);
+	parent = collection_get(&a->s->table, r->head.collection);
+	if (parent)
+		__atomic_store_n(&parent->directory_changed, true, __ATOMIC_RELEASE);
+	pthread_rwlock_unlock(&a->s->lock);
 	return 0;
 }
 

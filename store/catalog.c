@@ -135,9 +135,9 @@ int catalog_write(struct vs_store *s, struct catalog_image *image)
 	return rc < 0 ? rc : 0;
 }
 
-int catalog_reserve(struct vs_store *s)
+int catalog_reserve(struct vs_store *s, uint32_t segments)
 {
-	uint64_t need = image_bytes(s) + sizeof(struct catalog_collection) + 256 + sizeof(struct catalog_segment) +
+	uint64_t need = image_bytes(s) + sizeof(struct catalog_collection) + 256 + segments * sizeof(struct catalog_segment) +
 	                8 * sizeof(struct perm_class);
 	uint64_t room = (need + need / 4 + CATALOG_ALIGN - 1) / CATALOG_ALIGN * CATALOG_ALIGN;
 	int rc = 0;
@@ -196,7 +196,7 @@ int catalog_open_room(struct vs_store *s)
 	s->catalog_room = room;
 	if (image_bytes(s) <= room)
 		return 0;
-	room_rc = catalog_reserve(s);
+	room_rc = catalog_reserve(s, 1);
 	return room_rc ? room_rc : s->io->ops->syncdir(s->io, ".");
 }
 
@@ -226,7 +226,7 @@ int catalog_create(struct vs_store *s)
 	if (rc >= 0)
 		rc = catalog_open_room(s);
 	if (rc >= 0 && !s->catalog_room)
-		rc = catalog_reserve(s);
+		rc = catalog_reserve(s, 1);
 	return rc < 0 ? rc : s->io->ops->syncdir(s->io, ".");
 }
 

@@ -35,8 +35,8 @@ int catalog_update(struct vs_store *s, uint32_t flags);
 int catalog_open_room(struct vs_store *s);
 /* Makes the first catalog of a new store, in one step that a crash cannot tear. */
 int catalog_create(struct vs_store *s);
-/* Allocates room in both slots for one more collection and one more segment than there are. -ENOSPC. */
-int catalog_reserve(struct vs_store *s);
+/* Allocates room in both slots for one more collection and for more segments than there are. -ENOSPC. */
+int catalog_reserve(struct vs_store *s, uint32_t segments);
 
 /*
  * Reads both slots; *out is the valid one with the higher seq. valid tells which are (a missing file is not).

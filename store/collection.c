@@ -314,7 +314,9 @@ int collection_scan_names(struct collection *c, struct segment *seg)
 		const char *name;
 		const struct row *r = collection_row(c, seg->n << c->shift | slot, &name);
 
-		for (uint32_t i = 0; r && row_entry(r) && i < names_granules(r->name_len); i++)
+		if (!r || segment_is_dead(seg, slot))
+			continue;
+		for (uint32_t i = 0; row_entry(r) && i < names_granules(r->name_len); i++)
 			used[(r->name_at + i) / 64] |= 1ull << ((r->name_at + i) % 64);
 	}
 	names_scan(&seg->names, used);

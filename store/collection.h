@@ -50,6 +50,7 @@ struct collection {
 	struct vs_moment *moments;
 	struct vs_upload *upload; /* batches only: one being written */
 	bool committing;          /* batches only: refuses changes */
+	bool upload_trusted;      /* batches only: the upload was written since the store was opened */
 	struct collection *dropped_next; /* removed from the table, waiting for the applier */
 };
 

@@ -11,7 +11,10 @@
  *   collections/C/index       image of the id index, written by a clean close; its name in the catalog
  *                             is a stamp, so that an old image is never taken for a new one
  *   collections/C/N.adopt     the rows column of a segment that a committing batch is about to hand over
- *   collections/C/upload.*    the upload of an open batch
+ *   collections/C/upload.N.*  pieces of an open batch's upload: .npy as above, and while it commits .names, .adopt
+ *   collections/C/upload.sums a uint32_t for each row of the upload, its data_sum; a uint64_t, the rows
+ *   collections/C/upload.ids  the batch's texts
+ *   collections/C/upload.delete
  *
  * Invariants. Slots 0..count-1 of a segment are in use and no others, except rows marked dead (entry 0) by
  * a large batch until they are filled by the vacuum right after it. All columns of a slot change through
@@ -74,7 +77,8 @@ enum record_type {
 	RECORD_ADOPT = 6,      /* segment `value` of batch `row` becomes a segment: struct record_adopt */
 	RECORD_DEAD = 7,       /* rows of segment `value` die: a bitmap over its slots */
 };
-#define RECORD_HAS_DATA 1u
+#define RECORD_HAS_DATA 1u /* flag of RECORD_ROW */
+#define RECORD_UPLOADED 2u /* flag of RECORD_ADOPT: piece `value` of the batch's upload, not one of its segments */
 
 struct record {
 	uint16_t type;

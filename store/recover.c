@@ -12,14 +12,10 @@
 #include "engine.h"
 #include "image.h"
 
-struct adoption {
-	uint32_t from, from_segment, to, to_segment;
-};
-
 struct replay {
 	struct vs_store *s;
 	int64_t time_ns; /* of the frame */
-	struct adoption *adoptions;
+	struct record_adopt *adoptions; /* carried out before any file is opened */
 	size_t adoption_count;
 };
 
@@ -139,7 +135,7 @@ static int replay_drop(struct replay *rp, const struct record *r)
 static int replay_adopt(struct replay *rp, const struct record_adopt *r)
 {
 	struct collection *c = collection_get(&rp->s->table, r->head.collection);
-	struct adoption *p;
+	struct record_adopt *p;
 	int rc;
 
 	if (!c || r->segment != c->segment_count)
@@ -148,8 +144,7 @@ static int replay_adopt(struct replay *rp, const struct record_adopt *r)
 	if (!p)
 		return -ENOMEM;
 	rp->adoptions = p;
-	p[rp->adoption_count++] =
-		(struct adoption){r->head.row, (uint32_t)r->head.value, r->head.collection, r->segment};
+	p[rp->adoption_count++] = *r;
 	rc = placeholder_add(rp->s, c);
 	if (rc)
 		return rc;
@@ -249,17 +244,6 @@ static int verify_sizes(struct vs_store *s, struct collection *c)
 	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
 		rc = segment_verify_size(s->io, c->segments[i]);
 	return rc;
-}
-
-static int adopt_files(struct vs_store *s, const struct adoption *a)
-{
-	struct {
-		struct record_adopt r;
-	} record = {.r = {.head = {.type = RECORD_ADOPT, .bytes = sizeof record, .collection = a->to, .row = a->from,
-	                           .value = a->from_segment},
-	                  .segment = a->to_segment}};
-
-	return apply_records(s, &record, sizeof record);
 }
 
 /* ------------------------------------------------------------------ the index */
@@ -462,7 +446,7 @@ static int replay_log(struct vs_store *s, char *why, size_t why_size)
 	if (rc == -EUCLEAN && !*why)
 		snprintf(why, why_size, "the log does not fit the catalog");
 	for (size_t i = 0; i < rp.adoption_count && !rc; i++)
-		rc = adopt_files(s, &rp.adoptions[i]);
+		rc = apply_records(s, &rp.adoptions[i], sizeof rp.adoptions[i]);
 	free(rp.adoptions);
 	if (rc)
 		return rc;

@@ -25,7 +25,7 @@ int rows_perm(struct op *op, const struct vs_perm *perm, uint32_t *index)
 	}
 	if (s->perm_count > PERM_MAX)
 		return -ENOSPC;
-	rc = catalog_reserve(s);
+	rc = catalog_reserve(s, 1);
 	if (!rc)
 		rc = engine_perm_add(s, s->perm_count, &class);
 	if (rc)
@@ -61,7 +61,7 @@ void rows_log_collection(struct op *op, const struct collection *c)
 static int segment_add(struct vs_store *s, struct collection *c)
 {
 	struct segment *seg;
-	int rc = catalog_reserve(s);
+	int rc = catalog_reserve(s, 1);
 
 	if (!rc && (uint64_t)(c->segment_count + 1) << c->shift > ROW_NONE)
 		rc = -ENOSPC;
@@ -145,7 +145,7 @@ static void touched(struct collection *c)
 	c->index_stamp = 0;
 }
 
-static void listed(struct collection *c)
+void rows_listed(struct collection *c)
 {
 	touched(c);
 	c->mtime_ns = engine_now_ns();
@@ -178,7 +178,7 @@ void rows_add(struct op *op, struct collection *c, const struct row_change *chan
 	index_insert(&c->index, collection_hash(c, change->name, change->name_len), change->entry);
 	c->count++;
 	c->name_bytes += change->name_len;
-	listed(c);
+	rows_listed(c);
 }
 
 void rows_change(struct op *op, struct collection *c, uint32_t row, const struct row_change *change)
@@ -207,9 +207,69 @@ void rows_change(struct op *op, struct collection *c, uint32_t row, const struct
 		entries_set(&c->entries, row_entry(&old), ROW_NONE);
 	}
 	if (renamed)
-		listed(c);
+		rows_listed(c);
 	else
 		touched(c);
+}
+
+/* ------------------------------------------------------------------ putting */
+
+int rows_fix_schema(struct op *op, struct collection *c, size_t size)
+{
+	struct vs_schema schema = c->schema;
+
+	if (!schema.dim)
+		schema.dim = vs_dim_of_size(schema.dtype, size);
+	if (!schema.dim || vs_row_bytes(&schema) != size)
+		return -EINVAL;
+	if (c->schema_fixed)
+		return 0;
+	collection_set_schema(c, &schema);
+	c->schema_fixed = true;
+	rows_log_collection(op, c);
+	return 0;
+}
+
+int rows_put_prepare(struct op *op, struct collection *c, const char *name, const struct vs_attr *attr,
+                     const void *data, size_t size, struct row_put *put)
+{
+	struct vs_schema schema = c->schema;
+	bool fixed = c->schema_fixed;
+	size_t start = op->start;
+	int rc = rows_fix_schema(op, c, size);
+
+	put->change = (struct row_change){
+		.entry = attr->entry,
+		.mtime_ns = attr->mtime_ns,
+		.name = name,
+		.name_len = strlen(name),
+		.data = data,
+		.data_sum = sum_data(data, size),
+	};
+	put->replaced = rc ? 0 : collection_entry(c, name, put->change.name_len);
+	if (!rc)
+		rc = put->replaced ? entries_reserve(&c->entries, attr->entry)
+		                   : rows_reserve_new(op->s, c, name, put->change.name_len, attr->entry);
+	if (!rc)
+		rc = overlay_reserve(&c->overlay, 1);
+	if (!rc)
+		rc = rows_perm(op, &attr->perm, &put->change.perm);
+	if (rc && !fixed && !c->segment_count) {
+		collection_set_schema(c, &schema);
+		c->schema_fixed = false;
+		op->start = start;
+	}
+	return rc;
+}
+
+void rows_put(struct op *op, struct collection *c, const struct row_put *put)
+{
+	if (put->change.entry >= c->next_entry)
+		c->next_entry = put->change.entry + 1;
+	if (put->replaced)
+		rows_change(op, c, entries_get(&c->entries, put->replaced), &put->change);
+	else
+		rows_add(op, c, &put->change);
 }
 
 /* ------------------------------------------------------------------ removing */
@@ -302,8 +362,30 @@ int rows_remove(struct op *op, struct collection *c, uint32_t row)
 	index_remove(&c->index, hash, row_entry(&old));
 	c->count--;
 	c->name_bytes -= old.name_len;
-	listed(c);
+	rows_listed(c);
 	return 0;
+}
+
+void rows_kill(struct op *op, struct collection *c, uint32_t row)
+{
+	struct segment *seg = collection_segment(c, row);
+	const char *name;
+	const struct row *found = collection_row(c, row, &name);
+	struct row old = *found;
+	int rc;
+
+	moment_preserve(op->s, c, row);
+	index_remove(&c->index, collection_hash(c, name, old.name_len), row_entry(&old));
+	entries_set(&c->entries, row_entry(&old), ROW_NONE);
+	names_release(&seg->names, old.name_at, old.name_len);
+	overlay_drop(&c->overlay, row);
+	rc = segment_set_dead(seg, collection_slot(c, row));
+	assert(!rc);
+	(void)rc;
+	c->dead++;
+	c->count--;
+	c->name_bytes -= old.name_len;
+	seg->digest_valid = false;
 }
 
 /* Fills up to limit dead rows. */

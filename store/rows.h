@@ -31,12 +31,31 @@ void rows_add(struct op *op, struct collection *c, const struct row_change *chan
 /* Changes an existing row in place; its entry and id may change too (for an id, after rows_reserve_name). The index
  * follows. */
 void rows_change(struct op *op, struct collection *c, uint32_t row, const struct row_change *change);
+/* A put under way: what rows_put_prepare found out, for rows_put. */
+struct row_put {
+	struct row_change change;
+	uint64_t replaced; /* the entry that has the id now, or 0 */
+};
+/* The first vector of a collection fixes its dim. -EINVAL: not the collection's size of vectors. */
+int rows_fix_schema(struct op *op, struct collection *c, size_t size);
+/* Everything of a put (see vs_put) that can fail. A refused first vector leaves no trace: neither dim nor its record.
+ * name and data must live until rows_put. */
+int rows_put_prepare(struct op *op, struct collection *c, const char *name, const struct vs_attr *attr,
+                     const void *data, size_t size, struct row_put *put);
+void rows_put(struct op *op, struct collection *c, const struct row_put *put);
+/* Counts a change of what is listed: version, mtime. */
+void rows_listed(struct collection *c);
 /* Removes a row: the last one of its segment moves into its place. -EIO if that one cannot be read. */
 int rows_remove(struct op *op, struct collection *c, uint32_t row);
+/* Marks a row dead, as a RECORD_DEAD that the caller logs will say: out of the index, its id free. The segment has its
+ * dead_map already, so that this cannot fail. */
+void rows_kill(struct op *op, struct collection *c, uint32_t row);
 /* Fills the dead rows that a large batch left, in small ops of its own: called without the lock. */
 int rows_vacuum(struct vs_store *s, uint32_t collection);
 /* Finds or adds a class of permissions; -ENOSPC when the table is full. */
 int rows_perm(struct op *op, const struct vs_perm *perm, uint32_t *index);
+/* Takes a collection out of the table; its memory and files go when the applier has passed its end. */
+void collection_drop(struct op *op, struct collection *c);
 /* Logs what a collection is now (all but its rows). */
 void rows_log_collection(struct op *op, const struct collection *c);
 

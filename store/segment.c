@@ -34,6 +34,15 @@ void segment_path(char path[SEGMENT_PATH_MAX], uint32_t collection, uint32_t n, 
 	snprintf(path, SEGMENT_PATH_MAX, "collections/%u/%u.%s", collection, n, suffixes[column]);
 }
 
+void segment_adopt_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t batch, uint32_t n, bool uploaded)
+{
+	static const char *const adopted[SEGMENT_COLUMNS] = {"npy", "adopt", "names"};
+
+	for (int i = 0; i < SEGMENT_COLUMNS; i++)
+		snprintf(paths[i], SEGMENT_PATH_MAX, "collections/%u/%s%u.%s", batch, uploaded ? "upload." : "", n,
+		         adopted[i]);
+}
+
 static size_t rows_map_bytes(const struct segment *seg)
 {
 	return (size_t)seg->rows_max * sizeof(struct row);
@@ -71,17 +80,20 @@ static int map_columns(struct io *io, struct segment *seg)
 	return 0;
 }
 
-static int open_files(struct io *io, uint32_t collection, struct segment *seg, int flags)
+static int open_files(struct io *io, char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], struct segment *seg, int flags)
 {
-	char path[SEGMENT_PATH_MAX];
-
 	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
-		segment_path(path, collection, seg->n, i);
-		seg->fd[i] = io->ops->open(io, path, O_RDWR | flags, 0600);
+		seg->fd[i] = io->ops->open(io, paths[i], O_RDWR | flags, 0600);
 		if (seg->fd[i] < 0)
 			return seg->fd[i];
 	}
 	return map_columns(io, seg);
+}
+
+static void own_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t collection, uint32_t n)
+{
+	for (int i = 0; i < SEGMENT_COLUMNS; i++)
+		segment_path(paths[i], collection, n, i);
 }
 
 static struct segment *segment_new(uint32_t n, const struct vs_schema *schema)
@@ -130,12 +142,14 @@ int segment_create(struct io *io, uint32_t collection, uint32_t n, const struct 
                    struct segment **out)
 {
 	struct segment *seg = segment_new(n, schema);
+	char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX];
 	int rc = -ENOMEM;
 
 	*out = NULL;
 	if (!seg)
 		return rc;
-	rc = open_files(io, collection, seg, O_CREAT | O_TRUNC);
+	own_paths(paths, collection, n);
+	rc = open_files(io, paths, seg, O_CREAT | O_TRUNC);
 	if (!rc)
 		rc = segment_write_header(io, seg, schema, 0);
 	if (rc) {
@@ -161,19 +175,18 @@ int segment_verify_size(struct io *io, const struct segment *seg)
 	return 0;
 }
 
-int segment_open(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema, uint32_t count,
-                 uint32_t names_end, struct segment **out)
+int segment_open_at(struct io *io, char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], const struct vs_schema *schema,
+                    uint32_t count, uint32_t names_end, struct segment **out)
 {
-	struct segment *seg = segment_new(n, schema);
-	int rc = seg ? open_files(io, collection, seg, 0) : -ENOMEM;
+	struct segment *seg = segment_new(0, schema);
+	int rc = seg ? open_files(io, paths, seg, 0) : -ENOMEM;
 
 	*out = NULL;
 	if (!rc) {
 		seg->count = count;
 		names_init(&seg->names, names_end);
-	}
-	if (!rc)
 		rc = segment_verify_size(io, seg);
+	}
 	if (rc) {
 		segment_close(io, seg);
 		return rc;
@@ -182,12 +195,30 @@ int segment_open(struct io *io, uint32_t collection, uint32_t n, const struct vs
 	return 0;
 }
 
+int segment_open(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema, uint32_t count,
+                 uint32_t names_end, struct segment **out)
+{
+	char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX];
+	int rc;
+
+	own_paths(paths, collection, n);
+	rc = segment_open_at(io, paths, schema, count, names_end, out);
+	if (!rc)
+		(*out)->n = n;
+	return rc;
+}
+
+int segment_reserve_dead(struct segment *seg)
+{
+	if (!seg->dead_map)
+		seg->dead_map = calloc((seg->rows_max + 63) / 64, sizeof *seg->dead_map);
+	return seg->dead_map ? 0 : -ENOMEM;
+}
+
 int segment_set_dead(struct segment *seg, uint32_t slot)
 {
 	assert(!segment_is_dead(seg, slot));
-	if (!seg->dead_map)
-		seg->dead_map = calloc((seg->rows_max + 63) / 64, sizeof *seg->dead_map);
-	if (!seg->dead_map)
+	if (segment_reserve_dead(seg))
 		return -ENOMEM;
 	seg->dead_map[slot / 64] |= 1ull << (slot % 64);
 	seg->dead++;

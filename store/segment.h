@@ -45,12 +45,21 @@ unsigned segment_shift(size_t row_bytes);
 #define SEGMENT_PATH_MAX 64
 void segment_path(char path[SEGMENT_PATH_MAX], uint32_t collection, uint32_t n, enum segment_column column);
 
+/* The files that a committing batch hands over: those of its segment n, or of piece n of its upload. */
+void segment_adopt_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t batch, uint32_t n, bool uploaded);
+
 /* Creates the files of an empty segment (any left-overs of that name are emptied). */
 int segment_create(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema,
                    struct segment **out);
 /* Opens existing files. -EUCLEAN if one is shorter than count rows and names_end granules need. */
 int segment_open(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema, uint32_t count,
                  uint32_t names_end, struct segment **out);
+/*
+ * The same for files of any names, which are to become segment n of a collection: used for a batch's, before they are
+ * moved there.
+ */
+int segment_open_at(struct io *io, char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], const struct vs_schema *schema,
+                    uint32_t count, uint32_t names_end, struct segment **out);
 /* -EUCLEAN if a file is shorter than what is in use. */
 int segment_verify_size(struct io *io, const struct segment *seg);
 /* Closes the files; seg may be NULL. */
@@ -82,6 +91,8 @@ static inline bool segment_is_dead(const struct segment *seg, uint32_t slot)
 {
 	return seg->dead && seg->dead_map[slot / 64] >> (slot % 64) & 1;
 }
+/* Allocates the dead_map, so that segment_set_dead cannot fail. -ENOMEM. */
+int segment_reserve_dead(struct segment *seg);
 /* -ENOMEM; must not be dead yet. */
 int segment_set_dead(struct segment *seg, uint32_t slot);
 void segment_clear_dead(struct segment *seg, uint32_t slot);

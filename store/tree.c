@@ -91,7 +91,7 @@ static int create(struct op *op, uint32_t parent, const char *name, const struct
 		return -EEXIST;
 	if (s->next_collection > VS_COLLECTION_MAX)
 		return -ENOSPC;
-	rc = catalog_reserve(s);
+	rc = catalog_reserve(s, 1);
 	if (!rc)
 		rc = create_directory(s, s->next_collection);
 	if (rc)
@@ -137,8 +137,7 @@ int vs_collection_create(struct vs_store *s, uint32_t parent, const char *name, 
 	return rc;
 }
 
-/* Takes a collection out of the table; its memory and files go when the applier has passed its end. */
-static void drop(struct op *op, struct collection *c)
+void collection_drop(struct op *op, struct collection *c)
 {
 	struct vs_store *s = op->s;
 	struct collection *up = collection_get(&s->table, c->parent);
@@ -168,7 +167,7 @@ int vs_collection_remove(struct vs_store *s, uint32_t id)
 	else if (!c->parent && (c->count || c->dead || c->children || c->damaged))
 		rc = -ENOTEMPTY;
 	else
-		drop(&op, c);
+		collection_drop(&op, c);
 	op_end(&op);
 	return rc;
 }
@@ -184,11 +183,11 @@ static int rename_collection(struct op *op, struct collection *c, const char *na
 	if (target && (exclusive || target->count || target->dead || target->children || target->damaged ||
 	               target->parent))
 		return exclusive ? -EEXIST : -ENOTEMPTY;
-	rc = catalog_reserve(s);
+	rc = catalog_reserve(s, 1);
 	if (rc)
 		return rc;
 	if (target)
-		drop(op, target);
+		collection_drop(op, target);
 	/* If memory fails here an empty collection of the new name is gone, and nothing else. */
 	rc = collection_rename(&s->table, c, name);
 	if (!rc)

@@ -217,76 +217,10 @@ int vs_entry_reserve(struct vs_store *s, uint32_t collection, uint64_t *entry)
 	return rc;
 }
 
-/* The first vector fixes dim. Logs the collection before its first row. */
-static int fix_schema(struct op *op, struct collection *c, size_t size)
-{
-	struct vs_schema schema = c->schema;
-
-	if (!schema.dim)
-		schema.dim = vs_dim_of_size(schema.dtype, size);
-	if (!schema.dim || vs_row_bytes(&schema) != size)
-		return -EINVAL;
-	if (c->schema_fixed)
-		return 0;
-	collection_set_schema(c, &schema);
-	c->schema_fixed = true;
-	rows_log_collection(op, c);
-	return 0;
-}
-
-/* A put under way: what put_prepare found out, for put_apply. */
-struct put {
-	struct row_change change;
-	uint64_t replaced; /* the entry that has the id now, or 0 */
-};
-
-/* Everything of a put that can fail. A refused first vector leaves no trace: neither dim nor its record. */
-static int put_prepare(struct op *op, struct collection *c, const char *name, const struct vs_attr *attr,
-                       const void *data, size_t size, struct put *put)
-{
-	struct vs_schema schema = c->schema;
-	bool fixed = c->schema_fixed;
-	size_t start = op->start;
-	int rc = fix_schema(op, c, size);
-
-	put->change = (struct row_change){
-		.entry = attr->entry,
-		.mtime_ns = attr->mtime_ns,
-		.name = name,
-		.name_len = strlen(name),
-		.data = data,
-		.data_sum = sum_data(data, size),
-	};
-	put->replaced = rc ? 0 : collection_entry(c, name, put->change.name_len);
-	if (!rc)
-		rc = put->replaced ? entries_reserve(&c->entries, attr->entry)
-		                   : rows_reserve_new(op->s, c, name, put->change.name_len, attr->entry);
-	if (!rc)
-		rc = overlay_reserve(&c->overlay, 1);
-	if (!rc)
-		rc = rows_perm(op, &attr->perm, &put->change.perm);
-	if (rc && !fixed && !c->segment_count) {
-		collection_set_schema(c, &schema);
-		c->schema_fixed = false;
-		op->start = start;
-	}
-	return rc;
-}
-
-static void put_apply(struct op *op, struct collection *c, const struct put *put)
-{
-	if (put->change.entry >= c->next_entry)
-		c->next_entry = put->change.entry + 1;
-	if (put->replaced)
-		rows_change(op, c, entries_get(&c->entries, put->replaced), &put->change);
-	else
-		rows_add(op, c, &put->change);
-}
-
 int vs_put(struct vs_store *s, uint32_t collection, const char *name, const struct vs_attr *attr, const void *data,
            size_t size, uint64_t *replaced)
 {
-	struct put put = {0};
+	struct row_put put = {0};
 	struct collection *c;
 	struct op op;
 	int rc = vs_name_check(name, strlen(name));
@@ -299,9 +233,9 @@ int vs_put(struct vs_store *s, uint32_t collection, const char *name, const stru
 		return rc;
 	rc = changeable(s, collection, &c);
 	if (!rc)
-		rc = put_prepare(&op, c, name, attr, data, size, &put);
+		rc = rows_put_prepare(&op, c, name, attr, data, size, &put);
 	if (!rc)
-		put_apply(&op, c, &put);
+		rows_put(&op, c, &put);
 	op_end(&op);
 	if (replaced)
 		*replaced = rc ? 0 : put.replaced;
@@ -488,7 +422,7 @@ static int rename_across(struct op *op, struct collection *from, uint64_t entry,
 	const struct perm_class *perm;
 	struct vs_attr attr;
 	char name[256];
-	struct put put;
+	struct row_put put;
 	void *buf;
 	int rc;
 
@@ -508,11 +442,11 @@ static int rename_across(struct op *op, struct collection *from, uint64_t entry,
 	};
 	rc = read_row(op->s, from, entries_get(&from->entries, entry), buf);
 	if (!rc)
-		rc = put_prepare(op, to, new_name, &attr, buf, from->row_bytes, &put);
+		rc = rows_put_prepare(op, to, new_name, &attr, buf, from->row_bytes, &put);
 	if (!rc)
 		rc = rows_remove(op, from, entries_get(&from->entries, entry));
 	if (!rc)
-		put_apply(op, to, &put);
+		rows_put(op, to, &put);
 	free(buf);
 	*new_entry = attr.entry;
 	return rc == -EBADMSG ? -EIO : rc;

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * upload - the many rows of a batch, written as they come into files that are segments in all but name: a large
+ * batch's bytes go to the disk once. Writing back starts early, so that the sync at the commit finds little left.
+ */
+#include "upload.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "npy.h"
+#include "sum.h"
+
+#define WRITE_BEHIND_BYTES (8u << 20)
+#define SUMS_BUFFERED 16384u
+
+struct vs_upload {
+	struct vs_store *s;
+	uint32_t batch;
+	struct vs_schema schema;
+	size_t row_bytes;
+	uint32_t piece_rows;
+	uint64_t bytes; /* of rows, so far */
+	int fd;         /* of the piece being written, -1 between pieces */
+	uint64_t piece_bytes; /* in it */
+	uint64_t started;     /* of those, on their way to the disk */
+	char *part;     /* the row that is not complete yet */
+	int sums_fd;
+	uint32_t *sums;
+	uint32_t sums_held;
+	uint64_t sums_written;
+	int error; /* the first one; it stays */
+};
+
+static void piece_path(char path[SEGMENT_PATH_MAX], uint32_t batch, uint32_t n)
+{
+	snprintf(path, SEGMENT_PATH_MAX, "collections/%u/upload.%u.npy", batch, n);
+}
+
+/* The batch if it is one that can be changed; under the lock. */
+static int batch_get(struct vs_store *s, uint32_t id, struct collection **out)
+{
+	struct collection *c = collection_get(&s->table, id);
+
+	*out = c;
+	if (!c || !c->parent)
+		return -ENOENT;
+	return c->damaged ? -EIO : c->committing ? -EBUSY : 0;
+}
+
+static void remove_pieces(struct vs_store *s, uint32_t batch)
+{
+	char path[SEGMENT_PATH_MAX];
+	int rc = 0;
+
+	for (uint32_t n = 0; rc >= 0; n++) {
+		piece_path(path, batch, n);
+		rc = s->io->ops->unlink(s->io, path);
+	}
+	collection_path(path, batch, "upload.sums");
+	s->io->ops->unlink(s->io, path);
+}
+
+/* ------------------------------------------------------------------ writing */
+
+static void upload_free(struct vs_upload *u)
+{
+	if (u->fd >= 0)
+		u->s->io->ops->close(u->s->io, u->fd);
+	if (u->sums_fd >= 0)
+		u->s->io->ops->close(u->s->io, u->sums_fd);
+	free(u->part);
+	free(u->sums);
+	free(u);
+}
+
+static struct vs_upload *upload_new(struct vs_store *s, uint32_t batch, const struct vs_schema *schema)
+{
+	struct vs_upload *u = calloc(1, sizeof *u);
+
+	if (!u)
+		return NULL;
+	u->s = s;
+	u->batch = batch;
+	u->schema = *schema;
+	u->row_bytes = vs_row_bytes(schema);
+	u->piece_rows = 1u << segment_shift(u->row_bytes);
+	u->fd = u->sums_fd = -1;
+	u->part = malloc(u->row_bytes);
+	u->sums = malloc(SUMS_BUFFERED * sizeof *u->sums);
+	if (!u->part || !u->sums) {
+		upload_free(u);
+		return NULL;
+	}
+	return u;
+}
+
+int vs_upload_begin(struct vs_store *s, uint32_t batch, const struct vs_schema *schema, struct vs_upload **out)
+{
+	struct vs_upload *u;
+	char path[SEGMENT_PATH_MAX];
+	struct collection *c, *up;
+	int rc;
+
+	*out = NULL;
+	if (s->read_only)
+		return -EROFS;
+	if (!schema->dim || vs_row_bytes(schema) > VS_ROW_BYTES_MAX)
+		return -EINVAL;
+	u = upload_new(s, batch, schema);
+	if (!u)
+		return -ENOMEM;
+	pthread_rwlock_wrlock(&s->lock);
+	rc = batch_get(s, batch, &c);
+	up = rc ? NULL : collection_get(&s->table, c->parent);
+	if (!rc && c->upload)
+		rc = -EBUSY;
+	if (!rc && (up->schema.dtype != schema->dtype || (up->schema.dim && up->schema.dim != schema->dim)))
+		rc = -EINVAL;
+	if (!rc)
+		c->upload = u;
+	pthread_rwlock_unlock(&s->lock);
+	if (rc) {
+		upload_free(u);
+		return rc;
+	}
+	remove_pieces(s, batch);
+	collection_path(path, batch, "upload.sums");
+	u->sums_fd = s->io->ops->open(s->io, path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	if (u->sums_fd < 0) {
+		rc = u->sums_fd;
+		vs_upload_end(u, false);
+		return rc;
+	}
+	*out = u;
+	return 0;
+}
+
+static int sums_flush(struct vs_upload *u)
+{
+	size_t size = u->sums_held * sizeof *u->sums;
+	int rc = io_write_full(u->s->io, u->sums_fd, u->sums, size, u->sums_written);
+
+	u->sums_written += size;
+	u->sums_held = 0;
+	return rc;
+}
+
+static int sum_add(struct vs_upload *u, const void *row)
+{
+	u->sums[u->sums_held++] = sum_data(row, u->row_bytes);
+	return u->sums_held == SUMS_BUFFERED ? sums_flush(u) : 0;
+}
+
+/* Sums the rows that data completes, and keeps the start of the next one. */
+static int sums_add(struct vs_upload *u, const char *data, size_t size)
+{
+	size_t have = u->bytes % u->row_bytes;
+	int rc = 0;
+
+	if (have) {
+		size_t n = u->row_bytes - have < size ? u->row_bytes - have : size;
+
+		memcpy(u->part + have, data, n);
+		data += n;
+		size -= n;
+		if (have + n == u->row_bytes)
+			rc = sum_add(u, u->part);
+		else
+			return 0;
+	}
+	for (; size >= u->row_bytes && !rc; data += u->row_bytes, size -= u->row_bytes)
+		rc = sum_add(u, data);
+	if (!rc && size)
+		memcpy(u->part, data, size);
+	return rc;
+}
+
+/* Written when a piece is full or the upload ends: then the number of rows is known. */
+static int write_header(struct vs_upload *u, int fd, uint64_t rows)
+{
+	struct npy_shape shape = {.dtype = u->schema.dtype, .dim = u->schema.dim, .rows = rows};
+	unsigned char page[NPY_HEADER_BYTES];
+
+	npy_header_build(&shape, page);
+	return io_write_full(u->s->io, fd, page, sizeof page, 0);
+}
+
+static int piece_open(struct vs_upload *u, uint32_t n)
+{
+	char path[SEGMENT_PATH_MAX];
+
+	piece_path(path, u->batch, n);
+	u->fd = u->s->io->ops->open(u->s->io, path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	u->piece_bytes = u->started = 0;
+	return u->fd < 0 ? u->fd : 0;
+}
+
+static int piece_close(struct vs_upload *u)
+{
+	struct io *io = u->s->io;
+	int rc = u->fd < 0 ? 0 : write_header(u, u->fd, u->piece_bytes / u->row_bytes);
+
+	if (u->fd >= 0)
+		io->ops->close(io, u->fd);
+	u->fd = -1;
+	return rc;
+}
+
+static int append(struct vs_upload *u, const char *data, size_t size)
+{
+	uint64_t piece_max = (uint64_t)u->piece_rows * u->row_bytes;
+	struct io *io = u->s->io;
+	int rc = 0;
+
+	while (size && !rc) {
+		size_t n;
+
+		if (u->fd < 0 && (rc = piece_open(u, (uint32_t)(u->bytes / piece_max))))
+			break;
+		n = size < piece_max - u->piece_bytes ? size : (size_t)(piece_max - u->piece_bytes);
+		rc = io_write_full(io, u->fd, data, n, SEGMENT_HEADER_BYTES + u->piece_bytes);
+		if (!rc)
+			rc = sums_add(u, data, n);
+		if (rc)
+			break;
+		data += n;
+		size -= n;
+		u->bytes += n;
+		u->piece_bytes += n;
+		if (u->piece_bytes - u->started >= WRITE_BEHIND_BYTES || u->piece_bytes == piece_max) {
+			io->ops->write_behind(io, u->fd, SEGMENT_HEADER_BYTES + u->started,
+			                      u->piece_bytes - u->started);
+			u->started = u->piece_bytes;
+		}
+		if (u->piece_bytes == piece_max)
+			rc = piece_close(u);
+	}
+	return rc;
+}
+
+/* The number of rows behind the sums says that the upload has ended well: without it there is none. */
+static int sums_close(struct vs_upload *u)
+{
+	uint64_t rows = u->bytes / u->row_bytes;
+	int rc = sums_flush(u);
+
+	return rc ? rc : io_write_full(u->s->io, u->sums_fd, &rows, sizeof rows, u->sums_written);
+}
+
+int vs_upload_append(struct vs_upload *u, const void *data, size_t size)
+{
+	if (!u->error)
+		u->error = append(u, data, size);
+	return u->error;
+}
+
+int vs_upload_end(struct vs_upload *u, bool keep)
+{
+	struct vs_store *s = u->s;
+	struct collection *c;
+	int rc = u->error;
+
+	if (keep && !rc && u->bytes % u->row_bytes)
+		rc = -EINVAL;
+	if (keep && !rc)
+		rc = piece_close(u);
+	if (keep && !rc)
+		rc = sums_close(u);
+	if (!keep || rc)
+		remove_pieces(s, u->batch);
+	pthread_rwlock_wrlock(&s->lock);
+	c = collection_get(&s->table, u->batch);
+	assert(c && c->upload == u);
+	c->upload = NULL;
+	c->upload_trusted = true;
+	pthread_rwlock_unlock(&s->lock);
+	upload_free(u);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ reading */
+
+static int piece_shape(struct vs_store *s, uint32_t batch, uint32_t n, struct npy_shape *out)
+{
+	unsigned char page[NPY_HEADER_BYTES];
+	char path[SEGMENT_PATH_MAX], why[256];
+	size_t header_bytes;
+	int fd, rc;
+
+	piece_path(path, batch, n);
+	fd = s->io->ops->open(s->io, path, O_RDONLY, 0);
+	if (fd < 0)
+		return fd;
+	rc = io_read_full(s->io, fd, page, sizeof page, 0);
+	s->io->ops->close(s->io, fd);
+	if (!rc)
+		rc = npy_header_parse(page, sizeof page, out, &header_bytes, why, sizeof why);
+	return rc == -EAGAIN ? -EINVAL : rc;
+}
+
+static bool sums_complete(struct vs_store *s, uint32_t batch, uint64_t rows)
+{
+	char path[SEGMENT_PATH_MAX];
+	uint64_t size = 0, said = 0;
+	int fd, rc;
+
+	collection_path(path, batch, "upload.sums");
+	fd = s->io->ops->open(s->io, path, O_RDONLY, 0);
+	if (fd < 0)
+		return false;
+	rc = s->io->ops->size(s->io, fd, &size);
+	if (!rc && size == rows * sizeof(uint32_t) + sizeof said)
+		rc = io_read_full(s->io, fd, &said, sizeof said, rows * sizeof(uint32_t));
+	s->io->ops->close(s->io, fd);
+	return !rc && said == rows;
+}
+
+int upload_find(struct vs_store *s, uint32_t batch, struct upload_info *out)
+{
+	struct npy_shape shape;
+	struct collection *c, *up;
+	int rc;
+
+	*out = (struct upload_info){0};
+	pthread_rwlock_rdlock(&s->lock);
+	c = collection_get(&s->table, batch);
+	up = c ? collection_get(&s->table, c->parent) : NULL;
+	if (up)
+		out->schema = up->schema;
+	pthread_rwlock_unlock(&s->lock);
+	if (!up)
+		return -ENOENT;
+	for (;;) {
+		rc = piece_shape(s, batch, out->pieces, &shape);
+		if (rc)
+			break;
+		/* bit and bf16 have no dtype of their own in a .npy header: the parent's holds, by the row size. */
+		out->schema.dim = out->schema.dtype == VS_BIT ? shape.dim * 8 : shape.dim;
+		out->rows += shape.rows;
+		out->pieces++;
+	}
+	if (rc != -ENOENT && rc != -EINVAL && rc != -ENODATA)
+		return rc;
+	out->exists = out->pieces && sums_complete(s, batch, out->rows);
+	if (out->exists)
+		out->piece_rows = 1u << segment_shift(vs_row_bytes(&out->schema));
+	else
+		out->rows = out->pieces = 0;
+	return 0;
+}
+
+int upload_sums(struct vs_store *s, uint32_t batch, uint64_t first, uint64_t count, uint32_t *sums)
+{
+	char path[SEGMENT_PATH_MAX];
+	int fd, rc;
+
+	collection_path(path, batch, "upload.sums");
+	fd = s->io->ops->open(s->io, path, O_RDONLY, 0);
+	if (fd < 0)
+		return fd;
+	rc = io_read_full(s->io, fd, sums, count * sizeof *sums, first * sizeof *sums);
+	s->io->ops->close(s->io, fd);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ texts */
+
+static void text_path(char path[SEGMENT_PATH_MAX], uint32_t batch, enum vs_batch_text which)
+{
+	collection_path(path, batch, which == VS_BATCH_IDS ? "upload.ids" : "upload.delete");
+}
+
+/* Opens one of the texts; for writing it is created. */
+static int text_open(struct vs_store *s, uint32_t batch, enum vs_batch_text which, bool write)
+{
+	char path[SEGMENT_PATH_MAX];
+	struct collection *c;
+	int rc;
+
+	if (write && s->read_only)
+		return -EROFS;
+	pthread_rwlock_rdlock(&s->lock);
+	rc = batch_get(s, batch, &c);
+	pthread_rwlock_unlock(&s->lock);
+	if (rc && (write || rc != -EBUSY))
+		return rc;
+	text_path(path, batch, which);
+	return s->io->ops->open(s->io, path, write ? O_RDWR | O_CREAT : O_RDONLY, 0600);
+}
+
+int vs_batch_text_write(struct vs_store *s, uint32_t batch, enum vs_batch_text which, const void *data, size_t size,
+                        uint64_t off)
+{
+	int fd = text_open(s, batch, which, true), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = io_write_full(s->io, fd, data, size, off);
+	s->io->ops->close(s->io, fd);
+	return rc;
+}
+
+int vs_batch_text_truncate(struct vs_store *s, uint32_t batch, enum vs_batch_text which, uint64_t size)
+{
+	int fd = text_open(s, batch, which, true), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = s->io->ops->truncate(s->io, fd, size);
+	s->io->ops->close(s->io, fd);
+	return rc < 0 ? rc : 0;
+}
+
+static int text_size(struct vs_store *s, uint32_t batch, enum vs_batch_text which, int *fd, uint64_t *size)
+{
+	int rc;
+
+	*size = 0;
+	*fd = text_open(s, batch, which, false);
+	if (*fd < 0)
+		return *fd;
+	rc = s->io->ops->size(s->io, *fd, size);
+	if (rc < 0)
+		s->io->ops->close(s->io, *fd);
+	return rc;
+}
+
+ssize_t vs_batch_text_read(struct vs_store *s, uint32_t batch, enum vs_batch_text which, void *buf, size_t size,
+                           uint64_t off)
+{
+	uint64_t end;
+	int fd, rc = text_size(s, batch, which, &fd, &end);
+
+	if (rc < 0)
+		return rc;
+	if (off >= end)
+		size = 0;
+	else if (size > end - off)
+		size = end - off;
+	if (size)
+		rc = io_read_full(s->io, fd, buf, size, off);
+	s->io->ops->close(s->io, fd);
+	return rc < 0 ? rc : (ssize_t)size;
+}
+
+int upload_text(struct vs_store *s, uint32_t batch, enum vs_batch_text which, char **text, size_t *size)
+{
+	uint64_t end;
+	int fd, rc = text_size(s, batch, which, &fd, &end);
+
+	*text = NULL;
+	*size = 0;
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	*text = malloc(end + 1);
+	rc = *text ? 0 : -ENOMEM;
+	if (!rc && end)
+		rc = io_read_full(s->io, fd, *text, end, 0);
+	s->io->ops->close(s->io, fd);
+	if (rc) {
+		free(*text);
+		*text = NULL;
+		return rc;
+	}
+	(*text)[end] = 0;
+	*size = end;
+	return 0;
+}
+
+int vs_batch_get(struct vs_store *s, uint32_t batch, struct vs_batch_info *out)
+{
+	struct upload_info upload;
+	int rc = upload_find(s, batch, &upload);
+
+	*out = (struct vs_batch_info){.has_upload = upload.exists, .upload_rows = upload.rows};
+	for (int i = 0; i < VS_BATCH_TEXT_COUNT && !rc; i++) {
+		int fd;
+
+		rc = text_size(s, batch, i, &fd, &out->text_bytes[i]);
+		out->has_text[i] = rc >= 0 && out->text_bytes[i];
+		if (rc >= 0)
+			s->io->ops->close(s->io, fd);
+		else if (rc == -ENOENT)
+			rc = 0;
+	}
+	return rc < 0 ? rc : 0;
+}
