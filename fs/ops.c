@@ -2,13 +2,14 @@
 #include "ops.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
 
 #include "fs/buffer.h"
 #include "fs/moment.h"
-#include "fs/opened.h"
+#include "fs/order.h"
 #include "fs/rename.h"
 
 int64_t ops_now_ns(void)
@@ -79,21 +80,70 @@ static void forbid_cancellation(void)
 	done = true;
 }
 
+/* A request: whom it is for. */
+struct call {
+	struct serve *s;
+	struct node node;
+	const struct node_ops *ops;
+};
+
+static struct call enter(fuse_req_t req, fuse_ino_t ino)
+{
+	struct call c = {.s = ops_serve(req), .node = node_of(ino)};
+
+	c.ops = ops_of(c.node.kind);
+	forbid_cancellation();
+	order_request(c.s);
+	return c;
+}
+
 static void reply(fuse_req_t req, int rc)
 {
+	order_reply(ops_serve(req));
 	fuse_reply_err(req, -rc);
 }
 
 static void reply_entry(fuse_req_t req, int rc, const struct fuse_entry_param *e)
 {
-	if (rc)
+	if (rc) {
 		reply(req, rc);
-	else
-		fuse_reply_entry(req, e);
+		return;
+	}
+	order_reply(ops_serve(req));
+	fuse_reply_entry(req, e);
 }
 
-/* The requesting thread has changed something in this collection. */
-static void changed(fuse_req_t req, const struct node *node)
+static void reply_data(fuse_req_t req, const char *buf, ssize_t got)
+{
+	if (got < 0) {
+		reply(req, (int)got);
+		return;
+	}
+	order_reply(ops_serve(req));
+	fuse_reply_buf(req, buf, (size_t)got);
+}
+
+static void reply_synced(void *arg, int result)
+{
+	reply(arg, result);
+}
+
+/*
+ * Replies when everything that has been acknowledged is durable. Where the transport allows, no thread waits for
+ * that: any number of clients then shares one commit.
+ */
+static void reply_when_durable(fuse_req_t req)
+{
+	struct vs_store *store = ops_serve(req)->store;
+
+	if (ops_must_reply_inline(req))
+		reply(req, vs_sync(store));
+	else
+		vs_sync_async(store, reply_synced, req);
+}
+
+/* The requesting thread changes something in this collection. */
+static void changes(fuse_req_t req, const struct node *node)
 {
 	moment_changed(ops_serve(req), node->collection, fuse_req_ctx(req)->pid);
 }
@@ -109,40 +159,37 @@ static struct ops_birth birth_of(fuse_req_t req, const char *name, mode_t mode, 
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct node dir = node_of(parent);
-	const struct node_ops *ops = ops_of(dir.kind);
+	struct call c = enter(req, parent);
 	struct fuse_entry_param e = {0};
 
-	forbid_cancellation();
-	reply_entry(req, ops->lookup ? ops->lookup(req, &dir, name, &e) : -ENOENT, &e);
+	reply_entry(req, c.ops->lookup ? c.ops->lookup(req, &c.node, name, &e) : -ENOENT, &e);
 }
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
-	struct node dir = node_of(parent);
-	const struct node_ops *ops = ops_of(dir.kind);
+	struct call c = enter(req, parent);
 	struct ops_birth birth = birth_of(req, name, mode, 0);
 	struct fuse_entry_param e = {0};
 
-	reply_entry(req, ops->mkdir ? ops->mkdir(req, &dir, &birth, &e) : -EPERM, &e);
+	reply_entry(req, c.ops->mkdir ? c.ops->mkdir(req, &c.node, &birth, &e) : -EPERM, &e);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
-	struct node dir = node_of(parent);
-	const struct node_ops *ops = ops_of(dir.kind);
+	struct call c = enter(req, parent);
 	struct ops_birth birth = birth_of(req, name, mode, fi->flags);
 	struct fuse_entry_param e = {0};
-	int rc = ops->create ? ops->create(req, &dir, &birth, &e, fi) : -EPERM;
+	int rc = c.ops->create ? c.ops->create(req, &c.node, &birth, &e, fi) : -EPERM;
 
-	forbid_cancellation();
-	if (rc)
+	if (rc) {
 		reply(req, rc);
-	else
-		fuse_reply_create(req, &e, fi);
+		return;
+	}
+	order_reply(c.s);
+	fuse_reply_create(req, &e, fi);
 }
 
-/* Sockets, pipes, devices and links have no place here. (mknod of a regular file is: creat, close; too early.) */
+/* Pipes, sockets and devices have no place here; and a regular file without a byte is no vector. */
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
 	(void)parent;
@@ -170,39 +217,38 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct node dir = node_of(parent);
-	const struct node_ops *ops = ops_of(dir.kind);
+	struct call c = enter(req, parent);
 
-	changed(req, &dir);
-	reply(req, ops->unlink ? ops->unlink(req, &dir, name) : -EPERM);
+	changes(req, &c.node);
+	reply(req, c.ops->unlink ? c.ops->unlink(req, &c.node, name) : -EPERM);
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct node dir = node_of(parent);
-	const struct node_ops *ops = ops_of(dir.kind);
+	struct call c = enter(req, parent);
 
-	reply(req, ops->rmdir ? ops->rmdir(req, &dir, name) : -EPERM);
+	reply(req, c.ops->rmdir ? c.ops->rmdir(req, &c.node, name) : -EPERM);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
                       const char *new_name, unsigned flags)
 {
-	struct node from = node_of(parent), to = node_of(new_parent);
+	struct call from = enter(req, parent);
+	struct node to = node_of(new_parent);
 
-	changed(req, &from);
-	changed(req, &to);
-	reply(req, rename_node(ops_serve(req), &from, name, &to, new_name, flags));
+	changes(req, &from.node);
+	changes(req, &to);
+	reply(req, rename_node(from.s, &from.node, name, &to, new_name, flags));
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
-	struct node node = node_of(ino);
-	char target[4096];
+	struct call c = enter(req, ino);
+	char target[PATH_MAX];
 	ssize_t got = -EINVAL;
 
-	if (node.kind == NODE_SEGMENT)
-		got = ops_of(node.kind)->read(ops_serve(req), &node, target, sizeof target, 0, NULL);
+	if (c.node.kind == NODE_SEGMENT)
+		got = c.ops->read(c.s, &c.node, target, sizeof target, 0, NULL);
 	if (got < 0)
 		reply(req, (int)got);
 	else
@@ -211,139 +257,110 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 
 /* ------------------------------------------------------------------ attributes */
 
-static void reply_attr(fuse_req_t req, const struct node *node)
+static void reply_attr(fuse_req_t req, const struct call *c)
 {
-	const struct node_ops *ops = ops_of(node->kind);
 	struct stat st;
 	double timeout_s;
-	int rc = ops->attr ? ops->attr(ops_serve(req), node, &st, &timeout_s) : -ESTALE;
+	int rc = c->ops->attr ? c->ops->attr(c->s, &c->node, &st, &timeout_s) : -ESTALE;
 
-	if (rc)
+	if (rc) {
 		reply(req, rc);
-	else
-		fuse_reply_attr(req, &st, timeout_s);
+		return;
+	}
+	order_reply(c->s);
+	fuse_reply_attr(req, &st, timeout_s);
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct node node = node_of(ino);
+	struct call c = enter(req, ino);
 
 	(void)fi;
-	forbid_cancellation();
-	reply_attr(req, &node);
+	reply_attr(req, &c);
 }
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct fuse_file_info *fi)
 {
-	struct node node = node_of(ino);
-	const struct node_ops *ops = ops_of(node.kind);
-	int rc = ops->setattr ? ops->setattr(req, &node, st, set, fi) : -EPERM;
+	struct call c = enter(req, ino);
+	int rc = c.ops->setattr ? c.ops->setattr(req, &c.node, st, set, fi) : -EPERM;
 
-	changed(req, &node);
+	changes(req, &c.node);
 	if (rc)
 		reply(req, rc);
 	else
-		reply_attr(req, &node);
+		reply_attr(req, &c);
 }
 
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
-	struct serve *s = ops_serve(req);
+	struct call c = enter(req, ino);
 	struct statvfs st;
-	int rc = vs_statvfs(s->store, &st);
+	int rc = vs_statvfs(c.s->store, &st);
 
-	(void)ino;
-	atomic_store(&s->transport,
+	atomic_store(&c.s->transport,
 	             ops_must_reply_inline(req) ? SERVE_TRANSPORT_IO_URING : SERVE_TRANSPORT_CLASSIC);
-	st.f_namemax = VS_NAME_MAX;
-	if (rc)
+	if (rc) {
 		reply(req, rc);
-	else
-		fuse_reply_statfs(req, &st);
+		return;
+	}
+	st.f_namemax = VS_NAME_MAX;
+	fuse_reply_statfs(req, &st);
 }
 
 /* ------------------------------------------------------------------ data */
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct serve *s = ops_serve(req);
-	struct node node = node_of(ino);
-	const struct node_ops *ops = ops_of(node.kind);
-	int rc;
+	struct call c = enter(req, ino);
+	int rc = c.ops->open ? 0 : -EACCES;
 
-	forbid_cancellation();
-	if (s->stateless) {
-		reply(req, -ENOSYS); /* and the kernel will not ask again */
+	if (c.s->stateless)
+		rc = -ENOSYS; /* and the kernel will not ask again */
+	if (!rc)
+		rc = c.ops->open(req, &c.node, fi);
+	if (rc) {
+		reply(req, rc);
 		return;
 	}
-	rc = ops->open ? ops->open(req, &node, fi) : -EACCES;
-	if (rc)
-		reply(req, rc);
-	else
-		fuse_reply_open(req, fi);
+	order_reply(c.s);
+	fuse_reply_open(req, fi);
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct node node = node_of(ino);
-	const struct node_ops *ops = ops_of(node.kind);
+	struct call c = enter(req, ino);
 	char *buf = buffer_get(req, size);
 	ssize_t got = buf ? -EINVAL : -ENOMEM;
 
-	if (buf && ops->read)
-		got = ops->read(ops_serve(req), &node, buf, size, off, fi);
-	if (got < 0)
-		reply(req, (int)got);
-	else
-		fuse_reply_buf(req, buf, (size_t)got);
+	if (buf && c.ops->read)
+		got = c.ops->read(c.s, &c.node, buf, size, off, fi);
+	reply_data(req, buf, got);
 }
 
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
                      struct fuse_file_info *fi)
 {
-	struct node node = node_of(ino);
-	const struct node_ops *ops = ops_of(node.kind);
-	int rc = ops->write ? ops->write(ops_serve(req), &node, buf, size, off, fi) : -EINVAL;
+	struct call c = enter(req, ino);
+	int rc = c.ops->write ? c.ops->write(c.s, &c.node, buf, size, off, fi) : -EINVAL;
 
-	if (rc)
+	if (rc) {
 		reply(req, rc);
-	else
-		fuse_reply_write(req, size);
-}
-
-static void reply_synced(void *arg, int result)
-{
-	reply(arg, result);
-}
-
-/*
- * Replies when everything that has been acknowledged is durable. Where the transport allows, no thread waits for
- * that: any number of clients then shares one commit.
- */
-static void reply_when_durable(fuse_req_t req)
-{
-	struct vs_store *store = ops_serve(req)->store;
-
-	if (ops_must_reply_inline(req))
-		reply(req, vs_sync(store));
-	else
-		vs_sync_async(store, reply_synced, req);
+		return;
+	}
+	order_reply(c.s);
+	fuse_reply_write(req, size);
 }
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct node node = node_of(ino);
-	const struct node_ops *ops = ops_of(node.kind);
+	struct call c = enter(req, ino);
 	bool sync = false;
-	int rc;
+	int rc = c.s->stateless ? -ENOSYS : 0;
 
-	if (ops_serve(req)->stateless) {
-		reply(req, -ENOSYS);
-		return;
-	}
-	rc = ops->flush ? ops->flush(req, &node, fi, &sync) : 0;
-	changed(req, &node);
-	if (!rc && sync && ops_serve(req)->options.sync_on_close)
+	if (!rc && c.ops->flush)
+		rc = c.ops->flush(req, &c.node, fi, &sync);
+	changes(req, &c.node);
+	if (!rc && sync && c.s->options.sync_on_close)
 		reply_when_durable(req);
 	else
 		reply(req, rc);
@@ -351,12 +368,11 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	struct node node = node_of(ino);
-	const struct node_ops *ops = ops_of(node.kind);
-	int rc = ops->fsync ? ops->fsync(req, &node, fi) : 0;
+	struct call c = enter(req, ino);
+	int rc = c.ops->fsync ? c.ops->fsync(req, &c.node, fi) : 0;
 
 	(void)datasync;
-	changed(req, &node);
+	changes(req, &c.node);
 	if (rc)
 		reply(req, rc);
 	else
@@ -365,11 +381,10 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct node node = node_of(ino);
-	const struct node_ops *ops = ops_of(node.kind);
+	struct call c = enter(req, ino);
 
-	if (ops->release && fi->fh)
-		ops->release(ops_serve(req), &node, fi);
+	if (c.ops->release && fi->fh)
+		c.ops->release(c.s, &c.node, fi);
 	reply(req, 0);
 }
 
@@ -377,32 +392,26 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t length,
                          struct fuse_file_info *fi)
 {
-	struct node node = node_of(ino);
-	const struct node_ops *ops = ops_of(node.kind);
+	struct call c = enter(req, ino);
 	struct stat st = {.st_size = off + length};
 
-	if (mode != 0 || node.kind != NODE_VECTOR)
+	if (mode != 0 || c.node.kind != NODE_VECTOR)
 		reply(req, -EOPNOTSUPP);
 	else
-		reply(req, ops->setattr(req, &node, &st, FUSE_SET_ATTR_SIZE, fi));
+		reply(req, c.ops->setattr(req, &c.node, &st, FUSE_SET_ATTR_SIZE, fi));
 }
 
 /* ------------------------------------------------------------------ directories */
 
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
-	struct node node = node_of(ino);
-	const struct node_ops *ops = ops_of(node.kind);
+	struct call c = enter(req, ino);
 	char *buf = buffer_get(req, size);
 	ssize_t got = buf ? -ENOTDIR : -ENOMEM;
 
-	forbid_cancellation();
-	if (buf && ops->list)
-		got = ops->list(req, &node, buf, size, off, plus);
-	if (got < 0)
-		reply(req, (int)got);
-	else
-		fuse_reply_buf(req, buf, (size_t)got);
+	if (buf && c.ops->list)
+		got = c.ops->list(req, &c.node, buf, size, off, plus);
+	reply_data(req, buf, got);
 }
 
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
@@ -419,7 +428,7 @@ static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 
 static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	(void)ino;
+	enter(req, ino);
 	(void)datasync;
 	(void)fi;
 	reply_when_durable(req);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fs/message.h"
 #include "fs/moment.h"
@@ -60,8 +61,15 @@ static int add_arguments(const struct serve *s, bool io_uring, struct fuse_args 
 {
 	const struct serve_options *options = &s->options;
 
+	/*
+	 * Without allow_other only the mounting user gets in at all, and root passes every check: to make them would
+	 * only cost a GETATTR of the directory after each change in it.
+	 */
+	bool checked = options->allow_other || geteuid() != 0;
+
 	return fuse_opt_add_arg(args, "vecfs") || add_fsname(args, s->store_dir) ||
-	       fuse_opt_add_arg(args, "-osubtype=vecfs,default_permissions") ||
+	       fuse_opt_add_arg(args, "-osubtype=vecfs") ||
+	       (checked && fuse_opt_add_arg(args, "-odefault_permissions")) ||
 	       (options->read_only && fuse_opt_add_arg(args, "-oro")) ||
 	       (options->allow_other && fuse_opt_add_arg(args, "-oallow_other")) ||
 	       (options->debug && fuse_opt_add_arg(args, "-odebug")) ||

@@ -290,7 +290,9 @@ static int handle_bear(struct serve *s, struct vector_handle *h, const struct vs
 
 	if (rc)
 		return rc;
-	memset(e, 0, sizeof *e); /* no timeouts: whoever else walks here must ask */
+	memset(e, 0, sizeof *e);
+	e->entry_timeout = 0;               /* whoever else walks here must ask */
+	e->attr_timeout = ops_timeout_s(s); /* until then only this handle changes them, and the kernel sees that */
 	e->ino = node_vector_ino(h->pending.collection, entry);
 	o = opened_get(s->opened, e->ino);
 	if (!o)
