@@ -17,9 +17,7 @@ static int rename_collection(struct serve *s, uint32_t parent, const char *name,
 
 	if (!rc)
 		rc = vs_collection_find(s->store, parent, name, &info);
-	if (!rc)
-		rc = vs_collection_rename(s->store, info.id, new_name, exclusive);
-	return rc == -EEXIST && !exclusive ? -ENOTEMPTY : rc;
+	return rc ? rc : vs_collection_rename(s->store, info.id, new_name, exclusive);
 }
 
 static int commit(struct serve *s, uint32_t collection, const char *name)

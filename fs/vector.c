@@ -498,7 +498,7 @@ int vector_rename(struct serve *s, uint32_t from, const char *name, uint32_t to,
 {
 	struct opened *source, *target;
 	struct vs_attr attr;
-	uint64_t entry;
+	uint64_t entry, replaced;
 	int rc = vs_name_check(new_name, strlen(new_name));
 
 	if (!rc)
@@ -512,7 +512,7 @@ int vector_rename(struct serve *s, uint32_t from, const char *name, uint32_t to,
 		opened_saved(s, source);
 		return rc;
 	}
-	rc = vs_rename(s->store, from, name, to, new_name, exclusive, &entry, NULL);
+	rc = vs_rename(s->store, from, name, to, new_name, exclusive, &entry, &replaced);
 	if (!rc && from != to) {
 		opened_move(s->opened, node_vector_ino(from, attr.entry), node_vector_ino(to, entry));
 		notify_entry(s->notify, node_collection_ino(to), new_name);
