@@ -248,7 +248,11 @@ static int stat_path(const char *argument, bool json)
 	struct stat st;
 	int rc = mountpoint_resolve(argument, path);
 
-	if (rc != 0 || (stat(path, &st) != 0 && (rc = -errno) != 0)) {
+	if (rc == 0 && stat(path, &st) != 0)
+		rc = -errno;
+	if (rc == 0 && mountpoint_is_stale(path))
+		rc = -ENOTCONN;
+	if (rc != 0) {
 		if (rc != -ENOTCONN)
 			return fail(argument, rc);
 		message(VS_ERROR, "%s: a mount whose daemon has died: run `vecfs umount %s`", argument,

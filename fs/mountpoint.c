@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -141,11 +141,12 @@ int mountpoint_resolve(const char *path, char out[PATH_MAX])
 	return n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
+/* The kernel may still have the attributes of the root, but not these numbers. */
 bool mountpoint_is_stale(const char *path)
 {
-	struct stat st;
+	struct statvfs st;
 
-	return stat(path, &st) != 0 && errno == ENOTCONN;
+	return statvfs(path, &st) != 0 && errno == ENOTCONN;
 }
 
 /* fusermount3 tells why it failed only in words: -EBUSY if "busy" is among them, else -EPERM. */
