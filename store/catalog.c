@@ -176,28 +176,64 @@ int catalog_update(struct vs_store *s, uint32_t flags)
 	return rc;
 }
 
+/* The size of a slot's file, 0 if there is none. */
+static int slot_size(struct io *io, int i, uint64_t *size)
+{
+	int fd = io->ops->open(io, paths[i], O_RDWR, 0), rc;
+
+	*size = 0;
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	rc = io->ops->size(io, fd, size);
+	io->ops->close(io, fd);
+	return rc < 0 ? rc : 0;
+}
+
+/* Cuts what a crash while space was allocated left in only one of the slots. */
+static int slot_trim(struct io *io, int i, uint64_t room)
+{
+	uint64_t size;
+	int rc = slot_size(io, i, &size), fd;
+
+	if (rc || size <= room)
+		return rc;
+	fd = io->ops->open(io, paths[i], O_RDWR, 0);
+	if (fd < 0)
+		return fd;
+	rc = io->ops->truncate(io, fd, room);
+	io->ops->close(io, fd);
+	return rc < 0 ? rc : 0;
+}
+
+int catalog_sync(struct vs_store *s)
+{
+	int fd = s->io->ops->open(s->io, paths[s->catalog_seq % 2], O_RDWR, 0), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = s->io->ops->datasync(s->io, fd);
+	s->io->ops->close(s->io, fd);
+	return rc < 0 ? rc : 0;
+}
+
 int catalog_open_room(struct vs_store *s)
 {
-	uint64_t room = UINT64_MAX;
-	int room_rc;
+	uint64_t size[2];
+	int rc = 0;
 
-	for (int i = 0; i < 2; i++) {
-		int fd = s->io->ops->open(s->io, paths[i], O_RDWR, 0), rc;
-		uint64_t size = 0;
-
-		if (fd >= 0) {
-			rc = s->io->ops->size(s->io, fd, &size);
-			s->io->ops->close(s->io, fd);
-			if (rc < 0)
-				return rc;
-		}
-		room = size < room ? size : room;
+	for (int i = 0; i < 2 && !rc; i++)
+		rc = slot_size(s->io, i, &size[i]);
+	if (rc)
+		return rc;
+	s->catalog_room = (size[0] < size[1] ? size[0] : size[1]) / CATALOG_ALIGN * CATALOG_ALIGN;
+	if (image_bytes(s) > s->catalog_room) {
+		rc = catalog_reserve(s, 1);
+		if (!rc)
+			rc = s->io->ops->syncdir(s->io, ".");
 	}
-	s->catalog_room = room;
-	if (image_bytes(s) <= room)
-		return 0;
-	room_rc = catalog_reserve(s, 1);
-	return room_rc ? room_rc : s->io->ops->syncdir(s->io, ".");
+	for (int i = 0; i < 2 && rc >= 0; i++)
+		rc = slot_trim(s->io, i, s->catalog_room);
+	return rc < 0 ? rc : 0;
 }
 
 int catalog_create(struct vs_store *s)

@@ -66,6 +66,10 @@ struct vs_store {
 /* Tells the user. No lock may be held. */
 void engine_report(struct vs_store *s, enum vs_severity severity, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Takes the store's lock file and leaves our pid in it for whoever is refused; -EBUSY with a sentence in why. A read-only
+ * store on a read-only disk needs no lock. */
+int engine_lock(struct vs_store *s, char *why, size_t why_size);
+void engine_unlock(struct vs_store *s);
 int64_t engine_now_ns(void); /* wall clock */
 int64_t engine_tick_ms(void); /* monotonic */
 /* Index of a permission class; -ENOENT if it is not in the table yet. Under the lock. */

@@ -76,8 +76,7 @@ int engine_perm_add(struct vs_store *s, uint32_t index, const struct perm_class 
 
 /* ------------------------------------------------------------------ opening */
 
-/* Takes the lock, and leaves our pid in it for whoever is refused. A read-only disk needs no lock. */
-static int take_lock(struct vs_store *s, char *why, size_t why_size)
+int engine_lock(struct vs_store *s, char *why, size_t why_size)
 {
 	char text[32] = "";
 	int rc;
@@ -91,10 +90,13 @@ static int take_lock(struct vs_store *s, char *why, size_t why_size)
 	if (rc == -EWOULDBLOCK) {
 		s->io->ops->pread(s->io, s->lock_fd, text, sizeof text - 1, 0);
 		snprintf(why, why_size, "in use by process %d", atoi(text));
-		return -EBUSY;
+		rc = -EBUSY;
 	}
-	if (rc < 0)
+	if (rc < 0) { /* what is in the file is its holder's */
+		s->io->ops->close(s->io, s->lock_fd);
+		s->lock_fd = -1;
 		return rc;
+	}
 	snprintf(text, sizeof text, "%d\n", (int)getpid());
 	rc = s->io->ops->truncate(s->io, s->lock_fd, 0);
 	/* On a full disk there may be no room even for this; the lock itself is what matters. */
@@ -103,7 +105,7 @@ static int take_lock(struct vs_store *s, char *why, size_t why_size)
 	return 0;
 }
 
-static void release_lock(struct vs_store *s)
+void engine_unlock(struct vs_store *s)
 {
 	if (s->lock_fd < 0)
 		return;
@@ -180,7 +182,7 @@ static void free_store(struct vs_store *s)
 	collection_table_free(&s->table);
 	free(s->perms);
 	commit_free(s);
-	release_lock(s);
+	engine_unlock(s);
 	pthread_mutex_destroy(&s->start_mutex);
 	pthread_rwlock_destroy(&s->lock);
 	if (s->own_io)
@@ -237,7 +239,7 @@ int vs_open(const char *dir, const struct vs_options *options, struct vs_store *
 		rc = io_new_real(dir, !s->read_only, &s->io);
 	}
 	if (!rc)
-		rc = take_lock(s, why, why_size);
+		rc = engine_lock(s, why, why_size);
 	if (!rc)
 		rc = recover(s, why, why_size);
 	if (rc == -ENOENT && s->io && !s->read_only)

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const slots[2] = {"catalog.0", "catalog.1"};
+
+struct slot {
+	char *bytes; /* of the whole file; NULL: there is none */
+	uint64_t size;
+};
+
+static int slot_load(struct check *k, int i, struct slot *slot)
+{
+	int fd = k->io->ops->open(k->io, slots[i], O_RDONLY, 0), rc;
+
+	*slot = (struct slot){0};
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	rc = k->io->ops->size(k->io, fd, &slot->size);
+	if (rc >= 0) {
+		slot->bytes = malloc(slot->size + 1);
+		rc = slot->bytes ? io_read_full(k->io, fd, slot->bytes, slot->size, 0) : -ENOMEM;
+	}
+	k->io->ops->close(k->io, fd);
+	return rc < 0 ? rc : 0;
+}
+
+static bool is_zero(const char *p, uint64_t size)
+{
+	return !size || (!*p && !memcmp(p, p + 1, size - 1));
+}
+
+/* What is wrong with a slot, or NULL. first: it is the unused one of a store that was only just created. */
+static const char *slot_problem(const struct slot *slot, int i, bool valid, bool first)
+{
+	const struct catalog *head = (const struct catalog *)(const void *)slot->bytes;
+
+	if (first && (!slot->bytes || (!valid && is_zero(slot->bytes, slot->size))))
+		return NULL;
+	if (!slot->bytes)
+		return "missing";
+	if (!valid)
+		return "damaged (checksum)";
+	if (head->seq % 2 != (uint64_t)i)
+		return "not where it belongs: it is the other slot";
+	if (slot->size % CATALOG_ALIGN)
+		return "cut off or extended";
+	if (!is_zero(slot->bytes + head->bytes, slot->size - head->bytes))
+		return "damaged (behind its end)";
+	return NULL;
+}
+
+static bool log_exists(struct check *k)
+{
+	return check_file_exists(k->io, "log.0") || check_file_exists(k->io, "log.1");
+}
+
+/* Both slots in detail, given the newest. */
+static int check_slots(struct check *k, const struct catalog *newest, const bool valid[2])
+{
+	struct slot slot[2] = {0};
+	int rc = 0;
+
+	for (int i = 0; i < 2 && !rc; i++)
+		rc = slot_load(k, i, &slot[i]);
+	for (int i = 0; i < 2 && !rc; i++) {
+		const char *problem = slot_problem(&slot[i], i, valid[i], newest->seq == 1);
+
+		/* What was being written when the machine stopped may be torn; the log then makes up for it. */
+		if (problem && (newest->flags & CATALOG_CLEAN || !log_exists(k)))
+			check_found(k, "%s: %s", slots[i], problem);
+	}
+	if (!rc && valid[0] && valid[1] && slot[0].size != slot[1].size)
+		check_found(k, "catalog.0 and catalog.1 differ in size: one is cut off or extended");
+	if (!rc && valid[0] && valid[1]) {
+		uint64_t a = ((struct catalog *)(void *)slot[0].bytes)->seq;
+		uint64_t b = ((struct catalog *)(void *)slot[1].bytes)->seq;
+
+		if (a - b != 1 && b - a != 1)
+			check_found(k, "catalog.0 and catalog.1 are not of the same store, or one is old");
+	}
+	free(slot[0].bytes);
+	free(slot[1].bytes);
+	return rc;
+}
+
+int check_catalog(struct check *k, enum catalog_state *state)
+{
+	struct catalog_image image;
+	bool valid[2];
+	int rc = catalog_read(k->io, &image, valid);
+
+	*state = CATALOG_UNUSABLE;
+	if (rc == -EUCLEAN || rc == -ENOENT) {
+		check_found(k, "both catalogs are %s", rc == -ENOENT ? "missing" : "damaged");
+		return 0;
+	}
+	if (!rc)
+		rc = check_slots(k, image.head, valid);
+	if (!rc && image.head->flags & CATALOG_CLEAN) {
+		rc = catalog_load(k->s, &image);
+		if (rc == -EUCLEAN)
+			check_found(k, "the catalog contradicts itself");
+		*state = rc ? CATALOG_UNUSABLE : CATALOG_USABLE;
+		rc = rc == -EUCLEAN ? 0 : rc;
+	} else if (!rc) {
+		*state = CATALOG_UNCLOSED;
+	}
+	catalog_free(&image);
+	return rc;
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* check_rows - each row of a collection: its metadata and id, its vector, and whether the index finds it. */
+#include "check.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "image.h"
+#include "sum.h"
+
+#define READ_BYTES (1u << 20)
+
+struct pass {
+	struct check_collection *cc;
+	char *buf;
+	uint32_t buf_rows;
+	bool image; /* the index on disk is loaded */
+	uint64_t rows, name_bytes, bad, dead, lost; /* of the collection */
+	uint64_t unfindable; /* intact rows that the index on disk does not lead to */
+	uint64_t entry_max;
+};
+
+/* ------------------------------------------------------------------ what is bad */
+
+/* Whether a row in use is what was written, as far as its metadata and id go. */
+static bool row_intact(const struct pass *p, const struct segment *seg, const struct row *r)
+{
+	return segment_row_valid(seg, r) && row_entry(r) >= VS_ENTRY_FIRST && r->perm < p->cc->k->s->perm_count &&
+	       !vs_name_check(segment_name(seg, r), r->name_len);
+}
+
+static bool row_dead(const struct segment *seg, const struct row *r)
+{
+	return !r->name_len && segment_row_valid(seg, r);
+}
+
+/* What cannot be kept makes room: the mount that follows fills dead rows. */
+static int give_up(struct pass *p, struct segment *seg, uint32_t slot)
+{
+	static const struct row dead;
+	struct check *k = p->cc->k;
+
+	p->bad++;
+	p->cc->segments[seg->n].bad++;
+	if (!k->mend)
+		return 0;
+	return io_write_full(k->io, seg->fd[SEGMENT_ROWS], &dead, sizeof dead, (uint64_t)slot * sizeof dead);
+}
+
+/* An id as it can be shown on a line. */
+static const char *printable(char out[VS_NAME_MAX + 1], const char *name, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		out[i] = (unsigned char)name[i] < ' ' || name[i] == 127 ? '?' : name[i];
+	out[len] = 0;
+	return out;
+}
+
+static int bad_vector(struct pass *p, struct segment *seg, uint32_t slot, const char *problem)
+{
+	const struct row *r = &seg->rows[slot];
+	char name[VS_NAME_MAX + 1];
+
+	check_found(p->cc->k, "%s/%s: %s%s", p->cc->title, printable(name, segment_name(seg, r), r->name_len), problem,
+	            p->cc->k->mend ? "; given up" : "");
+	return give_up(p, seg, slot);
+}
+
+struct row_key {
+	const struct collection *c;
+	uint32_t row;
+};
+
+static bool is_of_row(void *arg, uint64_t entry)
+{
+	const struct row_key *key = arg;
+
+	return entries_get(&key->c->entries, entry) == key->row;
+}
+
+/* A row whose metadata or id is damaged: the id it seems to have is its own if the index leads from there to here. */
+static int bad_row(struct pass *p, struct segment *seg, uint32_t slot)
+{
+	struct check_collection *cc = p->cc;
+	struct row_key key = {cc->c, seg->n << cc->c->shift | slot};
+	const struct row *r = &seg->rows[slot];
+	const char *given_up = cc->k->mend ? "; given up" : "", *id = segment_name(seg, r);
+	char name[VS_NAME_MAX + 1];
+	bool readable = r->name_at + (uint64_t)names_granules(r->name_len) <= seg->names.end &&
+	                !vs_name_check(id, r->name_len);
+
+	if (readable && p->image && index_find(&cc->c->index, collection_hash(cc->c, id, r->name_len), is_of_row, &key))
+		check_found(cc->k, "%s/%s: metadata damaged (checksum)%s", cc->title,
+		            printable(name, id, r->name_len), given_up);
+	else if (readable)
+		check_found(cc->k, "%s: segment %u, row %u: metadata or id damaged (checksum); the id may have been %s%s",
+		            cc->title, seg->n, slot, printable(name, id, r->name_len), given_up);
+	else
+		check_found(cc->k, "%s: segment %u, row %u: metadata or id damaged (checksum)%s", cc->title, seg->n,
+		            slot, given_up);
+	return give_up(p, seg, slot);
+}
+
+/* ------------------------------------------------------------------ first pass: each row for itself */
+
+static void look_up(struct pass *p, const struct segment *seg, uint32_t slot)
+{
+	const struct collection *c = p->cc->c;
+	const struct row *r = &seg->rows[slot];
+	uint64_t entry = row_entry(r);
+
+	if (entries_get(&c->entries, entry) != (seg->n << c->shift | slot) ||
+	    collection_entry(c, segment_name(seg, r), r->name_len) != entry)
+		p->unfindable++;
+}
+
+/* data is NULL if it cannot be had. */
+static int check_row(struct pass *p, struct segment *seg, uint32_t slot, const char *data)
+{
+	const struct check_segment *cs = &p->cc->segments[seg->n];
+	const struct row *r;
+
+	if (slot >= cs->rows) {
+		p->lost++;
+		return 0;
+	}
+	r = &seg->rows[slot];
+	if (row_dead(seg, r)) {
+		p->dead++;
+		return 0;
+	}
+	if (!row_intact(p, seg, r)) {
+		/* All of them at once have been named with the file. */
+		return seg->fd[SEGMENT_NAMES] < 0 ? give_up(p, seg, slot) : bad_row(p, seg, slot);
+	}
+	if (!data)
+		return bad_vector(p, seg, slot, slot < cs->vectors ? "vector cannot be read" : "vector missing");
+	if (sum_data(data, seg->row_bytes) != r->data_sum)
+		return bad_vector(p, seg, slot, "vector damaged (checksum)");
+	p->rows++;
+	p->name_bytes += r->name_len;
+	p->entry_max = row_entry(r) > p->entry_max ? row_entry(r) : p->entry_max;
+	if (p->image)
+		look_up(p, seg, slot);
+	return 0;
+}
+
+/* Reads count vectors; if that fails, one by one: *readable is false for a single one that cannot be read. */
+static int read_vectors(struct pass *p, const struct segment *seg, uint32_t slot, uint32_t count, bool *readable)
+{
+	int rc = io_read_full(p->cc->k->io, seg->fd[SEGMENT_VECTORS], p->buf, count * seg->row_bytes,
+	                      segment_offset(seg, slot));
+
+	*readable = !rc;
+	return rc == -EIO ? 0 : rc;
+}
+
+static int check_segment_rows(struct pass *p, struct segment *seg)
+{
+	const struct check_segment *cs = &p->cc->segments[seg->n];
+	uint32_t step = p->buf_rows, n;
+	int rc = 0;
+
+	for (uint32_t slot = 0; slot < cs->count && !rc; slot += n) {
+		bool there = slot < cs->vectors && slot < cs->rows, readable = false;
+		uint32_t end = there && cs->vectors < cs->count ? cs->vectors : cs->count;
+
+		n = end - slot < step ? end - slot : step;
+		if (there)
+			rc = read_vectors(p, seg, slot, n, &readable);
+		if (there && !readable && step > 1) {
+			step = 1;
+			n = 0;
+			continue;
+		}
+		for (uint32_t i = 0; i < n && !rc; i++)
+			rc = check_row(p, seg, slot + i, readable ? p->buf + i * seg->row_bytes : NULL);
+	}
+	return rc;
+}
+
+/* ------------------------------------------------------------------ second pass: the rows against each other */
+
+static int index_row(struct pass *p, struct segment *seg, uint32_t slot)
+{
+	struct collection *c = p->cc->c;
+	const struct row *r = &seg->rows[slot];
+	const char *id = segment_name(seg, r);
+	uint64_t hash;
+	int rc;
+
+	if (row_dead(seg, r) || !row_intact(p, seg, r))
+		return 0;
+	if (entries_get(&c->entries, row_entry(r)) != ROW_NONE)
+		return bad_vector(p, seg, slot, "is there twice (same entry number)");
+	if (collection_entry(c, id, r->name_len))
+		return bad_vector(p, seg, slot, "is there twice");
+	hash = collection_hash(c, id, r->name_len);
+	rc = entries_reserve(&c->entries, row_entry(r));
+	if (!rc)
+		rc = index_reserve(&c->index, hash, collection_hash_of, c);
+	if (rc)
+		return rc;
+	entries_set(&c->entries, row_entry(r), seg->n << c->shift | slot);
+	index_insert(&c->index, hash, row_entry(r));
+	return 0;
+}
+
+/* Without an index on disk that can be trusted, one in memory tells which ids are there twice. */
+static int index_rows(struct pass *p)
+{
+	struct collection *c = p->cc->c;
+	int rc = 0;
+
+	index_free(&c->index);
+	entries_free(&c->entries);
+	for (uint32_t i = 0; i < c->segment_count; i++)
+		for (uint32_t slot = 0; slot < p->cc->segments[i].rows && !rc; slot++)
+			rc = index_row(p, c->segments[i], slot);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ all of it */
+
+static void load_image(struct pass *p)
+{
+	struct collection *c = p->cc->c;
+	int rc;
+
+	if (!c->index_stamp || p->cc->k->mend)
+		return;
+	rc = image_load(p->cc->k->s, c);
+	p->image = !rc;
+	if (rc)
+		check_found(p->cc->k, "%s: collections/%u/index: %s; it can be rebuilt", p->cc->title, c->id,
+		            rc == -ENOENT ? "missing" : "damaged");
+}
+
+static void compare_counts(struct pass *p)
+{
+	const struct collection *c = p->cc->c;
+	bool whole = !p->bad && !p->lost;
+
+	if (p->unfindable || (whole && (c->count != p->rows || c->name_bytes != p->name_bytes)))
+		check_found(p->cc->k, "%s: collections/%u/index: wrong, %llu of %llu vectors cannot be found by it",
+		            p->cc->title, c->id, (unsigned long long)p->unfindable, (unsigned long long)p->rows);
+}
+
+int check_rows(struct check_collection *cc)
+{
+	struct collection *c = cc->c;
+	struct pass p = {.cc = cc};
+	int rc = 0;
+
+	load_image(&p);
+	if (c->segment_count) {
+		p.buf_rows = c->row_bytes < READ_BYTES ? (uint32_t)(READ_BYTES / c->row_bytes) : 1;
+		p.buf = malloc(p.buf_rows * c->row_bytes);
+		if (!p.buf)
+			return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
+		rc = check_segment_rows(&p, c->segments[i]);
+	if (!rc && p.image)
+		compare_counts(&p);
+	if (!rc && (!p.image || p.unfindable))
+		rc = index_rows(&p);
+	if (!rc && p.rows && p.entry_max >= c->next_entry)
+		check_found(cc->k, "%s: the catalog's next entry number is in use", cc->title);
+	free(p.buf);
+	return rc;
+}

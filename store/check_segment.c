@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* check_segment - the files of a segment as wholes: there, of the right size, with the right digests. */
+#include "check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "npy.h"
+#include "sum.h"
+
+#define READ_BYTES (1u << 20)
+
+/* The digest of the first bytes of a file. Read and not mapped: a bad sector is then an error code. */
+static int digest(struct io *io, int fd, uint64_t bytes, uint64_t *out)
+{
+	char *buf = malloc(READ_BYTES);
+	XXH3_state_t *sum = XXH3_createState();
+	int rc = buf && sum ? 0 : -ENOMEM;
+
+	if (sum)
+		XXH3_64bits_reset(sum);
+	for (uint64_t off = 0; off < bytes && !rc; off += READ_BYTES) {
+		size_t n = bytes - off < READ_BYTES ? (size_t)(bytes - off) : READ_BYTES;
+
+		rc = io_read_full(io, fd, buf, n, off);
+		if (!rc)
+			XXH3_64bits_update(sum, buf, n);
+	}
+	if (!rc)
+		*out = XXH3_64bits_digest(sum);
+	XXH3_freeState(sum);
+	free(buf);
+	return rc;
+}
+
+struct column {
+	struct check_collection *cc;
+	struct segment *seg;
+	struct check_segment *cs;
+	enum segment_column which;
+	char path[SEGMENT_PATH_MAX];
+};
+
+static void column_found(struct column *col, const char *problem)
+{
+	col->cs->suspect[col->which] = true;
+	check_found(col->cc->k, "%s: %s: %s", col->cc->title, col->path, problem);
+}
+
+/* Opens a column and compares its size with what is in use; *have is the bytes there are of that. */
+static int column_open(struct column *col, uint64_t want, uint64_t *have)
+{
+	struct io *io = col->cc->k->io;
+	char problem[96];
+	uint64_t size;
+	int fd, rc;
+
+	*have = 0;
+	segment_path(col->path, col->cc->c->id, col->seg->n, col->which);
+	fd = io->ops->open(io, col->path, col->cc->k->mend ? O_RDWR : O_RDONLY, 0);
+	if (fd == -ENOENT) {
+		snprintf(problem, sizeof problem, "missing; it held %u vectors%s", col->cs->count,
+		         col->which == SEGMENT_VECTORS ? "" : col->which == SEGMENT_ROWS ? "' metadata" : "' ids");
+		column_found(col, problem);
+		return 0;
+	}
+	if (fd < 0)
+		return fd;
+	col->seg->fd[col->which] = fd;
+	rc = io->ops->size(io, fd, &size);
+	if (rc < 0)
+		return rc;
+	*have = size < want ? size : want;
+	if (size != want) {
+		snprintf(problem, sizeof problem, "%s: has %llu bytes, want %llu", size < want ? "cut off" : "extended",
+		         (unsigned long long)size, (unsigned long long)want);
+		column_found(col, problem);
+	}
+	return 0;
+}
+
+/*
+ * Reads all there is of a column, and compares it with its digest if it has the right size. No digest is known of what
+ * an earlier mount found damaged.
+ */
+static int column_digest(struct column *col, uint64_t *have, uint64_t want)
+{
+	bool whole = !col->cs->suspect[col->which] && want;
+	uint64_t got = want;
+	int rc = digest(col->cc->k->io, col->seg->fd[col->which], *have, &got);
+
+	if (rc == -EIO) {
+		column_found(col, "cannot be read");
+		*have = 0; /* a mapping of it would be a trap */
+		return 0;
+	}
+	if (!rc && whole && got != want)
+		column_found(col, "damaged (checksum)");
+	return rc;
+}
+
+static int check_vectors(struct column *col)
+{
+	struct npy_shape shape = {.dtype = col->cc->c->schema.dtype, .dim = col->cc->c->schema.dim,
+	                          .rows = col->cs->count};
+	unsigned char want[NPY_HEADER_BYTES], got[NPY_HEADER_BYTES];
+	uint64_t have;
+	int rc = column_open(col, segment_offset(col->seg, col->cs->count), &have);
+
+	if (rc || col->seg->fd[col->which] < 0)
+		return rc;
+	if (have >= sizeof want) {
+		col->cs->vectors = (uint32_t)((have - sizeof want) / col->seg->row_bytes);
+		rc = io_read_full(col->cc->k->io, col->seg->fd[col->which], got, sizeof got, 0);
+		npy_header_build(&shape, want);
+		if (rc == -EIO || (!rc && memcmp(got, want, sizeof want)))
+			column_found(col, "header damaged");
+	}
+	return rc == -EIO ? 0 : rc;
+}
+
+static int check_column(struct column *col, uint64_t want, uint64_t digest_want, size_t map_bytes, void **map,
+                        uint64_t *have)
+{
+	struct io *io = col->cc->k->io;
+	int rc = column_open(col, want, have);
+
+	if (!rc && col->seg->fd[col->which] >= 0) {
+		rc = column_digest(col, have, digest_want);
+		if (!rc)
+			rc = io->ops->map(io, col->seg->fd[col->which], map_bytes, true, map);
+		if (rc < 0)
+			*map = NULL;
+	}
+	return rc < 0 ? rc : 0;
+}
+
+int check_segment_open(struct check_collection *cc, uint32_t i)
+{
+	struct segment *seg = cc->c->segments[i];
+	struct column col = {.cc = cc, .seg = seg, .cs = &cc->segments[i]};
+	void *map = NULL;
+	uint64_t have;
+	int rc;
+
+	seg->row_bytes = cc->c->row_bytes;
+	seg->rows_max = 1u << cc->c->shift;
+	col.cs->count = seg->count;
+	rc = check_vectors(&col);
+	if (rc)
+		return rc;
+	col.which = SEGMENT_ROWS;
+	rc = check_column(&col, seg->count * sizeof(struct row), seg->rows_digest, seg->rows_max * sizeof(struct row),
+	                  &map, &have);
+	if (rc)
+		return rc;
+	seg->rows = map;
+	col.cs->rows = (uint32_t)(have / sizeof(struct row));
+	map = NULL;
+	col.which = SEGMENT_NAMES;
+	rc = check_column(&col, (uint64_t)seg->names.end * NAME_GRANULE, seg->names_digest,
+	                  (size_t)seg->rows_max * 256, &map, &have);
+	if (rc)
+		return rc;
+	seg->name_bytes = map;
+	/* What is beyond these is never looked at: there is nothing behind the mapping. */
+	seg->count = col.cs->rows;
+	names_init(&seg->names, (uint32_t)(have / NAME_GRANULE));
+	return 0;
+}
