@@ -213,8 +213,10 @@ static int small_read(struct commit_job *j, char *rows)
 	struct io *io = j->s->io;
 	uint32_t *sums = malloc(j->upload.rows * sizeof *sums + 1);
 	char path[SEGMENT_COLUMNS][SEGMENT_PATH_MAX];
-	int fd, rc = sums ? upload_sums(j->s, j->batch->id, 0, j->upload.rows, sums) : -ENOMEM;
+	int fd, rc = sums ? 0 : -ENOMEM;
 
+	if (!rc && j->upload.rows)
+		rc = upload_sums(j->s, j->batch->id, 0, j->upload.rows, sums);
 	for (uint32_t n = 0; n < j->upload.pieces && !rc; n++) {
 		uint64_t first = (uint64_t)n * j->upload.piece_rows, count = j->upload.rows - first;
 

@@ -126,8 +126,10 @@ int catalog_write(struct vs_store *s, struct catalog_image *image)
 	fd = s->io->ops->open(s->io, paths[head->seq % 2], O_RDWR, 0);
 	rc = fd < 0 ? fd : io_write_full(s->io, fd, buf, room, 0);
 	free(buf);
-	if (!rc)
+	if (!rc) {
 		rc = s->io->ops->datasync(s->io, fd);
+		s->log.sync_failed |= rc < 0;
+	}
 	if (fd >= 0)
 		s->io->ops->close(s->io, fd);
 	if (rc >= 0)
@@ -149,9 +151,7 @@ int catalog_reserve(struct vs_store *s, uint32_t segments)
 
 		if (fd < 0)
 			return fd;
-		rc = s->io->ops->fallocate(s->io, fd, 0, 0, room);
-		if (rc == -EOPNOTSUPP)
-			rc = s->io->ops->truncate(s->io, fd, room);
+		rc = io_allocate(s->io, fd, 0, 0, room);
 		s->io->ops->close(s->io, fd);
 	}
 	if (rc < 0)
@@ -259,6 +259,8 @@ int catalog_create(struct vs_store *s)
 		s->io->ops->close(s->io, fd);
 	if (rc >= 0)
 		rc = s->io->ops->rename(s->io, "catalog.new", paths[1]);
+	if (rc >= 0) /* before the other slot exists: a store has a valid catalog or none */
+		rc = s->io->ops->syncdir(s->io, ".");
 	if (rc >= 0)
 		rc = catalog_open_room(s);
 	if (rc >= 0 && !s->catalog_room)

@@ -31,6 +31,8 @@ void catalog_free(struct catalog_image *image);
 int catalog_write(struct vs_store *s, struct catalog_image *image);
 /* Writes the present state as a catalog of a log that begins at s->position. */
 int catalog_update(struct vs_store *s, uint32_t flags);
+/* Syncs the slot that was read: it may have been in the page cache only. */
+int catalog_sync(struct vs_store *s);
 /* At opening: how much room the slots have, and more if the present state needs it. */
 int catalog_open_room(struct vs_store *s);
 /* Makes the first catalog of a new store, in one step that a crash cannot tear. */

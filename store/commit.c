@@ -125,6 +125,14 @@ static int lead_prepare(struct vs_store *s, struct group **fresh, bool *ends)
 	pthread_mutex_unlock(&c->mutex);
 	if (!rc && log_nearly_full(&s->log))
 		*ends = true;
+	if (!rc && s->log.sync_failed) {
+		commit_poison(s, "cannot prepare the log", -EIO);
+		pthread_mutex_lock(&c->mutex);
+		(*fresh)->next = c->spare;
+		c->spare = *fresh;
+		pthread_mutex_unlock(&c->mutex);
+		rc = -EROFS;
+	}
 	return rc;
 }
 
@@ -272,7 +280,7 @@ static int wait_durable(struct vs_store *s, uint64_t target)
 		else
 			lead_until(s, target);
 	}
-	return c->durable_changes < target ? -EIO : 0;
+	return c->failed ? -EIO : 0;
 }
 
 int commit_wait(struct vs_store *s)
@@ -363,6 +371,7 @@ void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *
 	struct commit *c = &s->commit;
 	struct waiter *w;
 	uint64_t target;
+	int rc;
 
 	pthread_mutex_lock(&c->mutex);
 	target = c->changes;
@@ -382,8 +391,9 @@ void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *
 	}
 	if (c->durable_changes < target && !c->failed)
 		wait_durable(s, target);
+	rc = c->failed ? -EIO : 0;
 	pthread_mutex_unlock(&c->mutex);
-	fn(arg, c->durable_changes < target ? -EIO : 0);
+	fn(arg, rc);
 	pthread_mutex_lock(&c->mutex);
 	if (c->leading)
 		; /* whoever leads now serves the waiters */
@@ -438,7 +448,7 @@ static int start_logging(struct vs_store *s)
 		pthread_mutex_unlock(&s->start_mutex);
 		return 0;
 	}
-	rc = log_create(&s->log, s->io, &s->position);
+	rc = log_create(&s->log, s->io, &s->position, s->options.log_bytes);
 	if (!rc) {
 		pthread_rwlock_rdlock(&s->lock);
 		rc = catalog_update(s, 0);
@@ -450,6 +460,8 @@ static int start_logging(struct vs_store *s)
 	}
 	if (!rc)
 		__atomic_store_n(&s->logging, true, __ATOMIC_RELEASE);
+	else if (s->log.sync_failed)
+		commit_poison(s, "cannot start the log", rc);
 	pthread_mutex_unlock(&s->start_mutex);
 	return rc;
 }
@@ -459,7 +471,7 @@ int op_begin(struct vs_store *s, struct op *op, size_t bytes)
 	struct commit *c = &s->commit;
 	int rc = 0;
 
-	if (s->read_only)
+	if (s->read_only || __atomic_load_n(&c->failed, __ATOMIC_RELAXED))
 		return -EROFS;
 	if (!__atomic_load_n(&s->logging, __ATOMIC_ACQUIRE) && (rc = start_logging(s)))
 		return rc;

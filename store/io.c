@@ -271,3 +271,13 @@ int io_write_full(struct io *io, int fd, const void *buf, size_t size, uint64_t 
 
 	return size ? io_writev_full(io, fd, &iov, 1, off) : 0;
 }
+
+int io_allocate(struct io *io, int fd, int mode, uint64_t off, uint64_t len)
+{
+	int rc;
+
+	do
+		rc = io->ops->fallocate(io, fd, mode, off, len);
+	while (rc == -EINTR);
+	return rc == -EOPNOTSUPP ? 0 : rc;
+}

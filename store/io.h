@@ -73,4 +73,7 @@ int io_write_full(struct io *io, int fd, const void *buf, size_t size, uint64_t 
 /* The same for an array of buffers; iov is used up (modified). */
 int io_writev_full(struct io *io, int fd, struct iovec *iov, int count, uint64_t off);
 
+/* fallocate, repeated after EINTR; a file system that cannot do it is no error: space is then found when writing. */
+int io_allocate(struct io *io, int fd, int mode, uint64_t off, uint64_t len);
+
 #endif

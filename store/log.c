@@ -25,28 +25,28 @@ static int prepare(struct log *log, int file, uint64_t bytes)
 {
 	static const char zeros[256 << 10];
 	uint64_t off = log->prepared[file];
-	int rc = log->io->ops->fallocate(log->io, log->fd[file], 0, off, bytes - off);
+	int rc = io_allocate(log->io, log->fd[file], 0, off, bytes - off);
 
-	if (rc == -EOPNOTSUPP)
-		rc = 0;
 	for (; rc >= 0 && off < bytes; off += sizeof zeros) {
 		size_t n = bytes - off < sizeof zeros ? bytes - off : sizeof zeros;
 
 		rc = io_write_full(log->io, log->fd[file], zeros, n, off);
 	}
-	if (rc >= 0)
+	if (rc >= 0) {
 		rc = log->io->ops->datasync(log->io, log->fd[file]);
+		log->sync_failed = rc < 0;
+	}
 	if (rc >= 0)
 		log->prepared[file] = bytes;
 	return rc < 0 ? rc : 0;
 }
 
-int log_create(struct log *log, struct io *io, const struct log_position *at)
+int log_create(struct log *log, struct io *io, const struct log_position *at, uint64_t file_bytes)
 {
-	uint64_t bytes = STEP_BYTES;
+	uint64_t bytes = STEP_BYTES < file_bytes ? STEP_BYTES : file_bytes;
 	int rc = 0;
 
-	*log = (struct log){.io = io, .fd = {-1, -1}, .next = *at};
+	*log = (struct log){.io = io, .fd = {-1, -1}, .next = *at, .file_bytes = file_bytes};
 	for (int i = 0; i < 2 && !rc; i++) {
 		log->fd[i] = io->ops->open(io, paths[i], O_RDWR | O_CREAT | O_TRUNC, 0600);
 		if (log->fd[i] < 0)
@@ -54,7 +54,7 @@ int log_create(struct log *log, struct io *io, const struct log_position *at)
 	}
 	for (int i = 0; i < 2 && !rc; i++) {
 		rc = prepare(log, i, bytes);
-		while (rc == -ENOSPC && bytes > PREPARED_BYTES_MIN) {
+		while (rc == -ENOSPC && !log->sync_failed && bytes > PREPARED_BYTES_MIN) {
 			bytes /= 4;
 			for (int k = 0; k <= i; k++) {
 				io->ops->truncate(io, log->fd[k], k < i ? bytes : 0);
@@ -97,7 +97,7 @@ bool log_nearly_full(struct log *log)
 
 	if (need <= log->prepared[file])
 		return false;
-	if (log->prepared[file] + STEP_BYTES > LOG_FILE_BYTES)
+	if (log->prepared[file] + STEP_BYTES > log->file_bytes)
 		return true;
 	/* Without space for more the epochs are shorter, and nothing else. */
 	return prepare(log, file, log->prepared[file] + STEP_BYTES) != 0 || need > log->prepared[file];
@@ -150,7 +150,8 @@ struct scan {
 	int fd;
 	uint64_t size; /* of the file */
 	uint64_t off;
-	unsigned char *buf; /* frame and payload */
+	bool first;
+	unsigned char *buf; /* a frame's payload */
 	size_t capacity;
 };
 
@@ -216,7 +217,7 @@ static int scan_file(struct scan *sc, struct log_position *at, log_frame_fn fn, 
 		if (rc < 0)
 			break;
 		if (!rc || f.seq != at->seq || f.prev != at->prev)
-			return scan_behind(sc, at, why, why_size);
+			return sc->first ? scan_behind(sc, at, why, why_size) : 0;
 		rc = fn(arg, &f, sc->buf);
 		at->seq++;
 		at->prev = f.sum;
@@ -224,15 +225,16 @@ static int scan_file(struct scan *sc, struct log_position *at, log_frame_fn fn, 
 	return rc;
 }
 
-int log_scan(struct io *io, struct log_position *at, log_frame_fn fn, void *arg, char *why, size_t why_size)
+int log_scan(struct io *io, struct log_position *at, bool first, log_frame_fn fn, void *arg, char *why,
+             size_t why_size)
 {
-	struct scan sc = {.io = io};
+	struct scan sc = {.io = io, .first = first};
 	int rc = 0;
 
 	/* The second file goes on where the first ends; when it has nothing of the next epoch, the log ends there. */
 	for (int i = 0; i < 2 && !rc; i++) {
 		at->epoch += (uint64_t)i;
-		sc.fd = io->ops->open(io, paths[at->epoch % 2], O_RDONLY, 0);
+		sc.fd = io->ops->open(io, paths[at->epoch % 2], first ? O_RDWR : O_RDONLY, 0);
 		if (sc.fd == -ENOENT)
 			continue;
 		if (sc.fd < 0) {
@@ -240,6 +242,8 @@ int log_scan(struct io *io, struct log_position *at, log_frame_fn fn, void *arg,
 			break;
 		}
 		rc = scan_file(&sc, at, fn, arg, why, why_size);
+		if (!rc && first)
+			rc = io->ops->datasync(io, sc.fd);
 		io->ops->close(io, sc.fd);
 	}
 	free(sc.buf);

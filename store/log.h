@@ -36,10 +36,12 @@ struct log {
 	uint64_t tail;        /* in the current file, fd[next.epoch % 2] */
 	struct log_position next;
 	size_t group_bytes; /* the largest frame, given the space there is */
+	bool sync_failed;   /* a datasync failed: whatever it was for, nothing more may be written */
+	uint64_t file_bytes; /* what a file may grow to */
 };
 
-/* Creates both files. -ENOSPC if there is no room for even a small log. */
-int log_create(struct log *log, struct io *io, const struct log_position *at);
+/* Creates both files, which may grow to file_bytes each. -ENOSPC if there is no room for even a small log. */
+int log_create(struct log *log, struct io *io, const struct log_position *at, uint64_t file_bytes);
 /* Closes the files. */
 void log_close(struct log *log);
 /* Removes the files, as far as they are there. */
@@ -62,7 +64,11 @@ typedef int (*log_frame_fn)(void *arg, const struct frame *frame, const void *pa
 /*
  * Reads the frames from a position on, through both files, until the log ends; *at moves to the end. A torn last frame
  * ends it normally. -EUCLEAN: a bad frame is followed by good ones, so something was damaged; why tells where.
+ *
+ * first: says that this is the first scan. It syncs the files, for what was read may be in the page cache only (after a
+ * SIGKILL), and nothing may reach the segments ahead of a durable log; and it looks for damage where the log ends.
  */
-int log_scan(struct io *io, struct log_position *at, log_frame_fn fn, void *arg, char *why, size_t why_size);
+int log_scan(struct io *io, struct log_position *at, bool first, log_frame_fn fn, void *arg, char *why,
+             size_t why_size);
 
 #endif

@@ -51,7 +51,7 @@ static int spill_open(struct vs_store *s)
 	int fd;
 
 	snprintf(path, sizeof path, "spill.%u", s->spill_number++);
-	fd = s->io->ops->open(s->io, path, O_RDWR | O_CREAT | O_EXCL, 0600);
+	fd = s->io->ops->open(s->io, path, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	if (fd >= 0)
 		s->io->ops->unlink(s->io, path);
 	return fd;

@@ -109,9 +109,7 @@ static int replay_collection(struct replay *rp, const struct record_collection *
 	} else if (strcmp(c->name, name)) {
 		rc = collection_rename(&s->table, c, name);
 	}
-	if (!c->row_bytes)
-		collection_set_schema(c, &schema);
-	c->schema = schema;
+	collection_set_schema(c, &schema);
 	c->schema_fixed = in->schema_fixed;
 	c->perm = in->perm;
 	c->mtime_ns = in->mtime_ns;
@@ -222,6 +220,9 @@ static int segment_load(struct vs_store *s, struct collection *c, uint32_t i, bo
 	names_init(&seg->names, old->names.end);
 	if (!replaying)
 		seg->header_rows = seg->count;
+	/* What the log says was perhaps in the page cache only: all is synced again before the log goes. */
+	for (int k = 0; k < SEGMENT_COLUMNS && replaying; k++)
+		seg->dirty[k] = true;
 	segment_close(s->io, old);
 	c->segments[i] = seg;
 	return 0;
@@ -371,8 +372,8 @@ static void sweep_collection(struct vs_store *s, const struct collection *c)
 	names_list_free(&list);
 }
 
-/* Removes what a crash left: files of changes that did not survive, or that did not need them any more. */
-static void sweep(struct vs_store *s)
+/* Removes the spill files of moments that were open in a crash. */
+static void sweep_spills(struct vs_store *s)
 {
 	struct names_list list = {0};
 
@@ -381,7 +382,13 @@ static void sweep(struct vs_store *s)
 		if (!strncmp(list.names[i], "spill.", 6))
 			s->io->ops->unlink(s->io, list.names[i]);
 	names_list_free(&list);
-	list = (struct names_list){0};
+}
+
+/* Removes what a crash left: files of changes that did not survive, or that did not need them any more. */
+static void sweep(struct vs_store *s)
+{
+	struct names_list list = {0};
+
 	s->io->ops->list(s->io, "collections", names_list_add, &list);
 	for (size_t i = 0; i < list.count; i++) {
 		uint32_t id = (uint32_t)strtoul(list.names[i], NULL, 10);
@@ -402,8 +409,11 @@ static int write_frame(void *arg, const struct frame *frame, const void *payload
 	return apply_records(arg, payload, frame->payload_bytes);
 }
 
-/* Opens the files of all collections, and creates what only the log knew. */
-static void open_all(struct vs_store *s)
+/*
+ * Opens the files of all collections, and creates what only the log knew. Files that are not as they should be make a
+ * damaged collection; any other error ends the recovery, for the log must stay until its records are where they belong.
+ */
+static int open_all(struct vs_store *s)
 {
 	for (uint32_t i = 0; i < s->table.count; i++) {
 		struct collection *c = s->table.all[i];
@@ -415,10 +425,13 @@ static void open_all(struct vs_store *s)
 		c->directory_changed = true;
 		c->index_stamp = 0;
 		rc = rc == -EEXIST || rc >= 0 ? open_segments(s, c, true) : rc;
-		if (rc)
+		if (rc == -EUCLEAN || rc == -ENOENT)
 			damaged(s, c, "segment files", rc);
+		else if (rc)
+			return rc;
 	}
 	s->directory_changed = true;
+	return 0;
 }
 
 /* The recovered state becomes a catalog of its own; the log that led to it is not needed any more. */
@@ -441,7 +454,7 @@ static int replay_log(struct vs_store *s, char *why, size_t why_size)
 {
 	struct replay rp = {.s = s};
 	struct log_position at = s->position, again = at;
-	int rc = log_scan(s->io, &at, replay_frame, &rp, why, why_size);
+	int rc = log_scan(s->io, &at, true, replay_frame, &rp, why, why_size);
 
 	if (rc == -EUCLEAN && !*why)
 		snprintf(why, why_size, "the log does not fit the catalog");
@@ -450,17 +463,20 @@ static int replay_log(struct vs_store *s, char *why, size_t why_size)
 	free(rp.adoptions);
 	if (rc)
 		return rc;
-	open_all(s);
-	rc = log_scan(s->io, &again, write_frame, s, why, why_size);
+	rc = open_all(s);
+	if (!rc)
+		rc = log_scan(s->io, &again, false, write_frame, s, why, why_size);
 	if (rc)
 		return rc;
 	for (uint32_t i = 0; i < s->table.count; i++) {
 		struct collection *c = s->table.all[i];
 
-		if (!c->damaged && (rc = verify_sizes(s, c)))
+		if (!c->damaged && (rc = verify_sizes(s, c)) == -EUCLEAN)
 			damaged(s, c, "segment files", rc);
-		if (!c->damaged && (rc = index_collection(s, c)))
-			damaged(s, c, "index", rc);
+		if (!c->damaged && !rc)
+			rc = index_collection(s, c);
+		if (!c->damaged && rc)
+			return rc;
 	}
 	rc = finish(s, &at);
 	if (!rc)
@@ -480,11 +496,15 @@ int recover(struct vs_store *s, char *why, size_t why_size)
 		return rc;
 	clean = image.head->flags & CATALOG_CLEAN;
 	rc = catalog_load(s, &image);
+	if (!rc && !clean)
+		rc = catalog_sync(s);
 	catalog_free(&image);
 	if (!rc)
 		rc = s->read_only ? 0 : catalog_open_room(s);
 	if (rc)
 		return rc;
+	if (!s->read_only)
+		sweep_spills(s);
 	if (!clean)
 		return replay_log(s, why, why_size);
 	s->settled = true;

@@ -230,6 +230,23 @@ int rows_fix_schema(struct op *op, struct collection *c, size_t size)
 	return 0;
 }
 
+/* Takes back what a first vector that could not be put has fixed. The applier may just be syncing its segment. */
+static void unfix_schema(struct vs_store *s, struct collection *c, const struct vs_schema *schema)
+{
+	while (c->segment_count) {
+		struct segment *seg = c->segments[--c->segment_count];
+
+		assert(!seg->count);
+		segment_unlink(s->io, c->id, seg->n);
+		seg->retired_next = s->retired;
+		s->retired = seg;
+		s->table.segments--;
+	}
+	c->room = 0;
+	collection_set_schema(c, schema);
+	c->schema_fixed = false;
+}
+
 int rows_put_prepare(struct op *op, struct collection *c, const char *name, const struct vs_attr *attr,
                      const void *data, size_t size, struct row_put *put)
 {
@@ -254,9 +271,8 @@ int rows_put_prepare(struct op *op, struct collection *c, const char *name, cons
 		rc = overlay_reserve(&c->overlay, 1);
 	if (!rc)
 		rc = rows_perm(op, &attr->perm, &put->change.perm);
-	if (rc && !fixed && !c->segment_count) {
-		collection_set_schema(c, &schema);
-		c->schema_fixed = false;
+	if (rc && !fixed) {
+		unfix_schema(op->s, c, &schema);
 		op->start = start;
 	}
 	return rc;

@@ -35,6 +35,7 @@ struct segment {
 	struct names names;
 	bool digest_valid;    /* the digests of the last clean catalog still hold */
 	uint64_t rows_digest, names_digest;
+	struct segment *retired_next; /* taken out of its collection; freed when the store is closed */
 	/* The applier's. */
 	bool dirty[SEGMENT_COLUMNS]; /* written since the last datasync */
 	uint32_t header_rows;        /* what the .npy header says; UINT32_MAX: not known */

@@ -117,7 +117,7 @@ void engine_unlock(struct vs_store *s)
 /* A new store is made only of nothing, or of what an interrupted creation left. */
 static int foreign_name(void *arg, const char *name)
 {
-	static const char *const ours[] = {"lock", "collections", "catalog.new", "catalog.0", "lost+found"};
+	static const char *const ours[] = {"lock", "collections", "catalog.new", "lost+found"};
 
 	(void)arg;
 	for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
@@ -180,6 +180,12 @@ static void free_store(struct vs_store *s)
 		collection_free(s->io, c);
 	}
 	collection_table_free(&s->table);
+	while (s->retired) {
+		struct segment *seg = s->retired;
+
+		s->retired = seg->retired_next;
+		segment_close(s->io, seg);
+	}
 	free(s->perms);
 	commit_free(s);
 	engine_unlock(s);
@@ -232,6 +238,8 @@ int vs_open(const char *dir, const struct vs_options *options, struct vs_store *
 	s->log.fd[0] = s->log.fd[1] = -1;
 	if (!s->options.commit_ms)
 		s->options.commit_ms = COMMIT_MS_DEFAULT;
+	if (!s->options.log_bytes)
+		s->options.log_bytes = LOG_FILE_BYTES;
 	s->io = options->io;
 	rc = init_locks(s);
 	if (!rc && !s->io) {

@@ -47,6 +47,7 @@ struct vs_schema {
 struct vs_options {
 	bool read_only;
 	unsigned commit_ms; /* longest time an acknowledged change stays volatile; 0: 5 ms */
+	size_t log_bytes;   /* what a log file may grow to; 0: 64 MiB. Small ones mean many checkpoints: for tests */
 	/* Told of everything a user should know ("docs/apple: checksum mismatch"), without newline. May be NULL.
 	 * Called with no lock held; from any thread. */
 	void (*report)(void *arg, enum vs_severity severity, const char *line);
@@ -127,7 +128,7 @@ int vs_collection_get(struct vs_store *s, uint32_t id, struct vs_collection_info
 int vs_collection_next(struct vs_store *s, uint32_t parent, uint32_t after, struct vs_collection_info *out);
 /* -ENOTEMPTY if vectors or batches are left; a batch goes with everything in it. */
 int vs_collection_remove(struct vs_store *s, uint32_t id);
-/* -EEXIST if the new name is taken by a collection that is not empty; an empty one is replaced. With
+/* -ENOTEMPTY if the new name is taken by a collection that is not empty; an empty one is replaced. With
  * exclusive it is -EEXIST for any. */
 int vs_collection_rename(struct vs_store *s, uint32_t id, const char *name, bool exclusive);
 /* Sets the parts of which (VS_SET_*). */

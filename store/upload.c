@@ -303,7 +303,8 @@ static int piece_shape(struct vs_store *s, uint32_t batch, uint32_t n, struct np
 	return rc == -EAGAIN ? -EINVAL : rc;
 }
 
-static bool sums_complete(struct vs_store *s, uint32_t batch, uint64_t rows)
+/* Whether the sums of this many rows are there, with the number of rows behind them: 1, 0 or an error. */
+static int sums_complete(struct vs_store *s, uint32_t batch, uint64_t rows)
 {
 	char path[SEGMENT_PATH_MAX];
 	uint64_t size = 0, said = 0;
@@ -312,12 +313,12 @@ static bool sums_complete(struct vs_store *s, uint32_t batch, uint64_t rows)
 	collection_path(path, batch, "upload.sums");
 	fd = s->io->ops->open(s->io, path, O_RDONLY, 0);
 	if (fd < 0)
-		return false;
+		return fd == -ENOENT ? 0 : fd;
 	rc = s->io->ops->size(s->io, fd, &size);
 	if (!rc && size == rows * sizeof(uint32_t) + sizeof said)
 		rc = io_read_full(s->io, fd, &said, sizeof said, rows * sizeof(uint32_t));
 	s->io->ops->close(s->io, fd);
-	return !rc && said == rows;
+	return rc < 0 ? rc : said == rows;
 }
 
 int upload_find(struct vs_store *s, uint32_t batch, struct upload_info *out)
@@ -346,7 +347,10 @@ int upload_find(struct vs_store *s, uint32_t batch, struct upload_info *out)
 	}
 	if (rc != -ENOENT && rc != -EINVAL && rc != -ENODATA)
 		return rc;
-	out->exists = out->pieces && sums_complete(s, batch, out->rows);
+	rc = out->pieces ? sums_complete(s, batch, out->rows) : 0;
+	if (rc < 0)
+		return rc;
+	out->exists = rc;
 	if (out->exists)
 		out->piece_rows = 1u << segment_shift(vs_row_bytes(&out->schema));
 	else

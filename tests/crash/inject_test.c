@@ -134,7 +134,7 @@ static bool survives(struct round *r)
 
 static bool open_faulty(struct round *r, enum simdisk_fault fault)
 {
-	struct vs_options options = {.io = simdisk_io(r->disk)};
+	struct vs_options options = {.io = simdisk_io(r->disk), .log_bytes = 1u << 20};
 	char why[256] = "";
 	int rc = vs_open("sim", &options, &r->store, why, sizeof why);
 

@@ -135,8 +135,10 @@ static int apply_retitle(const struct op *op, struct model_collection *c, struct
 
 	if (target == c)
 		return 0;
-	if (target && (op->exclusive || target->count))
+	if (target && op->exclusive)
 		return -EEXIST;
+	if (target && target->count)
+		return -ENOTEMPTY;
 	op_collection_name(op->collection, old);
 	op_collection_name(op->to_collection, new);
 	if (target)

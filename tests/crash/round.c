@@ -69,7 +69,7 @@ static void report(void *arg, enum vs_severity severity, const char *line)
 bool round_open(struct round *r)
 {
 	static const unsigned commit_ms[] = {0, 1, 1000};
-	struct vs_options options = {.io = simdisk_io(r->disk), .report = report, .report_arg = r};
+	struct vs_options options = {.io = simdisk_io(r->disk), .log_bytes = 1u << 20, .report = report, .report_arg = r};
 	char why[256] = "";
 	int rc;
 
