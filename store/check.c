@@ -24,6 +24,8 @@ void check_found(struct check *k, const char *format, ...)
 	va_list args;
 
 	k->found++;
+	if (k->mend)
+		return;
 	va_start(args, format);
 	say(k, format, args);
 	va_end(args);
@@ -45,6 +47,14 @@ void check_title(const struct check *k, const struct collection *c, char title[C
 	snprintf(title, CHECK_TITLE_MAX, "%s%s%s", up ? up->name : "", up ? "/.vecfs/tx/" : "", c->name);
 }
 
+const char *check_printable(char out[VS_NAME_MAX + 1], const char *name, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		out[i] = (unsigned char)name[i] < ' ' || name[i] == 127 ? '?' : name[i];
+	out[len] = 0;
+	return out;
+}
+
 /* ------------------------------------------------------------------ a collection */
 
 int check_collection_open(struct check *k, struct collection *c, struct check_collection *out)
@@ -61,13 +71,31 @@ int check_collection_open(struct check *k, struct collection *c, struct check_co
 	return rc;
 }
 
+/* Puts the table's placeholders back: no later part needs the files, and there may be many. */
 void check_collection_close(struct check_collection *cc)
 {
+	struct collection *c = cc->c;
+
+	for (uint32_t i = 0; cc->segments && i < c->segment_count; i++) {
+		struct segment *old = c->segments[i], *seg = calloc(1, sizeof *seg);
+
+		if (!seg)
+			continue; /* it stays open, that is all */
+		seg->n = i;
+		seg->count = cc->segments[i].count;
+		seg->rows_digest = old->rows_digest;
+		seg->names_digest = old->names_digest;
+		for (int k = 0; k < SEGMENT_COLUMNS; k++)
+			seg->fd[k] = -1;
+		names_init(&seg->names, cc->segments[i].names_end);
+		segment_close(cc->k->io, old);
+		c->segments[i] = seg;
+	}
+	index_free(&c->index);
+	entries_free(&c->entries);
 	free(cc->segments);
-	cc->segments = NULL;
 }
 
-/* Also takes its files and memory back: no later part needs them, and there may be many collections. */
 static int check_collection(struct check *k, struct collection *c)
 {
 	struct check_collection cc;
@@ -129,11 +157,7 @@ static void tables_free(struct vs_store *s)
 	free(s);
 }
 
-/*
- * Recovers a store that was not closed, the way a mount would, and closes it: the log is part of the store, and what
- * it says comes before any check. *done is false, and what is wrong has been said, if that is not possible.
- */
-static int replay(struct check *k, bool *done)
+int check_recover(struct check *k, bool *done)
 {
 	struct vs_options options = {.io = k->io};
 	struct vs_store *s;
@@ -149,15 +173,12 @@ static int replay(struct check *k, bool *done)
 		check_say(k, "not closed, and cannot be recovered: %s", why);
 		return rc;
 	}
-	rc = vs_close(s);
-	if (!rc)
-		check_say(k, "was not closed: the log has been replayed");
-	return rc;
+	return vs_close(s);
 }
 
-static int check_tables(struct check *k)
+int check_collections(struct check *k)
 {
-	int rc = check_files(k);
+	int rc = 0;
 
 	for (uint32_t i = 0; i < k->s->table.count && !rc; i++)
 		rc = check_collection(k, k->s->table.all[i]);
@@ -187,40 +208,88 @@ void check_end(struct check *k)
 	k->s = NULL;
 }
 
+static int stranger(void *arg, const char *path)
+{
+	check_found(arg, "%s: does not belong here", path);
+	return 0;
+}
+
+static int name_ignored(void *arg, const char *name)
+{
+	(void)arg;
+	(void)name;
+	return 0;
+}
+
+/* Nothing is to be written into a directory that only looks like a store to who gave its name. */
+static int check_is_store(struct check *k)
+{
+	if (check_file_exists(k->io, "catalog.0") || check_file_exists(k->io, "catalog.1") ||
+	    !k->io->ops->list(k->io, "collections", name_ignored, NULL))
+		return 0;
+	check_say(k, "not a vecfs store");
+	return -ENOENT;
+}
+
 int check_pass(struct check *k)
 {
 	enum catalog_state state = CATALOG_UNUSABLE;
 	uint64_t found = k->found;
 	bool done = false;
-	int rc = check_lock_file(k);
+	int rc = check_is_store(k);
 
+	if (!rc)
+		rc = check_lock_file(k);
 	if (!rc)
 		rc = check_begin(k);
 	if (!rc)
 		rc = check_catalog(k, &state);
-	if (!rc && state == CATALOG_USABLE)
-		rc = check_tables(k);
+	if (!rc && state == CATALOG_CLOSED)
+		rc = check_files(k, stranger, k);
+	if (!rc && state == CATALOG_CLOSED)
+		rc = check_collections(k);
 	check_end(k);
 	/* Nothing is changed where something is wrong, unless a repair is wanted. */
 	if (rc || state != CATALOG_UNCLOSED || k->found != found)
 		return rc;
-	rc = replay(k, &done);
-	return rc || !done ? rc : check_pass(k);
+	rc = check_recover(k, &done);
+	if (rc || !done)
+		return rc;
+	check_say(k, "was not closed: the log has been replayed");
+	return check_pass(k);
+}
+
+/* Mends what the first pass has found, and looks again: what is left then is all that is reported. */
+static int mend(struct check *k, enum vs_check_result *result)
+{
+	bool done;
+	int rc = repair_store(k, &done);
+
+	*result = VS_CHECK_DAMAGED;
+	if (rc || !done)
+		return rc;
+	k->found = 0;
+	rc = check_pass(k);
+	if (!rc && !k->found)
+		*result = VS_CHECK_REPAIRED;
+	return rc;
 }
 
 int vs_check(const char *dir, struct io *io, bool repair, void (*report)(void *arg, const char *line), void *arg)
 {
 	struct check k = {.io = io, .report = report, .arg = arg};
+	enum vs_check_result result = VS_CHECK_CLEAN;
 	int rc = io ? 0 : io_new_real(dir, false, &k.io);
 
 	if (!rc)
 		rc = check_pass(&k);
-	(void)repair;
+	if (!rc && k.found)
+		result = VS_CHECK_DAMAGED;
+	if (!rc && k.found && repair)
+		rc = mend(&k, &result);
 	if (rc && rc != -EBUSY)
 		check_say(&k, "cannot be checked: %s", strerror(-rc));
 	if (!io)
 		io_free_real(k.io);
-	if (rc)
-		return VS_CHECK_FAILED;
-	return k.found ? VS_CHECK_DAMAGED : VS_CHECK_CLEAN;
+	return rc ? (int)VS_CHECK_FAILED : (int)result;
 }

@@ -16,47 +16,57 @@ struct check {
 	void *arg;
 	uint64_t found;     /* findings */
 	struct vs_store *s; /* the catalog's tables, without threads; segments are opened by check_segment_open */
-	bool mend;          /* the second pass of a repair: bad rows are given up */
+	bool mend;          /* repairing: files get the right size, bad rows are given up; only that is said */
 };
 
-/* One finding; check_say is a line that counts for none. */
+/* One finding, silent when mending; check_say is a line that counts for none. */
 void check_found(struct check *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void check_say(struct check *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* "docs", or "docs/.vecfs/tx/B" for a batch. */
 void check_title(const struct check *k, const struct collection *c, char title[CHECK_TITLE_MAX]);
+/* An id as it can be shown on a line. */
+const char *check_printable(char out[VS_NAME_MAX + 1], const char *name, size_t len);
 
 /* Begins a pass: takes the lock and makes empty tables. -EBUSY, and said who holds it. */
 int check_begin(struct check *k);
 void check_end(struct check *k);
+/*
+ * Recovers a store that was not closed, the way a mount would, and closes it: the log is part of the store, and what
+ * it says comes before any check. *done is false, and what is wrong has been said, if that is not possible.
+ */
+int check_recover(struct check *k, bool *done);
 /* A whole check. A store that was not closed is recovered first. */
 int check_pass(struct check *k);
 
 /* ---- catalog */
 
 enum catalog_state {
-	CATALOG_USABLE,   /* of a store that was closed */
+	CATALOG_CLOSED,
 	CATALOG_UNCLOSED, /* the log comes first */
 	CATALOG_UNUSABLE,
 };
-/* Verifies both slots; with a usable state the tables of k->s are loaded. */
+/* Verifies both slots; unless they are unusable the tables of k->s are loaded. */
 int check_catalog(struct check *k, enum catalog_state *state);
 
 /* ---- files */
 
-/* Names what does not belong into the store's directories. */
-int check_files(struct check *k);
+/* Calls stranger for what does not belong into the store's directories; non-zero ends it and is returned. */
+typedef int (*check_stranger_fn)(void *arg, const char *path);
+int check_files(struct check *k, check_stranger_fn stranger, void *arg);
 /* The segment and column that a file name of a collection's directory ("3.rows") stands for. */
 bool check_file_parse(const char *name, uint32_t *n, enum segment_column *column);
+/* A number written the way we write it. */
+bool check_number_parse(const char *text, size_t len, uint32_t *out);
 bool check_file_exists(struct io *io, const char *path);
+bool check_log_exists(struct io *io);
 
 /* ---- collection */
 
 struct check_segment {
-	uint32_t count;   /* by the catalog */
-	uint32_t vectors; /* how many of them the vectors file has, */
-	uint32_t rows;    /* and the rows file */
+	uint32_t count, names_end;     /* by the catalog */
+	uint32_t vectors;              /* how many rows the vectors file has, */
+	uint32_t rows;                 /* and the rows file; at most count */
 	bool suspect[SEGMENT_COLUMNS]; /* the file as a whole is not what it should be */
-	uint32_t bad;     /* rows that are not as they were written */
 };
 
 /* A collection under examination. */
@@ -67,11 +77,33 @@ struct check_collection {
 	struct check_segment *segments;
 };
 
+/* All collections of the tables. */
+int check_collections(struct check *k);
+/* Opens all segments with check_segment_open. In any case check_collection_close comes last. */
 int check_collection_open(struct check *k, struct collection *c, struct check_collection *out);
 void check_collection_close(struct check_collection *cc);
-/* Opens segment i as far as there are files, and verifies sizes, the .npy header and the digests. */
+/*
+ * Opens segment i as far as there are files, and verifies sizes, the .npy header and the digests. When mending, files
+ * are created or brought to size; what is missing is zeros, and so rows without metadata are dead.
+ */
 int check_segment_open(struct check_collection *cc, uint32_t i);
-/* Verifies all rows, vectors and the index; when mending, what is bad becomes a dead row. */
+/* Whether the file at path could be this column: by size and digest, or for vectors by samples. False if no row tells. */
+int check_column_matches(struct check_collection *cc, uint32_t i, enum segment_column column, const char *path,
+                         bool *out);
+/* Verifies all rows, vectors and the index. When mending, what is bad becomes a dead row. */
 int check_rows(struct check_collection *cc);
+
+/* ---- repair: each makes a later one's work possible, and none makes an intact vector unreadable */
+
+/* Mends the store; false in *done if it cannot be. */
+int repair_store(struct check *k, bool *done);
+/* Drops what cannot be replayed from the log (or all of it), and says what that is. */
+int repair_log(struct check *k, bool all);
+/* Makes tables from the files of the collections, for want of a catalog. */
+int repair_catalog(struct check *k);
+/* Brings files that have changed places back. */
+int repair_places(struct check *k);
+/* Moves a file or directory out of the way, into lost+found. */
+int repair_put_aside(struct check *k, const char *path);
 
 #endif

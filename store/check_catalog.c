@@ -54,11 +54,6 @@ static const char *slot_problem(const struct slot *slot, int i, bool valid, bool
 	return NULL;
 }
 
-static bool log_exists(struct check *k)
-{
-	return check_file_exists(k->io, "log.0") || check_file_exists(k->io, "log.1");
-}
-
 /* Both slots in detail, given the newest. */
 static int check_slots(struct check *k, const struct catalog *newest, const bool valid[2])
 {
@@ -71,7 +66,7 @@ static int check_slots(struct check *k, const struct catalog *newest, const bool
 		const char *problem = slot_problem(&slot[i], i, valid[i], newest->seq == 1);
 
 		/* What was being written when the machine stopped may be torn; the log then makes up for it. */
-		if (problem && (newest->flags & CATALOG_CLEAN || !log_exists(k)))
+		if (problem && (newest->flags & CATALOG_CLEAN || !check_log_exists(k->io)))
 			check_found(k, "%s: %s", slots[i], problem);
 	}
 	if (!rc && valid[0] && valid[1] && slot[0].size != slot[1].size)
@@ -101,15 +96,14 @@ int check_catalog(struct check *k, enum catalog_state *state)
 	}
 	if (!rc)
 		rc = check_slots(k, image.head, valid);
-	if (!rc && image.head->flags & CATALOG_CLEAN) {
+	if (!rc)
 		rc = catalog_load(k->s, &image);
-		if (rc == -EUCLEAN)
-			check_found(k, "the catalog contradicts itself");
-		*state = rc ? CATALOG_UNUSABLE : CATALOG_USABLE;
-		rc = rc == -EUCLEAN ? 0 : rc;
-	} else if (!rc) {
-		*state = CATALOG_UNCLOSED;
-	}
+	if (!rc)
+		*state = image.head->flags & CATALOG_CLEAN ? CATALOG_CLOSED : CATALOG_UNCLOSED;
 	catalog_free(&image);
+	if (rc == -EUCLEAN) {
+		check_found(k, "the catalog contradicts itself");
+		return 0;
+	}
 	return rc;
 }

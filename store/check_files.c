@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +18,12 @@ bool check_file_exists(struct io *io, const char *path)
 	return fd >= 0;
 }
 
-/* A number written the way we write it. */
-static bool parse_number(const char *text, size_t len, uint32_t *out)
+bool check_log_exists(struct io *io)
+{
+	return check_file_exists(io, "log.0") || check_file_exists(io, "log.1");
+}
+
+bool check_number_parse(const char *text, size_t len, uint32_t *out)
 {
 	uint64_t n = 0;
 
@@ -38,85 +43,86 @@ bool check_file_parse(const char *name, uint32_t *n, enum segment_column *column
 	static const char *const suffixes[SEGMENT_COLUMNS] = {".npy", ".rows", ".names"};
 	size_t len = strcspn(name, ".");
 
-	for (int i = 0; i < SEGMENT_COLUMNS; i++)
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
 		if (!strcmp(name + len, suffixes[i])) {
 			*column = i;
-			return parse_number(name, len, n);
+			return check_number_parse(name, len, n);
 		}
 	return false;
 }
 
 struct listing {
 	struct check *k;
-	struct collection *c;
+	struct collection *c; /* whose directory it is */
+	check_stranger_fn stranger;
+	void *arg;
 };
 
 static int file_of_root(void *arg, const char *name)
 {
 	static const char *const ours[] = {"lock", "catalog.0", "catalog.1", "collections", "lost+found"};
-	struct check *k = arg;
+	const struct listing *l = arg;
 
 	for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
 		if (!strcmp(name, ours[i]))
 			return 0;
 	/* A crash just after a clean catalog was written leaves a log that nobody needs; another one, a moment's copies. */
 	if (!strcmp(name, "log.0") || !strcmp(name, "log.1") || !strncmp(name, "spill.", 6))
-		check_say(k, "%s: not needed any more", name);
-	else
-		check_found(k, "%s: does not belong here", name);
-	return 0;
+		return 0;
+	return l->stranger(l->arg, name);
 }
 
 static int file_of_collections(void *arg, const char *name)
 {
-	struct check *k = arg;
+	const struct listing *l = arg;
+	char path[SEGMENT_PATH_MAX + NAME_MAX];
 	uint32_t id;
 
-	if (!parse_number(name, strlen(name), &id) || !collection_get(&k->s->table, id))
-		check_found(k, "collections/%s: does not belong here", name);
-	return 0;
+	if (check_number_parse(name, strlen(name), &id) && collection_get(&l->k->s->table, id))
+		return 0;
+	snprintf(path, sizeof path, "collections/%s", name);
+	return l->stranger(l->arg, path);
 }
 
 static int file_of_collection(void *arg, const char *name)
 {
 	const struct listing *l = arg;
+	char path[SEGMENT_PATH_MAX + NAME_MAX];
 	enum segment_column column;
 	uint32_t n;
 
 	if (check_file_parse(name, &n, &column) && n < l->c->segment_count)
 		return 0;
-	if (!strcmp(name, "index")) {
-		if (!l->c->index_stamp)
-			check_say(l->k, "collections/%u/index: not in use", l->c->id);
+	/* An image that is not in use was left by a close that had no space for another. */
+	if (!strcmp(name, "index") || (l->c->parent && !strncmp(name, "upload.", 7)))
 		return 0;
-	}
-	if (l->c->parent && !strncmp(name, "upload.", 7))
-		return 0;
-	check_found(l->k, "collections/%u/%s: does not belong here", l->c->id, name);
+	snprintf(path, sizeof path, "collections/%u/%s", l->c->id, name);
+	return l->stranger(l->arg, path);
+}
+
+static int list(const struct listing *l, const char *path, io_name_fn fn)
+{
+	int rc = l->k->io->ops->list(l->k->io, path, fn, (void *)(uintptr_t)l);
+
+	if (rc != -ENOENT && rc != -ENOTDIR)
+		return rc;
+	check_found(l->k, "%s: missing", path);
 	return 0;
 }
 
-int check_files(struct check *k)
+int check_files(struct check *k, check_stranger_fn stranger, void *arg)
 {
-	const struct io_ops *ops = k->io->ops;
-	int rc = ops->list(k->io, ".", file_of_root, k);
+	struct listing l = {.k = k, .stranger = stranger, .arg = arg};
+	int rc = list(&l, ".", file_of_root);
 
-	if (rc)
-		return rc;
-	rc = ops->list(k->io, "collections", file_of_collections, k);
-	if (rc == -ENOENT || rc == -ENOTDIR)
-		check_found(k, "collections: missing");
-	for (uint32_t i = 0; i < k->s->table.count; i++) {
-		struct listing l = {k, k->s->table.all[i]};
-		char path[SEGMENT_PATH_MAX], title[CHECK_TITLE_MAX];
+	if (!rc)
+		rc = list(&l, "collections", file_of_collections);
+	for (uint32_t i = 0; i < k->s->table.count && !rc; i++) {
+		char path[SEGMENT_PATH_MAX];
 
+		l.c = k->s->table.all[i];
 		collection_path(path, l.c->id, NULL);
-		check_title(k, l.c, title);
-		rc = ops->list(k->io, path, file_of_collection, &l);
-		if (rc == -ENOENT || rc == -ENOTDIR)
-			check_found(k, "%s: %s: missing", title, path);
-		else if (rc)
-			return rc;
+		rc = list(&l, path, file_of_collection);
 	}
-	return 0;
+	return rc;
 }

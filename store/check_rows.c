@@ -17,7 +17,9 @@ struct pass {
 	char *buf;
 	uint32_t buf_rows;
 	bool image; /* the index on disk is loaded */
-	uint64_t rows, name_bytes, bad, dead, lost; /* of the collection */
+	uint64_t rows, name_bytes, bad; /* of the collection */
+	uint64_t lost;       /* rows without metadata, */
+	uint64_t nameless;   /* or without a names heap */
 	uint64_t unfindable; /* intact rows that the index on disk does not lead to */
 	uint64_t entry_max;
 };
@@ -27,7 +29,7 @@ struct pass {
 /* Whether a row in use is what was written, as far as its metadata and id go. */
 static bool row_intact(const struct pass *p, const struct segment *seg, const struct row *r)
 {
-	return segment_row_valid(seg, r) && row_entry(r) >= VS_ENTRY_FIRST && r->perm < p->cc->k->s->perm_count &&
+	return r->name_len && segment_row_valid(seg, r) && row_entry(r) >= VS_ENTRY_FIRST && r->perm < p->cc->k->s->perm_count &&
 	       !vs_name_check(segment_name(seg, r), r->name_len);
 }
 
@@ -43,19 +45,9 @@ static int give_up(struct pass *p, struct segment *seg, uint32_t slot)
 	struct check *k = p->cc->k;
 
 	p->bad++;
-	p->cc->segments[seg->n].bad++;
 	if (!k->mend)
 		return 0;
 	return io_write_full(k->io, seg->fd[SEGMENT_ROWS], &dead, sizeof dead, (uint64_t)slot * sizeof dead);
-}
-
-/* An id as it can be shown on a line. */
-static const char *printable(char out[VS_NAME_MAX + 1], const char *name, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		out[i] = (unsigned char)name[i] < ' ' || name[i] == 127 ? '?' : name[i];
-	out[len] = 0;
-	return out;
 }
 
 static int bad_vector(struct pass *p, struct segment *seg, uint32_t slot, const char *problem)
@@ -63,8 +55,10 @@ static int bad_vector(struct pass *p, struct segment *seg, uint32_t slot, const 
 	const struct row *r = &seg->rows[slot];
 	char name[VS_NAME_MAX + 1];
 
-	check_found(p->cc->k, "%s/%s: %s%s", p->cc->title, printable(name, segment_name(seg, r), r->name_len), problem,
-	            p->cc->k->mend ? "; given up" : "");
+	check_printable(name, segment_name(seg, r), r->name_len);
+	check_found(p->cc->k, "%s/%s: %s", p->cc->title, name, problem);
+	if (p->cc->k->mend)
+		check_say(p->cc->k, "%s/%s: given up", p->cc->title, name);
 	return give_up(p, seg, slot);
 }
 
@@ -86,20 +80,19 @@ static int bad_row(struct pass *p, struct segment *seg, uint32_t slot)
 	struct check_collection *cc = p->cc;
 	struct row_key key = {cc->c, seg->n << cc->c->shift | slot};
 	const struct row *r = &seg->rows[slot];
-	const char *given_up = cc->k->mend ? "; given up" : "", *id = segment_name(seg, r);
-	char name[VS_NAME_MAX + 1];
-	bool readable = r->name_at + (uint64_t)names_granules(r->name_len) <= seg->names.end &&
-	                !vs_name_check(id, r->name_len);
+	const char *id = segment_name(seg, r);
+	char name[VS_NAME_MAX + 1] = "";
 
-	if (readable && p->image && index_find(&cc->c->index, collection_hash(cc->c, id, r->name_len), is_of_row, &key))
-		check_found(cc->k, "%s/%s: metadata damaged (checksum)%s", cc->title,
-		            printable(name, id, r->name_len), given_up);
-	else if (readable)
-		check_found(cc->k, "%s: segment %u, row %u: metadata or id damaged (checksum); the id may have been %s%s",
-		            cc->title, seg->n, slot, printable(name, id, r->name_len), given_up);
+	if (r->name_at + (uint64_t)names_granules(r->name_len) <= seg->names.end && !vs_name_check(id, r->name_len))
+		check_printable(name, id, r->name_len);
+	if (*name && p->image && index_find(&cc->c->index, collection_hash(cc->c, id, r->name_len), is_of_row, &key))
+		check_found(cc->k, "%s/%s: metadata damaged (checksum)", cc->title, name);
 	else
-		check_found(cc->k, "%s: segment %u, row %u: metadata or id damaged (checksum)%s", cc->title, seg->n,
-		            slot, given_up);
+		check_found(cc->k, "%s: segment %u, row %u: metadata or id damaged (checksum)%s%s", cc->title, seg->n,
+		            slot, *name ? "; the id may have been " : "", name);
+	if (cc->k->mend)
+		check_say(cc->k, "%s: segment %u, row %u: given up, its id %s%s", cc->title, seg->n, slot,
+		          *name ? "may have been " : "is not known", name);
 	return give_up(p, seg, slot);
 }
 
@@ -127,13 +120,13 @@ static int check_row(struct pass *p, struct segment *seg, uint32_t slot, const c
 		return 0;
 	}
 	r = &seg->rows[slot];
-	if (row_dead(seg, r)) {
-		p->dead++;
+	if (row_dead(seg, r) && !p->image) /* a close with dead rows left writes no image */
 		return 0;
-	}
 	if (!row_intact(p, seg, r)) {
-		/* All of them at once have been named with the file. */
-		return seg->fd[SEGMENT_NAMES] < 0 ? give_up(p, seg, slot) : bad_row(p, seg, slot);
+		if (seg->names.end) /* else all of them have been named with the file */
+			return bad_row(p, seg, slot);
+		p->nameless++;
+		return give_up(p, seg, slot);
 	}
 	if (!data)
 		return bad_vector(p, seg, slot, slot < cs->vectors ? "vector cannot be read" : "vector missing");
@@ -263,6 +256,9 @@ int check_rows(struct check_collection *cc)
 	}
 	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
 		rc = check_segment_rows(&p, c->segments[i]);
+	if (!rc && cc->k->mend && p.lost + p.nameless)
+		check_say(cc->k, "%s: %llu vectors given up without knowing their ids", cc->title,
+		          (unsigned long long)(p.lost + p.nameless));
 	if (!rc && p.image)
 		compare_counts(&p);
 	if (!rc && (!p.image || p.unfindable))

@@ -12,6 +12,7 @@
 #include "sum.h"
 
 #define READ_BYTES (1u << 20)
+#define SAMPLES 16u
 
 /* The digest of the first bytes of a file. Read and not mapped: a bad sector is then an error code. */
 static int digest(struct io *io, int fd, uint64_t bytes, uint64_t *out)
@@ -36,6 +37,8 @@ static int digest(struct io *io, int fd, uint64_t bytes, uint64_t *out)
 	return rc;
 }
 
+/* ------------------------------------------------------------------ the columns */
+
 struct column {
 	struct check_collection *cc;
 	struct segment *seg;
@@ -50,8 +53,19 @@ static void column_found(struct column *col, const char *problem)
 	check_found(col->cc->k, "%s: %s: %s", col->cc->title, col->path, problem);
 }
 
-/* Opens a column and compares its size with what is in use; *have is the bytes there are of that. */
-static int column_open(struct column *col, uint64_t want, uint64_t *have)
+/* Cuts or extends a column; a unit that is there in part only becomes zeros too. */
+static int column_resize(struct column *col, uint64_t whole, uint64_t want)
+{
+	struct io *io = col->cc->k->io;
+	int rc = io->ops->truncate(io, col->seg->fd[col->which], whole);
+
+	if (rc >= 0)
+		rc = io->ops->truncate(io, col->seg->fd[col->which], want);
+	return rc < 0 ? rc : 0;
+}
+
+/* Opens a column and compares its size with what is in use; *have is the bytes there are of that, in whole units. */
+static int column_open(struct column *col, uint64_t want, uint64_t unit, uint64_t *have)
 {
 	struct io *io = col->cc->k->io;
 	char problem[96];
@@ -60,7 +74,7 @@ static int column_open(struct column *col, uint64_t want, uint64_t *have)
 
 	*have = 0;
 	segment_path(col->path, col->cc->c->id, col->seg->n, col->which);
-	fd = io->ops->open(io, col->path, col->cc->k->mend ? O_RDWR : O_RDONLY, 0);
+	fd = io->ops->open(io, col->path, col->cc->k->mend ? O_RDWR | O_CREAT : O_RDONLY, 0600);
 	if (fd == -ENOENT) {
 		snprintf(problem, sizeof problem, "missing; it held %u vectors%s", col->cs->count,
 		         col->which == SEGMENT_VECTORS ? "" : col->which == SEGMENT_ROWS ? "' metadata" : "' ids");
@@ -73,11 +87,13 @@ static int column_open(struct column *col, uint64_t want, uint64_t *have)
 	rc = io->ops->size(io, fd, &size);
 	if (rc < 0)
 		return rc;
-	*have = size < want ? size : want;
+	*have = size < want ? size - size % unit : want;
 	if (size != want) {
 		snprintf(problem, sizeof problem, "%s: has %llu bytes, want %llu", size < want ? "cut off" : "extended",
 		         (unsigned long long)size, (unsigned long long)want);
 		column_found(col, problem);
+		if (col->cc->k->mend)
+			return column_resize(col, *have, want);
 	}
 	return 0;
 }
@@ -108,7 +124,7 @@ static int check_vectors(struct column *col)
 	                          .rows = col->cs->count};
 	unsigned char want[NPY_HEADER_BYTES], got[NPY_HEADER_BYTES];
 	uint64_t have;
-	int rc = column_open(col, segment_offset(col->seg, col->cs->count), &have);
+	int rc = column_open(col, segment_offset(col->seg, col->cs->count), 1, &have);
 
 	if (rc || col->seg->fd[col->which] < 0)
 		return rc;
@@ -122,52 +138,113 @@ static int check_vectors(struct column *col)
 	return rc == -EIO ? 0 : rc;
 }
 
-static int check_column(struct column *col, uint64_t want, uint64_t digest_want, size_t map_bytes, void **map,
-                        uint64_t *have)
+/* Opens, verifies and maps the rows or names: count units there should be, at most max; *have is how many there are. */
+static int check_column(struct column *col, uint64_t count, uint64_t max, size_t unit, uint64_t digest_want,
+                        uint32_t *have, void **map)
 {
 	struct io *io = col->cc->k->io;
-	int rc = column_open(col, want, have);
+	uint64_t bytes;
+	int rc = column_open(col, count * unit, unit, &bytes);
 
-	if (!rc && col->seg->fd[col->which] >= 0) {
-		rc = column_digest(col, have, digest_want);
-		if (!rc)
-			rc = io->ops->map(io, col->seg->fd[col->which], map_bytes, true, map);
-		if (rc < 0)
-			*map = NULL;
-	}
+	*have = 0;
+	*map = NULL;
+	if (rc || col->seg->fd[col->which] < 0)
+		return rc;
+	rc = column_digest(col, &bytes, digest_want);
+	*have = (uint32_t)(bytes / unit);
+	if (!rc)
+		rc = io->ops->map(io, col->seg->fd[col->which], max * unit, true, map);
+	if (rc < 0)
+		*map = NULL;
 	return rc < 0 ? rc : 0;
 }
 
 int check_segment_open(struct check_collection *cc, uint32_t i)
 {
 	struct segment *seg = cc->c->segments[i];
-	struct column col = {.cc = cc, .seg = seg, .cs = &cc->segments[i]};
-	void *map = NULL;
-	uint64_t have;
+	struct check_segment *cs = &cc->segments[i];
+	struct column col = {.cc = cc, .seg = seg, .cs = cs};
+	uint32_t names_end;
+	void *map;
 	int rc;
 
 	seg->row_bytes = cc->c->row_bytes;
 	seg->rows_max = 1u << cc->c->shift;
-	col.cs->count = seg->count;
+	cs->count = seg->count;
+	cs->names_end = seg->names.end;
 	rc = check_vectors(&col);
 	if (rc)
 		return rc;
 	col.which = SEGMENT_ROWS;
-	rc = check_column(&col, seg->count * sizeof(struct row), seg->rows_digest, seg->rows_max * sizeof(struct row),
-	                  &map, &have);
+	rc = check_column(&col, cs->count, seg->rows_max, sizeof(struct row), seg->rows_digest, &cs->rows, &map);
 	if (rc)
 		return rc;
 	seg->rows = map;
-	col.cs->rows = (uint32_t)(have / sizeof(struct row));
-	map = NULL;
 	col.which = SEGMENT_NAMES;
-	rc = check_column(&col, (uint64_t)seg->names.end * NAME_GRANULE, seg->names_digest,
-	                  (size_t)seg->rows_max * 256, &map, &have);
+	rc = check_column(&col, cs->names_end, (uint64_t)seg->rows_max * NAMES_CLASSES, NAME_GRANULE,
+	                  seg->names_digest, &names_end, &map);
 	if (rc)
 		return rc;
 	seg->name_bytes = map;
 	/* What is beyond these is never looked at: there is nothing behind the mapping. */
-	seg->count = col.cs->rows;
-	names_init(&seg->names, (uint32_t)(have / NAME_GRANULE));
+	seg->count = cs->rows;
+	names_init(&seg->names, names_end);
 	return 0;
+}
+
+/* ------------------------------------------------------------------ files that may be it */
+
+/* Compares some vectors of a file with the rows' sums: enough of them fit, for there may be damage besides. */
+static int samples_match(struct check_collection *cc, uint32_t i, int fd, bool *out)
+{
+	const struct segment *seg = cc->c->segments[i];
+	uint32_t rows = cc->segments[i].rows, step = rows / SAMPLES + 1, tried = 0, matched = 0;
+	char *buf = malloc(seg->row_bytes);
+	int rc = buf ? 0 : -ENOMEM;
+
+	for (uint32_t slot = 0; slot < rows && !rc; slot += step) {
+		if (!seg->rows[slot].name_len || !segment_row_valid(seg, &seg->rows[slot]))
+			continue;
+		tried++;
+		rc = io_read_full(cc->k->io, fd, buf, seg->row_bytes, segment_offset(seg, slot));
+		matched += !rc && sum_data(buf, seg->row_bytes) == seg->rows[slot].data_sum;
+		if (rc == -EIO || rc == -ENODATA)
+			rc = 0;
+	}
+	free(buf);
+	*out = tried && matched * 2 >= tried;
+	return rc;
+}
+
+static int digest_matches(struct check_collection *cc, uint32_t i, enum segment_column column, int fd, bool *out)
+{
+	const struct check_segment *cs = &cc->segments[i];
+	const struct segment *seg = cc->c->segments[i];
+	uint64_t want = column == SEGMENT_ROWS ? cs->count * sizeof(struct row) : (uint64_t)cs->names_end * NAME_GRANULE;
+	uint64_t size, got, sum = column == SEGMENT_ROWS ? seg->rows_digest : seg->names_digest;
+	int rc = cc->k->io->ops->size(cc->k->io, fd, &size);
+
+	*out = false;
+	if (rc >= 0 && size == want) {
+		rc = digest(cc->k->io, fd, size, &got);
+		*out = !rc && got == sum;
+	}
+	return rc == -EIO ? 0 : rc;
+}
+
+int check_column_matches(struct check_collection *cc, uint32_t i, enum segment_column column, const char *path,
+                         bool *out)
+{
+	struct io *io = cc->k->io;
+	int fd = io->ops->open(io, path, O_RDONLY, 0), rc;
+
+	*out = false;
+	if (fd < 0)
+		return 0;
+	if (column == SEGMENT_VECTORS)
+		rc = samples_match(cc, i, fd, out);
+	else
+		rc = digest_matches(cc, i, column, fd, out);
+	io->ops->close(io, fd);
+	return rc < 0 ? rc : 0;
 }

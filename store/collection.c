@@ -247,6 +247,8 @@ const struct row *collection_row(const struct collection *c, uint32_t row, const
 	}
 	r = &seg->rows[collection_slot(c, row)];
 	*name = segment_name(seg, r);
+	if (!r->name_len && !segment_is_dead(seg, collection_slot(c, row)))
+		return NULL; /* zeros where there was a row: damage too */
 	return segment_row_valid(seg, r) ? r : NULL;
 }
 

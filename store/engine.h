@@ -71,6 +71,7 @@ void engine_report(struct vs_store *s, enum vs_severity severity, const char *fo
  * store on a read-only disk needs no lock. */
 int engine_lock(struct vs_store *s, char *why, size_t why_size);
 void engine_unlock(struct vs_store *s);
+void engine_random(void *p, size_t size);
 int64_t engine_now_ns(void); /* wall clock */
 int64_t engine_tick_ms(void); /* monotonic */
 /* Index of a permission class; -ENOENT if it is not in the table yet. Under the lock. */

@@ -15,7 +15,7 @@
 
 static const char *const paths[2] = {"log.0", "log.1"};
 
-static size_t frame_bytes(size_t payload_bytes)
+size_t log_frame_bytes(size_t payload_bytes)
 {
 	return (sizeof(struct frame) + payload_bytes + FRAME_ALIGN - 1) / FRAME_ALIGN * FRAME_ALIGN;
 }
@@ -114,7 +114,7 @@ int log_write(struct log *log, void *buf, size_t payload_bytes)
 {
 	struct frame *f = buf;
 	char *payload = (char *)buf + sizeof *f;
-	size_t bytes = frame_bytes(payload_bytes);
+	size_t bytes = log_frame_bytes(payload_bytes);
 	int file = (int)(log->next.epoch % 2), rc;
 
 	assert(bytes <= log->group_bytes && log->tail + bytes <= log->prepared[file]);
@@ -212,7 +212,7 @@ static int scan_file(struct scan *sc, struct log_position *at, log_frame_fn fn, 
 	int rc = sc->io->ops->size(sc->io, sc->fd, &sc->size);
 	struct frame f;
 
-	for (sc->off = 0; rc >= 0; sc->off += frame_bytes(f.payload_bytes)) {
+	for (sc->off = 0; rc >= 0; sc->off += log_frame_bytes(f.payload_bytes)) {
 		rc = scan_read(sc, sc->off, at, &f);
 		if (rc < 0)
 			break;
@@ -248,4 +248,28 @@ int log_scan(struct io *io, struct log_position *at, bool first, log_frame_fn fn
 	}
 	free(sc.buf);
 	return rc;
+}
+
+int log_cut(struct io *io, const struct log_position *at, uint64_t off, log_frame_fn fn, void *arg)
+{
+	struct scan sc = {.io = io};
+	struct frame f;
+	int rc;
+
+	sc.fd = io->ops->open(io, paths[at->epoch % 2], O_RDWR, 0);
+	if (sc.fd < 0)
+		return sc.fd == -ENOENT ? 0 : sc.fd;
+	rc = io->ops->size(io, sc.fd, &sc.size);
+	for (sc.off = off; rc >= 0 && sc.off < sc.size; sc.off += FRAME_ALIGN) {
+		rc = scan_read(&sc, sc.off, at, &f);
+		if (rc > 0)
+			rc = f.seq >= at->seq ? fn(arg, &f, sc.buf) : 0;
+	}
+	if (rc >= 0 && off < sc.size)
+		rc = io->ops->truncate(io, sc.fd, off);
+	if (rc >= 0)
+		rc = io->ops->datasync(io, sc.fd);
+	io->ops->close(io, sc.fd);
+	free(sc.buf);
+	return rc < 0 ? rc : 0;
 }

@@ -71,4 +71,12 @@ typedef int (*log_frame_fn)(void *arg, const struct frame *frame, const void *pa
 int log_scan(struct io *io, struct log_position *at, bool first, log_frame_fn fn, void *arg, char *why,
              size_t why_size);
 
+/*
+ * For a repair: ends the log in the file of at->epoch, off bytes into it. Each whole frame that is lost by that, of this
+ * epoch and not before at->seq, is shown to fn first.
+ */
+int log_cut(struct io *io, const struct log_position *at, uint64_t off, log_frame_fn fn, void *arg);
+/* What a frame takes in the file. */
+size_t log_frame_bytes(size_t payload_bytes);
+
 #endif

@@ -126,7 +126,7 @@ static int foreign_name(void *arg, const char *name)
 	return -ENOTEMPTY;
 }
 
-static void random_fill(void *p, size_t size)
+void engine_random(void *p, size_t size)
 {
 	ssize_t n = getrandom(p, size, 0);
 
@@ -142,11 +142,11 @@ static int create_store(struct vs_store *s, char *why, size_t why_size)
 		snprintf(why, why_size, "not empty, and not a vecfs store");
 	if (rc)
 		return rc;
-	random_fill(s->uuid, sizeof s->uuid);
+	engine_random(s->uuid, sizeof s->uuid);
 	s->uuid[6] = (uint8_t)((s->uuid[6] & 0x0f) | 0x40); /* RFC 9562, version 4 */
 	s->uuid[8] = (uint8_t)((s->uuid[8] & 0x3f) | 0x80);
-	random_fill(&s->hash_seed, sizeof s->hash_seed);
-	random_fill(&s->position.salt, sizeof s->position.salt);
+	engine_random(&s->hash_seed, sizeof s->hash_seed);
+	engine_random(&s->position.salt, sizeof s->position.salt);
 	s->position.epoch = s->position.seq = 1;
 	s->next_collection = 1;
 	collection_table_init(&s->table, s->hash_seed);

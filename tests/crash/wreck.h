@@ -32,6 +32,7 @@ void wreck_free(struct wreck *w);
 struct vs_store *wreck_open(struct wreck *w);
 /* vs_check; its lines are in w->lines afterwards. */
 int wreck_check(struct wreck *w, bool repair);
+void wreck_keep_line(void *wreck, const char *line);
 bool wreck_said(const struct wreck *w, const char *text);
 
 /* ---- what is in it */
@@ -43,6 +44,10 @@ void wreck_vector(const char *collection, const char *id, uint32_t dim, float *o
 bool wreck_reads(struct vs_store *s, const char *collection, const char *id);
 /* How many vectors of the collection are served, each verified. */
 unsigned wreck_served(struct vs_store *s, const char *collection);
+/* The same for a collection that had another title when its vectors were made. */
+unsigned wreck_served_as(struct vs_store *s, const char *collection, const char *title);
+/* Adds a vector, in a commit of its own. */
+void wreck_put(struct vs_store *s, const char *collection, const char *id);
 
 /* ---- damage. All of it fails the test if the file is not there. */
 
