@@ -9,16 +9,21 @@
 #include "fs/node.h"
 
 #define BUCKETS 1024
-#define FORWARDS 8192 /* the kernel's cached names of moved vectors are invalidated long before this many moves */
+#define FORWARD_SETS 1024 /* the kernel's cached names of moved vectors are invalidated long before so many moves */
+#define FORWARD_WAYS 16
 #define FORWARD_STEPS_MAX 8
+#define GRAVES 32 /* removals that may happen between a lookup and the open that follows it */
 
 struct bucket {
 	pthread_mutex_t lock;
 	struct opened *first;
 };
 
-struct forward {
-	uint64_t from, to;
+struct forward_set {
+	unsigned added;
+	struct {
+		uint64_t from, to; /* 0: none */
+	} ways[FORWARD_WAYS];
 };
 
 struct opened_table {
@@ -27,7 +32,14 @@ struct opened_table {
 
 	pthread_mutex_t forward_lock;
 	atomic_bool forward_any;
-	struct forward forwards[FORWARDS]; /* direct-mapped: a newer one takes the place of an older */
+	struct forward_set forwards[FORWARD_SETS]; /* a cache: a newer one takes the place of an older */
+
+	pthread_mutex_t move_lock; /* held from opened_move_begin to opened_move_end */
+	atomic_uint moving;        /* not 0 meanwhile */
+
+	pthread_mutex_t grave_lock;
+	struct opened *graves[GRAVES]; /* a ring of those that lost their names last, each with a reference */
+	unsigned graves_dug;
 };
 
 static unsigned hash(uint64_t ino)
@@ -49,6 +61,8 @@ struct opened_table *opened_table_new(void)
 	for (unsigned i = 0; i < BUCKETS; i++)
 		pthread_mutex_init(&t->buckets[i].lock, NULL);
 	pthread_mutex_init(&t->forward_lock, NULL);
+	pthread_mutex_init(&t->move_lock, NULL);
+	pthread_mutex_init(&t->grave_lock, NULL);
 	return t;
 }
 
@@ -73,6 +87,8 @@ void opened_table_free(struct opened_table *t)
 		pthread_mutex_destroy(&t->buckets[i].lock);
 	}
 	pthread_mutex_destroy(&t->forward_lock);
+	pthread_mutex_destroy(&t->move_lock);
+	pthread_mutex_destroy(&t->grave_lock);
 	free(t);
 }
 
@@ -107,6 +123,14 @@ static struct opened *find(struct opened_table *t, uint64_t ino, bool make)
 
 struct opened *opened_get(struct opened_table *t, uint64_t ino)
 {
+	struct opened *o = find(t, ino, false);
+
+	if (o)
+		return o;
+	if (atomic_load(&t->moving)) { /* perhaps to this very number */
+		pthread_mutex_lock(&t->move_lock);
+		pthread_mutex_unlock(&t->move_lock);
+	}
 	return find(t, ino, true);
 }
 
@@ -154,37 +178,71 @@ void opened_put(struct opened_table *t, struct opened *o)
 		opened_free(o);
 }
 
+/* With the forward lock held: where one step leads, or 0. */
+static uint64_t follow(const struct opened_table *t, uint64_t ino)
+{
+	const struct forward_set *set = &t->forwards[hash(ino) % FORWARD_SETS];
+
+	for (unsigned i = 0; i < FORWARD_WAYS; i++)
+		if (set->ways[i].from == ino)
+			return set->ways[i].to;
+	return 0;
+}
+
+/* With the forward lock held. */
+static uint64_t locate(const struct opened_table *t, uint64_t ino)
+{
+	uint64_t next;
+
+	for (int step = 0; step < FORWARD_STEPS_MAX && (next = follow(t, ino)) != 0; step++)
+		ino = next;
+	return ino;
+}
+
 uint64_t opened_locate(struct opened_table *t, uint64_t ino)
 {
 	if (!atomic_load_explicit(&t->forward_any, memory_order_acquire))
 		return ino;
 	pthread_mutex_lock(&t->forward_lock);
-	for (int step = 0; step < FORWARD_STEPS_MAX; step++) {
-		const struct forward *f = &t->forwards[hash(ino) % FORWARDS];
-
-		if (f->from != ino)
-			break;
-		ino = f->to;
-	}
+	ino = locate(t, ino);
 	pthread_mutex_unlock(&t->forward_lock);
 	return ino;
 }
 
+static bool is_in_use(struct opened_table *t, uint64_t ino)
+{
+	struct opened *o = opened_find(t, ino);
+
+	if (o)
+		opened_put(t, o);
+	return o != NULL;
+}
+
+/* The oldest of a set makes room, but rather not one that leads to an open file. */
 static void add_forward(struct opened_table *t, uint64_t from, uint64_t to)
 {
+	struct forward_set *set = &t->forwards[hash(from) % FORWARD_SETS];
+	unsigned way;
+
 	pthread_mutex_lock(&t->forward_lock);
-	t->forwards[hash(from) % FORWARDS] = (struct forward){from, to};
+	for (int tries = 0; tries < FORWARD_WAYS; tries++) {
+		way = set->added++ % FORWARD_WAYS;
+		if (!set->ways[way].from || !is_in_use(t, locate(t, set->ways[way].to)))
+			break;
+	}
+	set->ways[way].from = from;
+	set->ways[way].to = to;
 	atomic_store_explicit(&t->forward_any, true, memory_order_release);
 	pthread_mutex_unlock(&t->forward_lock);
 }
 
-void opened_move(struct opened_table *t, uint64_t from, uint64_t to)
+/* The struct, if there is one, gets the new number. */
+static void renumber(struct opened_table *t, uint64_t from, uint64_t to)
 {
 	struct bucket *a = bucket_of(t, from), *b = bucket_of(t, to);
 	struct bucket *low = a < b ? a : b, *high = a < b ? b : a;
 	struct opened *o;
 
-	add_forward(t, from, to);
 	pthread_mutex_lock(&low->lock);
 	if (high != low)
 		pthread_mutex_lock(&high->lock);
@@ -199,6 +257,22 @@ void opened_move(struct opened_table *t, uint64_t from, uint64_t to)
 	if (high != low)
 		pthread_mutex_unlock(&high->lock);
 	pthread_mutex_unlock(&low->lock);
+}
+
+void opened_move_begin(struct opened_table *t)
+{
+	pthread_mutex_lock(&t->move_lock);
+	atomic_fetch_add(&t->moving, 1);
+}
+
+void opened_move_end(struct opened_table *t, uint64_t from, uint64_t to)
+{
+	if (to) {
+		add_forward(t, from, to);
+		renumber(t, from, to);
+	}
+	atomic_fetch_sub(&t->moving, 1);
+	pthread_mutex_unlock(&t->move_lock);
 }
 
 /* Copies the vector aside. One that the engine does not know any more keeps the copy it has. */
@@ -236,7 +310,9 @@ static int save(struct serve *s, struct opened *o)
 	int rc;
 
 	pthread_mutex_lock(&o->lock);
-	rc = o->handles ? make_copy(s, o) : 0;
+	rc = make_copy(s, o);
+	if (!o->handles)
+		rc = 0; /* nobody has a right to the copy */
 	if (!rc)
 		o->saving++;
 	pthread_mutex_unlock(&o->lock);
@@ -254,23 +330,39 @@ int opened_save(struct serve *s, uint64_t ino, struct opened **out)
 	return rc;
 }
 
+/* Takes over a reference. */
+static void bury(struct opened_table *t, struct opened *o)
+{
+	struct opened *oldest;
+
+	pthread_mutex_lock(&t->grave_lock);
+	oldest = t->graves[t->graves_dug % GRAVES];
+	t->graves[t->graves_dug++ % GRAVES] = o;
+	pthread_mutex_unlock(&t->grave_lock);
+	if (oldest)
+		opened_put(t, oldest);
+}
+
 void opened_saved(struct serve *s, struct opened *o)
 {
 	struct node node = node_of(atomic_load(&o->ino));
 	struct vs_attr attr;
-	bool was_truncated;
+	bool is_gone, was_truncated;
 
 	pthread_mutex_lock(&o->lock);
 	assert(o->saving > 0);
 	o->saving--;
-	was_truncated = o->replace_next &&
-	                vs_attr_get(s->store, node.collection, node.entry, &attr) == -ENOENT;
+	is_gone = vs_attr_get(s->store, node.collection, node.entry, &attr) == -ENOENT;
+	was_truncated = is_gone && o->replace_next;
 	if (was_truncated)
 		o->replace_next = false;
 	pthread_mutex_unlock(&o->lock);
 	if (was_truncated)
 		opened_put(s->opened, o);
-	opened_put(s->opened, o);
+	if (is_gone)
+		bury(s->opened, o);
+	else
+		opened_put(s->opened, o);
 }
 
 /* References to all vectors of a collection in one bucket, added to *all. */

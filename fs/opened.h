@@ -3,8 +3,9 @@
  * opened - the vectors that are in use: open in some handle, or in the middle of losing their name.
  *
  * A file that is open when it is unlinked or replaced stays readable through its handles. The engine forgets a
- * vector with its name, so whoever takes a name away saves the vector first: opened_save() copies it if it is
- * open, and makes those who open it meanwhile do the same; opened_saved() ends that.
+ * vector with its name, so whoever takes a name away saves the vector first: opened_save() copies it, and makes
+ * those who open it meanwhile do the same; opened_saved() ends that. The last few are kept even if nobody has
+ * them open: somebody may have looked up the name, and be about to open what it meant.
  */
 #ifndef VECFS_FS_OPENED_H
 #define VECFS_FS_OPENED_H
@@ -46,8 +47,12 @@ void opened_put(struct opened_table *t, struct opened *o);
 
 /* Where the vector of an inode number is: elsewhere once it has moved to another collection. */
 uint64_t opened_locate(struct opened_table *t, uint64_t ino);
-/* It moved. The kernel, and open handles, go on using the old number. */
-void opened_move(struct opened_table *t, uint64_t from, uint64_t to);
+/*
+ * Around the engine's moving of a vector to another collection: nobody gets a struct for its new number before the
+ * old one has that number. to is 0 if it did not move. The kernel, and open handles, go on using the old number.
+ */
+void opened_move_begin(struct opened_table *t);
+void opened_move_end(struct opened_table *t, uint64_t from, uint64_t to);
 
 /* -ENOMEM must refuse the operation: open handles would lose their vector. */
 int opened_save(struct serve *s, uint64_t ino, struct opened **out);

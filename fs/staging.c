@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/namelock.h"
 #include "fs/notify.h"
 
 #define CAPACITY_MIN 4096 /* while the row size is not known */
@@ -267,30 +268,41 @@ void staging_set(struct vector_handle *h, unsigned which, const struct vs_attr *
 		h->which |= which;
 }
 
-/* The vector appears. One that got the same name meanwhile dies. */
-static int publish_new(struct serve *s, struct vector_handle *h)
+/* With the name's lock held: the vector appears, and one that got the same name meanwhile dies. */
+static int put(struct serve *s, struct vector_handle *h)
 {
 	struct node node = place(h);
 	struct opened *rival = NULL;
 	struct vs_attr taken;
 	uint64_t replaced;
-	int rc;
+	int rc = 0;
 
-	if (!vs_lookup(s->store, node.collection, h->name, &taken)) {
+	if (!vs_lookup(s->store, node.collection, h->name, &taken))
 		rc = opened_save(s, node_vector_ino(node.collection, taken.entry), &rival);
-		if (rc)
-			return rc;
-	}
-	h->attr.entry = node.entry;
-	if (!(h->which & VS_SET_MTIME))
-		h->attr.mtime_ns = ops_now_ns();
+	if (rc)
+		return rc;
 	rc = vs_put(s->store, node.collection, h->name, &h->attr, h->staged, h->size, &replaced);
 	if (rival)
 		opened_saved(s, rival);
+	if (!rc && replaced)
+		notify_entry(s->notify, node_collection_ino(node.collection), h->name);
+	return rc;
+}
+
+static int publish_new(struct serve *s, struct vector_handle *h)
+{
+	struct node node = place(h);
+	struct namelock held;
+	int rc;
+
+	h->attr.entry = node.entry;
+	if (!(h->which & VS_SET_MTIME))
+		h->attr.mtime_ns = ops_now_ns();
+	held = namelock_take(node.collection, h->name);
+	rc = put(s, h);
+	namelock_release(held);
 	if (rc)
 		return rc;
-	if (replaced)
-		notify_entry(s->notify, node_collection_ino(node.collection), h->name);
 	pending_remove(&h->pending);
 	h->born = false;
 	h->row_bytes = h->size;

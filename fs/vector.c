@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "fs/message.h"
+#include "fs/namelock.h"
 #include "fs/notify.h"
 #include "fs/process.h"
 #include "fs/staging.h"
@@ -463,21 +464,32 @@ static int vector_fsync(fuse_req_t req, const struct node *node, const struct fu
 
 /* ------------------------------------------------------------------ names */
 
-int vector_unlink(fuse_req_t req, const struct node *dir, const char *name)
+/* With the name's lock held. */
+static int remove_name(struct serve *s, uint32_t collection, const char *name)
 {
-	struct serve *s = ops_serve(req);
 	struct opened *o;
 	struct vs_attr attr;
-	int rc = vs_name_check(name, strlen(name));
+	int rc = vs_lookup(s->store, collection, name, &attr);
 
 	if (!rc)
-		rc = vs_lookup(s->store, dir->collection, name, &attr);
-	if (!rc)
-		rc = opened_save(s, node_vector_ino(dir->collection, attr.entry), &o);
+		rc = opened_save(s, node_vector_ino(collection, attr.entry), &o);
 	if (rc)
 		return rc;
-	rc = vs_remove(s->store, dir->collection, name, NULL);
+	rc = vs_remove(s->store, collection, name, NULL);
 	opened_saved(s, o);
+	return rc;
+}
+
+int vector_unlink(fuse_req_t req, const struct node *dir, const char *name)
+{
+	struct namelock held;
+	int rc = vs_name_check(name, strlen(name));
+
+	if (rc)
+		return rc;
+	held = namelock_take(dir->collection, name);
+	rc = remove_name(ops_serve(req), dir->collection, name);
+	namelock_release(held);
 	return rc;
 }
 
@@ -493,16 +505,30 @@ static int save_target(struct serve *s, uint32_t collection, const char *name, s
 	return opened_save(s, node_vector_ino(collection, attr.entry), out);
 }
 
-int vector_rename(struct serve *s, uint32_t from, const char *name, uint32_t to, const char *new_name,
-                  bool exclusive)
+/* To another collection, which gives the vector another number. */
+static int move(struct serve *s, uint32_t from, const char *name, uint64_t from_ino, uint32_t to,
+                const char *new_name, bool exclusive)
+{
+	uint64_t entry, replaced;
+	int rc;
+
+	opened_move_begin(s->opened);
+	rc = vs_rename(s->store, from, name, to, new_name, exclusive, &entry, &replaced);
+	opened_move_end(s->opened, from_ino, rc ? 0 : node_vector_ino(to, entry));
+	if (!rc)
+		notify_entry(s->notify, node_collection_ino(to), new_name); /* it has the old number there */
+	return rc;
+}
+
+/* With the locks of both names held. */
+static int rename_name(struct serve *s, uint32_t from, const char *name, uint32_t to, const char *new_name,
+                       bool exclusive)
 {
 	struct opened *source, *target;
 	struct vs_attr attr;
 	uint64_t entry, replaced;
-	int rc = vs_name_check(new_name, strlen(new_name));
+	int rc = vs_lookup(s->store, from, name, &attr);
 
-	if (!rc)
-		rc = vs_lookup(s->store, from, name, &attr);
 	if (!rc)
 		rc = opened_save(s, node_vector_ino(from, attr.entry), &source);
 	if (rc)
@@ -512,14 +538,27 @@ int vector_rename(struct serve *s, uint32_t from, const char *name, uint32_t to,
 		opened_saved(s, source);
 		return rc;
 	}
-	rc = vs_rename(s->store, from, name, to, new_name, exclusive, &entry, &replaced);
-	if (!rc && from != to) {
-		opened_move(s->opened, node_vector_ino(from, attr.entry), node_vector_ino(to, entry));
-		notify_entry(s->notify, node_collection_ino(to), new_name);
-	}
+	if (from == to)
+		rc = vs_rename(s->store, from, name, to, new_name, exclusive, &entry, &replaced);
+	else
+		rc = move(s, from, name, node_vector_ino(from, attr.entry), to, new_name, exclusive);
 	if (target)
 		opened_saved(s, target);
 	opened_saved(s, source);
+	return rc;
+}
+
+int vector_rename(struct serve *s, uint32_t from, const char *name, uint32_t to, const char *new_name,
+                  bool exclusive)
+{
+	struct namelock held;
+	int rc = vs_name_check(new_name, strlen(new_name));
+
+	if (rc)
+		return rc;
+	held = namelock_take_two(from, name, to, new_name);
+	rc = rename_name(s, from, name, to, new_name, exclusive);
+	namelock_release(held);
 	return rc;
 }
 

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "namelock.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define LOCKS 256 /* names share them: that costs a little waiting, and nothing else */
+
+static pthread_mutex_t locks[LOCKS] = {[0 ... LOCKS - 1] = PTHREAD_MUTEX_INITIALIZER};
+
+static unsigned lock_of(uint32_t collection, const char *name)
+{
+	return (unsigned)(XXH3_64bits_withSeed(name, strlen(name), collection) % LOCKS);
+}
+
+/* In the order of their numbers, so that nobody waits in a circle. */
+static struct namelock take(unsigned a, unsigned b)
+{
+	struct namelock held = {a < b ? a : b, a < b ? b : a};
+
+	pthread_mutex_lock(&locks[held.first]);
+	if (held.last != held.first)
+		pthread_mutex_lock(&locks[held.last]);
+	return held;
+}
+
+struct namelock namelock_take(uint32_t collection, const char *name)
+{
+	unsigned lock = lock_of(collection, name);
+
+	return take(lock, lock);
+}
+
+struct namelock namelock_take_two(uint32_t collection, const char *name, uint32_t other_collection,
+                                  const char *other_name)
+{
+	return take(lock_of(collection, name), lock_of(other_collection, other_name));
+}
+
+void namelock_release(struct namelock held)
+{
+	if (held.last != held.first)
+		pthread_mutex_unlock(&locks[held.last]);
+	pthread_mutex_unlock(&locks[held.first]);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * namelock - whoever changes what a name means holds its lock. The kernel locks directories, but a new vector
+ * appears with a FLUSH, which locks none; and between finding out which vector will lose its name and the
+ * change itself the answer must not change (opened.h).
+ */
+#ifndef VECFS_FS_NAMELOCK_H
+#define VECFS_FS_NAMELOCK_H
+
+#include <stdint.h>
+
+struct namelock {
+	unsigned first, last; /* the locks held, which may be one and the same */
+};
+
+struct namelock namelock_take(uint32_t collection, const char *name);
+struct namelock namelock_take_two(uint32_t collection, const char *name, uint32_t other_collection,
+                                  const char *other_name);
+void namelock_release(struct namelock held);
+
+#endif
