@@ -42,7 +42,7 @@ begin() {
 	cd "$BATS_TEST_TMPDIR" || return
 	here=$PWD
 	store=$here/store mnt=$here/mnt
-	daemon='' log='' damage_expected='' running=() expected=()
+	daemon='' log='' damage_expected='' running=() expected=() daemon_env=()
 	mkdir -p "$mnt"
 }
 
@@ -65,10 +65,11 @@ background() {
 	running+=($!)
 }
 
-# start [OPTION,...]: mounts ./store at ./mnt by a daemon in the foreground, whose process is $daemon.
+# start [OPTION,...]: mounts ./store at ./mnt by a daemon in the foreground, whose process is $daemon. It has
+# the environment of $daemon_env.
 start() {
 	log=$(mktemp "$here/daemon.XXXXXX.log")
-	(outside "$VECFS_BIN" mount -f -o "$transport${1:+,$1}" "$store" "$mnt") </dev/null >>"$log" 2>&1 &
+	(outside env "${daemon_env[@]}" "$VECFS_BIN" mount -f -o "$transport${1:+,$1}" "$store" "$mnt") </dev/null >>"$log" 2>&1 &
 	daemon=$!
 	eventually is_serving_or_gone
 	kill -0 "$daemon" 2>/dev/null && return
