@@ -56,7 +56,7 @@ static int run_add(struct vs_store *s, struct run *run, struct segment *seg, uin
 	return 0;
 }
 
-/* The open segment a record is about; NULL if its collection is gone (a later record says so) or damaged. */
+/* The open segment a record is about; NULL if its collection is gone (a later record says so) or it is damaged. */
 static struct segment *segment_of(struct apply *a, uint32_t collection, uint32_t row, uint32_t *slot)
 {
 	struct vs_store *s = a->s;
@@ -66,7 +66,7 @@ static struct segment *segment_of(struct apply *a, uint32_t collection, uint32_t
 
 	pthread_rwlock_rdlock(&s->lock);
 	c = collection_get(&s->table, collection);
-	if (c && !c->damaged && c->row_bytes) {
+	if (c && c->row_bytes) {
 		n = row >> c->shift;
 		*slot = collection_slot(c, row);
 		seg = n < c->segment_count ? c->segments[n] : NULL;

@@ -321,12 +321,47 @@ int catalog_read(struct io *io, struct catalog_image *out, bool valid[2])
 	return out->head->version == FORMAT_VERSION ? 0 : -EPROTO;
 }
 
+/* Reads forward through an image and never beyond its end. */
+struct reader {
+	const char *p, *end;
+};
+
+/* NULL if there is not as much. */
+static const void *reader_take(struct reader *r, uint64_t bytes)
+{
+	const char *p = r->p;
+
+	if (bytes > (uint64_t)(r->end - p))
+		return NULL;
+	r->p += bytes;
+	return p;
+}
+
+bool catalog_plausible(const struct vs_store *s, const struct catalog_collection *in, const char *name)
+{
+	struct vs_schema schema = {.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
+	const struct collection *up = collection_get(&s->table, in->parent);
+
+	if (!in->id || in->id > VS_COLLECTION_MAX || (in->parent && (!up || up->parent)))
+		return false;
+	if (in->dtype >= VS_DTYPE_COUNT || in->metric >= VS_METRIC_COUNT || vs_row_bytes(&schema) > VS_ROW_BYTES_MAX)
+		return false;
+	return in->perm < s->perm_count && !vs_name_check(name, in->name_len);
+}
+
 /* Closed segments, known by count only: recover_collection opens them. */
 static int load_segments(struct vs_store *s, struct collection *c, const struct catalog_segment *cs, uint32_t n)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		struct segment *seg = calloc(1, sizeof *seg);
+	uint64_t rows_max = 1ull << c->shift;
 
+	if (n && (!c->row_bytes || (uint64_t)n << c->shift > ROW_NONE))
+		return -EUCLEAN;
+	for (uint32_t i = 0; i < n; i++) {
+		struct segment *seg;
+
+		if (cs[i].count > rows_max || cs[i].names_end > rows_max * NAMES_CLASSES)
+			return -EUCLEAN;
+		seg = calloc(1, sizeof *seg);
 		if (!seg || collection_reserve_segment(c)) {
 			free(seg);
 			return -ENOMEM;
@@ -343,22 +378,28 @@ static int load_segments(struct vs_store *s, struct collection *c, const struct 
 	return 0;
 }
 
-static const char *load_collection(struct vs_store *s, const char *p, int *rc)
+static int load_collection(struct vs_store *s, struct reader *r)
 {
-	const struct catalog_collection *in = (const struct catalog_collection *)(const void *)p;
-	struct vs_schema schema = {.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
+	const struct catalog_collection *in = reader_take(r, sizeof *in);
+	const char *text = in ? reader_take(r, padded(in->name_len)) : NULL;
+	const struct catalog_segment *cs = text ? reader_take(r, (uint64_t)in->segments * sizeof *cs) : NULL;
+	uint32_t last = s->table.count ? s->table.all[s->table.count - 1]->id : 0;
 	char name[VS_NAME_MAX + 1] = {0};
+	struct vs_schema schema;
 	struct collection *c;
 
-	p += sizeof *in;
-	memcpy(name, p, in->name_len);
-	p += padded(in->name_len);
+	if (!cs || in->id <= last || in->id >= s->next_collection || !catalog_plausible(s, in, text) ||
+	    in->next_entry < VS_ENTRY_FIRST || in->next_entry >> VS_ENTRY_BITS)
+		return -EUCLEAN;
+	memcpy(name, text, in->name_len);
+	if (collection_find(&s->table, in->parent, name))
+		return -EUCLEAN;
 	c = collection_new(in->id, in->parent, name, s->hash_seed);
 	if (!c || collection_add(&s->table, c)) {
 		free(c);
-		*rc = -ENOMEM;
-		return p;
+		return -ENOMEM;
 	}
+	schema = (struct vs_schema){.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
 	collection_set_schema(c, &schema);
 	c->schema_fixed = in->schema_fixed;
 	c->perm = in->perm;
@@ -366,15 +407,15 @@ static const char *load_collection(struct vs_store *s, const char *p, int *rc)
 	c->next_entry = in->next_entry;
 	c->index_stamp = in->index_stamp;
 	c->index_sum = in->index_sum;
-	*rc = load_segments(s, c, (const struct catalog_segment *)(const void *)p, in->segments);
-	return p + in->segments * sizeof(struct catalog_segment);
+	return load_segments(s, c, cs, in->segments);
 }
 
 int catalog_load(struct vs_store *s, const struct catalog_image *image)
 {
 	const struct catalog *head = image->head;
-	const char *p = (const char *)(head + 1);
-	int rc = 0;
+	struct reader r = {(const char *)(head + 1), (const char *)head + head->bytes};
+	const struct perm_class *perms = reader_take(&r, perms_bytes(head->perms));
+	int rc = perms ? 0 : -EUCLEAN;
 
 	memcpy(s->uuid, head->uuid, sizeof s->uuid);
 	s->hash_seed = head->hash_seed;
@@ -383,10 +424,9 @@ int catalog_load(struct vs_store *s, const struct catalog_image *image)
 	s->position = (struct log_position){head->log_epoch, head->log_seq, head->log_prev, head->log_salt};
 	collection_table_init(&s->table, head->hash_seed);
 	for (uint32_t i = 0; i < head->perms && !rc; i++)
-		rc = engine_perm_add(s, i, (const struct perm_class *)(const void *)p + i);
-	p += perms_bytes(head->perms);
+		rc = engine_perm_add(s, i, &perms[i]);
 	for (uint32_t i = 0; i < head->collections && !rc; i++)
-		p = load_collection(s, p, &rc);
+		rc = load_collection(s, &r);
 	for (uint32_t i = 0; i < s->table.count && !rc; i++) {
 		struct collection *parent = collection_get(&s->table, s->table.all[i]->parent);
 

@@ -8,6 +8,7 @@
 #ifndef VECFS_STORE_CATALOG_H
 #define VECFS_STORE_CATALOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,7 +46,11 @@ int catalog_reserve(struct vs_store *s, uint32_t segments);
  * -ENOENT: neither file exists; -EUCLEAN: none is valid; -EPROTO: of a version unknown here.
  */
 int catalog_read(struct io *io, struct catalog_image *out, bool valid[2]);
-/* Builds the store's tables from an image, without opening any segment file. */
+/*
+ * Whether s, as it is, could have this collection, whose name begins at name: sums keep chance away, not malice.
+ */
+bool catalog_plausible(const struct vs_store *s, const struct catalog_collection *in, const char *name);
+/* Builds the store's tables from an image, without opening any segment file. -EUCLEAN: it contradicts itself. */
 int catalog_load(struct vs_store *s, const struct catalog_image *image);
 
 #endif

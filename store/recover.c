@@ -38,21 +38,31 @@ static int placeholder_add(struct vs_store *s, struct collection *c)
 	return 0;
 }
 
+/* The frames' sums keep chance away, not malice: whatever the log says must be possible. */
+static bool segment_fits(const struct collection *c, uint64_t count, uint64_t names_end)
+{
+	uint64_t rows_max = 1ull << c->shift;
+
+	return count <= rows_max && names_end <= rows_max * NAMES_CLASSES;
+}
+
 static int replay_row(struct replay *rp, const struct record_row *r)
 {
 	struct vs_store *s = rp->s;
 	struct collection *c = collection_get(&s->table, r->head.collection);
-	uint32_t slot, end = r->row.name_at + names_granules(r->row.name_len);
+	uint32_t slot, granules = names_granules(r->row.name_len), end;
 	struct segment *seg;
-	size_t bytes = sizeof *r + names_granules(r->row.name_len) * NAME_GRANULE;
+	size_t bytes = sizeof *r + granules * NAME_GRANULE;
 	int rc = 0;
 
 	if (!c || !c->row_bytes)
 		return -EUCLEAN;
 	if (r->head.flags & RECORD_HAS_DATA)
 		bytes += c->row_bytes;
-	if (r->head.bytes < bytes || r->head.row >> c->shift > c->segment_count)
+	if (r->head.bytes < bytes || r->head.row == ROW_NONE || r->head.row >> c->shift > c->segment_count ||
+	    !segment_fits(c, 0, r->row.name_at + (uint64_t)granules))
 		return -EUCLEAN;
+	end = r->row.name_at + granules;
 	if (r->head.row >> c->shift == c->segment_count)
 		rc = placeholder_add(s, c);
 	if (rc)
@@ -74,7 +84,7 @@ static int replay_trim(struct replay *rp, const struct record *r)
 {
 	struct collection *c = collection_get(&rp->s->table, r->collection);
 
-	if (!c || r->row >> c->shift >= c->segment_count)
+	if (!c || r->row >> c->shift >= c->segment_count || !segment_fits(c, r->value, 0))
 		return -EUCLEAN;
 	collection_segment(c, r->row)->count = (uint32_t)r->value;
 	c->mtime_ns = rp->time_ns;
@@ -86,13 +96,18 @@ static int replay_collection(struct replay *rp, const struct record_collection *
 	const struct catalog_collection *in = &r->body;
 	struct vs_schema schema = {.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
 	struct vs_store *s = rp->s;
-	struct collection *c = collection_get(&s->table, in->id);
+	struct collection *c = collection_get(&s->table, in->id), *namesake;
 	char name[VS_NAME_MAX + 1] = {0};
 	int rc = 0;
 
-	if (r->head.bytes < sizeof *r + in->name_len)
+	if (r->head.bytes < sizeof *r + in->name_len || !catalog_plausible(s, in, (const char *)(r + 1)))
 		return -EUCLEAN;
 	memcpy(name, r + 1, in->name_len);
+	namesake = collection_find(&s->table, in->parent, name);
+	if (c ? c->parent != in->parent || (c->segment_count && c->row_bytes != vs_row_bytes(&schema)) ||
+	            (namesake && namesake != c)
+	      : namesake || in->id < s->next_collection)
+		return -EUCLEAN;
 	if (!c) {
 		struct collection *up = collection_get(&s->table, in->parent);
 
@@ -104,8 +119,7 @@ static int replay_collection(struct replay *rp, const struct record_collection *
 		}
 		if (up)
 			up->children++;
-		if (in->id >= s->next_collection)
-			s->next_collection = in->id + 1;
+		s->next_collection = in->id + 1;
 	} else if (strcmp(c->name, name)) {
 		rc = collection_rename(&s->table, c, name);
 	}
@@ -120,7 +134,7 @@ static int replay_drop(struct replay *rp, const struct record *r)
 {
 	struct collection *c = collection_get(&rp->s->table, r->collection), *up;
 
-	if (!c)
+	if (!c || c->children)
 		return -EUCLEAN;
 	up = collection_get(&rp->s->table, c->parent);
 	if (up)
@@ -136,7 +150,9 @@ static int replay_adopt(struct replay *rp, const struct record_adopt *r)
 	struct record_adopt *p;
 	int rc;
 
-	if (!c || r->segment != c->segment_count)
+	if (!c || !c->row_bytes || r->segment != c->segment_count || !segment_fits(c, r->count, r->names_end) ||
+	    (uint64_t)(r->segment + 1ull) << c->shift > ROW_NONE || r->next_entry < c->next_entry ||
+	    r->next_entry >> VS_ENTRY_BITS)
 		return -EUCLEAN;
 	p = realloc(rp->adoptions, (rp->adoption_count + 1) * sizeof *p);
 	if (!p)
@@ -153,8 +169,26 @@ static int replay_adopt(struct replay *rp, const struct record_adopt *r)
 	return 0;
 }
 
+static int replay_dead(struct replay *rp, const struct record *r)
+{
+	struct collection *c = collection_get(&rp->s->table, r->collection);
+
+	if (!c || r->row >> c->shift >= c->segment_count || !segment_fits(c, (r->bytes - sizeof *r) * 8ull, 0))
+		return -EUCLEAN;
+	return 0;
+}
+
 static int replay_record(struct replay *rp, const struct record *r)
 {
+	static const size_t bytes_min[] = {
+		[RECORD_ROW] = sizeof(struct record_row),   [RECORD_TRIM] = sizeof(struct record),
+		[RECORD_COLLECTION] = sizeof(struct record_collection), [RECORD_DROP] = sizeof(struct record),
+		[RECORD_PERM] = sizeof(struct record_perm), [RECORD_ADOPT] = sizeof(struct record_adopt),
+		[RECORD_DEAD] = sizeof(struct record),
+	};
+
+	if (r->type >= sizeof bytes_min / sizeof *bytes_min || r->bytes < bytes_min[r->type])
+		return -EUCLEAN;
 	switch (r->type) {
 	case RECORD_ROW:
 		return replay_row(rp, (const struct record_row *)(const void *)r);
@@ -169,7 +203,7 @@ static int replay_record(struct replay *rp, const struct record *r)
 	case RECORD_ADOPT:
 		return replay_adopt(rp, (const struct record_adopt *)(const void *)r);
 	case RECORD_DEAD:
-		return 0;
+		return replay_dead(rp, r);
 	default:
 		return -EUCLEAN;
 	}
@@ -228,12 +262,16 @@ static int segment_load(struct vs_store *s, struct collection *c, uint32_t i, bo
 	return 0;
 }
 
+/* What the log has for the segments that can be opened reaches them also if another one is damaged. */
 static int open_segments(struct vs_store *s, struct collection *c, bool replaying)
 {
 	int rc = 0;
 
-	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
-		rc = segment_load(s, c, i, replaying);
+	for (uint32_t i = 0; i < c->segment_count && (!rc || (replaying && rc == -EUCLEAN)); i++) {
+		int segment_rc = segment_load(s, c, i, replaying);
+
+		rc = segment_rc ? segment_rc : rc;
+	}
 	return rc;
 }
 
@@ -496,6 +534,8 @@ int recover(struct vs_store *s, char *why, size_t why_size)
 		return rc;
 	clean = image.head->flags & CATALOG_CLEAN;
 	rc = catalog_load(s, &image);
+	if (rc == -EUCLEAN)
+		snprintf(why, why_size, "the catalog contradicts itself");
 	if (!rc && !clean)
 		rc = catalog_sync(s);
 	catalog_free(&image);
