@@ -11,9 +11,8 @@
 #include "fs/view.h"
 
 #define SECOND_NS INT64_C(1000000000)
-#define PEEK_NS SECOND_NS        /* opening a view again so soon, having read so little of it, is going on */
-#define PEEK_BYTES 65536         /* with the same */
-#define UNOPENED_NS SECOND_NS    /* how long the process may take from lookup to open */
+#define NESTED_NS SECOND_NS        /* opening a view again while it is open since so long is the same loading of it */
+#define UNOPENED_NS SECOND_NS      /* how long a process may take from lookup to open */
 #define CLOSED_NS (10 * SECOND_NS) /* and from closing one view to looking up the other */
 
 struct moment {
@@ -23,6 +22,9 @@ struct moment {
 	unsigned refs; /* open views, and the readers whose current moment it is */
 };
 
+/* What pairs up: the ids, and the vectors in whichever format. */
+enum half { HALF_IDS, HALF_VECTORS, HALF_COUNT };
+
 /* A process that looks at the views of a collection. */
 struct reader {
 	struct reader *next;
@@ -30,11 +32,11 @@ struct reader {
 	uint32_t collection;
 	int64_t seen_ns;
 	struct moment *current; /* all below is about it */
-	unsigned given;         /* views looked up: a bit each */
-	bool was_opened;
-	unsigned opens[NODE_VIEW_COUNT];
-	int64_t opened_ns[NODE_VIEW_COUNT];
-	uint64_t read_bytes[NODE_VIEW_COUNT];
+	struct {
+		bool was_opened;
+		unsigned opens;
+		int64_t opened_ns; /* the first of them */
+	} halves[HALF_COUNT];
 };
 
 struct moment_table {
@@ -167,24 +169,29 @@ static void set_current(struct moment_table *t, struct reader *r, struct moment 
 		unref(t, old);
 }
 
-static bool has_open(const struct reader *r)
+static enum half half_of(const struct node *view)
 {
-	for (unsigned which = 0; which < NODE_VIEW_COUNT; which++)
-		if (r->opens[which])
-			return true;
-	return false;
+	return view->which == NODE_VIEW_IDS ? HALF_IDS : HALF_VECTORS;
 }
 
-/* Whether a lookup of a view stays with the reader's current moment. */
-static bool stays(const struct reader *r, unsigned which, int64_t now_ns)
+static bool was_opened(const struct reader *r)
+{
+	return r->halves[HALF_IDS].was_opened || r->halves[HALF_VECTORS].was_opened;
+}
+
+static bool has_open(const struct reader *r)
+{
+	return r->halves[HALF_IDS].opens || r->halves[HALF_VECTORS].opens;
+}
+
+/* Whether a lookup of this half stays with the reader's current moment. */
+static bool stays(const struct reader *r, enum half half, int64_t now_ns)
 {
 	if (!r->current)
 		return false;
-	if (r->was_opened && !(r->given & 1u << which))
-		return true;
-	if (r->opens[which])
-		return true;
-	return r->opened_ns[which] && now_ns - r->opened_ns[which] < PEEK_NS && r->read_bytes[which] < PEEK_BYTES;
+	if (r->halves[!half].was_opened && !r->halves[half].was_opened)
+		return true; /* a lookup alone does not count: the kernel may ask twice for one open(2) */
+	return r->halves[half].opens && now_ns - r->halves[half].opened_ns < NESTED_NS;
 }
 
 static void free_reader(struct moment_table *t, struct reader **link)
@@ -214,6 +221,14 @@ void moment_table_free(struct moment_table *t)
 	free(t);
 }
 
+/* Nothing has changed, but this is a new pair of halves. Takes over the reference. */
+static void start_pair(struct moment_table *t, struct reader *r, struct moment *m)
+{
+	r->halves[HALF_IDS].was_opened = false;
+	r->halves[HALF_VECTORS].was_opened = false;
+	unref(t, m);
+}
+
 static int choose(struct serve *s, pid_t thread, const struct node *view, struct moment **out)
 {
 	struct moment_table *t = s->moments;
@@ -226,16 +241,15 @@ static int choose(struct serve *s, pid_t thread, const struct node *view, struct
 		return -ENOMEM;
 	r->thread = thread;
 	r->seen_ns = now_ns;
-	if (!stays(r, view->which, now_ns)) {
+	if (!stays(r, half_of(view), now_ns)) {
 		rc = take_current(s, view->collection, &m);
 		if (rc)
 			return rc;
 		if (m == r->current)
-			unref(t, m); /* nothing has changed */
+			start_pair(t, r, m);
 		else
 			set_current(t, r, m);
 	}
-	r->given |= 1u << view->which;
 	*out = r->current;
 	return 0;
 }
@@ -279,31 +293,34 @@ int moment_open(struct serve *s, const struct node *node, pid_t process, struct 
 			(*out)->refs++;
 			set_current(t, r, *out);
 		}
-		r->given |= 1u << node->which;
-		r->was_opened = true;
-		r->opens[node->which]++;
-		r->opened_ns[node->which] = r->seen_ns;
-		r->read_bytes[node->which] = 0;
+		r->halves[half_of(node)].was_opened = true;
+		if (r->halves[half_of(node)].opens++ == 0)
+			r->halves[half_of(node)].opened_ns = r->seen_ns;
 	}
 	pthread_mutex_unlock(&t->lock);
 	return rc;
 }
 
-void moment_close(struct serve *s, const struct node *node, pid_t process, struct moment *m, uint64_t read_bytes)
+void moment_leave(struct serve *s, const struct node *node, pid_t process, const struct moment *m)
 {
 	struct moment_table *t = s->moments;
 	struct reader *r;
 
 	pthread_mutex_lock(&t->lock);
 	r = find_reader(t, process, node->collection);
-	if (r && r->current == m && r->opens[node->which]) {
-		r->opens[node->which]--;
-		r->read_bytes[node->which] += read_bytes;
+	if (r && r->current == m && r->halves[half_of(node)].opens) {
+		r->halves[half_of(node)].opens--;
 		r->seen_ns = ops_now_ns();
 	}
-	unref(t, m);
 	pthread_mutex_unlock(&t->lock);
 	notify_housekeeping(s->notify);
+}
+
+void moment_close(struct serve *s, struct moment *m)
+{
+	pthread_mutex_lock(&s->moments->lock);
+	unref(s->moments, m);
+	pthread_mutex_unlock(&s->moments->lock);
 }
 
 int moment_pin(struct serve *s, const struct node *node, struct moment **out)
@@ -363,7 +380,7 @@ bool moment_sweep(struct serve *s)
 		struct reader *r = *link;
 		bool idle = !has_open(r);
 
-		if (idle && now_ns - r->seen_ns > (r->was_opened ? CLOSED_NS : UNOPENED_NS)) {
+		if (idle && now_ns - r->seen_ns > (was_opened(r) ? CLOSED_NS : UNOPENED_NS)) {
 			free_reader(t, link);
 			continue;
 		}

@@ -6,17 +6,19 @@
  * between. So each process that looks at the views of a collection has a current moment, and a lookup by name
  * stays with it
  *
- *   - if the process has opened something of it, but has not yet been given this view;
- *   - if the process has this very view open (numpy.load opens a file twice for mmap_mode);
- *   - if the process opened this view less than a second ago and has read only a little (the same, closed between).
+ *   - if the process has opened one half of it (ids, or vectors in any format) in the last ten seconds, but not
+ *     yet this one;
+ *   - if the process has this half open since less than a second: numpy.load opens a file three times for
+ *     mmap_mode, one within the other.
  *
  * Every other lookup starts a new moment: the current version. Changes that the same thread makes end the pairing,
  * unless a view is open. The inode number of a view is made of the version, so that the pages and the size that
  * the kernel caches are right for as long as they are kept, and are used again while nothing changes.
  *
- * An open view pins its moment, which costs a copy of each row that changes meanwhile. What was looked up and not
- * opened is let go after a second, what was closed after ten; opening it then is ESTALE, upon which the kernel
- * looks it up again. On a stateless (and so read-only) mount nothing changes, and there is one moment for all.
+ * An open view, and a mapping of one, pins its moment, which costs a copy of each row that changes meanwhile. What
+ * was looked up and not opened is let go after a second, what was closed after ten; opening it then is ESTALE, upon
+ * which the kernel looks it up again. On a stateless (and so read-only) mount nothing changes, and there is one
+ * moment for all.
  */
 #ifndef VECFS_FS_MOMENT_H
 #define VECFS_FS_MOMENT_H
@@ -32,8 +34,10 @@ void moment_table_free(struct moment_table *t);
 int moment_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_param *e);
 /* Opens a NODE_MOMENT for this process: -ESTALE if it is gone. */
 int moment_open(struct serve *s, const struct node *node, pid_t process, struct moment **out);
-/* The process has read so many bytes. */
-void moment_close(struct serve *s, const struct node *node, pid_t process, struct moment *m, uint64_t read_bytes);
+/* The process has closed it, but may still have it mapped. */
+void moment_leave(struct serve *s, const struct node *node, pid_t process, const struct moment *m);
+/* Nobody uses what moment_open() opened any more. */
+void moment_close(struct serve *s, struct moment *m);
 /* For a stateless mount: the moment stays open as long as the mount. */
 int moment_pin(struct serve *s, const struct node *node, struct moment **out);
 /* What it is about, if it is not gone. */

@@ -145,7 +145,8 @@ static void reply_when_durable(fuse_req_t req)
 /* The requesting thread changes something in this collection. */
 static void changes(fuse_req_t req, const struct node *node)
 {
-	moment_changed(ops_serve(req), node->collection, fuse_req_ctx(req)->pid);
+	if (node->kind != NODE_MOMENT) /* it is only closed */
+		moment_changed(ops_serve(req), node->collection, fuse_req_ctx(req)->pid);
 }
 
 static struct ops_birth birth_of(fuse_req_t req, const char *name, mode_t mode, int flags)

@@ -13,7 +13,7 @@
 struct view_handle {
 	struct moment *moment;
 	pid_t process;
-	atomic_uint_fast64_t read_bytes;
+	atomic_bool left; /* by the process, for moment_leave */
 };
 
 static enum array_format format_of(const struct node *node)
@@ -73,7 +73,23 @@ static int moment_node_open(fuse_req_t req, const struct node *node, struct fuse
 	}
 	fi->fh = (uintptr_t)h;
 	fi->keep_cache = 1; /* the inode is the version's own */
-	fi->noflush = 1;
+	return 0;
+}
+
+static void leave(struct serve *s, const struct node *node, struct view_handle *h)
+{
+	if (!atomic_exchange(&h->left, true))
+		moment_leave(s, node, h->process, h->moment);
+}
+
+/* Unlike RELEASE it comes before close(2) returns, and also when a mapping is left. */
+static int moment_node_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *sync)
+{
+	struct view_handle *h = (struct view_handle *)(uintptr_t)fi->fh;
+
+	(void)sync;
+	if (process_of(fuse_req_ctx(req)->pid) == h->process) /* not a child with an inherited descriptor */
+		leave(ops_serve(req), node, h);
 	return 0;
 }
 
@@ -81,7 +97,8 @@ static void moment_node_release(struct serve *s, const struct node *node, const 
 {
 	struct view_handle *h = (struct view_handle *)(uintptr_t)fi->fh;
 
-	moment_close(s, node, h->process, h->moment, atomic_load(&h->read_bytes));
+	leave(s, node, h);
+	moment_close(s, h->moment);
 	free(h);
 }
 
@@ -164,14 +181,11 @@ static ssize_t moment_node_read(struct serve *s, const struct node *node, void *
 	struct vs_moment_info info;
 	int rc;
 
-	if (h) {
+	rc = h ? 0 : moment_pin(s, node, &moment);
+	if (rc)
+		return rc;
+	if (h)
 		moment = h->moment;
-		atomic_fetch_add(&h->read_bytes, size);
-	} else {
-		rc = moment_pin(s, node, &moment);
-		if (rc)
-			return rc;
-	}
 	vs_moment_info(moment_of(moment), &info);
 	if (node->which == NODE_VIEW_IDS)
 		return vs_moment_ids(moment_of(moment), buf, size, (uint64_t)off);
@@ -182,5 +196,6 @@ const struct node_ops moment_ops = {
 	.attr = moment_attr,
 	.open = moment_node_open,
 	.read = moment_node_read,
+	.flush = moment_node_flush,
 	.release = moment_node_release,
 };
