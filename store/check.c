@@ -208,9 +208,12 @@ void check_end(struct check *k)
 	k->s = NULL;
 }
 
-static int stranger(void *arg, const char *path)
+static int stranger(void *arg, const char *path, bool left)
 {
-	check_found(arg, "%s: does not belong here", path);
+	if (left)
+		check_say(arg, "%s: left over, not in use", path);
+	else
+		check_found(arg, "%s: does not belong here", path);
 	return 0;
 }
 

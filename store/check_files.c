@@ -69,7 +69,7 @@ static int file_of_root(void *arg, const char *name)
 	/* A crash just after a clean catalog was written leaves a log that nobody needs; another one, a moment's copies. */
 	if (!strcmp(name, "log.0") || !strcmp(name, "log.1") || !strncmp(name, "spill.", 6))
 		return 0;
-	return l->stranger(l->arg, name);
+	return l->stranger(l->arg, name, false);
 }
 
 static int file_of_collections(void *arg, const char *name)
@@ -78,10 +78,23 @@ static int file_of_collections(void *arg, const char *name)
 	char path[SEGMENT_PATH_MAX + NAME_MAX];
 	uint32_t id;
 
-	if (check_number_parse(name, strlen(name), &id) && collection_get(&l->k->s->table, id))
+	bool ours = check_number_parse(name, strlen(name), &id);
+
+	if (ours && collection_get(&l->k->s->table, id))
 		return 0;
 	snprintf(path, sizeof path, "collections/%s", name);
-	return l->stranger(l->arg, path);
+	return l->stranger(l->arg, path, ours && id < l->k->s->next_collection);
+}
+
+/* A segment's file, of one that is not there any more; or a temporary name of ours. */
+static bool is_left(const char *name)
+{
+	enum segment_column column;
+	uint32_t n;
+	size_t digits = strspn(name, "0123456789");
+
+	return check_file_parse(name, &n, &column) || !strcmp(name, "index.new") || !strncmp(name, "upload.", 7) ||
+	       (digits && !strcmp(name + digits, ".adopt"));
 }
 
 static int file_of_collection(void *arg, const char *name)
@@ -97,7 +110,7 @@ static int file_of_collection(void *arg, const char *name)
 	if (!strcmp(name, "index") || (l->c->parent && !strncmp(name, "upload.", 7)))
 		return 0;
 	snprintf(path, sizeof path, "collections/%u/%s", l->c->id, name);
-	return l->stranger(l->arg, path);
+	return l->stranger(l->arg, path, is_left(name));
 }
 
 static int list(const struct listing *l, const char *path, io_name_fn fn)

@@ -35,9 +35,16 @@ static int places_add(struct places *ps, const char *path)
 	return 0;
 }
 
-static int add_stranger(void *arg, const char *path)
+static int add_stranger(void *arg, const char *path, bool left)
 {
+	(void)left;
 	return places_add(arg, path);
+}
+
+/* What is only left over goes when the store is opened next. */
+static int add_foreign(void *arg, const char *path, bool left)
+{
+	return left ? 0 : places_add(arg, path);
 }
 
 /* A column that is not what it should be is a candidate for other places, if it exists at all. */
@@ -163,7 +170,7 @@ int repair_places(struct check *k)
 	if (!rc)
 		rc = restore(k, true);
 	if (!rc)
-		rc = check_files(k, add_stranger, &strangers);
+		rc = check_files(k, add_foreign, &strangers);
 	for (size_t i = 0; i < strangers.count && !rc; i++)
 		rc = repair_put_aside(k, strangers.all[i].path);
 	free(strangers.all);

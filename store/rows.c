@@ -67,11 +67,11 @@ static int segment_add(struct vs_store *s, struct collection *c)
 		rc = -ENOSPC;
 	if (!rc)
 		rc = collection_reserve_segment(c);
+	c->directory_changed = true;
 	if (!rc)
 		rc = segment_create(s->io, c->id, c->segment_count, &c->schema, &seg);
 	if (rc)
 		return rc;
-	c->directory_changed = true;
 	collection_add_segment(&s->table, c, seg);
 	return 0;
 }

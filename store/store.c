@@ -294,7 +294,7 @@ static int settle_collection(struct vs_store *s, struct collection *c)
 /* Leaves the files as small and as quick to open as can be, and says so in the catalog. */
 static int settle(struct vs_store *s)
 {
-	int rc = 0;
+	int rc = apply_sync(s); /* of the directories, after a recovery or a failed creation */
 
 	for (uint32_t i = 0; i < s->table.count && rc >= 0; i++)
 		rc = settle_collection(s, s->table.all[i]);
