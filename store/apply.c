@@ -268,7 +268,9 @@ static void drop_collection(struct vs_store *s, uint32_t id)
 	pthread_rwlock_unlock(&s->lock);
 	if (!c)
 		return;
-	collection_unlink_id(s->io, id);
+	__atomic_store_n(&s->directory_changed, true, __ATOMIC_RELEASE);
+	if (collection_unlink_id(s->io, id))
+		s->untidy = true;
 	collection_free(s->io, c);
 }
 

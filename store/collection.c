@@ -185,29 +185,23 @@ void collection_free(struct io *io, struct collection *c)
 	free(c);
 }
 
-struct unlink {
-	struct io *io;
-	uint32_t id;
-};
-
-static int unlink_file(void *arg, const char *name)
+int collection_unlink_id(struct io *io, uint32_t id)
 {
-	struct unlink *u = arg;
-	char path[SEGMENT_PATH_MAX + 256];
-
-	snprintf(path, sizeof path, "collections/%u/%s", u->id, name);
-	u->io->ops->unlink(u->io, path);
-	return 0;
-}
-
-void collection_unlink_id(struct io *io, uint32_t id)
-{
-	struct unlink u = {io, id};
-	char path[SEGMENT_PATH_MAX];
+	char path[SEGMENT_PATH_MAX], file[SEGMENT_PATH_MAX + 256];
+	struct io_names list;
+	int rc, first;
 
 	collection_path(path, id, NULL);
-	io->ops->list(io, path, unlink_file, &u);
-	io->ops->rmdir(io, path);
+	first = io_names_read(io, path, &list);
+	for (size_t i = 0; i < list.count; i++) {
+		snprintf(file, sizeof file, "%s/%s", path, list.names[i]);
+		rc = io->ops->unlink(io, file);
+		first = first < 0 ? first : rc;
+	}
+	io_names_free(&list);
+	rc = io->ops->rmdir(io, path);
+	first = first < 0 ? first : rc;
+	return first == -ENOENT || first >= 0 ? 0 : first;
 }
 
 void collection_set_schema(struct collection *c, const struct vs_schema *schema)

@@ -78,8 +78,8 @@ int collection_rename(struct collection_table *t, struct collection *c, const ch
 struct collection *collection_new(uint32_t id, uint32_t parent, const char *name, uint64_t hash_seed);
 /* Frees it and closes its files. */
 void collection_free(struct io *io, struct collection *c);
-/* Removes a collection's directory and all in it, as far as it is there. */
-void collection_unlink_id(struct io *io, uint32_t id);
+/* Removes a collection's directory and all in it, as far as it is there. The first error, but it goes on. */
+int collection_unlink_id(struct io *io, uint32_t id);
 /* Sets the schema; row_bytes and shift follow. */
 void collection_set_schema(struct collection *c, const struct vs_schema *schema);
 void collection_path(char path[SEGMENT_PATH_MAX], uint32_t id, const char *file);

@@ -61,6 +61,9 @@ struct vs_store {
 	pthread_t committer, applier;
 	struct counters counters;
 	_Atomic uint32_t spill_number;
+	/* A file that is not needed any more could not be removed: the store is not called clean, so that the next opening
+	 * looks for such files. */
+	_Atomic bool untidy;
 	bool settled; /* the files are as a clean close leaves them */
 };
 

@@ -97,8 +97,8 @@ int image_write(struct vs_store *s, struct collection *c)
 		rc = put_pages(&w, &c->index);
 	if (!rc)
 		rc = put_chunks(&w, &c->entries);
-	if (!rc)
-		rc = s->io->ops->datasync(s->io, w.fd);
+	if (!rc && s->io->ops->datasync(s->io, w.fd) < 0)
+		rc = -EIO; /* whatever it was: not one of the errors that are only about this image */
 	s->io->ops->close(s->io, w.fd);
 	if (rc >= 0)
 		rc = s->io->ops->rename(s->io, fresh, path);

@@ -272,6 +272,34 @@ int io_write_full(struct io *io, int fd, const void *buf, size_t size, uint64_t 
 	return size ? io_writev_full(io, fd, &iov, 1, off) : 0;
 }
 
+static int names_add(void *arg, const char *name)
+{
+	struct io_names *list = arg;
+	char **p = realloc(list->names, (list->count + 1) * sizeof(char *));
+
+	if (!p)
+		return -ENOMEM;
+	list->names = p;
+	p[list->count] = strdup(name);
+	if (!p[list->count])
+		return -ENOMEM;
+	list->count++;
+	return 0;
+}
+
+int io_names_read(struct io *io, const char *path, struct io_names *out)
+{
+	*out = (struct io_names){0};
+	return io->ops->list(io, path, names_add, out);
+}
+
+void io_names_free(struct io_names *names)
+{
+	for (size_t i = 0; i < names->count; i++)
+		free(names->names[i]);
+	free(names->names);
+}
+
 int io_allocate(struct io *io, int fd, int mode, uint64_t off, uint64_t len)
 {
 	int rc;

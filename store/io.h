@@ -73,6 +73,15 @@ int io_write_full(struct io *io, int fd, const void *buf, size_t size, uint64_t 
 /* The same for an array of buffers; iov is used up (modified). */
 int io_writev_full(struct io *io, int fd, struct iovec *iov, int count, uint64_t off);
 
+/* The names in a directory, all read before the first is used: so that one may remove them on the way. */
+struct io_names {
+	char **names;
+	size_t count;
+};
+/* -ENOENT, -ENOMEM and others; what it got so far is in *out then too. Freed with io_names_free. */
+int io_names_read(struct io *io, const char *path, struct io_names *out);
+void io_names_free(struct io_names *names);
+
 /* fallocate, repeated after EINTR; a file system that cannot do it is no error: space is then found when writing. */
 int io_allocate(struct io *io, int fd, int mode, uint64_t off, uint64_t len);
 

@@ -357,84 +357,68 @@ static void load_collection(struct vs_store *s, struct collection *c)
 
 /* ------------------------------------------------------------------ left-overs */
 
-struct names_list {
-	char **names;
-	size_t count;
-};
-
-static int names_list_add(void *arg, const char *name)
-{
-	struct names_list *list = arg;
-	char **p = realloc(list->names, (list->count + 1) * sizeof(char *));
-
-	if (!p)
-		return -ENOMEM;
-	list->names = p;
-	p[list->count] = strdup(name);
-	return p[list->count] ? (list->count++, 0) : -ENOMEM;
-}
-
-static void names_list_free(struct names_list *list)
-{
-	for (size_t i = 0; i < list->count; i++)
-		free(list->names[i]);
-	free(list->names);
-}
-
-/* Whether a file in a collection's directory is one that recovery knows. */
-static bool file_belongs(const struct collection *c, const char *name)
+/* Whether a file in a collection's directory is ours and not in use. After a recovery no index image is. */
+static bool file_is_left(const struct collection *c, const char *name)
 {
 	char *end;
 	unsigned long n = strtoul(name, &end, 10);
 
 	if (!strncmp(name, "upload.", 7))
-		return c->parent;
-	if (end == name || *end != '.')
-		return false; /* index images too: there is none that fits */
-	return n < c->segment_count && (!strcmp(end, ".npy") || !strcmp(end, ".rows") || !strcmp(end, ".names"));
+		return !c->parent;
+	if (!strcmp(name, "index") || !strcmp(name, "index.new"))
+		return true;
+	if (end == name)
+		return false;
+	if (!strcmp(end, ".npy") || !strcmp(end, ".rows") || !strcmp(end, ".names"))
+		return n >= c->segment_count;
+	return !strcmp(end, ".adopt");
 }
 
-static void sweep_collection(struct vs_store *s, const struct collection *c)
+static void sweep_collection(struct vs_store *s, struct collection *c)
 {
 	char path[SEGMENT_PATH_MAX], file[SEGMENT_PATH_MAX + 256];
-	struct names_list list = {0};
+	struct io_names list;
 
 	collection_path(path, c->id, NULL);
-	s->io->ops->list(s->io, path, names_list_add, &list);
+	io_names_read(s->io, path, &list);
 	for (size_t i = 0; i < list.count; i++) {
-		if (file_belongs(c, list.names[i]))
+		if (!file_is_left(c, list.names[i]))
 			continue;
 		snprintf(file, sizeof file, "%s/%s", path, list.names[i]);
 		s->io->ops->unlink(s->io, file);
+		c->directory_changed = true;
 	}
-	names_list_free(&list);
+	io_names_free(&list);
 }
 
 /* Removes the spill files of moments that were open in a crash. */
 static void sweep_spills(struct vs_store *s)
 {
-	struct names_list list = {0};
+	struct io_names list;
 
-	s->io->ops->list(s->io, ".", names_list_add, &list);
+	io_names_read(s->io, ".", &list);
 	for (size_t i = 0; i < list.count; i++)
 		if (!strncmp(list.names[i], "spill.", 6))
 			s->io->ops->unlink(s->io, list.names[i]);
-	names_list_free(&list);
+	io_names_free(&list);
 }
 
 /* Removes what a crash left: files of changes that did not survive, or that did not need them any more. */
 static void sweep(struct vs_store *s)
 {
-	struct names_list list = {0};
+	struct io_names list;
 
-	s->io->ops->list(s->io, "collections", names_list_add, &list);
+	io_names_read(s->io, "collections", &list);
 	for (size_t i = 0; i < list.count; i++) {
-		uint32_t id = (uint32_t)strtoul(list.names[i], NULL, 10);
+		char *end;
+		uint32_t id = (uint32_t)strtoul(list.names[i], &end, 10);
 
-		if (!collection_get(&s->table, id))
-			collection_unlink_id(s->io, id);
+		if (*end || collection_get(&s->table, id))
+			continue;
+		collection_unlink_id(s->io, id);
+		s->directory_changed = true;
 	}
-	names_list_free(&list);
+	io_names_free(&list);
 	for (uint32_t i = 0; i < s->table.count; i++)
 		if (!s->table.all[i]->damaged)
 			sweep_collection(s, s->table.all[i]);

@@ -70,8 +70,10 @@ static int segment_add(struct vs_store *s, struct collection *c)
 	c->directory_changed = true;
 	if (!rc)
 		rc = segment_create(s->io, c->id, c->segment_count, &c->schema, &seg);
-	if (rc)
+	if (rc) {
+		s->untidy = true; /* what it has made of it may still be there */
 		return rc;
+	}
 	collection_add_segment(&s->table, c, seg);
 	return 0;
 }
@@ -237,7 +239,9 @@ static void unfix_schema(struct vs_store *s, struct collection *c, const struct 
 		struct segment *seg = c->segments[--c->segment_count];
 
 		assert(!seg->count);
-		segment_unlink(s->io, c->id, seg->n);
+		if (segment_unlink(s->io, c->id, seg->n))
+			s->untidy = true;
+		c->directory_changed = true;
 		seg->retired_next = s->retired;
 		s->retired = seg;
 		s->table.segments--;

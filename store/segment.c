@@ -128,14 +128,20 @@ void segment_close(struct io *io, struct segment *seg)
 	free(seg);
 }
 
-void segment_unlink(struct io *io, uint32_t collection, uint32_t n)
+int segment_unlink(struct io *io, uint32_t collection, uint32_t n)
 {
 	char path[SEGMENT_PATH_MAX];
+	int first = 0;
 
 	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
+		int rc;
+
 		segment_path(path, collection, n, i);
-		io->ops->unlink(io, path);
+		rc = io->ops->unlink(io, path);
+		if (rc < 0 && rc != -ENOENT && !first)
+			first = rc;
 	}
+	return first;
 }
 
 int segment_create(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema,

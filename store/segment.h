@@ -65,8 +65,8 @@ int segment_open_at(struct io *io, char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX]
 int segment_verify_size(struct io *io, const struct segment *seg);
 /* Closes the files; seg may be NULL. */
 void segment_close(struct io *io, struct segment *seg);
-/* Removes the files of a closed segment; missing ones do not matter. */
-void segment_unlink(struct io *io, uint32_t collection, uint32_t n);
+/* Removes a segment's files; missing ones do not matter. The first error, but it goes on. */
+int segment_unlink(struct io *io, uint32_t collection, uint32_t n);
 
 /* Allocates space for rows below rows and names below granules; -ENOSPC. */
 int segment_reserve(struct io *io, struct segment *seg, uint32_t rows, uint32_t granules);

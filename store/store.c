@@ -285,8 +285,9 @@ static int settle_collection(struct vs_store *s, struct collection *c)
 		return 0;
 	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
 		rc = segment_settle(s->io, c->segments[i], &c->schema);
-	if (!rc && !c->index_stamp && !c->dead)
-		rc = image_write(s, c);
+	if (rc || c->index_stamp || c->dead)
+		return rc;
+	rc = image_write(s, c);
 	/* Without space for an image the next opening scans. */
 	return rc == -ENOSPC ? 0 : rc;
 }
@@ -298,6 +299,9 @@ static int settle(struct vs_store *s)
 
 	for (uint32_t i = 0; i < s->table.count && rc >= 0; i++)
 		rc = settle_collection(s, s->table.all[i]);
+	/* Removed files stay removed: nobody looks for left-overs in a clean store. */
+	if (rc >= 0)
+		rc = apply_sync(s);
 	/* The log starts anew, in an epoch that no frame has had. */
 	if (s->logging) {
 		s->position = s->log.next;
@@ -305,7 +309,7 @@ static int settle(struct vs_store *s)
 		log_close(&s->log);
 	}
 	if (rc >= 0)
-		rc = catalog_update(s, CATALOG_CLEAN);
+		rc = catalog_update(s, s->untidy ? 0 : CATALOG_CLEAN);
 	if (rc >= 0) {
 		log_remove(s->io);
 		rc = s->io->ops->syncdir(s->io, ".");

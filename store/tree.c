@@ -112,7 +112,8 @@ static int create(struct op *op, uint32_t parent, const char *name, const struct
 	if (rc) {
 		if (c)
 			collection_free(s->io, c);
-		collection_unlink_id(s->io, s->next_collection);
+		if (collection_unlink_id(s->io, s->next_collection))
+			s->untidy = true;
 		return rc;
 	}
 	if (up)
