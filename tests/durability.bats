@@ -223,7 +223,7 @@ begin_with() {
 		load=$!
 		eventually grep -q running said
 		sleep "0.$((RANDOM % 6 + 2))" # any moment will do
-		crash
+		kill_daemon
 		finishes $load
 		start
 		python3 "$tools/crashload.py" verify mnt/docs journal

@@ -101,14 +101,31 @@ reap() {
 
 # crash: kills the daemon and takes the dead mount away.
 crash() {
-	kill -KILL "$daemon"
-	wait "$daemon" 2>/dev/null || true
-	daemon=
+	kill_daemon
 	take_away "$mnt"
 }
 
-# take_away FOLDER: every mount below it, also dead ones.
-take_away() { unmount_below "$1" || :; }
+# kill_daemon: it must then be gone, whatever it was doing. The dead mount stays.
+kill_daemon() {
+	kill -KILL "$daemon"
+	eventually is_reaped "$daemon" || {
+		echo "the killed daemon does not die: it waits for the kernel, and its clients wait for it:"
+		cat "/proc/$daemon"/task/*/stack 2>/dev/null
+		return 1
+	}
+	daemon=
+}
+
+is_reaped() { ! kill -0 "$1" 2>/dev/null; }
+
+# take_away FOLDER: every mount below it, also dead ones, and those whose daemon hangs (MNT_FORCE aborts them).
+take_away() {
+	local minor path
+	while read -r minor path; do
+		umount -f -l "$path" 2>/dev/null
+	done < <(mounts_below "$1")
+	unmount_below "$1" || :
+}
 
 restart() { stop && start "$@"; }
 
@@ -194,8 +211,8 @@ bytes() { head -c "$1" /dev/zero; }
 
 need_root() { [ "$(id -u)" = 0 ] || skip "needs root"; }
 need() { command -v "$1" >/dev/null || skip "no $1 here"; }
-# The folder of shared data sets, or nothing.
+# shared_data FILE: its path in the folder of shared data sets; fails if there is none.
 shared_data() {
-	local dir=${VECFS_SHARED:-$top/../shared/data}
-	[ ! -d "$dir" ] || (cd "$dir" && pwd)
+	local path=${VECFS_SHARED:-$top/../shared}/data/$1
+	[ -r "$path" ] && realpath "$path"
 }

@@ -6,7 +6,8 @@ power: a change when it is started, when it is acknowledged, and each sync that 
 known by the times before and after it. What the disk then holds must be, for each writer, what its first k changes
 make (`Verdict`), where k is
 
-- at least the last change acknowledged before a sync began, of whatever writer, that returned before the cut;
+- at least the last change acknowledged before a sync began, of whatever writer, that returned before the cut; and at
+  least the last batch, msync, or fsync ahead of the close, that returned before the cut;
 - at most the last change that was started before the cut ended;
 - such that a change that survived has all those with it that were acknowledged before it was started.
 """
@@ -163,7 +164,12 @@ class Writer:
         apply(self.state, self.op, self.number)
 
     def synced(self, since):
+        """A sync has returned that began at this time: all that was acknowledged by then is durable."""
         os.write(self.log, b'["F",%d,%d]\n' % (since, time.monotonic_ns()))
+
+    def durable(self):
+        """The last change was durable when it was acknowledged."""
+        os.write(self.log, b'["D",%d,%d]\n' % (self.n, time.monotonic_ns()))
 
     def path(self, collection, name):
         return f'{self.mnt}/{collection}/{name}'
@@ -212,7 +218,8 @@ class Writer:
             os.close(fd)
             self.synced(since)
         elif sync: # this one, too: it was whole when it was synced
-            self.synced(time.monotonic_ns())
+            self.synced(since)
+            self.durable()
 
     def patch(self):
         key = self.any()
@@ -239,7 +246,7 @@ class Writer:
             m.flush()
         os.close(fd)
         self.acknowledged()
-        self.synced(time.monotonic_ns())
+        self.durable()
 
     def remove(self):
         key = self.any()
@@ -308,7 +315,7 @@ class Writer:
 
     def abandon(self):
         """Half a vector leaves no trace."""
-        path = self.path(self.collection(), self.id())
+        path = self.path(self.rng.choice(SHARED), self.id()) # others may not have a dim yet
         self.begin('none')
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.write(fd, b'x' * (2 * self.dim))
@@ -366,7 +373,7 @@ class Writer:
         os.rename(tx, f'{self.mnt}/{collection}/.vecfs/commit/w{self.number}')
         self.acknowledged()
         self.synced(since)
-        self.synced(time.monotonic_ns()) # the batch itself
+        self.durable()
 
     def bulk_batch(self):
         if self.bulk:
@@ -455,7 +462,7 @@ class History:
     """What a writer's log says."""
 
     def __init__(self, path):
-        self.ops, self.started, self.acked, self.syncs = [], [], [], []
+        self.ops, self.started, self.acked, self.syncs, self.durable = [], [], [], [], []
         with open(path, 'rb') as f:
             for line in f:
                 if not line.endswith(b'\n'):
@@ -468,8 +475,11 @@ class History:
                 elif what == 'A':
                     assert rest[0] == len(self.acked) + 1 == len(self.ops)
                     self.acked.append(rest[1])
-                else:
+                elif what == 'F':
                     self.syncs.append(rest)
+                else:
+                    self.durable.append(rest)
+        self.hot = {(op[1], op[2]): i for i, op in enumerate(self.ops) if op[0] == 'hot'}
 
     def acked_before(self, t):
         """How many changes were surely done at this time."""
@@ -489,7 +499,8 @@ class Verdict:
         since = max(syncs, default=0)
         if volatile_ns is not None: # what the passing of time has made durable
             since = max(since, before - volatile_ns)
-        self.least = [h.acked_before(since) for h in histories]
+        self.least = [max(h.acked_before(since), max((n for n, t in h.durable if t < before), default=0))
+                      for h in histories]
         self.most = [h.started_before(after) for h in histories]
         self.durable = sum(self.least)
 
@@ -550,10 +561,9 @@ class Verdict:
         """(writer, index) of the change that put this value."""
         owner, version = value[0], value[1]
         assert owner < len(self.histories), value
-        for i, op in enumerate(self.histories[owner].ops[:self.most[owner]]):
-            if op[0] == 'hot' and op[1] == name and op[2] == version:
-                return owner, i
-        raise AssertionError(f'{name}: nobody wrote {value} before the cut')
+        i = self.histories[owner].hot.get((name, version), self.most[owner])
+        assert i < self.most[owner], f'{name}: nobody wrote {value} before the cut'
+        return owner, i
 
     def hot_bound(self, key, value, least):
         if value is True:
@@ -606,7 +616,9 @@ def look(mnt, dim):
         assert len(raw) == len(names), f'{collection}: an id is listed twice'
         with open(f'{directory}/.vecfs/ids') as f:
             ids = f.read().split('\n')[:-1]
-        assert sorted(ids) == sorted(names), f'{collection}: ids and the listing differ'
+        assert sorted(ids) == sorted(names), (
+            f'{collection}: {len(ids)} ids and {len(names)} listed: only in ids {sorted(set(ids) - set(names))[:5]}, '
+            f'only listed {sorted(set(names) - set(ids))[:5]}')
         with open(f'{directory}/.vecfs/stats') as f:
             count = [int(line.split('=')[1]) for line in f if line.startswith('vectors=')]
         assert count in ([], [len(names)]), f'{collection}: stats say {count}, there are {len(names)}'

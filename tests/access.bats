@@ -1,0 +1,194 @@
+#!/usr/bin/env bats
+# Permissions, and mounting as an ordinary user. DESIGN 1.1, 1.2; ids and names are untrusted.
+
+load helper
+
+nobody=65534
+
+setup() {
+	need_root
+	begin
+	local dir=$here
+	# The folders of a test are root's own.
+	until as_nobody test -x "$dir"; do
+		chmod o+x "$dir"
+		dir=$(dirname "$dir")
+		[ "$dir" != / ]
+	done
+	until as_nobody test -r "$here/."; do
+		chmod o+rx "$here"
+		dir=$(dirname "$dir")
+	done
+	vec 1 100 >one
+	vec 2 100 >two
+	install -m 755 "$VECFS_BIN" vecfs
+}
+
+as_nobody() { setpriv --reuid=$nobody --regid=$nobody --clear-groups -- "$@"; }
+
+# for_all: a mount of root's that everybody may enter.
+for_all() {
+	start allow_other
+	mkdir mnt/docs
+	cp one mnt/docs/apple
+}
+
+# A folder of nobody's, with a mountpoint in it. The daemon is to be nobody's, too.
+of_nobody() {
+	[ -w /dev/fuse ] && as_nobody test -w /dev/fuse || chmod 0666 /dev/fuse
+	mkdir own own/mnt
+	chown -R $nobody:$nobody own
+	own=$here/own
+}
+
+nobody_mounts() { as_nobody timeout 30 "$here/vecfs" mount -o "$transport${1:+,$1}" "$own/store" "$own/mnt"; }
+nobody_unmounts() { as_nobody timeout 30 "$here/vecfs" umount "$own/mnt"; }
+
+@test "without allow_other nobody but the user who mounts gets in" {
+	start
+	mkdir mnt/docs
+	refused "Permission denied" as_nobody ls mnt
+	refused "Permission denied" as_nobody ls mnt/docs
+	refused "Permission denied" as_nobody cat mnt/.vecfs/log
+}
+
+@test "allow_other: the kernel checks each vector's mode and owner" {
+	for_all
+	cp two mnt/docs/pear
+	chmod 600 mnt/docs/pear
+	as_nobody cmp one mnt/docs/apple
+	refused "Permission denied" as_nobody cat mnt/docs/pear
+	refused "Permission denied" as_nobody cp two mnt/docs/apple
+	refused "Permission denied" as_nobody dd if=two of=mnt/docs/apple conv=notrunc status=none
+	refused "Permission denied" as_nobody cp two mnt/docs/plum
+	refused "Permission denied" as_nobody rm -f mnt/docs/apple
+	refused "Permission denied" as_nobody mv mnt/docs/apple mnt/docs/plum
+	refused "not permitted" as_nobody chmod 777 mnt/docs/apple
+	refused "not permitted" as_nobody chown $nobody mnt/docs/apple
+	refused "" as_nobody touch -d yesterday mnt/docs/apple
+	refused "Permission denied" as_nobody mkdir mnt/more
+	refused "Permission denied" as_nobody rmdir mnt/docs
+	[ "$(ls mnt/docs | tr '\n' ' ')" = "apple pear " ]
+	cmp one mnt/docs/apple
+	chown $nobody mnt/docs/pear
+	as_nobody cmp two mnt/docs/pear
+	as_nobody cp one mnt/docs/pear
+	as_nobody chmod 640 mnt/docs/pear
+	[ "$(stat -c '%a %u' mnt/docs/pear)" = "640 $nobody" ]
+}
+
+@test "allow_other: a collection's mode and owner decide who lists, reads and adds" {
+	for_all
+	chmod 700 mnt/docs
+	refused "Permission denied" as_nobody ls mnt/docs
+	refused "Permission denied" as_nobody cat mnt/docs/apple
+	chmod 711 mnt/docs
+	refused "Permission denied" as_nobody ls mnt/docs
+	as_nobody cmp one mnt/docs/apple
+	chmod 777 mnt/docs
+	as_nobody cp two mnt/docs/pear
+	[ "$(stat -c %u:%g mnt/docs/pear)" = $nobody:$nobody ]
+	as_nobody rm -f mnt/docs/apple
+	chmod 1777 mnt/docs # sticky
+	cp one mnt/docs/apple
+	refused "not permitted" as_nobody rm -f mnt/docs/apple
+	as_nobody rm mnt/docs/pear
+	refused "not permitted" chown $nobody mnt # the root's owner is the store's
+}
+
+@test "allow_other: control files follow their collection's permissions" {
+	for_all
+	as_nobody cat mnt/docs/.vecfs/ids mnt/docs/.vecfs/stats mnt/docs/.vecfs/vectors.npy >/dev/null
+	refused "Permission denied" as_nobody bash -c 'echo dim=4 >mnt/docs/.vecfs/schema'
+	refused "Permission denied" as_nobody mkdir mnt/docs/.vecfs/tx/b
+	mkdir mnt/docs/.vecfs/tx/b
+	cp two mnt/docs/.vecfs/tx/b/pear
+	refused "Permission denied" as_nobody mv mnt/docs/.vecfs/tx/b mnt/docs/.vecfs/commit/
+	refused "Permission denied" as_nobody cp two mnt/docs/.vecfs/tx/b/apple
+	refused "Permission denied" as_nobody rmdir mnt/docs/.vecfs/tx/b
+	[ "$(ls mnt/docs)" = apple ]
+	rm -r mnt/docs/.vecfs/tx/b
+	chmod 700 mnt/docs
+	for file in ids stats schema vectors.npy segments/0.npy; do
+		refused "Permission denied" as_nobody cat mnt/docs/.vecfs/$file
+	done
+	refused "Permission denied" as_nobody ls mnt/docs/.vecfs
+	chmod 777 mnt/docs
+	as_nobody mkdir mnt/docs/.vecfs/tx/b
+	as_nobody cp two mnt/docs/.vecfs/tx/b/pear
+	as_nobody bash -c 'echo extra >mnt/docs/.vecfs/tx/b/.vecfs/ids; cat one >mnt/docs/.vecfs/tx/b/.vecfs/vectors.f32'
+	as_nobody mv mnt/docs/.vecfs/tx/b mnt/docs/.vecfs/commit/
+	[ "$(ls mnt/docs | tr '\n' ' ')" = "apple extra pear " ]
+	[ "$(stat -c %u mnt/docs/pear)" = $nobody ]
+}
+
+@test "the store itself is for its owner alone: 0700, its files 0600" {
+	for_all
+	[ "$(stat -c %a "$store")" = 700 ]
+	[ -z "$(find "$store" -type f -perm /077)" ]
+	refused "Permission denied" as_nobody ls "$store"
+}
+
+@test "an ordinary user mounts through fusermount3, works, and unmounts" {
+	of_nobody
+	nobody_mounts
+	as_nobody mkdir own/mnt/docs
+	as_nobody cp one own/mnt/docs/apple
+	as_nobody cmp one own/mnt/docs/apple
+	[ "$(as_nobody stat -c %u:%g own/mnt/docs/apple own/mnt | tr '\n' ' ')" = "$nobody:$nobody $nobody:$nobody " ]
+	refused "Permission denied" ls own/mnt # not even root
+	as_nobody "$here/vecfs" stat own/mnt | grep -q docs
+	nobody_unmounts
+	[ "$(stat -c '%a %u' own/store)" = "700 $nobody" ]
+	nobody_mounts
+	as_nobody cmp one own/mnt/docs/apple
+	nobody_unmounts
+	as_nobody "$here/vecfs" check own/store
+}
+
+@test "an ordinary user: import, batches, and a second daemon that is refused" {
+	of_nobody
+	nobody_mounts
+	cat one two >rows.f32
+	chmod 644 rows.f32
+	as_nobody "$here/vecfs" import -q --dim 100 own/mnt/docs rows.f32
+	as_nobody cmp one own/mnt/docs/0
+	as_nobody mkdir own/other
+	run as_nobody "$here/vecfs" mount -o $transport own/store own/other
+	[ "$status" = 1 ]
+	[[ $output == *"$(cat own/store/lock)"* ]]
+	nobody_unmounts
+}
+
+@test "an ordinary user: SIGKILL, then a mount that clears the dead one" {
+	of_nobody
+	nobody_mounts
+	as_nobody mkdir own/mnt/docs
+	as_nobody cp one own/mnt/docs/apple
+	as_nobody sync own/mnt/docs
+	kill -KILL "$(cat own/store/lock)"
+	eventually bash -c 'as() { setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"; }; ! as ls own/mnt 2>/dev/null'
+	nobody_mounts
+	as_nobody cmp one own/mnt/docs/apple
+	nobody_unmounts
+}
+
+@test "an ordinary user: allow_other needs leave from fuse.conf, and is refused with one error without" {
+	grep -q '^user_allow_other' /etc/fuse.conf 2>/dev/null && skip "fuse.conf allows it here"
+	of_nobody
+	run nobody_mounts allow_other
+	[ "$status" = 1 ]
+	[[ $output == *"vecfs: $own/mnt: "* ]]
+	[[ $output == *"user_allow_other"* ]]
+	[ -z "$(mounts_below "$own")" ]
+}
+
+@test "another user can neither unmount, nor open the store" {
+	start
+	refused "" as_nobody "$here/vecfs" umount "$mnt"
+	mkdir mnt/docs # it serves on
+	mkdir other
+	chown $nobody other
+	refused "Permission denied" as_nobody "$here/vecfs" mount -o $transport "$store" other
+	refused "" as_nobody "$here/vecfs" check "$store"
+}

@@ -1,0 +1,313 @@
+#!/usr/bin/env bats
+# vecfs import, vecfs export. DESIGN 1.1, 1.3.
+
+load helper
+
+setup() {
+	begin
+	start
+	mkdir mnt/docs
+}
+
+# arrays: rows of every format in ./a.*, 50 of dim 24, and their ids in ./ids.
+arrays() {
+	python3 - <<-'P'
+		import numpy as np, struct
+		rng = np.random.default_rng(1)
+		open('ids', 'w').writelines(f'id-{i}\n' for i in range(50))
+		f32 = rng.standard_normal((50, 24)).astype('<f4')
+		f16 = f32.astype('<f2')
+		u8 = rng.integers(0, 256, (50, 24), dtype='u1')
+		i8 = u8.view('i1')
+		head = struct.pack('<II', 50, 24)
+		def prefixed(a): return b''.join(struct.pack('<i', 24) + r.tobytes() for r in a)
+		def save(name, a, version=None):
+		    with open(name, 'wb') as f: np.lib.format.write_array(f, a, version=version)
+		save('a.npy', f32); save('v2.npy', f32, (2, 0)); save('v3.npy', f32, (3, 0))
+		save('f16.npy', f16); save('u8.npy', u8); save('i8.npy', i8)
+		for name, data in dict(f32=f32.tobytes(), f16=f16.tobytes(), u8=u8.tobytes(), i8=i8.tobytes(),
+		                       bf16=f16.tobytes(), bit=u8.tobytes(), fvecs=prefixed(f32), bvecs=prefixed(u8),
+		                       fbin=head + f32.tobytes(), u8bin=head + u8.tobytes(), i8bin=head + i8.tobytes()).items():
+		    open('a.' + name, 'wb').write(data)
+	P
+}
+
+# there_and_back COLLECTION FILE [OPTION...]: imports, exports, compares with the original, byte by byte.
+there_and_back() {
+	local collection=$1 file=$2 suffix=${2##*.}
+	shift 2
+	vecfs import -q --ids ids "$@" "mnt/$collection" "$file"
+	vecfs export -q --ids ids.back "mnt/$collection" "back.$suffix"
+	cmp "$file" "back.$suffix"
+	cmp ids ids.back
+}
+
+@test "every format there and back is the same, byte by byte" {
+	arrays
+	for suffix in fvecs bvecs fbin u8bin i8bin; do there_and_back $suffix a.$suffix; done
+	for suffix in f32 f16 bf16 u8 i8; do there_and_back raw-$suffix a.$suffix --dim 24; done
+	there_and_back raw-bit a.bit --dim 192
+	restart
+	for suffix in fvecs bvecs fbin u8bin i8bin; do
+		vecfs export -q mnt/$suffix again.$suffix
+		cmp a.$suffix again.$suffix
+	done
+}
+
+@test ".npy of versions 1, 2 and 3, of f32, f16, u8 and i8, is the same array afterwards" {
+	arrays
+	for file in a v2 v3 f16 u8 i8; do
+		vecfs import -q --ids ids mnt/$file $file.npy
+		vecfs export -q --ids ids.back mnt/$file back-$file.npy
+		cmp ids ids.back
+	done
+	vecfs export -q mnt/a again.npy
+	cmp back-a.npy again.npy
+	vecfs import -q --ids ids mnt/again again.npy # our own .npy is byte-identical there and back
+	vecfs export -q mnt/again again2.npy
+	cmp again.npy again2.npy
+	python3 - <<-'P'
+		import numpy as np
+		for name in 'a', 'v2', 'v3', 'f16', 'u8', 'i8':
+		    a, b = np.load(name + '.npy'), np.load(f'back-{name}.npy')
+		    assert a.dtype == b.dtype and (a == b).all(), name
+	P
+}
+
+@test "from one format to any other of the same dtype, and the vectors are files" {
+	arrays
+	vecfs import -q --ids ids mnt/new a.npy
+	for suffix in f32 fvecs fbin; do
+		vecfs export -q mnt/new out.$suffix
+		cmp a.$suffix out.$suffix
+	done
+	cmp mnt/new/id-7 <(tail -c +$((7 * 96 + 1)) a.f32 | head -c 96)
+	[ "$(ls mnt/new | wc -l)" = 50 ]
+}
+
+@test "import creates a missing collection, adds to one that is there, and replaces equal ids" {
+	arrays
+	vecfs import -q --ids ids mnt/new a.npy
+	[ "$(tr '\n' ' ' <mnt/new/.vecfs/schema)" = "dim=24 dtype=f32 metric=l2 " ]
+	vec 1 24 >mnt/new/other
+	vec 2 24 >mnt/new/id-3
+	vecfs import -q --ids ids mnt/new a.fvecs
+	[ "$(stats new vectors)" = 51 ]
+	cmp mnt/new/other <(vec 1 24)
+	cmp mnt/new/id-3 <(tail -c +$((3 * 96 + 1)) a.f32 | head -c 96)
+}
+
+@test "without --ids the ids are row numbers" {
+	arrays
+	vecfs import -q mnt/new a.npy
+	[ "$(ls mnt/new | sort -n | tr '\n' ' ')" = "$(seq 0 49 | tr '\n' ' ')" ]
+	cmp mnt/new/49 <(tail -c 96 a.f32)
+}
+
+@test "import is one atomic batch, durable when it returns; it leaves nothing in tx/" {
+	arrays
+	restart commit=60000
+	vecfs import -q --ids ids mnt/docs a.npy
+	[ -z "$(ls -A mnt/docs/.vecfs/tx)" ]
+	crash
+	start
+	[ "$(ls mnt/docs | wc -l)" = 50 ]
+	cmp mnt/docs/id-49 <(tail -c 96 a.f32)
+}
+
+@test "ids that are no file names are refused with their line number, or encoded with --escape" {
+	arrays
+	refuse() { # LINE-NUMBER ID WORDS
+		(head -n $(($1 - 1)) ids; printf "$2\n"; tail -n +$(($1 + 1)) ids) >bad
+		run vecfs import -q --ids bad mnt/new a.npy
+		[ "$status" = 1 ]
+		[[ $output == "vecfs: bad: line $1: "*"$3"* ]]
+		[ ! -e mnt/new ]
+	}
+	refuse 7 'a/b' "'/'"
+	refuse 1 . '"."'
+	refuse 50 .. '".."'
+	refuse 2 .vecfs reserved
+	refuse 3 '' empty
+	refuse 4 'a\0b' NUL
+	refuse 5 "$(printf 'x%.0s' {1..256})" 255
+	refuse 9 id-2 'that of line 3'
+
+	(printf 'a/b\n.\n..\n.vecfs\n100%%\na\tb\n'; tail -n +7 ids) >odd
+	vecfs import -q --escape --ids odd mnt/new a.npy
+	for id in a%2Fb %2E %2E%2E %2Evecfs 100%25 a%09b id-49; do [ -f "mnt/new/$id" ]; done
+	[ "$(stats new vectors)" = 50 ]
+	cmp mnt/new/a%2Fb <(head -c 96 a.f32)
+}
+
+@test "a malformed import, or a header that lies about its size, is refused before the first row" {
+	arrays
+	refuse() { # FILE WORDS OPTION...
+		local file=$1 words=$2
+		shift 2
+		run vecfs import -q "$@" mnt/new "$file"
+		[ "$status" = 1 ]
+		[[ $output == "vecfs: $file: "* ]]
+		[[ $output =~ $words ]] || { echo "got: $output"; return 1; }
+		[ "${#lines[@]}" = 1 ]
+		[ ! -e mnt/new ]
+	}
+	head -c -1 a.npy >short.npy;          refuse short.npy '50 rows of dim 24.*4928.*4927'
+	(cat a.npy; echo) >long.npy;          refuse long.npy '50 rows of dim 24.*4928.*4929'
+	head -c 20 a.npy >cut.npy;            refuse cut.npy .
+	echo nonsense >bad.npy;               refuse bad.npy .
+	: >empty.npy;                         refuse empty.npy .
+	head -c -1 a.fvecs >short.fvecs;      refuse short.fvecs .
+	head -c -1 a.fbin >short.fbin;        refuse short.fbin .
+	(cat a.u8bin; echo) >long.u8bin;      refuse long.u8bin .
+	head -c -1 a.f32 >short.f32;          refuse short.f32 . --dim 24
+	refuse a.f32 give.it.with
+	printf '\xff\xff\xff\xff\xff\xff\xff\xff' >huge.fbin; refuse huge.fbin .
+	printf '\xff\xff\xff\x7f' >huge.fvecs;                refuse huge.fvecs .
+	printf '\0\0\0\0' >zero.fvecs;                        refuse zero.fvecs .
+	refuse a.txt format
+	refuse nowhere.npy 'No such file'
+	python3 - <<-'P'
+		import numpy as np
+		np.save('fortran.npy', np.asfortranarray(np.zeros((50, 24), '<f4')))
+		np.save('big.npy', np.zeros((50, 24), '>f4'))
+		np.save('f64.npy', np.zeros((50, 24)))
+		np.save('three.npy', np.zeros((5, 10, 24), '<f4'))
+		np.save('one.npy', np.zeros(24, '<f4'))
+		np.save('objects.npy', np.array([{}, []], object), allow_pickle=True)
+		data = bytearray(open('a.fvecs', 'rb').read())
+		data[100 * 20:100 * 20 + 4] = (23).to_bytes(4, 'little')
+		open('mixed.fvecs', 'wb').write(data)
+	P
+	refuse fortran.npy '[Ff]ortran'
+	refuse big.npy 'little|endian'
+	refuse f64.npy 'f8|f64|float64'
+	refuse three.npy dim
+	refuse one.npy dim
+	refuse objects.npy .
+	refuse mixed.fvecs '20.*23.*24'
+}
+
+@test "import refuses what does not fit the collection, and says what was expected and found" {
+	arrays
+	vec 1 23 >mnt/docs/a
+	run vecfs import -q mnt/docs a.npy
+	[ "$status" = 1 ]
+	[[ $output == *"found dim 24, want 23"* ]]
+	mkdir mnt/half
+	echo dtype=f16 >mnt/half/.vecfs/schema
+	run vecfs import -q mnt/half a.npy
+	[ "$status" = 1 ]
+	[[ $output == *"found f32, want f16"*"--dtype f16"* ]]
+	head -n 49 ids >few
+	run vecfs import -q --ids few mnt/new a.npy
+	[ "$status" = 1 ]
+	[[ $output == *"found 49 ids, want 50"* ]]
+	run vecfs import -q docs a.npy
+	[ "$status" = 1 ]
+	run vecfs import -q mnt a.npy
+	[ "$status" = 1 ]
+	[ "$(ls mnt/docs)" = a ]
+	[ ! -e mnt/new ]
+}
+
+@test "--dtype converts among f32, f16 and bf16, rounding to nearest" {
+	arrays
+	vecfs import -q --ids ids --dtype f16 mnt/half a.npy
+	vecfs export -q mnt/half half.npy
+	vecfs import -q --ids ids --dtype bf16 mnt/brain a.npy
+	vecfs export -q mnt/brain brain.bf16
+	vecfs export -q --dtype f32 mnt/half wide.npy
+	vecfs export -q --dtype f32 mnt/brain brain.f32
+	python3 - <<-'P'
+		import numpy as np
+		a = np.load('a.npy')
+		assert (np.load('half.npy') == a.astype('<f2')).all()
+		assert (np.load('wide.npy') == a.astype('<f2').astype('<f4')).all()
+		bits = a.view('<u4').astype('u8')
+		nearest = ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16).astype('<u2')
+		assert (np.fromfile('brain.bf16', '<u2').reshape(50, 24) == nearest).all()
+		assert (np.fromfile('brain.f32', '<u4').reshape(50, 24) == nearest.astype('<u4') << 16).all()
+	P
+}
+
+@test "standard input and standard output, where the format tells the number of rows" {
+	arrays
+	for suffix in npy fbin u8bin i8bin; do
+		vecfs import -q --ids ids --format $suffix mnt/$suffix - <a.$suffix
+		cat a.$suffix | vecfs import -q --ids ids --format $suffix mnt/piped-$suffix -
+		vecfs export -q --format $suffix mnt/piped-$suffix - >out.$suffix
+	done
+	cmp a.fbin out.fbin
+	cmp a.u8bin out.u8bin
+	run vecfs import -q --format fvecs mnt/new - <<<x
+	[ "$status" = 1 ]
+	head -c -1 a.fbin >cut
+	run bash -c 'cat cut | "$1" import -q --format fbin mnt/new -' - "$VECFS_BIN"
+	[ "$status" = 1 ]
+	[[ $output == *"nothing was imported"* ]]
+	[ ! -e mnt/new ]
+}
+
+@test "an import that is interrupted leaves nothing" {
+	mkfifo pipe
+	arrays
+	background "$VECFS_BIN" import --format npy mnt/new pipe
+	import=$!
+	exec 7>pipe
+	head -c 1000 a.npy >&7
+	eventually test -d mnt/new/.vecfs/tx/import-$import
+	kill -INT $import
+	exec 7>&-
+	no finishes $import
+	eventually test ! -e mnt/new
+	[ "$(metric vectors)" = 0 ]
+}
+
+@test "import and export say what they do: plain lines without a terminal, a bar on one, nothing with -q" {
+	arrays
+	run vecfs import --ids ids mnt/new a.npy
+	[ "$status" = 0 ]
+	[[ $output == *"50 vectors"* && $output != *$'\e'* ]]
+	run vecfs import -q --ids ids mnt/new a.npy
+	[ -z "$output" ]
+	run vecfs export mnt/new out.npy
+	[[ $output == *"50 vectors"* ]]
+	run vecfs export -q mnt/new out.npy
+	[ -z "$output" ]
+	run script -qec "$VECFS_BIN import --ids ids mnt/new a.npy" /dev/null
+	[[ $output == *$'\e[K'* && $output == *"50 vectors"* ]]
+}
+
+@test "export writes its file when it is complete, and leaves the old one when it fails" {
+	arrays
+	vecfs import -q --ids ids mnt/new a.npy
+	echo old >out.u8bin
+	run vecfs export -q mnt/new out.u8bin # f32 is not u8
+	[ "$status" = 1 ]
+	[[ $output == *"out.u8bin: this format holds u8"* ]]
+	[ "$(cat out.u8bin)" = old ]
+	run vecfs export -q mnt/new nowhere/out.npy
+	[ "$status" = 1 ]
+	run vecfs export -q mnt/docs out.npy
+	[ "$status" = 1 ]
+	[[ $output == *"holds no vectors"* ]]
+	run vecfs export -q "$here" out.npy
+	[ "$status" = 1 ]
+	[[ $output == *"not a collection"* ]]
+	[ "$(ls | grep -c '^out')" = 1 ]
+}
+
+@test "import and export work in bounded memory, whatever the size of the file" {
+	[ $slow = 1 ] || skip "a sanitizer's memory is its own"
+	python3 - <<-'P'
+		import numpy as np
+		np.lib.format.open_memmap('big.npy', 'w+', '<f4', (50000, 1000))[::1000] = 1
+	P
+	(ulimit -v 100000; exec "$VECFS_BIN" import -q mnt/big big.npy) # 200 MB through 100 MB of address space
+	(ulimit -v 100000; exec "$VECFS_BIN" export -q mnt/big back.fbin)
+	cmp <(tail -c 200000000 big.npy) <(tail -c 200000000 back.fbin)
+	memory=$(sed -n 's/^RssAnon:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$daemon/status")
+	[ "$memory" -lt 65536 ]
+	rm back.fbin big.npy
+}

@@ -1,0 +1,48 @@
+#!/usr/bin/env bats
+# A mixed load with random SIGKILL and unmounts: no torn read, no lost vector, no stuck mount, no process left.
+# A minute for each transport; VECFS_LONG=1: half an hour.
+# timeout: 300
+
+case ${VECFS_LONG:-0} in
+1) seconds=1800 ;;
+*) seconds=${VECFS_SOAK_SECONDS:-60} ;;
+esac
+BATS_TEST_TIMEOUT=$((seconds + 180))
+load helper
+
+@test "mixed load with random SIGKILL: all that is durable is there, the rest is a prefix, check is clean" {
+	local round=0 end=$((SECONDS + seconds)) load how
+	start
+	mkdir mnt/docs
+	python3 -c '
+import whole
+open("mnt/docs/w0-0", "wb").write(whole.make(0, 1, 0, 768))'
+	while [ $SECONDS -lt $end ]; do
+		round=$((round + 1))
+		background python3 "$tools/crashload.py" run mnt/docs journal --writers 3 --readers 2 --ids 150 --seed $RANDOM >said
+		load=$!
+		eventually grep -q running said
+		sleep "$((RANDOM % 3)).$((RANDOM % 10))" # any moment will do
+		how=$((RANDOM % 5))
+		if [ $how -gt 0 ]; then
+			kill_daemon
+			finishes $load
+			[ $((round % 4)) != 0 ] || vecfs check "$store"
+		else
+			kill -TERM $load
+			finishes $load
+			if [ $((RANDOM % 2)) = 0 ]; then
+				stop
+			else
+				kill -TERM "$daemon"
+				reap
+			fi
+			vecfs check "$store"
+		fi
+		start
+		python3 "$tools/crashload.py" verify mnt/docs journal --writers 3 --readers 2
+		[ "$(metric errors_total)" = 0 ]
+	done
+	echo "$round rounds"
+	[ $round -ge $((seconds / 15)) ]
+}
