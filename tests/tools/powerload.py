@@ -17,6 +17,7 @@ import hashlib
 import json
 import mmap
 import os
+import pickle
 import random
 import signal
 import struct
@@ -143,11 +144,11 @@ def split(state, writers):
 # ---------------------------------------------------------------------- writers
 
 class Writer:
-    def __init__(self, mnt, log, number, seed, dim, version, state, sync, bulk):
+    def __init__(self, mnt, log, number, seed, dim, version, state, sync, bulk, quiet):
         self.mnt, self.number, self.dim, self.state, self.bulk = mnt, number, dim, state, bulk
         self.rng = random.Random(seed * 1009 + number)
         self.version = version
-        self.sync_part = sync
+        self.sync_part, self.quiet = sync, quiet
         self.log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.n = 0
         self.prefix = f'w{number}-'
@@ -395,10 +396,14 @@ class Writer:
         while not self.stopping:
             # Sometimes nothing is synced for a while.
             for _ in range(self.rng.choice((20, 200, 600))):
-                self.rng.choice(often + seldom[:7] if self.rng.random() < .97 else seldom)()
+                if self.quiet: # long stretches that nothing makes durable
+                    kinds = often + seldom[1:7] if self.rng.random() < .9995 else seldom
+                else:
+                    kinds = often + seldom[1:7] if self.rng.random() < .97 else seldom
+                self.rng.choice(kinds)()
                 if self.stopping:
                     return
-            if self.rng.random() < .5:
+            if self.rng.random() < (.1 if self.quiet else .5):
                 self.bulk_batch()
 
 
@@ -595,6 +600,27 @@ class Verdict:
 
 
 def look(mnt, dim):
+    """What a mount holds, seen by a process of its own: what one looks at twice may be what it saw before."""
+    r, w = os.pipe()
+
+    def work():
+        with open(w, 'wb') as out:
+            try:
+                result = look_around(mnt, dim)
+            except (AssertionError, OSError) as e:
+                result = str(e)
+            pickle.dump(result, out)
+    pid = fork(work)
+    os.close(w)
+    with open(r, 'rb') as f:
+        data = f.read()
+    os.waitpid(pid, 0)
+    result = pickle.loads(data)
+    assert isinstance(result, dict), result
+    return result
+
+
+def look_around(mnt, dim):
     """What a mount holds, read one by one and in bulk."""
     state = {}
     for collection in sorted(os.listdir(mnt)):

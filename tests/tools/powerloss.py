@@ -11,8 +11,7 @@ copy is mounted, vecfs on it, everything compared with the writers' logs (which 
 unmounted and checked. Half of the copies lose power a second time, while vecfs recovers. A second session goes on
 from one of the cuts, so that the next ones find a log with the past in it.
 
-With --break-syncs LIBRARY the daemon is run with a library that makes it believe in syncs that do nothing; then a cut
-must be found to have lost something.
+With --break-syncs LIBRARY the daemon runs with a library whose syncs do nothing: the judge must find what a cut loses.
 """
 import argparse
 import contextlib
@@ -196,14 +195,16 @@ class Test:
             parts, rest = powerload.split(base, self.args.writers)
             logs = [f'{self.directory}/log.{number}.{n}' for n in range(self.args.writers)]
             bulk = 3_000_000 // (4 * self.dim)
+            quiet = self.rng.random() < .4 or bool(self.args.break_syncs)
             try:
                 for n, log in enumerate(logs):
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(log)
                     pids.append(powerload.start_writer(
                         mnt=daemon.mnt, log=log, number=n, seed=self.rng.randrange(1 << 30), dim=self.dim,
-                        version=number << 22, state=parts[n], sync=self.rng.choice((.002, .02, .1)),
-                        bulk=min(bulk, 2000)))
+                        version=number << 22, state=parts[n],
+                        sync=self.rng.choice((.002, .02, .1)) if not quiet else .0005,
+                        bulk=min(bulk, 2000), quiet=quiet))
                 agitator = None
                 if self.rng.random() < .7 and not self.args.break_syncs:
                     agitator = powerload.fork(lambda: powerload.agitate(f'{disk}/store', self.rng.random()))
