@@ -141,12 +141,19 @@ int mountpoint_resolve(const char *path, char out[PATH_MAX])
 	return n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-/* The kernel may still have the attributes of the root, but not these numbers. */
+/*
+ * The kernel may still have the attributes of the root, but not these numbers. A connection that is only just ending
+ * aborts the question (ECONNABORTED, on io_uring also ECANCELED): it is asked once more.
+ */
 bool mountpoint_is_stale(const char *path)
 {
 	struct statvfs st;
+	int rc;
 
-	return statvfs(path, &st) != 0 && errno == ENOTCONN;
+	do
+		rc = statvfs(path, &st);
+	while (rc != 0 && (errno == ECONNABORTED || errno == ECANCELED));
+	return rc != 0 && errno == ENOTCONN;
 }
 
 /* fusermount3 tells why it failed only in words: -EBUSY if "busy" is among them, else -EPERM. */
