@@ -89,33 +89,39 @@ int batch_unlink(fuse_req_t req, const struct node *dir, const char *name)
 	return vs_batch_text_truncate(s->store, node.collection, (enum vs_batch_text)node.which, 0);
 }
 
-int batch_commit(struct serve *s, const struct vs_collection_info *batch)
+static int commit(struct serve *s, const struct vs_collection_info *batch)
 {
-	struct node tx = {.kind = NODE_COLLECTION, .collection = batch->id};
-	struct node commit = {.kind = NODE_COMMIT, .collection = batch->parent};
-	struct opened **replaced, **moved;
-	struct vs_collection_info parent;
-	ssize_t replaced_count, moved_count;
+	struct node node = {.kind = NODE_COLLECTION, .collection = batch->id};
 	char why[WHY_BYTES] = "";
-	int rc = vs_collection_get(s->store, batch->parent, &parent);
+	int rc = vs_batch_commit(s->store, batch->id, why, sizeof why);
 
 	if (rc)
-		return rc;
-	replaced_count = opened_save_all(s, batch->parent, &replaced);
-	if (replaced_count < 0)
-		return (int)replaced_count;
-	moved_count = opened_save_all(s, batch->id, &moved);
-	rc = moved_count < 0 ? (int)moved_count : vs_batch_commit(s->store, batch->id, why, sizeof why);
-	if (rc)
-		batch_refuse(s, &tx, "%s", *why ? why : strerror(-rc));
+		batch_refuse(s, &node, "%s", *why ? why : strerror(-rc));
 	if (rc == -EINVAL)
 		rc = -ECANCELED; /* of EINVAL mv(1) has its own idea: it tries again, and blames the directories */
-	if (moved_count >= 0)
-		opened_saved_all(s, moved, moved_count);
-	opened_saved_all(s, replaced, replaced_count);
+	return rc;
+}
+
+int batch_commit(struct serve *s, const struct vs_collection_info *batch)
+{
+	struct node dir = {.kind = NODE_COMMIT, .collection = batch->parent};
+	struct vs_collection_info parent;
+	struct opened_all replaced, moved;
+	int rc = vs_collection_get(s->store, batch->parent, &parent);
+
+	if (!rc)
+		rc = opened_save_all(s, batch->parent, &replaced);
 	if (rc)
 		return rc;
-	notify_entry(s->notify, node_ino(&commit), batch->name); /* where the kernel thinks that it is now */
+	rc = opened_save_all(s, batch->id, &moved);
+	if (!rc) {
+		rc = commit(s, batch);
+		opened_saved_all(s, &moved);
+	}
+	opened_saved_all(s, &replaced);
+	if (rc)
+		return rc;
+	notify_entry(s->notify, node_ino(&dir), batch->name); /* where the kernel thinks that it is now */
 	notify_collection(s->notify, parent.name);
 	return 0;
 }

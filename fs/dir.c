@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fs/control.h"
+#include "fs/handle.h"
 #include "fs/listing.h"
 #include "fs/vector.h"
 
@@ -81,17 +82,15 @@ static int child_mkdir(struct serve *s, uint32_t parent, const struct ops_birth 
 static int child_rmdir(struct serve *s, uint32_t parent, const char *name)
 {
 	struct vs_collection_info info;
-	struct opened **all;
-	ssize_t count;
+	struct opened_all all;
 	int rc = vs_collection_find(s->store, parent, name, &info);
 
+	if (!rc)
+		rc = opened_save_all(s, info.id, &all); /* a batch goes with its vectors */
 	if (rc)
 		return rc;
-	count = opened_save_all(s, info.id, &all); /* a batch goes with its vectors */
-	if (count < 0)
-		return (int)count;
 	rc = vs_collection_remove(s->store, info.id);
-	opened_saved_all(s, all, count);
+	opened_saved_all(s, &all);
 	return rc;
 }
 
@@ -201,7 +200,7 @@ static ssize_t collection_list(fuse_req_t req, const struct node *dir, char *buf
 const struct node_ops dir_collection_ops = {
 	.lookup = collection_lookup,
 	.list = collection_list,
-	.create = vector_create,
+	.create = handle_create,
 	.unlink = vector_unlink,
 	.attr = collection_attr,
 	.setattr = collection_setattr,

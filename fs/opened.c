@@ -6,50 +6,34 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/forward.h"
+#include "fs/grave.h"
 #include "fs/node.h"
+#include "fs/recent.h"
 
 #define BUCKETS 1024
-#define FORWARD_SETS 1024 /* the kernel's cached names of moved vectors are invalidated long before so many moves */
-#define FORWARD_WAYS 16
-#define FORWARD_STEPS_MAX 8
-#define GRAVES 32 /* removals that may happen between a lookup and the open that follows it */
-
 struct bucket {
 	pthread_mutex_t lock;
 	struct opened *first;
 };
 
-struct forward_set {
-	unsigned added;
-	struct {
-		uint64_t from, to; /* 0: none */
-	} ways[FORWARD_WAYS];
-};
-
 struct opened_table {
 	struct bucket buckets[BUCKETS];
 	atomic_uint staged; /* the sum over all vectors: mostly 0, which saves looking for each */
+	struct forwards forwards;
+	struct graves graves;
 
-	pthread_mutex_t forward_lock;
-	atomic_bool forward_any;
-	struct forward_set forwards[FORWARD_SETS]; /* a cache: a newer one takes the place of an older */
+	pthread_mutex_t all_lock;
+	struct opened_all *all; /* collections that are being saved as a whole */
+	atomic_uint all_count;
 
 	pthread_mutex_t move_lock; /* held from opened_move_begin to opened_move_end */
 	atomic_uint moving;        /* not 0 meanwhile */
-
-	pthread_mutex_t grave_lock;
-	struct opened *graves[GRAVES]; /* a ring of those that lost their names last, each with a reference */
-	unsigned graves_dug;
 };
-
-static unsigned hash(uint64_t ino)
-{
-	return (unsigned)((ino * UINT64_C(0x9e3779b97f4a7c15)) >> 48);
-}
 
 static struct bucket *bucket_of(struct opened_table *t, uint64_t ino)
 {
-	return &t->buckets[hash(ino) % BUCKETS];
+	return &t->buckets[((ino * UINT64_C(0x9e3779b97f4a7c15)) >> 48) % BUCKETS];
 }
 
 struct opened_table *opened_table_new(void)
@@ -60,9 +44,10 @@ struct opened_table *opened_table_new(void)
 		return NULL;
 	for (unsigned i = 0; i < BUCKETS; i++)
 		pthread_mutex_init(&t->buckets[i].lock, NULL);
-	pthread_mutex_init(&t->forward_lock, NULL);
+	forward_init(&t->forwards);
+	grave_init(&t->graves);
+	pthread_mutex_init(&t->all_lock, NULL);
 	pthread_mutex_init(&t->move_lock, NULL);
-	pthread_mutex_init(&t->grave_lock, NULL);
 	return t;
 }
 
@@ -86,9 +71,10 @@ void opened_table_free(struct opened_table *t)
 		}
 		pthread_mutex_destroy(&t->buckets[i].lock);
 	}
-	pthread_mutex_destroy(&t->forward_lock);
+	forward_destroy(&t->forwards);
+	grave_destroy(&t->graves);
+	pthread_mutex_destroy(&t->all_lock);
 	pthread_mutex_destroy(&t->move_lock);
-	pthread_mutex_destroy(&t->grave_lock);
 	free(t);
 }
 
@@ -178,62 +164,9 @@ void opened_put(struct opened_table *t, struct opened *o)
 		opened_free(o);
 }
 
-/* With the forward lock held: where one step leads, or 0. */
-static uint64_t follow(const struct opened_table *t, uint64_t ino)
-{
-	const struct forward_set *set = &t->forwards[hash(ino) % FORWARD_SETS];
-
-	for (unsigned i = 0; i < FORWARD_WAYS; i++)
-		if (set->ways[i].from == ino)
-			return set->ways[i].to;
-	return 0;
-}
-
-/* With the forward lock held. */
-static uint64_t locate(const struct opened_table *t, uint64_t ino)
-{
-	uint64_t next;
-
-	for (int step = 0; step < FORWARD_STEPS_MAX && (next = follow(t, ino)) != 0; step++)
-		ino = next;
-	return ino;
-}
-
 uint64_t opened_locate(struct opened_table *t, uint64_t ino)
 {
-	if (!atomic_load_explicit(&t->forward_any, memory_order_acquire))
-		return ino;
-	pthread_mutex_lock(&t->forward_lock);
-	ino = locate(t, ino);
-	pthread_mutex_unlock(&t->forward_lock);
-	return ino;
-}
-
-static bool is_in_use(struct opened_table *t, uint64_t ino)
-{
-	struct opened *o = opened_find(t, ino);
-
-	if (o)
-		opened_put(t, o);
-	return o != NULL;
-}
-
-/* The oldest of a set makes room, but rather not one that leads to an open file. */
-static void add_forward(struct opened_table *t, uint64_t from, uint64_t to)
-{
-	struct forward_set *set = &t->forwards[hash(from) % FORWARD_SETS];
-	unsigned way;
-
-	pthread_mutex_lock(&t->forward_lock);
-	for (int tries = 0; tries < FORWARD_WAYS; tries++) {
-		way = set->added++ % FORWARD_WAYS;
-		if (!set->ways[way].from || !is_in_use(t, locate(t, set->ways[way].to)))
-			break;
-	}
-	set->ways[way].from = from;
-	set->ways[way].to = to;
-	atomic_store_explicit(&t->forward_any, true, memory_order_release);
-	pthread_mutex_unlock(&t->forward_lock);
+	return forward_locate(&t->forwards, ino);
 }
 
 /* The struct, if there is one, gets the new number. */
@@ -268,7 +201,7 @@ void opened_move_begin(struct opened_table *t)
 void opened_move_end(struct opened_table *t, uint64_t from, uint64_t to)
 {
 	if (to) {
-		add_forward(t, from, to);
+		forward_add(&t->forwards, t, from, to);
 		renumber(t, from, to);
 	}
 	atomic_fetch_sub(&t->moving, 1);
@@ -300,9 +233,24 @@ static int make_copy(struct serve *s, struct opened *o)
 	return 0;
 }
 
+static bool is_being_saved(struct opened_table *t, uint32_t collection)
+{
+	struct opened_all *all;
+
+	if (!atomic_load(&t->all_count))
+		return false;
+	pthread_mutex_lock(&t->all_lock);
+	for (all = t->all; all && all->collection != collection; all = all->next)
+		;
+	pthread_mutex_unlock(&t->all_lock);
+	return all != NULL;
+}
+
 int opened_join(struct serve *s, struct opened *o)
 {
-	return o->saving > 0 ? make_copy(s, o) : 0;
+	bool saving = o->saving > 0 || is_being_saved(s->opened, node_of(atomic_load(&o->ino)).collection);
+
+	return saving ? make_copy(s, o) : 0;
 }
 
 static int save(struct serve *s, struct opened *o)
@@ -310,9 +258,7 @@ static int save(struct serve *s, struct opened *o)
 	int rc;
 
 	pthread_mutex_lock(&o->lock);
-	rc = make_copy(s, o);
-	if (!o->handles)
-		rc = 0; /* nobody has a right to the copy */
+	rc = o->handles || recent_has(atomic_load(&o->ino)) ? make_copy(s, o) : 0;
 	if (!rc)
 		o->saving++;
 	pthread_mutex_unlock(&o->lock);
@@ -330,19 +276,6 @@ int opened_save(struct serve *s, uint64_t ino, struct opened **out)
 	return rc;
 }
 
-/* Takes over a reference. */
-static void bury(struct opened_table *t, struct opened *o)
-{
-	struct opened *oldest;
-
-	pthread_mutex_lock(&t->grave_lock);
-	oldest = t->graves[t->graves_dug % GRAVES];
-	t->graves[t->graves_dug++ % GRAVES] = o;
-	pthread_mutex_unlock(&t->grave_lock);
-	if (oldest)
-		opened_put(t, oldest);
-}
-
 void opened_saved(struct serve *s, struct opened *o)
 {
 	struct node node = node_of(atomic_load(&o->ino));
@@ -358,64 +291,107 @@ void opened_saved(struct serve *s, struct opened *o)
 		o->replace_next = false;
 	pthread_mutex_unlock(&o->lock);
 	if (was_truncated)
-		opened_put(s->opened, o);
-	if (is_gone)
-		bury(s->opened, o);
+		opened_put(s->opened, o); /* the reference of replace_next */
+	if (is_gone && o->copy)
+		grave_bury(&s->opened->graves, s->opened, o);
 	else
 		opened_put(s->opened, o);
 }
 
-/* References to all vectors of a collection in one bucket, added to *all. */
-static int collect(struct bucket *b, uint32_t collection, struct opened ***all, size_t *count)
+/* Takes over a reference. */
+static int add(struct opened_all *all, struct opened *o)
+{
+	struct opened **more = realloc(all->each, (all->count + 1) * sizeof *more);
+
+	if (!more)
+		return -ENOMEM;
+	all->each = more;
+	more[all->count++] = o;
+	return 0;
+}
+
+/* All of the collection in one bucket. */
+static int add_bucket(struct opened_all *all, struct bucket *b)
 {
 	int rc = 0;
 
 	pthread_mutex_lock(&b->lock);
 	for (struct opened *o = b->first; o && !rc; o = o->next) {
-		struct opened **more;
-
-		if (node_of(atomic_load(&o->ino)).collection != collection)
+		if (node_of(atomic_load(&o->ino)).collection != all->collection)
 			continue;
-		more = realloc(*all, (*count + 1) * sizeof *more);
-		if (!more) {
-			rc = -ENOMEM;
-			break;
-		}
-		*all = more;
-		more[(*count)++] = o;
-		o->refs++;
+		rc = add(all, o);
+		o->refs += !rc;
 	}
 	pthread_mutex_unlock(&b->lock);
 	return rc;
 }
 
-ssize_t opened_save_all(struct serve *s, uint32_t collection, struct opened ***out)
+static int add_recent(struct opened_table *t, struct opened_all *all)
 {
-	struct opened **all = NULL;
-	size_t count = 0, saved = 0;
+	uint64_t inos[RECENT_MAX];
+	size_t count = recent_of(all->collection, inos);
 	int rc = 0;
 
-	for (unsigned i = 0; i < BUCKETS && !rc; i++)
-		rc = collect(&s->opened->buckets[i], collection, &all, &count);
-	while (saved < count && !rc) {
-		rc = save(s, all[saved]);
-		saved += !rc;
+	for (size_t i = 0; i < count && !rc; i++) {
+		struct opened *o = opened_get(t, inos[i]);
+
+		rc = o ? add(all, o) : -ENOMEM;
+		if (rc && o)
+			opened_put(t, o);
 	}
-	if (!rc) {
-		*out = all;
-		return (ssize_t)count;
-	}
-	while (count > saved)
-		opened_put(s->opened, all[--count]);
-	opened_saved_all(s, all, (ssize_t)saved);
 	return rc;
 }
 
-void opened_saved_all(struct serve *s, struct opened **all, ssize_t count)
+static void all_begin(struct opened_table *t, struct opened_all *all)
 {
-	for (ssize_t i = 0; i < count; i++)
-		opened_saved(s, all[i]);
-	free(all);
+	pthread_mutex_lock(&t->all_lock);
+	all->next = t->all;
+	t->all = all;
+	atomic_fetch_add(&t->all_count, 1);
+	pthread_mutex_unlock(&t->all_lock);
+}
+
+static void all_end(struct opened_table *t, struct opened_all *all)
+{
+	struct opened_all **link = &t->all;
+
+	pthread_mutex_lock(&t->all_lock);
+	while (*link != all)
+		link = &(*link)->next;
+	*link = all->next;
+	atomic_fetch_sub(&t->all_count, 1);
+	pthread_mutex_unlock(&t->all_lock);
+}
+
+int opened_save_all(struct serve *s, uint32_t collection, struct opened_all *all)
+{
+	size_t saved = 0;
+	int rc = 0;
+
+	*all = (struct opened_all){.collection = collection};
+	all_begin(s->opened, all); /* before looking: whoever opens one from now on sees to it himself */
+	for (unsigned i = 0; i < BUCKETS && !rc; i++)
+		rc = add_bucket(all, &s->opened->buckets[i]);
+	if (!rc)
+		rc = add_recent(s->opened, all);
+	while (saved < all->count && !rc) {
+		rc = save(s, all->each[saved]);
+		saved += !rc;
+	}
+	if (!rc)
+		return 0;
+	while (all->count > saved)
+		opened_put(s->opened, all->each[--all->count]);
+	opened_saved_all(s, all);
+	return rc;
+}
+
+void opened_saved_all(struct serve *s, struct opened_all *all)
+{
+	all_end(s->opened, all);
+	for (size_t i = 0; i < all->count; i++)
+		opened_saved(s, all->each[i]);
+	free(all->each);
 }
 
 void opened_staged(struct opened_table *t, struct opened *o, int change)

@@ -3,9 +3,9 @@
  * opened - the vectors that are in use: open in some handle, or in the middle of losing their name.
  *
  * A file that is open when it is unlinked or replaced stays readable through its handles. The engine forgets a
- * vector with its name, so whoever takes a name away saves the vector first: opened_save() copies it, and makes
- * those who open it meanwhile do the same; opened_saved() ends that. The last few are kept even if nobody has
- * them open: somebody may have looked up the name, and be about to open what it meant.
+ * vector with its name, so whoever takes a name away saves the vector first: opened_save() copies it if it is
+ * open or about to be (recent.h), and makes those who open it meanwhile do the same; opened_saved() ends that, but
+ * keeps the last ones for who comes to open them.
  */
 #ifndef VECFS_FS_OPENED_H
 #define VECFS_FS_OPENED_H
@@ -15,7 +15,7 @@
 
 #include "fs/serve.h"
 
-struct vector_handle;
+struct handle;
 
 /* A vector as it was when it lost its name. */
 struct opened_copy {
@@ -30,7 +30,7 @@ struct opened {
 	atomic_uint staged;       /* handles with bytes that are not yet published: attributes must not be cached */
 
 	pthread_mutex_t lock; /* of all below, and of what the handles have staged. Calls the engine, not vice versa */
-	struct vector_handle *handles;
+	struct handle *handles;
 	unsigned saving;          /* operations under way that may take its name away */
 	struct opened_copy *copy; /* means something once the engine does not know the vector any more */
 	bool replace_next; /* truncated by path, which holds a reference: the next writer starts a replacement */
@@ -56,11 +56,17 @@ void opened_move_end(struct opened_table *t, uint64_t from, uint64_t to);
 
 /* -ENOMEM must refuse the operation: open handles would lose their vector. */
 int opened_save(struct serve *s, uint64_t ino, struct opened **out);
-/* All vectors of a collection that are in use: their number, or -errno; *out is for opened_saved_all. */
-ssize_t opened_save_all(struct serve *s, uint32_t collection, struct opened ***out);
 /* The operation is over, whether the name is gone or has been kept after all. */
 void opened_saved(struct serve *s, struct opened *o);
-void opened_saved_all(struct serve *s, struct opened **all, ssize_t count);
+/* The same for all vectors of a collection that are in use, and those that are opened meanwhile. */
+struct opened_all {
+	struct opened_all *next; /* in a list of those under way */
+	uint32_t collection;
+	struct opened **each;
+	size_t count;
+};
+int opened_save_all(struct serve *s, uint32_t collection, struct opened_all *all);
+void opened_saved_all(struct serve *s, struct opened_all *all);
 /* With lock held, for a new handle: a copy is made if the vector is about to lose its name. */
 int opened_join(struct serve *s, struct opened *o);
 

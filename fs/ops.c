@@ -123,6 +123,15 @@ static void reply_data(fuse_req_t req, const char *buf, ssize_t got)
 	fuse_reply_buf(req, buf, (size_t)got);
 }
 
+/* The one who wanted to open it was interrupted: no RELEASE will come. */
+static void abandon(struct serve *s, fuse_ino_t ino, const struct fuse_file_info *fi)
+{
+	struct node node = node_of(ino);
+
+	if (ops_of(node.kind)->release && fi->fh)
+		ops_of(node.kind)->release(s, &node, fi);
+}
+
 static void reply_synced(void *arg, int result)
 {
 	reply(arg, result);
@@ -187,7 +196,8 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 		return;
 	}
 	order_reply(c.s);
-	fuse_reply_create(req, &e, fi);
+	if (fuse_reply_create(req, &e, fi) == -ENOENT)
+		abandon(c.s, e.ino, fi);
 }
 
 /* Pipes, sockets and devices have no place here; and a regular file without a byte is no vector. */
@@ -324,7 +334,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	order_reply(c.s);
-	fuse_reply_open(req, fi);
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		abandon(c.s, ino, fi);
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)

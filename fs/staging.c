@@ -8,26 +8,27 @@
 
 #include "fs/namelock.h"
 #include "fs/notify.h"
+#include "fs/vector.h"
 
 #define CAPACITY_MIN 4096 /* while the row size is not known */
 
-static bool is_collected(const struct vector_handle *h)
+static bool is_collected(const struct handle *h)
 {
-	return h->state == VECTOR_NEW || h->state == VECTOR_REPLACE;
+	return h->state == HANDLE_NEW || h->state == HANDLE_REPLACE;
 }
 
-bool staging_hides(const struct vector_handle *h)
+bool staging_hides(const struct handle *h)
 {
 	return h->born || is_collected(h);
 }
 
-static struct node place(const struct vector_handle *h)
+static struct node place(const struct handle *h)
 {
 	return node_of(atomic_load(&h->opened->ino));
 }
 
 /* Attributes of a vector with staged bytes are not cached by the kernel: publishing changes them. */
-static void recount(struct serve *s, struct vector_handle *h)
+static void recount(struct serve *s, struct handle *h)
 {
 	bool staged = is_collected(h) || h->size > 0;
 
@@ -37,7 +38,7 @@ static void recount(struct serve *s, struct vector_handle *h)
 }
 
 /* The size that the vector must have, 0 if any will do that its dtype can have. */
-static int find_row_bytes(struct serve *s, struct vector_handle *h)
+static int find_row_bytes(struct serve *s, struct handle *h)
 {
 	struct vs_collection_info info;
 	int rc;
@@ -50,7 +51,7 @@ static int find_row_bytes(struct serve *s, struct vector_handle *h)
 	return rc;
 }
 
-static const char *name_of(struct serve *s, const struct vector_handle *h, char name[VS_NAME_MAX + 1])
+static const char *name_of(struct serve *s, const struct handle *h, char name[VS_NAME_MAX + 1])
 {
 	struct node node = place(h);
 
@@ -60,7 +61,7 @@ static const char *name_of(struct serve *s, const struct vector_handle *h, char 
 }
 
 /* Once for what is staged now. */
-static void refuse_incomplete(struct serve *s, struct vector_handle *h)
+static void refuse_incomplete(struct serve *s, struct handle *h)
 {
 	struct vs_collection_info info;
 	char name[VS_NAME_MAX + 1];
@@ -79,7 +80,7 @@ static void refuse_incomplete(struct serve *s, struct vector_handle *h)
 }
 
 /* Nothing of what this handle has staged will be published any more. */
-static int refuse_too_big(struct serve *s, struct vector_handle *h, uint64_t end)
+static int refuse_too_big(struct serve *s, struct handle *h, uint64_t end)
 {
 	struct vs_collection_info info = {0};
 	char name[VS_NAME_MAX + 1];
@@ -90,14 +91,14 @@ static int refuse_too_big(struct serve *s, struct vector_handle *h, uint64_t end
 		              "write past the end: got %llu bytes, want %zu (dim=%u dtype=%s)",
 		              (unsigned long long)end, h->row_bytes ? h->row_bytes : VS_ROW_BYTES_MAX,
 		              info.schema.dim, vs_dtype_name(info.schema.dtype));
-	h->state = VECTOR_REFUSED;
+	h->state = HANDLE_REFUSED;
 	h->told = false;
 	h->size = 0;
 	recount(s, h);
 	return -EFBIG;
 }
 
-static int reserve(struct vector_handle *h, size_t size)
+static int reserve(struct handle *h, size_t size)
 {
 	size_t capacity = h->row_bytes;
 	unsigned char *more;
@@ -116,7 +117,7 @@ static int reserve(struct vector_handle *h, size_t size)
 }
 
 /* Sets the staged file's size; what is new of it reads as zeros. */
-static int resize(struct serve *s, struct vector_handle *h, size_t size)
+static int resize(struct serve *s, struct handle *h, size_t size)
 {
 	int rc = reserve(h, size);
 
@@ -129,7 +130,7 @@ static int resize(struct serve *s, struct vector_handle *h, size_t size)
 	return 0;
 }
 
-static int stage(struct serve *s, struct vector_handle *h, const void *data, size_t size, size_t off)
+static int stage(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
 {
 	int rc = off > h->size ? resize(s, h, off) : 0; /* a hole */
 
@@ -145,11 +146,22 @@ static int stage(struct serve *s, struct vector_handle *h, const void *data, siz
 	return 0;
 }
 
-/* A vector that has lost its name is still there for those who have it open. */
-static int modify_copy(struct vector_handle *h, const void *data, size_t size, size_t off)
+/*
+ * A vector that has lost its name is still there for those who have it open. The copy may be missing where it was
+ * lost to a batch just as it was opened: a whole vector makes up for that.
+ */
+static int modify_copy(struct handle *h, const void *data, size_t size, size_t off)
 {
 	struct opened_copy *copy = h->opened->copy;
 
+	if (!copy && size == h->row_bytes) {
+		copy = malloc(sizeof *copy + size);
+		if (!copy)
+			return -ENOMEM;
+		copy->attr = h->attr;
+		copy->attr.size = size;
+		h->opened->copy = copy;
+	}
 	if (!copy)
 		return -ESTALE;
 	if (off + size > copy->attr.size)
@@ -159,7 +171,7 @@ static int modify_copy(struct vector_handle *h, const void *data, size_t size, s
 }
 
 /* Changes the published vector. */
-static int modify(struct serve *s, struct vector_handle *h, const void *data, size_t size, size_t off,
+static int modify(struct serve *s, struct handle *h, const void *data, size_t size, size_t off,
                   bool from_cache)
 {
 	struct node node = place(h);
@@ -181,7 +193,7 @@ static int modify(struct serve *s, struct vector_handle *h, const void *data, si
 }
 
 /* Publishes a modification from offset 0 on that was staged. */
-static int apply(struct serve *s, struct vector_handle *h)
+static int apply(struct serve *s, struct handle *h)
 {
 	size_t size = h->size;
 	int rc;
@@ -193,7 +205,7 @@ static int apply(struct serve *s, struct vector_handle *h)
 }
 
 /* A write to a vector that exists, with no replacement under way. */
-static int overwrite(struct serve *s, struct vector_handle *h, const void *data, size_t size, size_t off)
+static int overwrite(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
 {
 	bool is_whole = off == 0 && size == h->row_bytes;
 	bool continues = h->size > 0 && off == h->size;
@@ -213,7 +225,7 @@ static int overwrite(struct serve *s, struct vector_handle *h, const void *data,
 	return !rc && h->size == h->row_bytes ? apply(s, h) : rc;
 }
 
-int staging_write(struct serve *s, struct vector_handle *h, const void *data, size_t size, size_t off,
+int staging_write(struct serve *s, struct handle *h, const void *data, size_t size, size_t off,
                   bool from_cache)
 {
 	int rc = find_row_bytes(s, h);
@@ -223,7 +235,7 @@ int staging_write(struct serve *s, struct vector_handle *h, const void *data, si
 		return rc;
 	if (from_cache && !h->born) /* a mapping shows the published vector, whatever else the handle is about */
 		return modify(s, h, data, size, off, true);
-	if (h->state == VECTOR_REFUSED)
+	if (h->state == HANDLE_REFUSED)
 		return -EFBIG;
 	if (off > limit || size > limit - off)
 		return refuse_too_big(s, h, (uint64_t)off + size);
@@ -232,7 +244,16 @@ int staging_write(struct serve *s, struct vector_handle *h, const void *data, si
 	return overwrite(s, h, data, size, off);
 }
 
-int staging_truncate(struct serve *s, struct vector_handle *h, uint64_t size)
+void staging_start_over(struct serve *s, struct handle *h)
+{
+	h->state = h->born ? HANDLE_NEW : HANDLE_REPLACE;
+	h->size = 0;
+	h->which = 0;
+	h->told = false;
+	recount(s, h);
+}
+
+int staging_truncate(struct serve *s, struct handle *h, uint64_t size)
 {
 	int rc = find_row_bytes(s, h);
 	size_t limit = h->row_bytes ? h->row_bytes : VS_ROW_BYTES_MAX;
@@ -241,20 +262,17 @@ int staging_truncate(struct serve *s, struct vector_handle *h, uint64_t size)
 		return rc;
 	if (size > limit)
 		return refuse_too_big(s, h, size);
-	if (size == 0 && !is_collected(h)) {
-		h->state = h->born ? VECTOR_NEW : VECTOR_REPLACE;
-		h->size = 0;
-		h->which = 0;
-	}
+	if (size == 0 && !is_collected(h))
+		staging_start_over(s, h);
 	h->told = false;
 	if (is_collected(h))
 		return resize(s, h, (size_t)size);
-	if (h->state == VECTOR_REFUSED)
+	if (h->state == HANDLE_REFUSED)
 		return -EFBIG;
 	return size == limit ? 0 : -EINVAL;
 }
 
-void staging_set(struct vector_handle *h, unsigned which, const struct vs_attr *attr)
+void staging_set(struct handle *h, unsigned which, const struct vs_attr *attr)
 {
 	if (which & VS_SET_MODE)
 		h->attr.perm.mode = attr->perm.mode;
@@ -269,7 +287,7 @@ void staging_set(struct vector_handle *h, unsigned which, const struct vs_attr *
 }
 
 /* With the name's lock held: the vector appears, and one that got the same name meanwhile dies. */
-static int put(struct serve *s, struct vector_handle *h)
+static int put(struct serve *s, struct handle *h)
 {
 	struct node node = place(h);
 	struct opened *rival = NULL;
@@ -289,7 +307,7 @@ static int put(struct serve *s, struct vector_handle *h)
 	return rc;
 }
 
-static int publish_new(struct serve *s, struct vector_handle *h)
+static int publish_new(struct serve *s, struct handle *h)
 {
 	struct node node = place(h);
 	struct namelock held;
@@ -309,7 +327,7 @@ static int publish_new(struct serve *s, struct vector_handle *h)
 	return 0;
 }
 
-static bool is_complete(struct serve *s, const struct vector_handle *h)
+static bool is_complete(struct serve *s, const struct handle *h)
 {
 	struct vs_collection_info info;
 
@@ -319,13 +337,13 @@ static bool is_complete(struct serve *s, const struct vector_handle *h)
 	       vs_dim_of_size(info.schema.dtype, h->size) > 0;
 }
 
-int staging_publish(struct serve *s, struct vector_handle *h, bool judge)
+int staging_publish(struct serve *s, struct handle *h, bool judge)
 {
 	int rc = find_row_bytes(s, h);
 
 	if (rc)
 		return rc;
-	if (h->state == VECTOR_REFUSED) {
+	if (h->state == HANDLE_REFUSED) {
 		rc = h->told ? 0 : -EFBIG;
 		h->told = true;
 		return rc;
@@ -343,7 +361,7 @@ int staging_publish(struct serve *s, struct vector_handle *h, bool judge)
 	rc = h->born ? publish_new(s, h) : modify(s, h, h->staged, h->size, 0, false);
 	if (rc)
 		return rc;
-	h->state = VECTOR_EXISTS;
+	h->state = HANDLE_EXISTS;
 	h->unsynced = true;
 	h->which = 0;
 	h->size = 0;
@@ -351,13 +369,13 @@ int staging_publish(struct serve *s, struct vector_handle *h, bool judge)
 	return 0;
 }
 
-void staging_drop(struct serve *s, struct vector_handle *h)
+void staging_drop(struct serve *s, struct handle *h)
 {
-	if (h->state == VECTOR_EXISTS)
+	if (h->state == HANDLE_EXISTS)
 		apply(s, h); /* nobody is left to be told of an error */
-	else if (h->state != VECTOR_REFUSED)
+	else if (h->state != HANDLE_REFUSED)
 		refuse_incomplete(s, h);
-	h->state = VECTOR_REFUSED;
+	h->state = HANDLE_REFUSED;
 	h->size = 0;
 	recount(s, h);
 	if (h->born)
@@ -367,7 +385,7 @@ void staging_drop(struct serve *s, struct vector_handle *h)
 	h->staged = NULL;
 }
 
-ssize_t staging_read(const struct vector_handle *h, void *buf, ssize_t got, size_t size, size_t off)
+ssize_t staging_read(const struct handle *h, void *buf, ssize_t got, size_t size, size_t off)
 {
 	size_t n = off < h->size ? h->size - off : 0;
 

@@ -14,26 +14,28 @@
 #ifndef VECFS_FS_STAGING_H
 #define VECFS_FS_STAGING_H
 
-#include "fs/vector.h"
+#include "fs/handle.h"
 
 /* All of them with h->opened->lock held. */
 
 /* from_cache: a mapping's page, which any handle of the file may bring. */
-int staging_write(struct serve *s, struct vector_handle *h, const void *data, size_t size, size_t off,
+int staging_write(struct serve *s, struct handle *h, const void *data, size_t size, size_t off,
                   bool from_cache);
-int staging_truncate(struct serve *s, struct vector_handle *h, uint64_t size);
+/* The file is empty; what is written from now on is a new vector, or the replacement of one. */
+void staging_start_over(struct serve *s, struct handle *h);
+int staging_truncate(struct serve *s, struct handle *h, uint64_t size);
 /*
  * Publishes what is complete. What is not is -EINVAL and logged if judge, else -EAGAIN; and so is what would fix
  * the dim of the collection.
  */
-int staging_publish(struct serve *s, struct vector_handle *h, bool judge);
+int staging_publish(struct serve *s, struct handle *h, bool judge);
 /* At the end of the handle. */
-void staging_drop(struct serve *s, struct vector_handle *h);
+void staging_drop(struct serve *s, struct handle *h);
 /* Copies what reading shows of the staged bytes over buf, which holds the got bytes of the published vector. */
-ssize_t staging_read(const struct vector_handle *h, void *buf, ssize_t got, size_t size, size_t off);
+ssize_t staging_read(const struct handle *h, void *buf, ssize_t got, size_t size, size_t off);
 /* Whether the handle's file is nothing but what is staged: then there is no need to read the published vector. */
-bool staging_hides(const struct vector_handle *h);
+bool staging_hides(const struct handle *h);
 /* Attributes were set: they must outlive the publication. */
-void staging_set(struct vector_handle *h, unsigned which, const struct vs_attr *attr);
+void staging_set(struct handle *h, unsigned which, const struct vs_attr *attr);
 
 #endif

@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vector.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "fs/handle.h"
 #include "fs/message.h"
 #include "fs/namelock.h"
 #include "fs/notify.h"
-#include "fs/process.h"
+#include "fs/recent.h"
 #include "fs/staging.h"
-
-#define LIMIT (S_IFREG | 07777) /* a vector has permissions of its own */
-#define CACHED_BYTES_MAX 4096   /* a bigger vector could be seen half old, half new, page by page */
 
 void vector_refuse(struct serve *s, uint32_t collection, const char *name, const char *format, ...)
 {
@@ -38,7 +34,7 @@ void vector_entry(struct serve *s, uint32_t collection, const struct vs_attr *at
 	e->ino = node_vector_ino(collection, attr->entry);
 	e->entry_timeout = ops_timeout_s(s);
 	e->attr_timeout = opened_is_staged(s->opened, e->ino) ? 0 : ops_timeout_s(s);
-	node_stat(e->ino, LIMIT, &attr->perm, attr->mtime_ns, attr->size, &e->attr);
+	node_stat(e->ino, VECTOR_LIMIT, &attr->perm, attr->mtime_ns, attr->size, &e->attr);
 }
 
 int vector_lookup(struct serve *s, uint32_t collection, const char *name, struct fuse_entry_param *e)
@@ -48,9 +44,11 @@ int vector_lookup(struct serve *s, uint32_t collection, const char *name, struct
 
 	if (!rc)
 		rc = vs_lookup(s->store, collection, name, &attr);
-	if (!rc)
-		vector_entry(s, collection, &attr, e);
-	return rc;
+	if (rc)
+		return rc;
+	vector_entry(s, collection, &attr, e);
+	recent_put(e->ino);
+	return 0;
 }
 
 /* Of a vector that the engine does not know: not yet, or not any more. */
@@ -62,14 +60,14 @@ static int opened_attr(struct serve *s, uint64_t ino, struct stat *st)
 	if (!o)
 		return rc;
 	pthread_mutex_lock(&o->lock);
-	for (struct vector_handle *h = o->handles; h && rc; h = h->next) {
+	for (struct handle *h = o->handles; h && rc; h = h->next) {
 		if (!h->born)
 			continue;
-		node_stat(ino, LIMIT, &h->attr.perm, h->attr.mtime_ns, h->size, st);
+		node_stat(ino, VECTOR_LIMIT, &h->attr.perm, h->attr.mtime_ns, h->size, st);
 		rc = 0;
 	}
 	if (rc && o->copy) {
-		node_stat(ino, LIMIT, &o->copy->attr.perm, o->copy->attr.mtime_ns, o->copy->attr.size, st);
+		node_stat(ino, VECTOR_LIMIT, &o->copy->attr.perm, o->copy->attr.mtime_ns, o->copy->attr.size, st);
 		st->st_nlink = 0;
 		rc = 0;
 	}
@@ -90,16 +88,16 @@ static int vector_attr(struct serve *s, const struct node *node, struct stat *st
 		return opened_attr(s, ino, st);
 	if (rc)
 		return rc;
-	node_stat(ino, LIMIT, &attr.perm, attr.mtime_ns, attr.size, st);
+	node_stat(ino, VECTOR_LIMIT, &attr.perm, attr.mtime_ns, attr.size, st);
 	if (!opened_is_staged(s->opened, ino))
 		*timeout_s = ops_timeout_s(s);
 	return 0;
 }
 
 /* The handle that a truncation without one is about: that of the open(2) with O_TRUNC which it is a part of. */
-static struct vector_handle *find_opening(const struct opened *o, pid_t thread)
+static struct handle *find_opening(const struct opened *o, pid_t thread)
 {
-	struct vector_handle *h = o->handles;
+	struct handle *h = o->handles;
 
 	while (h && !(h->writable && h->untouched && h->opener == thread))
 		h = h->next;
@@ -127,7 +125,7 @@ static int truncate_path(struct serve *s, struct opened *o, uint64_t size)
 static int truncate_vector(struct serve *s, struct opened *o, const struct stat *st, pid_t thread,
                            struct fuse_file_info *fi)
 {
-	struct vector_handle *h = fi && fi->fh ? vector_handle(fi) : find_opening(o, thread);
+	struct handle *h = fi && fi->fh ? handle_of(fi) : find_opening(o, thread);
 
 	if (!h)
 		return truncate_path(s, o, (uint64_t)st->st_size);
@@ -142,7 +140,7 @@ static int set_attr(struct serve *s, struct opened *o, unsigned which, const str
 	bool born = false;
 	int rc;
 
-	for (struct vector_handle *h = o->handles; h; h = h->next) {
+	for (struct handle *h = o->handles; h; h = h->next) {
 		staging_set(h, which, attr);
 		born |= h->born;
 	}
@@ -172,293 +170,6 @@ static int vector_setattr(fuse_req_t req, const struct node *node, const struct 
 		rc = set_attr(s, o, which, &attr);
 	pthread_mutex_unlock(&o->lock);
 	opened_put(s->opened, o);
-	return rc;
-}
-
-/* ------------------------------------------------------------------ handles */
-
-static struct vector_handle *handle_new(const char *name, pid_t thread, int flags)
-{
-	size_t len = strlen(name);
-	struct vector_handle *h = calloc(1, sizeof *h + len + 1);
-
-	if (!h)
-		return NULL;
-	h->writable = (flags & O_ACCMODE) != O_RDONLY;
-	h->untouched = true;
-	h->opener = thread;
-	memcpy(h->name, name, len);
-	return h;
-}
-
-/* How the kernel shall treat the handle: see DESIGN 2.3. */
-static void handle_reply(const struct serve *s, struct vector_handle *h, size_t size, struct fuse_file_info *fi)
-{
-	fi->fh = (uintptr_t)h;
-	if (h->writable) {
-		fi->direct_io = s->direct_mmap || (fi->flags & O_ACCMODE) == O_WRONLY;
-		return;
-	}
-	fi->noflush = 1;
-	fi->direct_io = s->direct_mmap && size > CACHED_BYTES_MAX;
-	fi->keep_cache = !fi->direct_io && !notify_is_stale(s->notify, atomic_load(&h->opened->ino));
-}
-
-static void handle_attach(struct vector_handle *h, struct opened *o)
-{
-	h->opened = o;
-	h->next = o->handles;
-	o->handles = h;
-}
-
-static void handle_detach(struct vector_handle *h)
-{
-	struct vector_handle **link = &h->opened->handles;
-
-	while (*link != h) {
-		assert(*link);
-		link = &(*link)->next;
-	}
-	*link = h->next;
-}
-
-/* With the lock of o held: what is special about opening a vector that is in use. */
-static int open_joined(struct serve *s, struct opened *o, struct vector_handle *h, size_t *size)
-{
-	struct node place = node_of(atomic_load(&o->ino));
-	struct vs_attr attr;
-	int rc = opened_join(s, o);
-
-	if (!rc)
-		rc = vs_attr_get(s->store, place.collection, place.entry, &attr);
-	if (rc == -ENOENT && o->copy) {
-		attr = o->copy->attr;
-		rc = 0;
-	}
-	if (rc)
-		return rc == -ENOENT ? -ESTALE : rc; /* so that the kernel looks the name up again */
-	*size = attr.size;
-	h->row_bytes = attr.size;
-	h->attr = attr;
-	handle_attach(h, o);
-	if (!h->writable || !o->replace_next)
-		return 0;
-	o->replace_next = false;
-	opened_put(s->opened, o); /* the reference of replace_next: the handle has one, too */
-	return staging_truncate(s, h, 0);
-}
-
-/* Opens a vector that exists; the handle is freed on failure. */
-static int handle_open(struct serve *s, struct vector_handle *h, uint64_t ino, bool truncate,
-                       struct fuse_file_info *fi)
-{
-	struct opened *o = opened_get(s->opened, ino);
-	size_t size;
-	int rc = o ? 0 : -ENOMEM;
-
-	if (!rc) {
-		pthread_mutex_lock(&o->lock);
-		rc = open_joined(s, o, h, &size);
-		if (!rc && truncate && h->writable)
-			rc = staging_truncate(s, h, 0);
-		pthread_mutex_unlock(&o->lock);
-	}
-	if (rc) {
-		if (o)
-			opened_put(s->opened, o);
-		free(h);
-		return rc;
-	}
-	handle_reply(s, h, size, fi);
-	return 0;
-}
-
-static int vector_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
-{
-	struct serve *s = ops_serve(req);
-	struct vector_handle *h = handle_new("", fuse_req_ctx(req)->pid, fi->flags);
-
-	return h ? handle_open(s, h, opened_locate(s->opened, node_ino(node)), false, fi) : -ENOMEM;
-}
-
-/* A handle for a name that nobody has: the vector appears when it is complete. */
-static int handle_bear(struct serve *s, struct vector_handle *h, const struct vs_perm *perm,
-                       struct fuse_entry_param *e, struct fuse_file_info *fi)
-{
-	uint64_t entry;
-	struct opened *o;
-	int rc = vs_entry_reserve(s->store, h->pending.collection, &entry);
-
-	if (rc)
-		return rc;
-	memset(e, 0, sizeof *e);
-	e->entry_timeout = 0;               /* whoever else walks here must ask */
-	e->attr_timeout = ops_timeout_s(s); /* until then only this handle changes them, and the kernel sees that */
-	e->ino = node_vector_ino(h->pending.collection, entry);
-	o = opened_get(s->opened, e->ino);
-	if (!o)
-		return -ENOMEM;
-	h->born = true;
-	h->state = VECTOR_NEW;
-	h->attr.perm = *perm;
-	h->attr.mtime_ns = ops_now_ns();
-	h->counted = true;
-	opened_staged(s->opened, o, 1);
-	pthread_mutex_lock(&o->lock);
-	handle_attach(h, o);
-	pthread_mutex_unlock(&o->lock);
-	node_stat(e->ino, LIMIT, perm, h->attr.mtime_ns, 0, &e->attr);
-	handle_reply(s, h, 0, fi);
-	return 0;
-}
-
-int vector_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth, struct fuse_entry_param *e,
-                  struct fuse_file_info *fi)
-{
-	struct serve *s = ops_serve(req);
-	bool exclusive = birth->flags & O_EXCL;
-	struct vector_handle *h;
-	struct vs_attr attr;
-	int rc = vs_name_check(birth->name, strlen(birth->name));
-
-	if (rc)
-		return rc;
-	h = handle_new(birth->name, birth->thread, birth->flags);
-	if (!h)
-		return -ENOMEM;
-	h->pending = (struct pending){.collection = dir->collection, .name = h->name};
-	if (!pending_add(&h->pending, exclusive)) {
-		free(h);
-		return -EEXIST;
-	}
-	/* In this order: one that was pending, and is not any more, is found. */
-	rc = vs_lookup(s->store, dir->collection, birth->name, &attr);
-	if (rc == -ENOENT)
-		rc = handle_bear(s, h, &birth->perm, e, fi);
-	else if (!rc)
-		rc = exclusive ? -EEXIST : 1;
-	if (!rc)
-		return 0;
-	pending_remove(&h->pending);
-	if (rc < 0) {
-		free(h);
-		return rc;
-	}
-	vector_entry(s, dir->collection, &attr, e);
-	return handle_open(s, h, e->ino, birth->flags & O_TRUNC, fi);
-}
-
-static void vector_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
-{
-	struct vector_handle *h = vector_handle(fi);
-	struct opened *o = h->opened;
-
-	(void)node;
-	pthread_mutex_lock(&o->lock);
-	if (h->writable)
-		staging_drop(s, h);
-	handle_detach(h);
-	pthread_mutex_unlock(&o->lock);
-	opened_put(s->opened, o);
-	free(h);
-}
-
-/* ------------------------------------------------------------------ data */
-
-static ssize_t read_copy(const struct opened_copy *copy, void *buf, size_t size, size_t off)
-{
-	size_t n;
-
-	if (!copy)
-		return -ESTALE;
-	if (off >= copy->attr.size)
-		return 0;
-	n = copy->attr.size - off < size ? copy->attr.size - off : size;
-	memcpy(buf, copy->bytes + off, n);
-	return (ssize_t)n;
-}
-
-/* What a handle that may have something staged shows; with the lock held. */
-static ssize_t read_staged(struct serve *s, const struct vector_handle *h, void *buf, size_t size, size_t off)
-{
-	struct node place = node_of(atomic_load(&h->opened->ino));
-	ssize_t got;
-
-	if (staging_hides(h))
-		return staging_read(h, buf, 0, size, off);
-	got = vs_read(s->store, place.collection, place.entry, buf, size, off);
-	if (got == -ENOENT)
-		got = read_copy(h->opened->copy, buf, size, off);
-	return got < 0 ? got : staging_read(h, buf, got, size, off);
-}
-
-static ssize_t vector_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
-                           const struct fuse_file_info *fi)
-{
-	struct vector_handle *h = vector_handle(fi);
-	struct node place = node_of(h ? atomic_load(&h->opened->ino) : node_ino(node));
-	ssize_t got;
-
-	if (h && h->writable) {
-		pthread_mutex_lock(&h->opened->lock);
-		got = read_staged(s, h, buf, size, (size_t)off);
-		pthread_mutex_unlock(&h->opened->lock);
-		return got;
-	}
-	got = vs_read(s->store, place.collection, place.entry, buf, size, (size_t)off);
-	if (got != -ENOENT || !h)
-		return got;
-	pthread_mutex_lock(&h->opened->lock);
-	got = read_copy(h->opened->copy, buf, size, (size_t)off);
-	pthread_mutex_unlock(&h->opened->lock);
-	return got;
-}
-
-static int vector_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
-                        const struct fuse_file_info *fi)
-{
-	struct vector_handle *h = vector_handle(fi);
-	int rc;
-
-	(void)node;
-	pthread_mutex_lock(&h->opened->lock);
-	h->untouched = false;
-	rc = staging_write(s, h, buf, size, (size_t)off, fi->writepage);
-	pthread_mutex_unlock(&h->opened->lock);
-	return rc;
-}
-
-static int vector_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *sync)
-{
-	struct serve *s = ops_serve(req);
-	struct vector_handle *h = vector_handle(fi);
-	int rc;
-
-	(void)node;
-	if (!h->writable)
-		return 0;
-	pthread_mutex_lock(&h->opened->lock);
-	h->untouched = false;
-	rc = staging_publish(s, h, false);
-	if (rc == -EAGAIN)
-		rc = process_same(fuse_req_ctx(req)->pid, h->opener) ? staging_publish(s, h, true) : 0;
-	*sync = h->unsynced;
-	h->unsynced = false;
-	pthread_mutex_unlock(&h->opened->lock);
-	return rc;
-}
-
-static int vector_fsync(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi)
-{
-	struct vector_handle *h = vector_handle(fi);
-	int rc = 0;
-
-	(void)node;
-	if (!h || !h->writable)
-		return 0;
-	pthread_mutex_lock(&h->opened->lock);
-	rc = staging_publish(ops_serve(req), h, true);
-	pthread_mutex_unlock(&h->opened->lock);
 	return rc;
 }
 
@@ -565,10 +276,10 @@ int vector_rename(struct serve *s, uint32_t from, const char *name, uint32_t to,
 const struct node_ops vector_ops = {
 	.attr = vector_attr,
 	.setattr = vector_setattr,
-	.open = vector_open,
-	.read = vector_read,
-	.write = vector_write,
-	.flush = vector_flush,
-	.fsync = vector_fsync,
-	.release = vector_release,
+	.open = handle_open,
+	.read = handle_read,
+	.write = handle_write,
+	.flush = handle_flush,
+	.fsync = handle_fsync,
+	.release = handle_release,
 };

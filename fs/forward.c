@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "forward.h"
+
+#include "fs/opened.h"
+
+#define STEPS_MAX 8 /* of a vector that has moved again and again */
+
+static struct forward_set *set_of(struct forwards *f, uint64_t ino)
+{
+	return &f->sets[((ino * UINT64_C(0x9e3779b97f4a7c15)) >> 48) % FORWARD_SETS];
+}
+
+void forward_init(struct forwards *f)
+{
+	pthread_mutex_init(&f->lock, NULL);
+}
+
+void forward_destroy(struct forwards *f)
+{
+	pthread_mutex_destroy(&f->lock);
+}
+
+/* With the lock held: where one step leads, or 0. */
+static uint64_t follow(struct forwards *f, uint64_t ino)
+{
+	const struct forward_set *set = set_of(f, ino);
+
+	for (unsigned way = 0; way < FORWARD_WAYS; way++)
+		if (set->ways[way].from == ino)
+			return set->ways[way].to;
+	return 0;
+}
+
+/* With the lock held. */
+static uint64_t locate(struct forwards *f, uint64_t ino)
+{
+	uint64_t next;
+
+	for (int step = 0; step < STEPS_MAX && (next = follow(f, ino)) != 0; step++)
+		ino = next;
+	return ino;
+}
+
+uint64_t forward_locate(struct forwards *f, uint64_t ino)
+{
+	if (!atomic_load_explicit(&f->any, memory_order_acquire))
+		return ino;
+	pthread_mutex_lock(&f->lock);
+	ino = locate(f, ino);
+	pthread_mutex_unlock(&f->lock);
+	return ino;
+}
+
+static bool is_in_use(struct opened_table *opened, uint64_t ino)
+{
+	struct opened *o = opened_find(opened, ino);
+
+	if (o)
+		opened_put(opened, o);
+	return o != NULL;
+}
+
+void forward_add(struct forwards *f, struct opened_table *opened, uint64_t from, uint64_t to)
+{
+	struct forward_set *set = set_of(f, from);
+	unsigned way = 0;
+
+	pthread_mutex_lock(&f->lock);
+	for (int tries = 0; tries < FORWARD_WAYS; tries++) {
+		way = set->added++ % FORWARD_WAYS;
+		if (!set->ways[way].from || !is_in_use(opened, locate(f, set->ways[way].to)))
+			break;
+	}
+	set->ways[way].from = from;
+	set->ways[way].to = to;
+	atomic_store_explicit(&f->any, true, memory_order_release);
+	pthread_mutex_unlock(&f->lock);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * forward - where vectors are that have moved to another collection, and so have another number. The kernel goes
+ * on using the old one, for open files and for names that it has cached. A cache: a newer entry takes the place of
+ * an older one, but rather not of one that leads to an open file.
+ */
+#ifndef VECFS_FS_FORWARD_H
+#define VECFS_FS_FORWARD_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define FORWARD_SETS 1024 /* the kernel's cached names of moved vectors are invalidated long before so many moves */
+#define FORWARD_WAYS 16
+
+struct opened_table;
+
+struct forwards {
+	pthread_mutex_t lock;
+	atomic_bool any; /* mostly there is none */
+	struct forward_set {
+		unsigned added;
+		struct {
+			uint64_t from, to; /* 0: none */
+		} ways[FORWARD_WAYS];
+	} sets[FORWARD_SETS];
+};
+
+void forward_init(struct forwards *f);
+void forward_destroy(struct forwards *f);
+/* The number itself if nothing is known of it. */
+uint64_t forward_locate(struct forwards *f, uint64_t ino);
+void forward_add(struct forwards *f, struct opened_table *opened, uint64_t from, uint64_t to);
+
+#endif

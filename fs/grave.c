@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "grave.h"
+
+#include <assert.h>
+
+#include "fs/opened.h"
+
+void grave_init(struct graves *g)
+{
+	pthread_mutex_init(&g->lock, NULL);
+}
+
+void grave_destroy(struct graves *g)
+{
+	pthread_mutex_destroy(&g->lock);
+}
+
+void grave_bury(struct graves *g, struct opened_table *opened, struct opened *o)
+{
+	size_t bytes = o->copy->attr.size;
+
+	assert(bytes <= GRAVE_BYTES_MAX);
+	pthread_mutex_lock(&g->lock);
+	while (g->count && (g->count == GRAVE_MAX || g->bytes + bytes > GRAVE_BYTES_MAX)) {
+		struct opened *oldest = g->ring[g->first];
+
+		g->first = (g->first + 1) % GRAVE_MAX;
+		g->count--;
+		g->bytes -= oldest->copy->attr.size;
+		opened_put(opened, oldest);
+	}
+	g->ring[(g->first + g->count++) % GRAVE_MAX] = o;
+	g->bytes += bytes;
+	pthread_mutex_unlock(&g->lock);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* grave - the vectors that lost their names last, kept for who has just looked one up and comes to open it. */
+#ifndef VECFS_FS_GRAVE_H
+#define VECFS_FS_GRAVE_H
+
+#include <pthread.h>
+#include <stddef.h>
+
+#include "fs/recent.h"
+
+#define GRAVE_MAX RECENT_MAX
+#define GRAVE_BYTES_MAX (8u << 20) /* of all of them */
+
+struct opened;
+struct opened_table;
+
+struct graves {
+	pthread_mutex_t lock;
+	struct opened *ring[GRAVE_MAX]; /* each with a reference */
+	size_t first, count, bytes;
+};
+
+void grave_init(struct graves *g);
+void grave_destroy(struct graves *g);
+/* Takes over a reference to one that has a copy. */
+void grave_bury(struct graves *g, struct opened_table *opened, struct opened *o);
+
+#endif

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "handle.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/notify.h"
+#include "fs/process.h"
+#include "fs/staging.h"
+#include "fs/vector.h"
+
+#define CACHED_BYTES_MAX 4096 /* a bigger vector could be seen half old, half new, page by page */
+
+static struct handle *handle_new(const char *name, pid_t thread, int flags)
+{
+	size_t len = strlen(name);
+	struct handle *h = calloc(1, sizeof *h + len + 1);
+
+	if (!h)
+		return NULL;
+	h->writable = (flags & O_ACCMODE) != O_RDONLY;
+	h->untouched = true;
+	h->opener = thread;
+	memcpy(h->name, name, len);
+	return h;
+}
+
+static void attach(struct handle *h, struct opened *o)
+{
+	h->opened = o;
+	h->next = o->handles;
+	o->handles = h;
+}
+
+static void detach(struct handle *h)
+{
+	struct handle **link = &h->opened->handles;
+
+	while (*link != h) {
+		assert(*link);
+		link = &(*link)->next;
+	}
+	*link = h->next;
+}
+
+/* How the kernel, which knows the vector as ino, shall treat the handle: see DESIGN 2.3. */
+static void tell_kernel(const struct serve *s, struct handle *h, uint64_t ino, struct fuse_file_info *fi)
+{
+	bool is_forwarded = atomic_load(&h->opened->ino) != ino; /* then no invalidation comes to its pages */
+
+	fi->fh = (uintptr_t)h;
+	if (h->writable) {
+		fi->direct_io = s->direct_mmap || (fi->flags & O_ACCMODE) == O_WRONLY;
+		return;
+	}
+	fi->noflush = 1;
+	fi->direct_io = s->direct_mmap && (is_forwarded || h->attr.size > CACHED_BYTES_MAX);
+	fi->keep_cache = !fi->direct_io && !is_forwarded && !notify_is_stale(s->notify, ino);
+}
+
+/* With the lock of o held. */
+static int join(struct serve *s, struct opened *o, struct handle *h)
+{
+	struct node place = node_of(atomic_load(&o->ino));
+	struct vs_attr attr;
+	int rc = opened_join(s, o);
+
+	if (!rc)
+		rc = vs_attr_get(s->store, place.collection, place.entry, &attr);
+	if (rc == -ENOENT && o->copy) {
+		attr = o->copy->attr;
+		rc = 0;
+	}
+	if (rc)
+		return rc == -ENOENT ? -ESTALE : rc; /* so that the kernel looks the name up again */
+	h->row_bytes = attr.size;
+	h->attr = attr;
+	attach(h, o);
+	return 0;
+}
+
+/* With the lock of o held: somebody has truncated the vector by its path, for the next writer. */
+static bool take_truncation(struct serve *s, struct opened *o)
+{
+	bool taken = o->replace_next;
+
+	o->replace_next = false;
+	if (taken)
+		opened_put(s->opened, o); /* the handle has a reference of its own */
+	return taken;
+}
+
+/* Opens a vector that exists. */
+static int open_at(struct serve *s, struct handle *h, uint64_t ino, bool truncate)
+{
+	struct opened *o = opened_get(s->opened, ino);
+	int rc;
+
+	if (!o)
+		return -ENOMEM;
+	pthread_mutex_lock(&o->lock);
+	rc = join(s, o, h);
+	if (!rc && h->writable && (take_truncation(s, o) || truncate))
+		staging_start_over(s, h);
+	pthread_mutex_unlock(&o->lock);
+	if (rc)
+		opened_put(s->opened, o);
+	return rc;
+}
+
+int handle_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
+{
+	struct serve *s = ops_serve(req);
+	struct handle *h = handle_new("", fuse_req_ctx(req)->pid, fi->flags);
+	int rc;
+
+	if (!h)
+		return -ENOMEM;
+	rc = open_at(s, h, opened_locate(s->opened, node_ino(node)), false);
+	if (rc) {
+		free(h);
+		return rc;
+	}
+	tell_kernel(s, h, node_ino(node), fi);
+	return 0;
+}
+
+/* A handle for a name that nobody has: the vector appears when it is complete. */
+static int bear(struct serve *s, struct handle *h, const struct vs_perm *perm, struct fuse_entry_param *e)
+{
+	uint64_t entry;
+	struct opened *o;
+	int rc = vs_entry_reserve(s->store, h->pending.collection, &entry);
+
+	if (rc)
+		return rc;
+	e->ino = node_vector_ino(h->pending.collection, entry);
+	o = opened_get(s->opened, e->ino);
+	if (!o)
+		return -ENOMEM;
+	h->attr.perm = *perm;
+	h->attr.mtime_ns = ops_now_ns();
+	pthread_mutex_lock(&o->lock);
+	h->born = true;
+	attach(h, o);
+	staging_start_over(s, h);
+	pthread_mutex_unlock(&o->lock);
+	e->entry_timeout = 0;               /* whoever else walks here must ask */
+	e->attr_timeout = ops_timeout_s(s); /* until then only this handle changes them, and the kernel sees that */
+	node_stat(e->ino, VECTOR_LIMIT, perm, h->attr.mtime_ns, 0, &e->attr);
+	return 0;
+}
+
+/* Somebody else has created it since the kernel looked. */
+static int open_existing(struct serve *s, struct handle *h, uint32_t collection, const struct ops_birth *birth,
+                         const struct vs_attr *attr, struct fuse_entry_param *e)
+{
+	if (birth->flags & O_EXCL)
+		return -EEXIST;
+	vector_entry(s, collection, attr, e);
+	return open_at(s, h, e->ino, birth->flags & O_TRUNC);
+}
+
+int handle_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth, struct fuse_entry_param *e,
+                  struct fuse_file_info *fi)
+{
+	struct serve *s = ops_serve(req);
+	struct handle *h;
+	struct vs_attr attr;
+	int rc = vs_name_check(birth->name, strlen(birth->name));
+
+	if (rc)
+		return rc;
+	h = handle_new(birth->name, birth->thread, birth->flags);
+	if (!h)
+		return -ENOMEM;
+	h->pending = (struct pending){.collection = dir->collection, .name = h->name};
+	if (!pending_add(&h->pending, birth->flags & O_EXCL)) {
+		free(h);
+		return -EEXIST;
+	}
+	/* In this order: one that was pending, and is not any more, is found. */
+	rc = vs_lookup(s->store, dir->collection, birth->name, &attr);
+	if (rc == -ENOENT)
+		rc = bear(s, h, &birth->perm, e);
+	else if (!rc)
+		rc = open_existing(s, h, dir->collection, birth, &attr, e);
+	if (!h->born)
+		pending_remove(&h->pending);
+	if (rc) {
+		free(h);
+		return rc;
+	}
+	tell_kernel(s, h, e->ino, fi);
+	return 0;
+}
+
+void handle_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+	struct opened *o = h->opened;
+
+	(void)node;
+	pthread_mutex_lock(&o->lock);
+	if (h->writable)
+		staging_drop(s, h);
+	detach(h);
+	pthread_mutex_unlock(&o->lock);
+	opened_put(s->opened, o);
+	free(h);
+}
+
+/* ------------------------------------------------------------------ data */
+
+static ssize_t read_copy(const struct opened_copy *copy, void *buf, size_t size, size_t off)
+{
+	size_t n;
+
+	if (!copy)
+		return -ESTALE;
+	if (off >= copy->attr.size)
+		return 0;
+	n = copy->attr.size - off < size ? copy->attr.size - off : size;
+	memcpy(buf, copy->bytes + off, n);
+	return (ssize_t)n;
+}
+
+/* What a handle that may have something staged shows; with the lock held. */
+static ssize_t read_staged(struct serve *s, const struct handle *h, void *buf, size_t size, size_t off)
+{
+	struct node place = node_of(atomic_load(&h->opened->ino));
+	ssize_t got;
+
+	if (staging_hides(h))
+		return staging_read(h, buf, 0, size, off);
+	got = vs_read(s->store, place.collection, place.entry, buf, size, off);
+	if (got == -ENOENT)
+		got = read_copy(h->opened->copy, buf, size, off);
+	return got < 0 ? got : staging_read(h, buf, got, size, off);
+}
+
+ssize_t handle_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+                           const struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+	struct node place = node_of(h ? atomic_load(&h->opened->ino) : node_ino(node));
+	ssize_t got;
+
+	if (h && h->writable) {
+		pthread_mutex_lock(&h->opened->lock);
+		got = read_staged(s, h, buf, size, (size_t)off);
+		pthread_mutex_unlock(&h->opened->lock);
+		return got;
+	}
+	got = vs_read(s->store, place.collection, place.entry, buf, size, (size_t)off);
+	if (got != -ENOENT || !h)
+		return got;
+	pthread_mutex_lock(&h->opened->lock);
+	got = read_copy(h->opened->copy, buf, size, (size_t)off);
+	pthread_mutex_unlock(&h->opened->lock);
+	return got;
+}
+
+int handle_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
+                        const struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+	int rc;
+
+	(void)node;
+	pthread_mutex_lock(&h->opened->lock);
+	h->untouched = false;
+	rc = staging_write(s, h, buf, size, (size_t)off, fi->writepage);
+	pthread_mutex_unlock(&h->opened->lock);
+	return rc;
+}
+
+int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *sync)
+{
+	struct serve *s = ops_serve(req);
+	struct handle *h = handle_of(fi);
+	int rc;
+
+	(void)node;
+	if (!h->writable)
+		return 0;
+	pthread_mutex_lock(&h->opened->lock);
+	h->untouched = false;
+	rc = staging_publish(s, h, false);
+	if (rc == -EAGAIN)
+		rc = process_same(fuse_req_ctx(req)->pid, h->opener) ? staging_publish(s, h, true) : 0;
+	*sync = h->unsynced;
+	h->unsynced = false;
+	pthread_mutex_unlock(&h->opened->lock);
+	return rc;
+}
+
+int handle_fsync(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+	int rc = 0;
+
+	(void)node;
+	if (!h || !h->writable)
+		return 0;
+	pthread_mutex_lock(&h->opened->lock);
+	rc = staging_publish(ops_serve(req), h, true);
+	pthread_mutex_unlock(&h->opened->lock);
+	return rc;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * recent - which vectors were looked up last. The kernel opens by number what it has looked up by name; if that
+ * has lost its name in between, it is looked up again, but only once. So what was looked up recently is treated as
+ * if it were open already.
+ */
+#ifndef VECFS_FS_RECENT_H
+#define VECFS_FS_RECENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RECENT_MAX 256
+
+void recent_put(uint64_t ino);
+bool recent_has(uint64_t ino);
+/* Those of a collection: how many. */
+size_t recent_of(uint32_t collection, uint64_t inos[RECENT_MAX]);
+
+#endif
