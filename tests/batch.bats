@@ -321,6 +321,7 @@ np.save("rows.npy", np.ones((5, 7), "<f4"))'
 		mkdir $tx/b
 		cp ids $tx/b/.vecfs/ids
 		cp rows $tx/b/.vecfs/vectors.f32
+		sync mnt/docs
 		printf 'pear\n' >$tx/b/.vecfs/delete
 		background python3 -c '
 import os
@@ -347,8 +348,8 @@ open("returned", "w")'
 			print('all' if all else 'none')
 			assert open('mnt/docs/apple', 'rb').read() == open('1', 'rb').read()
 		P
-		rm -rf going returned mnt/docs $tx/b
-		[ ! -e mnt/docs ] || { rm -rf $tx/b; rm -rf mnt/docs; }
+		rm -rf going returned $tx/b # which may have survived
+		rm -rf mnt/docs
 		mkdir mnt/docs
 		cp 1 mnt/docs/apple
 		cp 2 mnt/docs/pear

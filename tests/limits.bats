@@ -71,7 +71,7 @@ assert m.shape == (20, 65536)'
 }
 
 @test "thousands of empty collections are served" {
-	n=$(many 3000 100000)
+	n=$(many 1000 100000)
 	python3 - "$n" <<-'P'
 		import os, sys
 		for i in range(int(sys.argv[1])): os.mkdir(f'mnt/c{i}')

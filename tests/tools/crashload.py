@@ -27,12 +27,10 @@ class Gone(Exception):
     pass
 
 
-def seen(collection, dim, prefix=''):
+def seen(collection, dim):
     """The vectors of a collection: {id: (owner, version, patch)}."""
     state = {}
     for name in os.listdir(collection):
-        if not name.startswith(prefix):
-            continue
         with open(f'{collection}/{name}', 'rb') as f:
             data = f.read()
         state[name] = whole.parse(data, dim)
@@ -56,12 +54,12 @@ def apply(state, change):
 
 
 class Writer:
-    def __init__(self, args, number):
+    def __init__(self, args, number, before):
         self.args, self.number = args, number
         self.rng = random.Random(args.seed * 1000 + number)
         self.dir, self.dim = args.collection, args.dim
         self.prefix = f'w{number}-'
-        self.state = seen(self.dir, self.dim, self.prefix)
+        self.state = {n: v for n, v in before.items() if n.startswith(self.prefix)}
         self.base = dict(self.state)
         self.version = max([v[1] for v in self.state.values()], default=0) + 1000
         self.changes, self.durable = [], 0
@@ -232,7 +230,8 @@ def child(work, path):
 
 def run(args):
     pids = {}
-    jobs = [(lambda n=n: Writer(args, n).run(), f'{args.journal}.w{n}') for n in range(args.writers)]
+    before = seen(args.collection, args.dim)
+    jobs = [(lambda n=n: Writer(args, n, before).run(), f'{args.journal}.w{n}') for n in range(args.writers)]
     jobs += [(lambda n=n: read_on(args, n), f'{args.journal}.r{n}') for n in range(args.readers)]
     for work, path in jobs:
         if os.path.exists(path):
