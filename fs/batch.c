@@ -36,8 +36,8 @@ void batch_refuse(struct serve *s, const struct node *node, const char *format, 
 	if (!vs_collection_get(s->store, node->collection, &batch))
 		vs_collection_get(s->store, batch.parent, &parent);
 	name = node_name(node->kind, node->which, batch.schema.dtype, buffer);
-	message(VS_WARNING, "%s/.vecfs/tx/%s%s%s: refused: %s", parent.name, batch.name, name ? "/.vecfs/" : "",
-	        name ? name : "", reason);
+	message(VS_WARNING, "%s/.vecfs/tx/%s%s%s: refused: %s", parent.name, batch.name,
+		name ? "/.vecfs/" : "", name ? name : "", reason);
 }
 
 /* The NODE_TEXT or NODE_UPLOAD that a name in a batch's control directory means. */
@@ -53,13 +53,13 @@ static int find(struct serve *s, const struct node *dir, const char *name, struc
 		return rc;
 	*out = (struct node){.collection = dir->collection};
 	if (info.parent && (control_find(name, &info.schema, NODE_TEXT, out) ||
-	                    control_find(name, &info.schema, NODE_UPLOAD, out)))
+			    control_find(name, &info.schema, NODE_UPLOAD, out)))
 		return 0;
 	return -EPERM;
 }
 
-int batch_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth, struct fuse_entry_param *e,
-                 struct fuse_file_info *fi)
+int batch_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+		 struct fuse_entry_param *e, struct fuse_file_info *fi)
 {
 	struct serve *s = ops_serve(req);
 	struct node node;
@@ -98,7 +98,7 @@ static int commit(struct serve *s, const struct vs_collection_info *batch)
 	if (rc)
 		batch_refuse(s, &node, "%s", *why ? why : strerror(-rc));
 	if (rc == -EINVAL)
-		rc = -ECANCELED; /* of EINVAL mv(1) has its own idea: it tries again, and blames the directories */
+		rc = -ECANCELED; /* at EINVAL mv(1) tries again, and then blames the directories */
 	return rc;
 }
 
@@ -140,38 +140,40 @@ static int batch_text_attr(struct serve *s, const struct node *node, struct stat
 }
 
 static int batch_text_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
-                              struct fuse_file_info *fi)
+			      struct fuse_file_info *fi)
 {
 	(void)fi;
 	if (!(set & FUSE_SET_ATTR_SIZE))
 		return 0; /* cp -p may say what it likes: modes and times are the collection's */
-	return vs_batch_text_truncate(ops_serve(req)->store, node->collection, (enum vs_batch_text)node->which,
-	                              (uint64_t)st->st_size);
+	return vs_batch_text_truncate(ops_serve(req)->store, node->collection,
+				      (enum vs_batch_text)node->which, (uint64_t)st->st_size);
 }
 
 static int batch_text_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
 {
 	fi->direct_io = 1;
 	fi->noflush = 1;
-	if (!(fi->flags & O_TRUNC)) /* it is only here when the file is created; otherwise a SETATTR follows */
+	/* Only a file that is being created comes with O_TRUNC; otherwise a SETATTR follows. */
+	if (!(fi->flags & O_TRUNC))
 		return 0;
-	return vs_batch_text_truncate(ops_serve(req)->store, node->collection, (enum vs_batch_text)node->which, 0);
+	return vs_batch_text_truncate(ops_serve(req)->store, node->collection,
+				      (enum vs_batch_text)node->which, 0);
 }
 
 static ssize_t batch_text_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
-                               const struct fuse_file_info *fi)
+			       const struct fuse_file_info *fi)
 {
 	(void)fi;
 	return vs_batch_text_read(s->store, node->collection, (enum vs_batch_text)node->which, buf, size,
-	                          (uint64_t)off);
+				  (uint64_t)off);
 }
 
 static int batch_text_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
-                            const struct fuse_file_info *fi)
+			    const struct fuse_file_info *fi)
 {
 	(void)fi;
 	return vs_batch_text_write(s->store, node->collection, (enum vs_batch_text)node->which, buf, size,
-	                           (uint64_t)off);
+				   (uint64_t)off);
 }
 
 const struct node_ops batch_text_ops = {

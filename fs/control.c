@@ -16,7 +16,8 @@ struct item {
 	unsigned which;
 };
 
-static const struct item mount_items[] = {{NODE_LOG, 0}, {NODE_METRICS, 0}, {NODE_VERSION, 0}, {NODE_NONE, 0}};
+static const struct item mount_items[] = {
+	{NODE_LOG, 0}, {NODE_METRICS, 0}, {NODE_VERSION, 0}, {NODE_NONE, 0}};
 
 static const struct item collection_items[] = {
 	{NODE_SCHEMA, 0},
@@ -50,7 +51,7 @@ static const struct item batch_items[] = {
 
 /* What could be in a control directory; info is filled but for the mount's. */
 static int items_of(struct serve *s, const struct node *dir, struct vs_collection_info *info,
-                    const struct item **items)
+		    const struct item **items)
 {
 	int rc;
 
@@ -105,7 +106,8 @@ static mode_t limit_of(enum node_kind kind)
 	}
 }
 
-int control_file_attr(struct serve *s, const struct node *node, int64_t mtime_ns, uint64_t size, struct stat *st)
+int control_file_attr(struct serve *s, const struct node *node, int64_t mtime_ns, uint64_t size,
+		      struct stat *st)
 {
 	struct vs_perm root = {s->root.st_mode & 07777, s->root.st_uid, s->root.st_gid};
 	struct vs_collection_info info;
@@ -132,7 +134,7 @@ int control_attr(struct serve *s, const struct node *node, struct stat *st, doub
 /* ------------------------------------------------------------------ what is in it */
 
 static int find_item(fuse_req_t req, const struct node *dir, const struct vs_collection_info *info,
-                     const struct item *item, struct fuse_entry_param *e)
+		     const struct item *item, struct fuse_entry_param *e)
 {
 	struct serve *s = ops_serve(req);
 	struct node node = {.kind = item->kind, .collection = dir->collection, .which = item->which};
@@ -145,7 +147,8 @@ static int find_item(fuse_req_t req, const struct node *dir, const struct vs_col
 	return ops_entry(s, &node, is_dir ? ops_timeout_s(s) : 0, e);
 }
 
-static int control_lookup(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e)
+static int control_lookup(fuse_req_t req, const struct node *dir, const char *name,
+			  struct fuse_entry_param *e)
 {
 	struct vs_collection_info info;
 	const struct item *items;
@@ -165,7 +168,7 @@ static int control_lookup(fuse_req_t req, const struct node *dir, const char *na
 
 /* Whether the item is there to be listed; an upload goes by one name of the many it could have. */
 static bool is_listed(struct serve *s, const struct node *dir, const struct vs_collection_info *info,
-                      const struct item *item)
+		      const struct item *item)
 {
 	struct node node = {.kind = item->kind, .collection = dir->collection, .which = item->which};
 
@@ -181,7 +184,8 @@ static bool is_listed(struct serve *s, const struct node *dir, const struct vs_c
 	}
 }
 
-static ssize_t control_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus)
+static ssize_t control_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off,
+			    bool plus)
 {
 	struct serve *s = ops_serve(req);
 	struct listing l = {.req = req, .buf = buf, .size = size, .plus = plus};
@@ -212,7 +216,8 @@ const struct node_ops dir_control_ops = {
 
 /* ------------------------------------------------------------------ segments */
 
-static int segments_lookup(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e)
+static int segments_lookup(fuse_req_t req, const struct node *dir, const char *name,
+			   struct fuse_entry_param *e)
 {
 	struct node node = {.kind = NODE_SEGMENT, .collection = dir->collection};
 	struct vs_collection_info info;
@@ -230,7 +235,8 @@ static int segments_lookup(fuse_req_t req, const struct node *dir, const char *n
 	return ops_entry(ops_serve(req), &node, 0, e);
 }
 
-static ssize_t segments_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus)
+static ssize_t segments_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off,
+			     bool plus)
 {
 	struct listing l = {.req = req, .buf = buf, .size = size, .plus = plus};
 	struct node node = {.kind = NODE_SEGMENT, .collection = dir->collection};
@@ -242,7 +248,8 @@ static ssize_t segments_list(fuse_req_t req, const struct node *dir, char *buf, 
 	node.entry = off > LISTING_DOTS ? (uint64_t)off - LISTING_DOTS : 0;
 	for (; room && node.entry < info.segments; node.entry++) {
 		snprintf(name, sizeof name, "%" PRIu64 ".npy", node.entry);
-		room = listing_add_bare(&l, name, node_ino(&node), S_IFLNK, (off_t)node.entry + LISTING_DOTS + 1);
+		room = listing_add_bare(&l, name, node_ino(&node), S_IFLNK,
+					(off_t)node.entry + LISTING_DOTS + 1);
 	}
 	return rc ? rc : (ssize_t)l.used;
 }
@@ -254,8 +261,8 @@ const struct node_ops dir_segments_ops = {
 };
 
 /*
- * A segment is a link to the engine's file, the fastest way to its bytes that works without privileges. Reading
- * the link, like looking it up, makes the engine bring the file up to date.
+ * A segment is a link to the engine's file, the fastest way to its bytes that works without privileges.
+ * Reading the link, like looking it up, makes the engine bring the file up to date.
  */
 static ssize_t segment_target(struct serve *s, const struct node *node, char *buf, size_t size)
 {
@@ -270,7 +277,7 @@ static ssize_t segment_target(struct serve *s, const struct node *node, char *bu
 }
 
 static ssize_t segment_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
-                            const struct fuse_file_info *fi)
+			    const struct fuse_file_info *fi)
 {
 	(void)off;
 	(void)fi;
@@ -285,8 +292,8 @@ static int segment_attr(struct serve *s, const struct node *node, struct stat *s
 
 	if (len < 0)
 		return len == -ENOENT ? -ESTALE : (int)len;
-	node_stat(node_ino(node), S_IFLNK | 0777, &perm, s->root.st_mtim.tv_sec * INT64_C(1000000000), (uint64_t)len,
-	          st);
+	node_stat(node_ino(node), S_IFLNK | 0777, &perm, s->root.st_mtim.tv_sec * INT64_C(1000000000),
+		  (uint64_t)len, st);
 	*timeout_s = 0;
 	return 0;
 }

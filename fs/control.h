@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * control - the control directories: what is in them, and the attributes of it. Those follow the permissions of
- * the collection, or of the mount's root.
+ * control - the control directories: what is in them, and the attributes of it. Those follow the permissions
+ * of the collection, or of the mount's root.
  */
 #ifndef VECFS_FS_CONTROL_H
 #define VECFS_FS_CONTROL_H
@@ -10,7 +10,8 @@
 
 int control_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s);
 /* The attributes of a file of this size and age in a control directory. */
-int control_file_attr(struct serve *s, const struct node *node, int64_t mtime_ns, uint64_t size, struct stat *st);
+int control_file_attr(struct serve *s, const struct node *node, int64_t mtime_ns, uint64_t size,
+		      struct stat *st);
 /* The number of the directory that a control node is in (but for those in segments/). */
 uint64_t control_parent_ino(const struct node *node);
 /* The node of this kind that a name means, whether it exists or not. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dir - the directories of users' things: the root (of collections), collections (of vectors), tx (of batches). */
+/* dir - the directories that are users' own: the root, collections, tx and its batches. */
 #include <errno.h>
 #include <string.h>
 
@@ -9,7 +9,8 @@
 #include "fs/vector.h"
 
 #define CONTROL_NAME ".vecfs"
-#define DIR_TIMEOUT_S 1.0 /* a collection's mtime also changes when a vector is published, unseen by the kernel */
+/* A collection's mtime also changes when a vector is published, unseen by the kernel. */
+#define DIR_TIMEOUT_S 1.0
 
 static int collection_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
 {
@@ -23,7 +24,8 @@ static int collection_attr(struct serve *s, const struct node *node, struct stat
 	return 0;
 }
 
-static void collection_entry(struct serve *s, const struct vs_collection_info *info, struct fuse_entry_param *e)
+static void collection_entry(struct serve *s, const struct vs_collection_info *info,
+			     struct fuse_entry_param *e)
 {
 	e->ino = node_collection_ino(info->id);
 	node_stat(e->ino, S_IFDIR | 07777, &info->perm, info->mtime_ns, 0, &e->attr);
@@ -32,14 +34,15 @@ static void collection_entry(struct serve *s, const struct vs_collection_info *i
 }
 
 static int collection_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
-                              struct fuse_file_info *fi)
+			      struct fuse_file_info *fi)
 {
 	struct vs_attr attr;
 	unsigned which = ops_setattr_which(st, set, &attr);
 
 	(void)fi;
-	return which ? vs_collection_set(ops_serve(req)->store, node->collection, which, &attr.perm, attr.mtime_ns)
-	             : 0;
+	return which ? vs_collection_set(ops_serve(req)->store, node->collection, which, &attr.perm,
+					 attr.mtime_ns)
+		     : 0;
 }
 
 /* The control directory of the node, which is never listed. */
@@ -64,7 +67,8 @@ static int child_lookup(struct serve *s, uint32_t parent, const char *name, stru
 	return rc;
 }
 
-static int child_mkdir(struct serve *s, uint32_t parent, const struct ops_birth *birth, struct fuse_entry_param *e)
+static int child_mkdir(struct serve *s, uint32_t parent, const struct ops_birth *birth,
+		       struct fuse_entry_param *e)
 {
 	struct vs_collection_info info;
 	uint32_t id;
@@ -135,7 +139,7 @@ static ssize_t root_list(fuse_req_t req, const struct node *dir, char *buf, size
 }
 
 static int root_mkdir(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
-                      struct fuse_entry_param *e)
+		      struct fuse_entry_param *e)
 {
 	(void)dir;
 	return child_mkdir(ops_serve(req), 0, birth, e);
@@ -157,7 +161,8 @@ const struct node_ops dir_root_ops = {
 
 /* ------------------------------------------------------------------ a collection */
 
-static int collection_lookup(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e)
+static int collection_lookup(fuse_req_t req, const struct node *dir, const char *name,
+			     struct fuse_entry_param *e)
 {
 	if (!strcmp(name, CONTROL_NAME))
 		return control_entry(ops_serve(req), dir->collection, e);
@@ -179,13 +184,14 @@ static bool add_vector(void *arg, const struct vs_attr *attr, const char *name, 
 	memcpy(terminated, name, name_len);
 	terminated[name_len] = '\0';
 	if (!l->base.plus)
-		return listing_add_bare(&l->base, terminated, node_vector_ino(l->collection, attr->entry), S_IFREG,
-		                        (off_t)attr->entry);
+		return listing_add_bare(&l->base, terminated, node_vector_ino(l->collection, attr->entry),
+					S_IFREG, (off_t)attr->entry);
 	vector_entry(ops_serve(l->base.req), l->collection, attr, &e);
 	return listing_add(&l->base, terminated, &e, (off_t)attr->entry);
 }
 
-static ssize_t collection_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus)
+static ssize_t collection_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off,
+			       bool plus)
 {
 	struct vector_listing l = {{.req = req, .buf = buf, .size = size, .plus = plus}, dir->collection};
 	uint64_t after = off < VS_ENTRY_FIRST ? 0 : (uint64_t)off;
@@ -223,7 +229,7 @@ static ssize_t tx_list(fuse_req_t req, const struct node *dir, char *buf, size_t
 }
 
 static int tx_mkdir(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
-                    struct fuse_entry_param *e)
+		    struct fuse_entry_param *e)
 {
 	return child_mkdir(ops_serve(req), dir->collection, birth, e);
 }
@@ -251,7 +257,8 @@ static int commit_lookup(fuse_req_t req, const struct node *dir, const char *nam
 	return -ENOENT;
 }
 
-static ssize_t commit_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus)
+static ssize_t commit_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off,
+			   bool plus)
 {
 	struct listing l = {.req = req, .buf = buf, .size = size, .plus = plus};
 

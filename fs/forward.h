@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * forward - where vectors are that have moved to another collection, and so have another number. The kernel goes
- * on using the old one, for open files and for names that it has cached. A cache: a newer entry takes the place of
- * an older one, but rather not of one that leads to an open file.
+ * forward - where vectors are that have moved to another collection, and so have another number. The kernel
+ * goes on using the old one, for open files and for names that it has cached. A cache: a newer entry takes
+ * the place of an older one, but rather not of one that leads to an open file.
  */
 #ifndef VECFS_FS_FORWARD_H
 #define VECFS_FS_FORWARD_H
@@ -11,7 +11,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define FORWARD_SETS 1024 /* the kernel's cached names of moved vectors are invalidated long before so many moves */
+/* The kernel's cached names of moved vectors are invalidated long before so many moves. */
+#define FORWARD_SETS 1024
 #define FORWARD_WAYS 16
 
 struct opened_table;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* grave - the vectors that lost their names last, kept for who has just looked one up and comes to open it. */
+/* grave - the vectors that lost their names last, kept for who has looked one up and comes to open it. */
 #ifndef VECFS_FS_GRAVE_H
 #define VECFS_FS_GRAVE_H
 

@@ -147,15 +147,17 @@ static int bear(struct serve *s, struct handle *h, const struct vs_perm *perm, s
 	attach(h, o);
 	staging_start_over(s, h);
 	pthread_mutex_unlock(&o->lock);
-	e->entry_timeout = 0;               /* whoever else walks here must ask */
-	e->attr_timeout = ops_timeout_s(s); /* until then only this handle changes them, and the kernel sees that */
+	/* Whoever else walks here must ask; but until then only this handle changes the attributes. */
+	e->entry_timeout = 0;
+	e->attr_timeout = ops_timeout_s(s);
 	node_stat(e->ino, VECTOR_LIMIT, perm, h->attr.mtime_ns, 0, &e->attr);
 	return 0;
 }
 
 /* Somebody else has created it since the kernel looked. */
-static int open_existing(struct serve *s, struct handle *h, uint32_t collection, const struct ops_birth *birth,
-                         const struct vs_attr *attr, struct fuse_entry_param *e)
+static int open_existing(struct serve *s, struct handle *h, uint32_t collection,
+			 const struct ops_birth *birth, const struct vs_attr *attr,
+			 struct fuse_entry_param *e)
 {
 	if (birth->flags & O_EXCL)
 		return -EEXIST;
@@ -163,8 +165,8 @@ static int open_existing(struct serve *s, struct handle *h, uint32_t collection,
 	return open_at(s, h, e->ino, birth->flags & O_TRUNC);
 }
 
-int handle_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth, struct fuse_entry_param *e,
-                  struct fuse_file_info *fi)
+int handle_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+		  struct fuse_entry_param *e, struct fuse_file_info *fi)
 {
 	struct serve *s = ops_serve(req);
 	struct handle *h;
@@ -242,7 +244,7 @@ static ssize_t read_staged(struct serve *s, const struct handle *h, void *buf, s
 }
 
 ssize_t handle_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
-                           const struct fuse_file_info *fi)
+		    const struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
 	struct node place = node_of(h ? atomic_load(&h->opened->ino) : node_ino(node));
@@ -264,7 +266,7 @@ ssize_t handle_read(struct serve *s, const struct node *node, void *buf, size_t 
 }
 
 int handle_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
-                        const struct fuse_file_info *fi)
+		 const struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
 	int rc;

@@ -26,26 +26,27 @@ struct handle {
 
 	/* Under opened->lock: */
 	enum handle_state state;
-	bool born;     /* by this handle, and not yet published: its name is pending */
-	bool told;     /* of the bytes staged now, that they are refused */
-	bool unsynced; /* something was published, and no close has made it durable yet */
-	bool counted;  /* in opened->staged */
+	bool born;        /* by this handle, and not yet published: its name is pending */
+	bool told;        /* of the bytes staged now, that they are refused */
+	bool unsynced;    /* something was published, and no close has made it durable yet */
+	bool counted;     /* in opened->staged */
 	size_t row_bytes; /* 0: dim not fixed yet */
 	unsigned char *staged;
-	size_t capacity, size; /* the first size bytes of the file, or of the modification at its start, are staged */
-	unsigned which;        /* VS_SET_*: was set while staged, so it is published with it */
+	size_t capacity;
+	size_t size;    /* so many bytes are staged: of the file, or of a modification at its start */
+	unsigned which; /* VS_SET_*: was set while staged, so it is published with it */
 	struct vs_attr attr;
 	struct pending pending;
 	char name[]; /* of a born one */
 };
 
-int handle_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth, struct fuse_entry_param *e,
-                  struct fuse_file_info *fi);
+int handle_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+		  struct fuse_entry_param *e, struct fuse_file_info *fi);
 int handle_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi);
 ssize_t handle_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
-                    const struct fuse_file_info *fi);
+		    const struct fuse_file_info *fi);
 int handle_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
-                 const struct fuse_file_info *fi);
+		 const struct fuse_file_info *fi);
 int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *sync);
 int handle_fsync(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi);
 void handle_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi);

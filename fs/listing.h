@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * listing - the reply to a READDIR or READDIRPLUS being filled. Offsets are cookies, each the place after an entry:
- * 1 is after ".", 2 after "..", and then what the directory makes of its entries: numbers, never positions.
+ * listing - the reply to a READDIR or READDIRPLUS being filled. Offsets are cookies, each the place after an
+ * entry: 1 is after ".", 2 after "..", and then what the directory makes of its entries: numbers, never
+ * positions.
  */
 #ifndef VECFS_FS_LISTING_H
 #define VECFS_FS_LISTING_H

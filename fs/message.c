@@ -56,7 +56,8 @@ static void keep(const char *line)
 
 void message_report(void *arg, enum vs_severity severity, const char *line)
 {
-	static const int priorities[] = {[VS_INFO] = LOG_INFO, [VS_WARNING] = LOG_WARNING, [VS_ERROR] = LOG_ERR};
+	static const int priorities[] = {
+		[VS_INFO] = LOG_INFO, [VS_WARNING] = LOG_WARNING, [VS_ERROR] = LOG_ERR};
 	char clean[LINE_BYTES_MAX];
 
 	(void)arg;

@@ -11,8 +11,8 @@
 #include "fs/view.h"
 
 #define SECOND_NS INT64_C(1000000000)
-#define NESTED_NS SECOND_NS        /* opening a view again while it is open since so long is the same loading of it */
-#define UNOPENED_NS SECOND_NS      /* how long a process may take from lookup to open */
+#define NESTED_NS SECOND_NS   /* opening one again that is open since so long belongs to the same loading */
+#define UNOPENED_NS SECOND_NS /* how long a process may take from lookup to open */
 #define CLOSED_NS (10 * SECOND_NS) /* and from closing one view to looking up the other */
 
 struct moment {
@@ -163,8 +163,12 @@ static void set_current(struct moment_table *t, struct reader *r, struct moment 
 {
 	struct moment *old = r->current;
 
-	*r = (struct reader){.next = r->next, .process = r->process, .thread = r->thread,
-	                     .collection = r->collection, .seen_ns = r->seen_ns, .current = m};
+	*r = (struct reader){.next = r->next,
+			     .process = r->process,
+			     .thread = r->thread,
+			     .collection = r->collection,
+			     .seen_ns = r->seen_ns,
+			     .current = m};
 	if (old)
 		unref(t, old);
 }

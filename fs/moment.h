@@ -2,23 +2,24 @@
 /*
  * moment - which version of a collection a process sees in its array views.
  *
- * `ids` and `vectors.*` that one process opens one after the other must belong together, though others write in
- * between. So each process that looks at the views of a collection has a current moment, and a lookup by name
- * stays with it
+ * `ids` and `vectors.*` that one process opens one after the other must belong together, though others write
+ * in between. So each process that looks at the views of a collection has a current moment, and a lookup by
+ * name stays with it
  *
- *   - if the process has opened one half of it (ids, or vectors in any format) in the last ten seconds, but not
- *     yet this one;
+ *   - if the process has opened one half of it (ids, or vectors in any format) in the last ten seconds, but
+ *     not yet this one;
  *   - if the process has this half open since less than a second: numpy.load opens a file three times for
  *     mmap_mode, one within the other.
  *
- * Every other lookup starts a new moment: the current version. Changes that the same thread makes end the pairing,
- * unless a view is open. The inode number of a view is made of the version, so that the pages and the size that
- * the kernel caches are right for as long as they are kept, and are used again while nothing changes.
+ * Every other lookup starts a new moment: the current version. Changes that the same thread makes end the
+ * pairing, unless a view is open. The inode number of a view is made of the version, so that the pages and
+ * the size that the kernel caches are right for as long as they are kept, and are used again while nothing
+ * changes.
  *
- * An open view, and a mapping of one, pins its moment, which costs a copy of each row that changes meanwhile. What
- * was looked up and not opened is let go after a second, what was closed after ten; opening it then is ESTALE, upon
- * which the kernel looks it up again. On a stateless (and so read-only) mount nothing changes, and there is one
- * moment for all.
+ * An open view, and a mapping of one, pins its moment, which costs a copy of each row that changes meanwhile.
+ * What was looked up and not opened is let go after a second, what was closed after ten; opening it then is
+ * ESTALE, upon which the kernel looks it up again. On a stateless (and so read-only) mount nothing changes,
+ * and there is one moment for all.
  */
 #ifndef VECFS_FS_MOMENT_H
 #define VECFS_FS_MOMENT_H

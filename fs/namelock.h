@@ -15,7 +15,7 @@ struct namelock {
 
 struct namelock namelock_take(uint32_t collection, const char *name);
 struct namelock namelock_take_two(uint32_t collection, const char *name, uint32_t other_collection,
-                                  const char *other_name);
+				  const char *other_name);
 void namelock_release(struct namelock held);
 
 #endif

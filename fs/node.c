@@ -153,8 +153,8 @@ const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, 
 	}
 }
 
-void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, int64_t mtime_ns, uint64_t size,
-               struct stat *st)
+void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, int64_t mtime_ns,
+	       uint64_t size, struct stat *st)
 {
 	memset(st, 0, sizeof *st);
 	st->st_ino = ino;

@@ -55,8 +55,8 @@ enum node_view { NODE_VIEW_IDS, NODE_VIEW_VECTORS, NODE_VIEW_COUNT = NODE_VIEW_V
 struct node {
 	enum node_kind kind;
 	uint32_t collection; /* 0: the mount's own control nodes */
-	uint64_t entry;      /* a vector's number, a segment's, or the version of a NODE_MOMENT (as many bits as fit) */
-	unsigned which;      /* of NODE_VIEW, NODE_UPLOAD, NODE_MOMENT (enum node_view), NODE_TEXT */
+	uint64_t entry; /* a vector's number, a segment's, or the version (its low bits) of a NODE_MOMENT */
+	unsigned which; /* of NODE_VIEW, NODE_UPLOAD, NODE_MOMENT (enum node_view), NODE_TEXT */
 };
 
 struct node node_of(uint64_t ino);
@@ -68,11 +68,11 @@ mode_t node_type(enum node_kind kind);
 /* Whether the mount of such a version is still what a NODE_MOMENT's number means. */
 bool node_is_version(const struct node *node, uint64_t version);
 
-/* The name of a control node under its parent (for views by the collection's dtype), or NULL if there is none. */
+/* The name of a control node in its directory (for views by the dtype); NULL if it has none. */
 const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, char buffer[32]);
 
 /* Attributes of anything of this type and size that goes with a collection's (or the root's) permissions. */
-void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, int64_t mtime_ns, uint64_t size,
-               struct stat *st);
+void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, int64_t mtime_ns,
+	       uint64_t size, struct stat *st);
 
 #endif

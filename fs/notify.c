@@ -16,11 +16,11 @@
 #define BUCKETS 1024
 
 struct item {
-	struct item *next;        /* in the queue */
-	struct item *next_stale;  /* in the bucket of its inode; not for names */
-	uint64_t ino;             /* of the directory for a name */
-	bool taken;               /* out of the queue: the thread is at it */
-	char name[];              /* "" for an inode */
+	struct item *next;       /* in the queue */
+	struct item *next_stale; /* in the bucket of its inode; not for names */
+	uint64_t ino;            /* of the directory for a name */
+	bool taken;              /* out of the queue: the thread is at it */
+	char name[];             /* "" for an inode */
 };
 
 struct notify {
@@ -75,7 +75,7 @@ void notify_inode(struct notify *n, uint64_t ino)
 	struct item *item = item_new(ino, ""), **bucket = bucket_of(n, ino);
 
 	if (!item)
-		return; /* the attributes were not cached while this was staged, and a new mtime drops the pages */
+		return; /* attributes were not cached while this was staged; a new mtime drops the pages */
 	pthread_mutex_lock(&n->lock);
 	if (n->quit || find_stale(n, ino, true)) {
 		free(item);
@@ -106,7 +106,7 @@ void notify_entry(struct notify *n, uint64_t dir_ino, const char *name)
 
 	assert(*name);
 	if (!item)
-		return; /* opening by a name that means another vector by now ends in ESTALE and a fresh lookup */
+		return; /* who opens by a name out of date gets ESTALE, and looks it up again */
 	pthread_mutex_lock(&n->lock);
 	if (n->quit)
 		free(item);
@@ -147,7 +147,8 @@ void notify_housekeeping(struct notify *n)
 static void tell(struct notify *n, const struct item *item)
 {
 	if (*item->name)
-		fuse_lowlevel_notify_inval_entry(n->serve->session, item->ino, item->name, strlen(item->name));
+		fuse_lowlevel_notify_inval_entry(n->serve->session, item->ino, item->name,
+						 strlen(item->name));
 	else
 		fuse_lowlevel_notify_inval_inode(n->serve->session, item->ino, 0, 0);
 }
@@ -171,9 +172,9 @@ static bool housekeeping_is_due(const struct notify *n)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return n->housekeeping && (now.tv_sec > n->housekeeping_at.tv_sec ||
-	                           (now.tv_sec == n->housekeeping_at.tv_sec &&
-	                            now.tv_nsec >= n->housekeeping_at.tv_nsec));
+	return n->housekeeping &&
+	       (now.tv_sec > n->housekeeping_at.tv_sec ||
+		(now.tv_sec == n->housekeeping_at.tv_sec && now.tv_nsec >= n->housekeeping_at.tv_nsec));
 }
 
 /* Waits for an item, and takes it; NULL if there is something else to do. With the lock held. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * notify - what tells the kernel that something it has cached is out of date. A handler must not do that itself:
- * the kernel may wait for a page or a directory that a request under way has locked. So there is a thread; and
- * until that has come to an inode, whoever opens it is told not to use cached pages (notify_is_stale).
+ * notify - what tells the kernel that something it has cached is out of date. A handler must not do that
+ * itself: the kernel may wait for a page or a directory that a request under way has locked. So there is a
+ * thread; and until that has come to an inode, whoever opens it is told not to use cached pages
+ * (notify_is_stale).
  */
 #ifndef VECFS_FS_NOTIFY_H
 #define VECFS_FS_NOTIFY_H
@@ -16,7 +17,7 @@
 struct notify *notify_start(struct serve *s);
 /* Lets the thread end after what it is doing; what is queued is dropped. */
 void notify_quit(struct notify *n);
-/* Waits for that. To be called when the mount is gone: nothing else frees a thread that waits for the kernel. */
+/* Waits for that. The mount must be gone: nothing else frees a thread that waits for the kernel. */
 void notify_end(struct notify *n);
 
 /* An inode's data and attributes have changed. */

@@ -2,10 +2,10 @@
 /*
  * opened - the vectors that are in use: open in some handle, or in the middle of losing their name.
  *
- * A file that is open when it is unlinked or replaced stays readable through its handles. The engine forgets a
- * vector with its name, so whoever takes a name away saves the vector first: opened_save() copies it if it is
- * open or about to be (recent.h), and makes those who open it meanwhile do the same; opened_saved() ends that, but
- * keeps the last ones for who comes to open them.
+ * A file that is open when it is unlinked or replaced stays readable through its handles. The engine forgets
+ * a vector with its name, so whoever takes a name away saves the vector first: opened_save() copies it if it
+ * is open or about to be (recent.h), and makes those who open it meanwhile do the same; opened_saved() ends
+ * that, but keeps the last ones for who comes to open them.
  */
 #ifndef VECFS_FS_OPENED_H
 #define VECFS_FS_OPENED_H
@@ -27,13 +27,14 @@ struct opened {
 	struct opened *next;      /* in its bucket */
 	atomic_uint_fast64_t ino; /* it changes when the vector moves to another collection */
 	unsigned refs;            /* under the bucket's lock */
-	atomic_uint staged;       /* handles with bytes that are not yet published: attributes must not be cached */
+	atomic_uint staged; /* handles with bytes that are not yet published: attributes must not be cached */
 
-	pthread_mutex_t lock; /* of all below, and of what the handles have staged. Calls the engine, not vice versa */
+	pthread_mutex_t
+		lock; /* of all below and of what handles have staged; held when the engine is called */
 	struct handle *handles;
 	unsigned saving;          /* operations under way that may take its name away */
 	struct opened_copy *copy; /* means something once the engine does not know the vector any more */
-	bool replace_next; /* truncated by path, which holds a reference: the next writer starts a replacement */
+	bool replace_next;        /* truncated by path: the next writer replaces it. Holds a reference */
 };
 
 struct opened_table *opened_table_new(void);
@@ -48,8 +49,9 @@ void opened_put(struct opened_table *t, struct opened *o);
 /* Where the vector of an inode number is: elsewhere once it has moved to another collection. */
 uint64_t opened_locate(struct opened_table *t, uint64_t ino);
 /*
- * Around the engine's moving of a vector to another collection: nobody gets a struct for its new number before the
- * old one has that number. to is 0 if it did not move. The kernel, and open handles, go on using the old number.
+ * Around the engine's moving of a vector to another collection: nobody gets a struct for its new number
+ * before the old one has that number. to is 0 if it did not move. The kernel, and open handles, go on using
+ * the old number.
  */
 void opened_move_begin(struct opened_table *t);
 void opened_move_end(struct opened_table *t, uint64_t from, uint64_t to);

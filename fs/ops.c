@@ -24,14 +24,22 @@ const struct node_ops *ops_of(enum node_kind kind)
 {
 	static const struct node_ops none;
 	static const struct node_ops *const tables[NODE_KIND_COUNT] = {
-		[NODE_ROOT] = &dir_root_ops,         [NODE_COLLECTION] = &dir_collection_ops,
-		[NODE_VECTOR] = &vector_ops,         [NODE_SEGMENT] = &segment_ops,
-		[NODE_MOMENT] = &moment_ops,         [NODE_CONTROL] = &dir_control_ops,
-		[NODE_LOG] = &text_ops,              [NODE_METRICS] = &text_ops,
-		[NODE_VERSION] = &text_ops,          [NODE_SCHEMA] = &schema_ops,
-		[NODE_STATS] = &text_ops,            [NODE_SEGMENTS] = &dir_segments_ops,
-		[NODE_TX] = &dir_tx_ops,             [NODE_COMMIT] = &dir_commit_ops,
-		[NODE_UPLOAD] = &batch_upload_ops,   [NODE_TEXT] = &batch_text_ops,
+		[NODE_ROOT] = &dir_root_ops,
+		[NODE_COLLECTION] = &dir_collection_ops,
+		[NODE_VECTOR] = &vector_ops,
+		[NODE_SEGMENT] = &segment_ops,
+		[NODE_MOMENT] = &moment_ops,
+		[NODE_CONTROL] = &dir_control_ops,
+		[NODE_LOG] = &text_ops,
+		[NODE_METRICS] = &text_ops,
+		[NODE_VERSION] = &text_ops,
+		[NODE_SCHEMA] = &schema_ops,
+		[NODE_STATS] = &text_ops,
+		[NODE_SEGMENTS] = &dir_segments_ops,
+		[NODE_TX] = &dir_tx_ops,
+		[NODE_COMMIT] = &dir_commit_ops,
+		[NODE_UPLOAD] = &batch_upload_ops,
+		[NODE_TEXT] = &batch_text_ops,
 	};
 
 	return tables[kind] ? tables[kind] : &none;
@@ -138,8 +146,8 @@ static void reply_synced(void *arg, int result)
 }
 
 /*
- * Replies when everything that has been acknowledged is durable. Where the transport allows, no thread waits for
- * that: any number of clients then shares one commit.
+ * Replies when everything that has been acknowledged is durable. Where the transport allows, no thread waits
+ * for that: any number of clients then shares one commit.
  */
 static void reply_when_durable(fuse_req_t req)
 {
@@ -184,7 +192,8 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	reply_entry(req, c.ops->mkdir ? c.ops->mkdir(req, &c.node, &birth, &e) : -EPERM, &e);
 }
 
-static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		      struct fuse_file_info *fi)
 {
 	struct call c = enter(req, parent);
 	struct ops_birth birth = birth_of(req, name, mode, fi->flags);
@@ -242,7 +251,7 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
-                      const char *new_name, unsigned flags)
+		      const char *new_name, unsigned flags)
 {
 	struct call from = enter(req, parent);
 	struct node to = node_of(new_parent);
@@ -309,7 +318,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	int rc = vs_statvfs(c.s->store, &st);
 
 	atomic_store(&c.s->transport,
-	             ops_must_reply_inline(req) ? SERVE_TRANSPORT_IO_URING : SERVE_TRANSPORT_CLASSIC);
+		     ops_must_reply_inline(req) ? SERVE_TRANSPORT_IO_URING : SERVE_TRANSPORT_CLASSIC);
 	if (rc) {
 		reply(req, rc);
 		return;
@@ -350,7 +359,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 }
 
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
-                     struct fuse_file_info *fi)
+		     struct fuse_file_info *fi)
 {
 	struct call c = enter(req, ino);
 	int rc = c.ops->write ? c.ops->write(c.s, &c.node, buf, size, off, fi) : -EINVAL;
@@ -402,7 +411,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 /* Space for the bytes of a vector is always there: it only remains to have the size. */
 static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t length,
-                         struct fuse_file_info *fi)
+			 struct fuse_file_info *fi)
 {
 	struct call c = enter(req, ino);
 	struct stat st = {.st_size = off + length};
@@ -480,7 +489,7 @@ static void op_init(void *user, struct fuse_conn_info *conn)
 
 	conn->max_write = 1u << 20;
 	conn->max_readahead = 4u << 20;
-	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, false); /* see staging: a truncation must not shrink what others see */
+	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, false); /* a truncation must not shrink what others see */
 	want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
 	want(conn, FUSE_CAP_IOCTL_DIR, false);
 #ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP

@@ -2,10 +2,10 @@
 /*
  * ops - the FUSE handlers: each finds the node, calls what its kind of node does, replies.
  *
- * The table of a kind has functions that return 0 or -errno and leave the reply to ops.c; only where the reply
- * is data do they make it themselves. What a kind has no function for is refused. Handlers run on any thread, also
- * those of io_uring, where a handler that waits stalls all requests of its CPU: only fsync, the commit of a
- * batch and the engine's back-pressure may wait.
+ * The table of a kind has functions that return 0 or -errno and leave the reply to ops.c; only where the
+ * reply is data do they make it themselves. What a kind has no function for is refused. Handlers run on any
+ * thread, also those of io_uring, where a handler that waits stalls all requests of its CPU: only fsync, the
+ * commit of a batch and the engine's back-pressure may wait.
  */
 #ifndef VECFS_FS_OPS_H
 #define VECFS_FS_OPS_H
@@ -55,24 +55,25 @@ struct ops_birth {
 /* What the nodes of a kind do. A directory has the first part, a file the second. */
 struct node_ops {
 	int (*lookup)(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e);
-	/* Adds entries above offset off to the reply, with attributes if plus; returns the bytes added or -errno. */
+	/* Fills buf with the entries above offset off, with attributes if plus; returns the bytes or -errno.
+	 */
 	ssize_t (*list)(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus);
 	int (*mkdir)(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
-	             struct fuse_entry_param *e);
+		     struct fuse_entry_param *e);
 	int (*create)(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
-	              struct fuse_entry_param *e, struct fuse_file_info *fi);
+		      struct fuse_entry_param *e, struct fuse_file_info *fi);
 	int (*unlink)(fuse_req_t req, const struct node *dir, const char *name);
 	int (*rmdir)(fuse_req_t req, const struct node *dir, const char *name);
 
 	int (*attr)(struct serve *s, const struct node *node, struct stat *st, double *timeout_s);
 	int (*setattr)(fuse_req_t req, const struct node *node, const struct stat *st, int set,
-	               struct fuse_file_info *fi);
+		       struct fuse_file_info *fi);
 	int (*open)(fuse_req_t req, const struct node *node, struct fuse_file_info *fi);
 	/* Fills buf, returns the bytes or -errno. fi->fh is 0 on a stateless mount. */
 	ssize_t (*read)(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
-	                const struct fuse_file_info *fi);
+			const struct fuse_file_info *fi);
 	int (*write)(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
-	             const struct fuse_file_info *fi);
+		     const struct fuse_file_info *fi);
 	/* At each close(2). *sync: the close is to be durable. */
 	int (*flush)(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *sync);
 	int (*fsync)(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi);
@@ -80,8 +81,8 @@ struct node_ops {
 };
 
 extern const struct node_ops dir_root_ops, dir_collection_ops, dir_control_ops, dir_segments_ops, dir_tx_ops,
-        dir_commit_ops, segment_ops, vector_ops, text_ops, schema_ops, view_ops, moment_ops, batch_text_ops,
-        batch_upload_ops;
+	dir_commit_ops, segment_ops, vector_ops, text_ops, schema_ops, moment_ops, batch_text_ops,
+	batch_upload_ops;
 
 /* The table of a kind of node. */
 const struct node_ops *ops_of(enum node_kind kind);

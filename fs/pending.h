@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pending - the names that are being created: a new vector is nobody else's to see until it is complete, but its
- * name is taken for an exclusive create.
+ * pending - the names that are being created: a new vector is nobody else's to see until it is complete, but
+ * its name is taken for an exclusive create.
  */
 #ifndef VECFS_FS_PENDING_H
 #define VECFS_FS_PENDING_H

@@ -10,7 +10,7 @@
 
 /* A collection, or an open batch, gets another name under the same parent. */
 static int rename_collection(struct serve *s, uint32_t parent, const char *name, const char *new_name,
-                             bool exclusive)
+			     bool exclusive)
 {
 	struct vs_collection_info info;
 	int rc = vs_name_check(new_name, strlen(new_name));
@@ -29,7 +29,7 @@ static int commit(struct serve *s, uint32_t collection, const char *name)
 }
 
 int rename_node(struct serve *s, const struct node *from, const char *name, const struct node *to,
-                const char *new_name, unsigned flags)
+		const char *new_name, unsigned flags)
 {
 	bool exclusive = flags & RENAME_NOREPLACE;
 

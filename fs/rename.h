@@ -6,6 +6,6 @@
 #include "fs/ops.h"
 
 int rename_node(struct serve *s, const struct node *from, const char *name, const struct node *to,
-                const char *new_name, unsigned flags);
+		const char *new_name, unsigned flags);
 
 #endif

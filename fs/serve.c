@@ -62,8 +62,8 @@ static int add_arguments(const struct serve *s, bool io_uring, struct fuse_args 
 	const struct serve_options *options = &s->options;
 
 	/*
-	 * Without allow_other only the mounting user gets in at all, and root passes every check: to make them would
-	 * only cost a GETATTR of the directory after each change in it.
+	 * Without allow_other only the mounting user gets in at all, and root passes every check: to make
+	 * them would only cost a GETATTR of the directory after each change in it.
 	 */
 	bool checked = options->allow_other || geteuid() != 0;
 
@@ -76,7 +76,8 @@ static int add_arguments(const struct serve *s, bool io_uring, struct fuse_args 
 	       (io_uring && fuse_opt_add_arg(args, "-oio_uring"));
 }
 
-__attribute__((format(printf, 2, 0))) static void log_fuse(enum fuse_log_level level, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void log_fuse(enum fuse_log_level level, const char *format,
+							   va_list args)
 {
 	char line[512];
 	size_t len;
@@ -133,7 +134,7 @@ static int prepare(struct serve *s, const char *mountpoint)
 }
 
 int serve_start(struct vs_store *store, const char *mountpoint, const struct serve_options *options,
-                struct serve **out, char *why, size_t why_size)
+		struct serve **out, char *why, size_t why_size)
 {
 	const char *obstacle = options->io_uring == SERVE_IO_URING_OFF ? "io_uring=off" : io_uring_obstacle();
 	struct serve *s;
@@ -180,7 +181,7 @@ void serve_answering(struct serve *s)
 		return;
 	}
 	message(VS_INFO, "serving %s at %s (libfuse %s, %s)", s->store_dir, s->mountpoint, fuse_pkgversion(),
-	        io_uring ? "io_uring" : "/dev/fuse");
+		io_uring ? "io_uring" : "/dev/fuse");
 	s->ready(s->ready_arg);
 }
 

@@ -9,7 +9,8 @@
  *   vs_sync()      by the caller: after a signal everything becomes durable before the mount goes away
  *   serve_end()    unmounts, if that has not happened, and frees
  *
- * No thread exists before serve_loop(), but the process must have forked into the background before vs_open().
+ * No thread exists before serve_loop(), but the process must have forked into the background before
+ * vs_open().
  */
 #ifndef VECFS_FS_SERVE_H
 #define VECFS_FS_SERVE_H
@@ -44,8 +45,8 @@ struct serve {
 	char *mountpoint; /* absolute */
 	struct stat root; /* owner and mode of the mount's root directory */
 	bool mounted;
-	bool direct_mmap; /* the kernel maps direct_io files, too */
-	bool stateless;   /* OPEN is answered with ENOSYS: no handler of this mount gets a file handle */
+	bool direct_mmap;     /* the kernel maps direct_io files, too */
+	bool stateless;       /* OPEN is answered with ENOSYS: no handler of this mount gets a file handle */
 	atomic_int transport; /* enum serve_transport, seen by the first request */
 	atomic_bool failed;   /* a transport that was insisted upon is not there */
 	struct opened_table *opened;
@@ -59,8 +60,8 @@ enum serve_transport { SERVE_TRANSPORT_UNKNOWN, SERVE_TRANSPORT_CLASSIC, SERVE_T
 
 /* Makes the session and the mount. On failure why holds one sentence. */
 int serve_start(struct vs_store *store, const char *mountpoint, const struct serve_options *options,
-                struct serve **out, char *why, size_t why_size);
-/* Serves until unmounted (0) or signalled (0). ready(arg) is called, from some thread, once requests are answered. */
+		struct serve **out, char *why, size_t why_size);
+/* Serves until unmounted or signalled (0). ready(arg) is called, from some thread, when the mount answers. */
 int serve_loop(struct serve *s, void (*ready)(void *arg), void *arg);
 void serve_end(struct serve *s);
 /* For the thread that has seen the first request answered: tells of the transport, and calls ready. */

@@ -72,11 +72,11 @@ static void refuse_incomplete(struct serve *s, struct handle *h)
 	h->told = true;
 	if (info.row_bytes)
 		vector_refuse(s, collection, name_of(s, h, name), "got %zu bytes, want %zu (dim=%u dtype=%s)",
-		              h->size, info.row_bytes, info.schema.dim, vs_dtype_name(info.schema.dtype));
+			      h->size, info.row_bytes, info.schema.dim, vs_dtype_name(info.schema.dtype));
 	else
 		vector_refuse(s, collection, name_of(s, h, name),
-		              "got %zu bytes, want a whole number of %s values, at most %u bytes", h->size,
-		              vs_dtype_name(info.schema.dtype), VS_ROW_BYTES_MAX);
+			      "got %zu bytes, want a whole number of %s values, at most %u bytes", h->size,
+			      vs_dtype_name(info.schema.dtype), VS_ROW_BYTES_MAX);
 }
 
 /* Nothing of what this handle has staged will be published any more. */
@@ -88,9 +88,9 @@ static int refuse_too_big(struct serve *s, struct handle *h, uint64_t end)
 
 	if (!vs_collection_get(s->store, collection, &info))
 		vector_refuse(s, collection, name_of(s, h, name),
-		              "write past the end: got %llu bytes, want %zu (dim=%u dtype=%s)",
-		              (unsigned long long)end, h->row_bytes ? h->row_bytes : VS_ROW_BYTES_MAX,
-		              info.schema.dim, vs_dtype_name(info.schema.dtype));
+			      "write past the end: got %llu bytes, want %zu (dim=%u dtype=%s)",
+			      (unsigned long long)end, h->row_bytes ? h->row_bytes : VS_ROW_BYTES_MAX,
+			      info.schema.dim, vs_dtype_name(info.schema.dtype));
 	h->state = HANDLE_REFUSED;
 	h->told = false;
 	h->size = 0;
@@ -147,8 +147,8 @@ static int stage(struct serve *s, struct handle *h, const void *data, size_t siz
 }
 
 /*
- * A vector that has lost its name is still there for those who have it open. The copy may be missing where it was
- * lost to a batch just as it was opened: a whole vector makes up for that.
+ * A vector that has lost its name is still there for those who have it open. The copy may be missing where it
+ * was lost to a batch just as it was opened: a whole vector makes up for that.
  */
 static int modify_copy(struct handle *h, const void *data, size_t size, size_t off)
 {
@@ -172,7 +172,7 @@ static int modify_copy(struct handle *h, const void *data, size_t size, size_t o
 
 /* Changes the published vector. */
 static int modify(struct serve *s, struct handle *h, const void *data, size_t size, size_t off,
-                  bool from_cache)
+		  bool from_cache)
 {
 	struct node node = place(h);
 	struct vs_attr attr = h->attr;
@@ -226,14 +226,15 @@ static int overwrite(struct serve *s, struct handle *h, const void *data, size_t
 }
 
 int staging_write(struct serve *s, struct handle *h, const void *data, size_t size, size_t off,
-                  bool from_cache)
+		  bool from_cache)
 {
 	int rc = find_row_bytes(s, h);
 	size_t limit = h->row_bytes ? h->row_bytes : VS_ROW_BYTES_MAX;
 
 	if (rc || !size)
 		return rc;
-	if (from_cache && !h->born) /* a mapping shows the published vector, whatever else the handle is about */
+	/* A mapping shows the published vector, whatever else the handle is about. */
+	if (from_cache && !h->born)
 		return modify(s, h, data, size, off, true);
 	if (h->state == HANDLE_REFUSED)
 		return -EFBIG;

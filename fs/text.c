@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * text - the control files that are text made when they are opened: log, metrics, version, stats and schema. The
- * last can be written: what is in it at close(2) becomes the collection's schema.
+ * text - the control files that are text made when they are opened: log, metrics, version, stats and schema.
+ * The last can be written: what is in it at close(2) becomes the collection's schema.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -31,8 +31,8 @@ static void print_version(FILE *out)
 
 static void print_metric(FILE *out, const char *name, const char *type, const char *help, uint64_t value)
 {
-	fprintf(out, "# HELP vecfs_%s %s\n# TYPE vecfs_%s %s\nvecfs_%s %" PRIu64 "\n", name, help, name, type, name,
-	        value);
+	fprintf(out, "# HELP vecfs_%s %s\n# TYPE vecfs_%s %s\nvecfs_%s %" PRIu64 "\n", name, help, name, type,
+		name, value);
 }
 
 static void print_metrics(struct serve *s, FILE *out)
@@ -53,20 +53,20 @@ static void print_metrics(struct serve *s, FILE *out)
 	print_metric(out, "checkpoints_total", "counter", "Checkpoints.", c.checkpoints);
 	print_metric(out, "batches_total", "counter", "Batches committed.", c.batches);
 	print_metric(out, "checksum_errors_total", "counter", "Reads refused for a wrong checksum.",
-	             c.checksum_errors);
+		     c.checksum_errors);
 	print_metric(out, "replayed_records", "gauge", "Log records replayed when the store was opened.",
-	             c.replayed_records);
+		     c.replayed_records);
 	print_metric(out, "read_only", "gauge", "1 after a failed write-back: the store must be reopened.",
-	             c.poisoned);
+		     c.poisoned);
 	print_metric(out, "warnings_total", "counter", "Warnings logged, refused writes among them.",
-	             message_count(VS_WARNING));
+		     message_count(VS_WARNING));
 	print_metric(out, "errors_total", "counter", "Errors logged.", message_count(VS_ERROR));
 }
 
 static void print_schema(const struct vs_schema *schema, FILE *out)
 {
 	fprintf(out, "dim=%u\ndtype=%s\nmetric=%s\n", schema->dim, vs_dtype_name(schema->dtype),
-	        vs_metric_name(schema->metric));
+		vs_metric_name(schema->metric));
 }
 
 static void print_stats(struct serve *s, const struct vs_collection_info *info, FILE *out)
@@ -76,7 +76,7 @@ static void print_stats(struct serve *s, const struct vs_collection_info *info, 
 	fprintf(out, "vectors=%" PRIu64 "\n", info->count);
 	print_schema(&info->schema, out);
 	fprintf(out, "row_bytes=%zu\nname_bytes=%" PRIu64 "\nsegments=%u\nversion=%" PRIu64 "\ndamaged=%d\n",
-	        info->row_bytes, info->name_bytes, info->segments, info->version, info->damaged);
+		info->row_bytes, info->name_bytes, info->segments, info->version, info->damaged);
 	if (info->parent && !vs_batch_get(s->store, info->id, &batch))
 		fprintf(out, "upload_rows=%" PRIu64 "\n", batch.upload_rows);
 }
@@ -170,7 +170,7 @@ static ssize_t copy_part(const char *bytes, size_t bytes_size, void *buf, size_t
 }
 
 static ssize_t text_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
-                         const struct fuse_file_info *fi)
+			 const struct fuse_file_info *fi)
 {
 	struct text *t = text_of(fi);
 	char *bytes;
@@ -214,7 +214,7 @@ const struct node_ops text_ops = {
 
 /* Truncation is a part of opening it for writing: the first write at offset 0 does it. */
 static int schema_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
-                          struct fuse_file_info *fi)
+			  struct fuse_file_info *fi)
 {
 	(void)req;
 	(void)node;
@@ -223,7 +223,7 @@ static int schema_setattr(fuse_req_t req, const struct node *node, const struct 
 }
 
 static int schema_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
-                        const struct fuse_file_info *fi)
+			const struct fuse_file_info *fi)
 {
 	struct text *t = text_of(fi);
 	size_t end = (size_t)off + size;
@@ -268,7 +268,8 @@ static int parse_line(char *line, struct vs_schema *schema, char *why, size_t wh
 	if (!strcmp(line, "dim")) {
 		dim = strtoul(value, &end, 10);
 		if (*end || end == value || *value == '-' || dim > VS_ROW_BYTES_MAX * 8) {
-			snprintf(why, why_size, "got dim=%s, want a number of values, or 0 for unknown", value);
+			snprintf(why, why_size, "got dim=%s, want a number of values, or 0 for unknown",
+				 value);
 			return -EINVAL;
 		}
 		schema->dim = (uint32_t)dim;
@@ -331,7 +332,7 @@ static int apply(struct serve *s, const struct node *node, const struct text *t)
 		snprintf(why, sizeof why, "the collection has, or has had, vectors");
 	if (rc == -EINVAL && !*why)
 		snprintf(why, sizeof why, "no vector can have dim=%u dtype=%s", schema.dim,
-		         vs_dtype_name(schema.dtype));
+			 vs_dtype_name(schema.dtype));
 	if (rc)
 		message(VS_WARNING, "%s/.vecfs/schema: refused: %s", info.name, *why ? why : strerror(-rc));
 	return rc;

@@ -29,7 +29,7 @@ struct upload_handle {
 	pid_t opener;
 	enum upload_state state;
 	enum array_format format;
-	uint64_t size; /* bytes written: the offset at which writing must go on */
+	uint64_t size;         /* bytes written: the offset at which writing must go on */
 	unsigned char *header; /* as much as there is of it */
 	struct array_shape shape;
 	size_t prefix_bytes, row_bytes; /* of each row */
@@ -76,7 +76,7 @@ static int upload_attr(struct serve *s, const struct node *node, struct stat *st
 
 /* Sizes are not set: opening with O_TRUNC, and the preallocation of cp, change nothing. */
 static int upload_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
-                          struct fuse_file_info *fi)
+			  struct fuse_file_info *fi)
 {
 	(void)req;
 	(void)node;
@@ -128,14 +128,15 @@ static int begin(struct serve *s, const struct node *node, struct upload_handle 
 	if (h->format == ARRAY_RAW)
 		h->shape = (struct array_shape){info.schema.dtype, info.schema.dim, ARRAY_ROWS_UNTOLD};
 	if (h->format == ARRAY_RAW && h->shape.dim == 0)
-		return refuse(s, node, h, -EINVAL, "a raw file does not tell its dim: write it to schema first");
+		return refuse(s, node, h, -EINVAL,
+			      "a raw file does not tell its dim: write it to schema first");
 	if (info.schema.dtype == VS_BIT && h->format == ARRAY_NPY && h->shape.dtype == VS_U8) {
 		h->shape.dtype = VS_BIT; /* a row of bits is written as bytes */
 		h->shape.dim *= 8;
 	}
 	if ((info.schema.dim && h->shape.dim != info.schema.dim) || h->shape.dtype != info.schema.dtype) {
 		snprintf(why, sizeof why, "got dim=%u dtype=%s, want dim=%u dtype=%s", h->shape.dim,
-		         vs_dtype_name(h->shape.dtype), info.schema.dim, vs_dtype_name(info.schema.dtype));
+			 vs_dtype_name(h->shape.dtype), info.schema.dim, vs_dtype_name(info.schema.dtype));
 		return refuse(s, node, h, -EINVAL, why);
 	}
 	schema = (struct vs_schema){h->shape.dim, h->shape.dtype, info.schema.metric};
@@ -143,14 +144,15 @@ static int begin(struct serve *s, const struct node *node, struct upload_handle 
 	h->row_bytes = array_row_bytes(&h->shape);
 	rc = vs_upload_begin(s->store, node->collection, &schema, &h->upload);
 	if (rc)
-		return refuse(s, node, h, rc, rc == -EBUSY ? "another upload is being written" : strerror(-rc));
+		return refuse(s, node, h, rc,
+			      rc == -EBUSY ? "another upload is being written" : strerror(-rc));
 	h->state = UPLOAD_ROWS;
 	return 0;
 }
 
 /* Checks a row's own dim, of which n bytes are at data. */
-static int take_prefix(struct serve *s, const struct node *node, struct upload_handle *h, const unsigned char *data,
-                       size_t n)
+static int take_prefix(struct serve *s, const struct node *node, struct upload_handle *h,
+		       const unsigned char *data, size_t n)
 {
 	uint32_t dim;
 	char why[WHY_BYTES];
@@ -162,13 +164,13 @@ static int take_prefix(struct serve *s, const struct node *node, struct upload_h
 	if (dim == h->shape.dim)
 		return 0;
 	snprintf(why, sizeof why, "row %" PRIu64 " starts with dim %u, want %u",
-	         h->row_stream_bytes / (h->prefix_bytes + h->row_bytes), dim, h->shape.dim);
+		 h->row_stream_bytes / (h->prefix_bytes + h->row_bytes), dim, h->shape.dim);
 	return refuse(s, node, h, -EINVAL, why);
 }
 
 /* Rows that each have a prefix, which the engine does not get. */
 static int append_prefixed(struct serve *s, const struct node *node, struct upload_handle *h,
-                           const unsigned char *data, size_t size)
+			   const unsigned char *data, size_t size)
 {
 	size_t stride = h->prefix_bytes + h->row_bytes;
 	int rc = 0;
@@ -188,8 +190,8 @@ static int append_prefixed(struct serve *s, const struct node *node, struct uplo
 	return rc;
 }
 
-static int append(struct serve *s, const struct node *node, struct upload_handle *h, const unsigned char *data,
-                  size_t size)
+static int append(struct serve *s, const struct node *node, struct upload_handle *h,
+		  const unsigned char *data, size_t size)
 {
 	uint64_t stride = h->prefix_bytes + h->row_bytes;
 	int rc;
@@ -206,8 +208,8 @@ static int append(struct serve *s, const struct node *node, struct upload_handle
 }
 
 /* The header, of which pieces are put together; what is behind it are rows. */
-static int take_header(struct serve *s, const struct node *node, struct upload_handle *h, const unsigned char *data,
-                       size_t size)
+static int take_header(struct serve *s, const struct node *node, struct upload_handle *h,
+		       const unsigned char *data, size_t size)
 {
 	size_t had = (size_t)h->size, take = size, header_bytes;
 	char why[WHY_BYTES];
@@ -223,7 +225,8 @@ static int take_header(struct serve *s, const struct node *node, struct upload_h
 	h->shape = (struct array_shape){.rows = ARRAY_ROWS_UNTOLD};
 	rc = array_header_parse(h->format, h->header, had + take, &h->shape, &header_bytes, why, sizeof why);
 	if (rc == -EAGAIN)
-		return had + take < HEADER_BYTES_MAX ? 0 : refuse(s, node, h, -EINVAL, "a header without an end");
+		return had + take < HEADER_BYTES_MAX ? 0
+						     : refuse(s, node, h, -EINVAL, "a header without end");
 	if (rc)
 		return refuse(s, node, h, rc, why);
 	rc = begin(s, node, h);
@@ -231,7 +234,7 @@ static int take_header(struct serve *s, const struct node *node, struct upload_h
 		rc = append(s, node, h, h->header + header_bytes, had - header_bytes);
 	if (!rc && header_bytes < had + size)
 		rc = append(s, node, h, data + (had < header_bytes ? header_bytes - had : 0),
-		            had + size - (had < header_bytes ? header_bytes : had));
+			    had + size - (had < header_bytes ? header_bytes : had));
 	free(h->header);
 	h->header = NULL;
 	return rc;
@@ -247,8 +250,8 @@ static void restart(struct upload_handle *h)
 	h->row_stream_bytes = 0;
 }
 
-static int write_at(struct serve *s, const struct node *node, struct upload_handle *h, const void *buf, size_t size,
-                    uint64_t off)
+static int write_at(struct serve *s, const struct node *node, struct upload_handle *h, const void *buf,
+		    size_t size, uint64_t off)
 {
 	char why[WHY_BYTES];
 	int rc;
@@ -258,8 +261,9 @@ static int write_at(struct serve *s, const struct node *node, struct upload_hand
 	if (h->state == UPLOAD_REFUSED || h->state == UPLOAD_DONE)
 		return -EINVAL;
 	if (off != h->size) {
-		snprintf(why, sizeof why, "got a write at offset %" PRIu64 ", want %" PRIu64 ": write it in order",
-		         off, h->size);
+		snprintf(why, sizeof why,
+			 "got a write at offset %" PRIu64 ", want %" PRIu64 ": write it in order", off,
+			 h->size);
 		return refuse(s, node, h, -EINVAL, why);
 	}
 	rc = h->state == UPLOAD_HEADER ? take_header(s, node, h, buf, size) : append(s, node, h, buf, size);
@@ -269,7 +273,7 @@ static int write_at(struct serve *s, const struct node *node, struct upload_hand
 }
 
 static int upload_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
-                        const struct fuse_file_info *fi)
+			const struct fuse_file_info *fi)
 {
 	struct upload_handle *h = handle_of(fi);
 	int rc;
@@ -288,13 +292,15 @@ static bool is_complete(const struct upload_handle *h, char *why, size_t why_siz
 	if (h->state == UPLOAD_HEADER)
 		snprintf(why, why_size, "got %" PRIu64 " bytes, which is not even the header", h->size);
 	else if (h->shape.rows != ARRAY_ROWS_UNTOLD && h->row_stream_bytes != h->shape.rows * stride)
-		snprintf(why, why_size, "got %" PRIu64 " bytes of rows, want %" PRIu64 " (the header tells %" PRIu64
-		         " rows, dim=%u dtype=%s)", h->row_stream_bytes, h->shape.rows * stride, h->shape.rows,
-		         h->shape.dim, vs_dtype_name(h->shape.dtype));
+		snprintf(why, why_size,
+			 "got %" PRIu64 " bytes of rows, want %" PRIu64 " (the header tells %" PRIu64
+			 " rows, dim=%u dtype=%s)",
+			 h->row_stream_bytes, h->shape.rows * stride, h->shape.rows, h->shape.dim,
+			 vs_dtype_name(h->shape.dtype));
 	else if (h->row_stream_bytes % stride)
-		snprintf(why, why_size, "got %" PRIu64 " bytes of rows, want a multiple of %" PRIu64
-		         " (dim=%u dtype=%s)", h->row_stream_bytes, stride, h->shape.dim,
-		         vs_dtype_name(h->shape.dtype));
+		snprintf(why, why_size,
+			 "got %" PRIu64 " bytes of rows, want a multiple of %" PRIu64 " (dim=%u dtype=%s)",
+			 h->row_stream_bytes, stride, h->shape.dim, vs_dtype_name(h->shape.dtype));
 	else
 		return true;
 	return false;

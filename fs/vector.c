@@ -29,7 +29,8 @@ void vector_refuse(struct serve *s, uint32_t collection, const char *name, const
 		message(VS_WARNING, "%s/%s: refused: %s", info.name, name, reason);
 }
 
-void vector_entry(struct serve *s, uint32_t collection, const struct vs_attr *attr, struct fuse_entry_param *e)
+void vector_entry(struct serve *s, uint32_t collection, const struct vs_attr *attr,
+		  struct fuse_entry_param *e)
 {
 	e->ino = node_vector_ino(collection, attr->entry);
 	e->entry_timeout = ops_timeout_s(s);
@@ -67,7 +68,8 @@ static int opened_attr(struct serve *s, uint64_t ino, struct stat *st)
 		rc = 0;
 	}
 	if (rc && o->copy) {
-		node_stat(ino, VECTOR_LIMIT, &o->copy->attr.perm, o->copy->attr.mtime_ns, o->copy->attr.size, st);
+		node_stat(ino, VECTOR_LIMIT, &o->copy->attr.perm, o->copy->attr.mtime_ns, o->copy->attr.size,
+			  st);
 		st->st_nlink = 0;
 		rc = 0;
 	}
@@ -94,7 +96,7 @@ static int vector_attr(struct serve *s, const struct node *node, struct stat *st
 	return 0;
 }
 
-/* The handle that a truncation without one is about: that of the open(2) with O_TRUNC which it is a part of. */
+/* Whose truncation it is when no handle is told: that of the open(2) with O_TRUNC under way, if any. */
 static struct handle *find_opening(const struct opened *o, pid_t thread)
 {
 	struct handle *h = o->handles;
@@ -123,7 +125,7 @@ static int truncate_path(struct serve *s, struct opened *o, uint64_t size)
 }
 
 static int truncate_vector(struct serve *s, struct opened *o, const struct stat *st, pid_t thread,
-                           struct fuse_file_info *fi)
+			   struct fuse_file_info *fi)
 {
 	struct handle *h = fi && fi->fh ? handle_of(fi) : find_opening(o, thread);
 
@@ -153,7 +155,7 @@ static int set_attr(struct serve *s, struct opened *o, unsigned which, const str
 }
 
 static int vector_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
-                          struct fuse_file_info *fi)
+			  struct fuse_file_info *fi)
 {
 	struct serve *s = ops_serve(req);
 	struct opened *o = opened_get(s->opened, opened_locate(s->opened, node_ino(node)));
@@ -218,7 +220,7 @@ static int save_target(struct serve *s, uint32_t collection, const char *name, s
 
 /* To another collection, which gives the vector another number. */
 static int move(struct serve *s, uint32_t from, const char *name, uint64_t from_ino, uint32_t to,
-                const char *new_name, bool exclusive)
+		const char *new_name, bool exclusive)
 {
 	uint64_t entry, replaced;
 	int rc;
@@ -233,7 +235,7 @@ static int move(struct serve *s, uint32_t from, const char *name, uint64_t from_
 
 /* With the locks of both names held. */
 static int rename_name(struct serve *s, uint32_t from, const char *name, uint32_t to, const char *new_name,
-                       bool exclusive)
+		       bool exclusive)
 {
 	struct opened *source, *target;
 	struct vs_attr attr;
@@ -260,7 +262,7 @@ static int rename_name(struct serve *s, uint32_t from, const char *name, uint32_
 }
 
 int vector_rename(struct serve *s, uint32_t from, const char *name, uint32_t to, const char *new_name,
-                  bool exclusive)
+		  bool exclusive)
 {
 	struct namelock held;
 	int rc = vs_name_check(new_name, strlen(new_name));

@@ -83,7 +83,8 @@ static void leave(struct serve *s, const struct node *node, struct view_handle *
 }
 
 /* Unlike RELEASE it comes before close(2) returns, and also when a mapping is left. */
-static int moment_node_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *sync)
+static int moment_node_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi,
+			     bool *sync)
 {
 	struct view_handle *h = (struct view_handle *)(uintptr_t)fi->fh;
 
@@ -103,11 +104,12 @@ static void moment_node_release(struct serve *s, const struct node *node, const 
 }
 
 /*
- * Rows with their dim before each, for [off, off + size) of all rows laid end to end. The packed rows are read into
- * the end of the buffer, and moved apart from the front: what is written never reaches what is still to be moved.
+ * Rows with their dim before each, for [off, off + size) of all rows laid end to end. The packed rows are
+ * read into the end of the buffer, and moved apart from the front: what is written never reaches what is
+ * still to be moved.
  */
-static ssize_t read_prefixed(struct vs_moment *m, const struct vs_moment_info *info, unsigned char *buf, size_t size,
-                             uint64_t off)
+static ssize_t read_prefixed(struct vs_moment *m, const struct vs_moment_info *info, unsigned char *buf,
+			     size_t size, uint64_t off)
 {
 	size_t row = info->row_bytes, stride = ARRAY_PREFIX_BYTES + row, used = 0;
 	uint64_t first = off / stride, in_row = off % stride, end = (off + size) / stride;
@@ -142,7 +144,7 @@ static ssize_t read_prefixed(struct vs_moment *m, const struct vs_moment_info *i
 
 /* The rows' part of the file; a row that is damaged fails the read. */
 static ssize_t read_rows(const struct node *node, struct vs_moment *m, const struct vs_moment_info *info,
-                         unsigned char *buf, size_t size, uint64_t off)
+			 unsigned char *buf, size_t size, uint64_t off)
 {
 	size_t prefix = array_row_prefix(format_of(node));
 	uint64_t total = info->rows * (prefix + info->row_bytes);
@@ -155,7 +157,7 @@ static ssize_t read_rows(const struct node *node, struct vs_moment *m, const str
 }
 
 static ssize_t read_vectors(const struct node *node, struct vs_moment *m, const struct vs_moment_info *info,
-                            unsigned char *buf, size_t size, uint64_t off)
+			    unsigned char *buf, size_t size, uint64_t off)
 {
 	unsigned char header[ARRAY_HEADER_BYTES_MAX];
 	struct array_shape shape = shape_of(info);
@@ -174,7 +176,7 @@ static ssize_t read_vectors(const struct node *node, struct vs_moment *m, const 
 }
 
 static ssize_t moment_node_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
-                                const struct fuse_file_info *fi)
+				const struct fuse_file_info *fi)
 {
 	struct view_handle *h = (struct view_handle *)(uintptr_t)fi->fh;
 	struct moment *moment;
