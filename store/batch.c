@@ -239,10 +239,12 @@ static int small_read(struct commit_job *j, char *rows)
 static int small_put(struct op *op, struct collection *parent, const char *id, const struct vs_perm *perm,
                      int64_t mtime_ns, const void *data, size_t size)
 {
-	struct vs_attr attr = {.entry = parent->next_entry++, .mtime_ns = mtime_ns, .perm = *perm};
+	struct vs_attr attr = {.mtime_ns = mtime_ns, .perm = *perm};
 	struct row_put put;
-	int rc = rows_put_prepare(op, parent, id, &attr, data, size, &put);
+	int rc = collection_take_entries(parent, 1, &attr.entry);
 
+	if (!rc)
+		rc = rows_put_prepare(op, parent, id, &attr, data, size, &put);
 	if (!rc)
 		rows_put(op, parent, &put);
 	return rc;
@@ -257,10 +259,10 @@ static int small_put_files(struct commit_job *j, struct op *op, struct collectio
 	int rc = data ? 0 : -ENOMEM;
 
 	while (!rc && (entry = entries_next(&b->entries, entry))) {
-		uint32_t row = entries_get(&b->entries, entry);
+		uint32_t row = collection_row_of(b, entry);
 		const char *p;
-		const struct row *r = collection_row(b, row, &p);
-		const struct perm_class *class = r ? &j->s->perms[r->perm] : NULL;
+		const struct row *r = row == ROW_NONE ? NULL : collection_row(b, row, &p);
+		const struct perm_class *class = r ? engine_perm_get(j->s, r->perm) : NULL;
 
 		rc = r ? collection_bytes(j->s->io, b, row, data) : -EIO;
 		if (!rc && sum_data(data, b->row_bytes) != r->data_sum)
@@ -288,7 +290,7 @@ static int small_apply(struct commit_job *j, struct op *op, struct collection *p
 		uint64_t entry = collection_entry(parent, j->delete.line[i], strlen(j->delete.line[i]));
 
 		if (entry)
-			rc = rows_remove(op, parent, entries_get(&parent->entries, entry));
+			rc = rows_remove(op, parent, collection_row_of(parent, entry));
 	}
 	if (!rc)
 		rc = small_put_files(j, op, parent);
@@ -542,7 +544,7 @@ static int deaths_add(struct deaths *d, struct collection *parent, const char *i
 
 	if (!entry)
 		return 0;
-	row = entries_get(&parent->entries, entry);
+	row = collection_row_of(parent, entry);
 	n = row >> parent->shift;
 	slot = collection_slot(parent, row);
 	if (!d->map[n]) {
@@ -693,9 +695,10 @@ static int adopt_begin(struct commit_job *j)
 	if (rc)
 		return rc;
 	parent = collection_get(&j->s->table, j->parent);
-	j->first_entry = __atomic_fetch_add(&parent->next_entry, j->rows, __ATOMIC_RELAXED);
+	rc = collection_take_entries(parent, j->rows, &j->first_entry);
 	class = &j->s->perms[j->batch->perm];
-	rc = rows_perm(&op, &(struct vs_perm){class->mode & 0666, class->uid, class->gid}, &j->perm);
+	if (!rc)
+		rc = rows_perm(&op, &(struct vs_perm){class->mode & 0666, class->uid, class->gid}, &j->perm);
 	op_end(&op);
 	/* The batch's own vectors must have reached their files, which nobody changes any more. */
 	return rc ? rc : commit_wait_applied(j->s);

@@ -389,7 +389,7 @@ static int load_collection(struct vs_store *s, struct reader *r)
 	struct collection *c;
 
 	if (!cs || in->id <= last || in->id >= s->next_collection || !catalog_plausible(s, in, text) ||
-	    in->next_entry < VS_ENTRY_FIRST || in->next_entry >> VS_ENTRY_BITS)
+	    in->next_entry < VS_ENTRY_FIRST || in->next_entry > 1ull << VS_ENTRY_BITS)
 		return -EUCLEAN;
 	memcpy(name, text, in->name_len);
 	if (collection_find(&s->table, in->parent, name))
@@ -415,7 +415,8 @@ int catalog_load(struct vs_store *s, const struct catalog_image *image)
 	const struct catalog *head = image->head;
 	struct reader r = {(const char *)(head + 1), (const char *)head + head->bytes};
 	const struct perm_class *perms = reader_take(&r, perms_bytes(head->perms));
-	int rc = perms ? 0 : -EUCLEAN;
+	bool sound = perms && head->next_collection && head->next_collection <= VS_COLLECTION_MAX + 1u;
+	int rc = sound ? 0 : -EUCLEAN;
 
 	memcpy(s->uuid, head->uuid, sizeof s->uuid);
 	s->hash_seed = head->hash_seed;

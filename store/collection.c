@@ -241,9 +241,31 @@ const struct row *collection_row(const struct collection *c, uint32_t row, const
 	}
 	r = &seg->rows[collection_slot(c, row)];
 	*name = segment_name(seg, r);
+	if (collection_slot(c, row) >= seg->count)
+		return NULL;
 	if (!r->name_len && !segment_is_dead(seg, collection_slot(c, row)))
 		return NULL; /* zeros where there was a row: damage too */
 	return segment_row_valid(seg, r) ? r : NULL;
+}
+
+uint32_t collection_row_of(const struct collection *c, uint64_t entry)
+{
+	uint32_t row = entries_get(&c->entries, entry);
+	const char *name;
+	const struct row *r = row == ROW_NONE ? NULL : collection_row(c, row, &name);
+
+	return r && row_entry(r) != entry ? ROW_NONE : row;
+}
+
+int collection_take_entries(struct collection *c, uint64_t n, uint64_t *first)
+{
+	*first = __atomic_load_n(&c->next_entry, __ATOMIC_RELAXED);
+	do {
+		if (n > (1ull << VS_ENTRY_BITS) - *first)
+			return -ENOSPC;
+	} while (!__atomic_compare_exchange_n(&c->next_entry, first, *first + n, true, __ATOMIC_RELAXED,
+	                                      __ATOMIC_RELAXED));
+	return 0;
 }
 
 int collection_bytes(struct io *io, const struct collection *c, uint32_t row, void *buf)
@@ -270,7 +292,8 @@ uint64_t collection_hash_of(void *arg, uint64_t entry)
 {
 	const struct collection *c = arg;
 	const char *name;
-	const struct row *r = collection_row(c, entries_get(&c->entries, entry), &name);
+	uint32_t row = entries_get(&c->entries, entry);
+	const struct row *r = row == ROW_NONE ? NULL : collection_row(c, row, &name);
 
 	return r ? collection_hash(c, name, r->name_len) : 0;
 }
@@ -285,9 +308,10 @@ static bool id_matches(void *arg, uint64_t entry)
 {
 	const struct id_key *key = arg;
 	const char *name;
-	const struct row *r = collection_row(key->c, entries_get(&key->c->entries, entry), &name);
+	uint32_t row = entries_get(&key->c->entries, entry);
+	const struct row *r = row == ROW_NONE ? NULL : collection_row(key->c, row, &name);
 
-	return r && r->name_len == key->len && !memcmp(name, key->name, key->len);
+	return r && row_entry(r) == entry && r->name_len == key->len && !memcmp(name, key->name, key->len);
 }
 
 uint64_t collection_entry(const struct collection *c, const char *name, size_t len)

@@ -103,6 +103,10 @@ static inline uint32_t collection_slot(const struct collection *c, uint32_t row)
  * if it is damaged. A dead row has entry 0.
  */
 const struct row *collection_row(const struct collection *c, uint32_t row, const char **name);
+/* The row of an entry, or ROW_NONE; an index that leads to another entry's row does not count. */
+uint32_t collection_row_of(const struct collection *c, uint64_t entry);
+/* Reserves n entry numbers; -ENOSPC: there are no more. The store's lock may be shared. */
+int collection_take_entries(struct collection *c, uint64_t n, uint64_t *first);
 /* The bytes of a row as they are, not verified. */
 int collection_bytes(struct io *io, const struct collection *c, uint32_t row, void *buf);
 uint64_t collection_hash(const struct collection *c, const char *name, size_t len);

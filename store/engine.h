@@ -79,6 +79,11 @@ int64_t engine_now_ns(void); /* wall clock */
 int64_t engine_tick_ms(void); /* monotonic */
 /* Index of a permission class; -ENOENT if it is not in the table yet. Under the lock. */
 int engine_perm_find(const struct vs_store *s, const struct vs_perm *perm);
+/* The class a row or collection refers to; of a damaged reference, some class. */
+static inline const struct perm_class *engine_perm_get(const struct vs_store *s, uint32_t index)
+{
+	return &s->perms[index < s->perm_count ? index : 0];
+}
 int engine_perm_add(struct vs_store *s, uint32_t index, const struct perm_class *perm);
 
 #endif

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #define ENTRIES_CHUNK 4096u
+#define ENTRIES_CHUNKS_MAX ((1ull << 40) / ENTRIES_CHUNK) /* entry numbers have 40 bits */
 #define ROW_NONE UINT32_MAX
 
 struct entries_chunk {

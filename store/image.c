@@ -120,7 +120,9 @@ int image_write(struct vs_store *s, struct collection *c)
 /* The size of an image with this header, or 0 if there can be none. */
 static uint64_t image_size(const struct index_image *head)
 {
-	if (head->magic != INDEX_MAGIC || head->depth > 40 || head->chunks >> 40 || head->chunks_present > head->chunks)
+	if (head->magic != INDEX_MAGIC || head->depth > 40 || head->chunks_present > head->chunks)
+		return 0;
+	if (head->chunks > ENTRIES_CHUNKS_MAX || head->chunk_base > ENTRIES_CHUNKS_MAX - head->chunks)
 		return 0;
 	return sizeof *head + (head->pages ? sizeof(uint32_t) << head->depth : 0) +
 	       head->pages * sizeof(struct index_page) + head->chunks * sizeof(uint32_t) +
@@ -142,7 +144,19 @@ static int use_pages(struct collection *c, const struct index_image *head, char 
 	c->index.image = (struct index_page *)(void *)*p;
 	c->index.pages = c->index.image_pages = head->pages;
 	*p += head->pages * sizeof(struct index_page);
+	for (uint64_t i = 0; i >> head->depth == 0; i++)
+		if (c->index.directory[i] >= head->pages)
+			return -EUCLEAN;
+	for (uint32_t i = 0; i < head->pages; i++)
+		if (c->index.image[i].count > INDEX_PAGE_SLOTS || c->index.image[i].depth > head->depth)
+			return -EUCLEAN;
 	return 0;
+}
+
+/* Whether an entry's row can exist. */
+static bool row_possible(const struct collection *c, uint32_t row)
+{
+	return row >> c->shift < c->segment_count && collection_slot(c, row) < collection_segment(c, row)->count;
 }
 
 static int use_chunks(struct collection *c, const struct index_image *head, char *p)
@@ -160,11 +174,16 @@ static int use_chunks(struct collection *c, const struct index_image *head, char
 	for (uint64_t i = 0; i < head->chunks; i++) {
 		struct entries_chunk *chunk = &c->entries.chunks[i];
 
-		if (!places[i] || places[i] > head->chunks_present)
+		if (!places[i])
 			continue;
+		if (places[i] > head->chunks_present)
+			return -EUCLEAN;
 		chunk->rows = rows + (uint64_t)(places[i] - 1) * ENTRIES_CHUNK;
-		for (uint32_t k = 0; k < ENTRIES_CHUNK; k++)
+		for (uint32_t k = 0; k < ENTRIES_CHUNK; k++) {
+			if (chunk->rows[k] && !row_possible(c, chunk->rows[k] - 1))
+				return -EUCLEAN;
 			chunk->live += chunk->rows[k] != 0;
+		}
 	}
 	return 0;
 }
@@ -173,6 +192,7 @@ static int image_use(struct collection *c)
 {
 	const struct index_image *head = c->image;
 	char *p = (char *)c->image + sizeof *head;
+	uint64_t live = 0;
 	int rc;
 
 	if (image_size(head) != c->image_bytes || head->stamp != c->index_stamp ||
@@ -181,6 +201,10 @@ static int image_use(struct collection *c)
 	rc = use_pages(c, head, &p);
 	if (!rc)
 		rc = use_chunks(c, head, p);
+	for (size_t i = 0; i < c->entries.count && !rc; i++)
+		live += c->entries.chunks[i].live;
+	if (!rc && live != head->count)
+		rc = -EUCLEAN;
 	if (rc)
 		return rc;
 	c->count = head->count;

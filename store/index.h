@@ -50,7 +50,7 @@ uint64_t index_find(const struct index *ix, uint64_t hash, index_match_fn match,
 int index_reserve(struct index *ix, uint64_t hash, index_hash_fn hash_of, void *arg);
 /* After index_reserve. The entry must not be there yet. */
 void index_insert(struct index *ix, uint64_t hash, uint64_t entry);
-/* The entry must be there. */
+/* Without effect if it is not there, as can be with an image that is whole but lies. */
 void index_remove(struct index *ix, uint64_t hash, uint64_t entry);
 struct index_page *index_page(const struct index *ix, uint32_t n);
 

@@ -167,13 +167,13 @@ static int scan_read(struct scan *sc, uint64_t off, const struct log_position *a
 		return rc;
 	if (f->magic != FRAME_MAGIC || f->epoch != at->epoch || f->payload_bytes > sc->size - off - sizeof *f)
 		return 0;
-	if (f->payload_bytes > sc->capacity) {
+	if (f->payload_bytes >= sc->capacity) {
 		free(sc->buf);
 		sc->capacity = 0;
-		sc->buf = malloc(f->payload_bytes);
+		sc->buf = malloc(f->payload_bytes + 1ul);
 		if (!sc->buf)
 			return -ENOMEM;
-		sc->capacity = f->payload_bytes;
+		sc->capacity = f->payload_bytes + 1ul;
 	}
 	if (f->payload_bytes) {
 		rc = io_read_full(sc->io, sc->fd, sc->buf, f->payload_bytes, off + sizeof *f);

@@ -152,7 +152,7 @@ static int replay_adopt(struct replay *rp, const struct record_adopt *r)
 
 	if (!c || !c->row_bytes || r->segment != c->segment_count || !segment_fits(c, r->count, r->names_end) ||
 	    (uint64_t)(r->segment + 1ull) << c->shift > ROW_NONE || r->next_entry < c->next_entry ||
-	    r->next_entry >> VS_ENTRY_BITS)
+	    r->next_entry > 1ull << VS_ENTRY_BITS)
 		return -EUCLEAN;
 	p = realloc(rp->adoptions, (rp->adoption_count + 1) * sizeof *p);
 	if (!p)

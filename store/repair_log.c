@@ -47,7 +47,7 @@ static int lose(void *arg, const struct frame *f, const void *payload)
 	while ((size_t)(end - p) >= sizeof(struct record)) {
 		const struct record *r = (const struct record *)(const void *)p;
 
-		if (r->bytes < sizeof *r || r->bytes > (size_t)(end - p))
+		if (r->bytes < sizeof *r || r->bytes % 8 || r->bytes > (size_t)(end - p))
 			break;
 		if (r->type == RECORD_ROW && r->bytes >= sizeof(struct record_row) + ((const struct record_row *)(const void *)r)->row.name_len)
 			say_lost(k, (const struct record_row *)(const void *)r);

@@ -337,7 +337,7 @@ static int fill_hole(struct op *op, struct collection *c, uint32_t row, void *bu
 		return 0;
 	}
 	found = collection_row(c, last, &name);
-	if (!found)
+	if (!found || entries_get(&c->entries, row_entry(found)) != last)
 		return -EIO;
 	/* As it is, not verified: if it is damaged it stays so, and is found so when it is read. */
 	rc = collection_bytes(op->s->io, c, last, buf);

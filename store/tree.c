@@ -8,7 +8,7 @@
 
 static void info_fill(const struct vs_store *s, const struct collection *c, struct vs_collection_info *out)
 {
-	const struct perm_class *perm = &s->perms[c->perm < s->perm_count ? c->perm : 0];
+	const struct perm_class *perm = engine_perm_get(s, c->perm);
 
 	*out = (struct vs_collection_info){
 		.id = c->id,

@@ -41,7 +41,7 @@ static size_t row_bytes_of(struct vs_store *s, uint32_t id)
 
 static void attr_fill(const struct vs_store *s, const struct collection *c, const struct row *r, struct vs_attr *out)
 {
-	const struct perm_class *perm = &s->perms[r->perm < s->perm_count ? r->perm : 0];
+	const struct perm_class *perm = engine_perm_get(s, r->perm);
 
 	out->entry = row_entry(r);
 	out->mtime_ns = r->mtime_ns;
@@ -51,7 +51,7 @@ static void attr_fill(const struct vs_store *s, const struct collection *c, cons
 
 static int entry_attr(struct vs_store *s, const struct collection *c, uint64_t entry, struct vs_attr *out)
 {
-	uint32_t row = entries_get(&c->entries, entry);
+	uint32_t row = collection_row_of(c, entry);
 	const struct row *r;
 	const char *name;
 
@@ -104,7 +104,7 @@ int vs_name_get(struct vs_store *s, uint32_t collection, uint64_t entry, char na
 	pthread_rwlock_rdlock(&s->lock);
 	rc = usable(s, collection, &c);
 	if (!rc) {
-		row = entries_get(&c->entries, entry);
+		row = collection_row_of(c, entry);
 		r = row == ROW_NONE ? NULL : collection_row(c, row, &p);
 		rc = row == ROW_NONE ? -ENOENT : r ? 0 : -EIO;
 		if (!rc) {
@@ -126,7 +126,8 @@ int vs_list(struct vs_store *s, uint32_t collection, uint64_t after, vs_list_fn 
 	rc = usable(s, collection, &c);
 	for (entry = after; !rc && (entry = entries_next(&c->entries, entry));) {
 		const char *name;
-		const struct row *r = collection_row(c, entries_get(&c->entries, entry), &name);
+		uint32_t row = collection_row_of(c, entry);
+		const struct row *r = row == ROW_NONE ? NULL : collection_row(c, row, &name);
 		struct vs_attr attr;
 
 		if (!r)
@@ -179,7 +180,7 @@ ssize_t vs_read(struct vs_store *s, uint32_t collection, uint64_t entry, void *b
 
 	pthread_rwlock_rdlock(&s->lock);
 	rc = usable(s, collection, &c);
-	row = rc ? ROW_NONE : entries_get(&c->entries, entry);
+	row = rc ? ROW_NONE : collection_row_of(c, entry);
 	if (rc || row == ROW_NONE) {
 		pthread_rwlock_unlock(&s->lock);
 		return rc ? rc : -ENOENT;
@@ -210,9 +211,7 @@ int vs_entry_reserve(struct vs_store *s, uint32_t collection, uint64_t *entry)
 	pthread_rwlock_rdlock(&s->lock);
 	rc = changeable(s, collection, &c);
 	if (!rc)
-		*entry = __atomic_fetch_add(&c->next_entry, 1, __ATOMIC_RELAXED);
-	if (!rc && *entry >> VS_ENTRY_BITS)
-		rc = -ENOSPC;
+		rc = collection_take_entries(c, 1, entry);
 	pthread_rwlock_unlock(&s->lock);
 	return rc;
 }
@@ -265,7 +264,7 @@ static int change_of(const struct collection *c, uint32_t row, char name[256], s
 
 static int change_attr(struct op *op, struct row_change *change, unsigned which, const struct vs_attr *attr)
 {
-	const struct perm_class *old = &op->s->perms[change->perm];
+	const struct perm_class *old = engine_perm_get(op->s, change->perm);
 	struct vs_perm perm = {old->mode, old->uid, old->gid};
 
 	if (which & VS_SET_MTIME)
@@ -292,7 +291,7 @@ int vs_attr_set(struct vs_store *s, uint32_t collection, uint64_t entry, unsigne
 		return rc;
 	rc = changeable(s, collection, &c);
 	if (!rc) {
-		row = entries_get(&c->entries, entry);
+		row = collection_row_of(c, entry);
 		rc = row == ROW_NONE ? -ENOENT : change_of(c, row, name, &change);
 	}
 	if (!rc)
@@ -347,7 +346,7 @@ int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void
 		return rc;
 	rc = changeable(s, collection, &c);
 	if (!rc) {
-		row = entries_get(&c->entries, entry);
+		row = collection_row_of(c, entry);
 		rc = row == ROW_NONE ? -ENOENT : change_of(c, row, name, &change);
 	}
 	if (!rc)
@@ -379,7 +378,7 @@ int vs_remove(struct vs_store *s, uint32_t collection, const char *name, uint64_
 	rc = changeable(s, collection, &c);
 	if (!rc) {
 		found = collection_entry(c, name, strlen(name));
-		rc = found ? rows_remove(&op, c, entries_get(&c->entries, found)) : -ENOENT;
+		rc = found ? rows_remove(&op, c, collection_row_of(c, found)) : -ENOENT;
 	}
 	op_end(&op);
 	if (entry)
@@ -399,19 +398,19 @@ static int rename_within(struct op *op, struct collection *c, uint64_t entry, co
 
 	if (target == entry)
 		return 0;
-	rc = change_of(c, entries_get(&c->entries, entry), name, &change);
+	rc = change_of(c, collection_row_of(c, entry), name, &change);
 	if (!rc)
 		rc = overlay_reserve(&c->overlay, 4);
 	if (!rc)
-		rc = rows_reserve_name(op->s, c, collection_segment(c, entries_get(&c->entries, entry)), new_name, len);
+		rc = rows_reserve_name(op->s, c, collection_segment(c, collection_row_of(c, entry)), new_name, len);
 	if (!rc && target)
-		rc = rows_remove(op, c, entries_get(&c->entries, target));
+		rc = rows_remove(op, c, collection_row_of(c, target));
 	if (rc)
 		return rc;
 	change.name = new_name;
 	change.name_len = len;
 	/* The removal may have moved the row. */
-	rows_change(op, c, entries_get(&c->entries, entry), &change);
+	rows_change(op, c, collection_row_of(c, entry), &change);
 	return 0;
 }
 
@@ -428,23 +427,23 @@ static int rename_across(struct op *op, struct collection *from, uint64_t entry,
 
 	if (from->schema.dtype != to->schema.dtype || (to->row_bytes && to->row_bytes != from->row_bytes))
 		return -EXDEV;
-	rc = change_of(from, entries_get(&from->entries, entry), name, &change);
+	rc = change_of(from, collection_row_of(from, entry), name, &change);
 	if (rc)
 		return rc;
 	buf = malloc(from->row_bytes);
 	if (!buf)
 		return -ENOMEM;
-	perm = &op->s->perms[change.perm];
+	perm = engine_perm_get(op->s, change.perm);
 	attr = (struct vs_attr){
 		.entry = __atomic_fetch_add(&to->next_entry, 1, __ATOMIC_RELAXED),
 		.mtime_ns = change.mtime_ns,
 		.perm = {perm->mode, perm->uid, perm->gid},
 	};
-	rc = read_row(op->s, from, entries_get(&from->entries, entry), buf);
+	rc = read_row(op->s, from, collection_row_of(from, entry), buf);
 	if (!rc)
 		rc = rows_put_prepare(op, to, new_name, &attr, buf, from->row_bytes, &put);
 	if (!rc)
-		rc = rows_remove(op, from, entries_get(&from->entries, entry));
+		rc = rows_remove(op, from, collection_row_of(from, entry));
 	if (!rc)
 		rows_put(op, to, &put);
 	free(buf);
