@@ -95,18 +95,35 @@ static int apply_row(struct apply *a, const struct record_row *r)
 	return rc;
 }
 
-/* Writes zeros over the rows of a bitmap: dead. */
-static int apply_dead(struct apply *a, const struct record *r)
+static int apply_dead_row(struct apply *a, struct segment *seg, uint32_t slot)
 {
 	static const struct row dead;
+
+	if (slot >= seg->rows_max)
+		return 0;
+	return run_add(a->s, &a->run[SEGMENT_ROWS], seg, (uint64_t)slot * sizeof dead, &dead, sizeof dead);
+}
+
+/* Writes zeros over the rows of a bitmap or list. */
+static int apply_dead(struct apply *a, const struct record *r)
+{
 	const uint64_t *bits = (const uint64_t *)(r + 1);
-	uint32_t slots = (uint32_t)((r->bytes - sizeof *r) * 8), slot;
+	const uint32_t *list = (const uint32_t *)(r + 1);
+	size_t bytes = r->bytes - sizeof *r;
+	uint32_t slot;
 	struct segment *seg = segment_of(a, r->collection, r->row, &slot);
 	int rc = 0;
 
-	for (uint32_t i = 0; seg && i < slots && !rc; i++)
+	if (!seg)
+		return 0;
+	if (r->flags & RECORD_LIST) {
+		for (uint64_t i = 0; i < r->value && i < bytes / 4 && !rc; i++)
+			rc = apply_dead_row(a, seg, list[i]);
+		return rc;
+	}
+	for (uint32_t i = 0; i < bytes * 8 && !rc; i++)
 		if (bits[i / 64] >> (i % 64) & 1)
-			rc = run_add(a->s, &a->run[SEGMENT_ROWS], seg, (uint64_t)i * sizeof dead, &dead, sizeof dead);
+			rc = apply_dead_row(a, seg, i);
 	return rc;
 }
 

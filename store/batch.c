@@ -48,6 +48,7 @@ struct commit_job {
 	uint64_t first_entry; /* of a range reserved for all rows */
 	uint64_t rows;        /* in all */
 	uint32_t perm;        /* of uploaded rows */
+	size_t log_bytes;     /* that the change takes, as far as known */
 	char *why;
 	size_t why_size;
 };
@@ -204,6 +205,14 @@ static uint64_t small_bytes(const struct commit_job *j, size_t parent_row_bytes)
 		row = parent_row_bytes;
 	return j->rows * (op_row_bytes(row) + OP_SMALL_BYTES) +
 	       j->delete.count * (op_row_bytes(row) + OP_SMALL_BYTES) + 4 * OP_SMALL_BYTES;
+}
+
+/* On a disk that is nearly full the log is small, too. */
+static uint64_t small_max(struct vs_store *s)
+{
+	bool logging = __atomic_load_n(&s->logging, __ATOMIC_ACQUIRE);
+
+	return logging && s->log.group_bytes / 2 < SMALL_BYTES ? s->log.group_bytes / 2 : SMALL_BYTES;
 }
 
 /* Uploaded rows [0, rows) as they are in the file, verified. */
@@ -525,6 +534,7 @@ static int pieces_prepare(struct commit_job *j)
 /* The parent's rows that die: a bitmap for each segment that has some. */
 struct deaths {
 	uint64_t **map;
+	uint32_t *count;
 	uint32_t segments;
 	size_t bytes; /* of a bitmap */
 };
@@ -534,6 +544,7 @@ static void deaths_free(struct deaths *d)
 	for (uint32_t i = 0; i < d->segments; i++)
 		free(d->map[i]);
 	free(d->map);
+	free(d->count);
 }
 
 static int deaths_add(struct deaths *d, struct collection *parent, const char *id, size_t len)
@@ -553,6 +564,7 @@ static int deaths_add(struct deaths *d, struct collection *parent, const char *i
 		if (rc)
 			return rc;
 	}
+	d->count[n] += !(d->map[n][slot / 64] >> (slot % 64) & 1);
 	d->map[n][slot / 64] |= 1ull << (slot % 64);
 	return 0;
 }
@@ -565,7 +577,8 @@ static int deaths_find(struct commit_job *j, struct collection *parent, struct d
 	d->segments = parent->segment_count;
 	d->bytes = (((size_t)1 << parent->shift) + 63) / 64 * 8;
 	d->map = calloc(d->segments + 1, sizeof *d->map);
-	if (!d->map)
+	d->count = calloc(d->segments + 1, sizeof *d->count);
+	if (!d->map || !d->count)
 		return -ENOMEM;
 	for (uint64_t i = 0; i < j->delete.count && !rc; i++)
 		rc = deaths_add(d, parent, j->delete.line[i], strlen(j->delete.line[i]));
@@ -578,17 +591,38 @@ static int deaths_find(struct commit_job *j, struct collection *parent, struct d
 	return rc;
 }
 
+/* A segment's deaths in the log: a list while that is shorter than the bitmap. */
+static size_t deaths_bytes(const struct deaths *d, uint32_t n)
+{
+	size_t list = ((size_t)d->count[n] * sizeof(uint32_t) + 7) / 8 * 8;
+
+	return list < d->bytes ? list : d->bytes;
+}
+
+static void deaths_log(struct op *op, const struct collection *parent, const struct deaths *d, uint32_t n)
+{
+	size_t bytes = deaths_bytes(d, n);
+	struct record *r = op_append(op, RECORD_DEAD, parent->id, sizeof *r + bytes);
+	uint32_t *list = (uint32_t *)(r + 1);
+
+	r->row = n << parent->shift;
+	r->value = d->count[n];
+	if (bytes == d->bytes) {
+		memcpy(r + 1, d->map[n], bytes);
+		return;
+	}
+	r->flags = RECORD_LIST;
+	for (size_t i = 0; i < d->bytes / 8; i++)
+		for (uint64_t bits = d->map[n][i]; bits; bits &= bits - 1)
+			*list++ = (uint32_t)i * 64 + (uint32_t)__builtin_ctzll(bits);
+}
+
 static void deaths_apply(struct op *op, struct collection *parent, const struct deaths *d)
 {
 	for (uint32_t n = 0; n < d->segments; n++) {
-		struct record *r;
-
 		if (!d->map[n])
 			continue;
-		r = op_append(op, RECORD_DEAD, parent->id, sizeof *r + d->bytes);
-		r->row = n << parent->shift;
-		r->value = n;
-		memcpy(r + 1, d->map[n], d->bytes);
+		deaths_log(op, parent, d, n);
 		for (size_t i = 0; i < d->bytes / 8; i++)
 			for (uint64_t bits = d->map[n][i]; bits; bits &= bits - 1)
 				rows_kill(op, parent,
@@ -596,12 +630,15 @@ static void deaths_apply(struct op *op, struct collection *parent, const struct 
 	}
 }
 
-/* What the change takes of the log at most: a bitmap for each of the parent's segments. Under the lock. */
-static size_t adopt_bytes(const struct commit_job *j, const struct collection *parent)
+/* What the change takes of the log. */
+static size_t adopt_bytes(const struct commit_job *j, const struct deaths *d)
 {
-	size_t bitmap = sizeof(struct record) + (((size_t)1 << parent->shift) + 63) / 64 * 8;
+	size_t bytes = (j->piece_count + 4) * OP_SMALL_BYTES;
 
-	return (j->piece_count + 4) * OP_SMALL_BYTES + (parent->segment_count + 1) * bitmap;
+	for (uint32_t n = 0; n < d->segments; n++)
+		if (d->map[n])
+			bytes += sizeof(struct record) + deaths_bytes(d, n);
+	return bytes;
 }
 
 /* Index and entries get room for the rows of the pieces one by one, so that what fails leaves only unused entries. */
@@ -667,18 +704,21 @@ static int adopt(struct commit_job *j, struct op *op)
 	rc = adopt_reserve(j, parent);
 	if (!rc)
 		rc = deaths_find(j, parent, &deaths);
-	if (!rc && adopt_bytes(j, parent) > op->reserved) /* it has grown since */
+	if (!rc && adopt_bytes(j, &deaths) > op->reserved) {
+		j->log_bytes = adopt_bytes(j, &deaths);
 		rc = -EAGAIN;
+	}
 	if (rc) {
 		op->start = start;
 		deaths_free(&deaths);
 		return rc;
 	}
-	deaths_apply(op, parent, &deaths);
-	deaths_free(&deaths);
 	for (uint32_t i = 0; i < j->piece_count; i++)
 		if (adopt_piece(j, op, parent, &j->pieces[i]))
 			abort(); /* no memory for a pointer */
+	/* After that: the death of a chunk's last entry would free it, with what was reserved for the new ones. */
+	deaths_apply(op, parent, &deaths);
+	deaths_free(&deaths);
 	rows_listed(parent);
 	collection_drop(op, j->batch);
 	return 0;
@@ -704,27 +744,33 @@ static int adopt_begin(struct commit_job *j)
 	return rc ? rc : commit_wait_applied(j->s);
 }
 
-static int commit_large(struct commit_job *j)
+/* The change itself; how much room it needs in the log shows only under the lock, so it may take two attempts. */
+static int adopt_op(struct commit_job *j)
 {
 	struct op op;
+	int rc;
+
+	j->log_bytes = (j->piece_count + 4) * OP_SMALL_BYTES + (j->rows + j->delete.count) / 64 * sizeof(uint32_t);
+	do {
+		rc = op_begin(j->s, &op, j->log_bytes);
+		if (rc == -E2BIG)
+			return refuse(j, rc, "it replaces or deletes too many vectors for one batch");
+		if (rc)
+			return rc;
+		rc = adopt(j, &op);
+		op_end(&op);
+	} while (rc == -EAGAIN);
+	return rc;
+}
+
+static int commit_large(struct commit_job *j)
+{
 	int rc = adopt_begin(j);
 
 	if (!rc)
 		rc = pieces_prepare(j);
-	do {
-		size_t bytes;
-
-		if (rc && rc != -EAGAIN)
-			break;
-		pthread_rwlock_rdlock(&j->s->lock);
-		bytes = adopt_bytes(j, collection_get(&j->s->table, j->parent));
-		pthread_rwlock_unlock(&j->s->lock);
-		rc = op_begin(j->s, &op, bytes);
-		if (!rc) {
-			rc = adopt(j, &op);
-			op_end(&op);
-		}
-	} while (rc == -EAGAIN);
+	if (!rc)
+		rc = adopt_op(j);
 	for (uint32_t i = 0; i < j->piece_count; i++)
 		segment_close(j->s->io, j->pieces[i].seg);
 	free(j->pieces);
@@ -778,7 +824,7 @@ int vs_batch_commit(struct vs_store *s, uint32_t batch, char *why, size_t why_si
 		rc = refuse(&j, -EINVAL, "the upload's vectors and the files differ in size");
 	if (!rc) {
 		bytes = small_bytes(&j, parent.row_bytes);
-		rc = bytes <= SMALL_BYTES ? commit_small(&j, bytes) : commit_large(&j);
+		rc = bytes <= small_max(s) ? commit_small(&j, bytes) : commit_large(&j);
 	}
 	if (rc) {
 		pthread_rwlock_wrlock(&s->lock);

@@ -475,8 +475,8 @@ int op_begin(struct vs_store *s, struct op *op, size_t bytes)
 		return -EROFS;
 	if (!__atomic_load_n(&s->logging, __ATOMIC_ACQUIRE) && (rc = start_logging(s)))
 		return rc;
-	if (bytes > s->log.group_bytes - sizeof(struct frame))
-		return -ENOSPC;
+	if (bytes > s->log.group_bytes - sizeof(struct frame)) /* which a full disk may have made small */
+		return s->log.group_bytes < LOG_GROUP_BYTES / 4 ? -ENOSPC : -E2BIG;
 	pthread_mutex_lock(&c->mutex);
 	/* Two cases: the group is full and must be written, or those before us will fill it: their turn is short. */
 	while (!c->failed && sizeof(struct frame) + c->open->used + c->reserved + bytes > s->log.group_bytes) {

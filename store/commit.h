@@ -85,7 +85,8 @@ static inline size_t op_row_bytes(size_t row_bytes)
 
 /*
  * Begins a change whose records take at most bytes: waits for room, then takes the store's lock for changing. On
- * failure nothing is held. -EROFS; -ENOSPC: the disk has no room for the log, or for a change of this size.
+ * failure nothing is held. -EROFS; -ENOSPC: the disk has no room for the log, or for one that could take this change;
+ * -E2BIG: no log could.
  */
 int op_begin(struct vs_store *s, struct op *op, size_t bytes);
 /* Appends a zeroed record of bytes (a multiple of 8 is made of it). All records of a change share one frame. */

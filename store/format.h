@@ -75,9 +75,10 @@ enum record_type {
 	RECORD_DROP = 4,       /* a collection is gone */
 	RECORD_PERM = 5,       /* entry `row` of the table of permissions: struct record_perm */
 	RECORD_ADOPT = 6,      /* segment `value` of batch `row` becomes a segment: struct record_adopt */
-	RECORD_DEAD = 7,       /* rows of segment `value` die: a bitmap over its slots */
+	RECORD_DEAD = 7,       /* `value` rows of the segment of `row` die: a bitmap over its slots, or a list of them */
 };
 #define RECORD_HAS_DATA 1u /* flag of RECORD_ROW */
+#define RECORD_LIST 4u     /* flag of RECORD_DEAD: uint32_t slots, which is shorter than the bitmap */
 #define RECORD_UPLOADED 2u /* flag of RECORD_ADOPT: piece `value` of the batch's upload, not one of its segments */
 
 struct record {

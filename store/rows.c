@@ -455,7 +455,7 @@ int rows_vacuum(struct vs_store *s, uint32_t collection)
 		if (!row_bytes)
 			break;
 		rc = op_begin(s, &op, op_row_bytes(row_bytes) * VACUUM_ROWS + OP_SMALL_BYTES * VACUUM_ROWS);
-		if (rc == -ENOSPC) /* a small log: one at a time will do */
+		if (rc == -ENOSPC || rc == -E2BIG) /* a small log: one at a time will do */
 			rc = op_begin(s, &op, op_row_bytes(row_bytes) + 3 * OP_SMALL_BYTES);
 		if (rc)
 			break;

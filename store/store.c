@@ -295,7 +295,7 @@ static int settle_collection(struct vs_store *s, struct collection *c)
 /* Leaves the files as small and as quick to open as can be, and says so in the catalog. */
 static int settle(struct vs_store *s)
 {
-	int rc = apply_sync(s); /* of the directories, after a recovery or a failed creation */
+	int rc = 0;
 
 	for (uint32_t i = 0; i < s->table.count && rc >= 0; i++)
 		rc = settle_collection(s, s->table.all[i]);
@@ -322,9 +322,11 @@ int vs_close(struct vs_store *s)
 	int rc = 0;
 
 	if (!s->read_only) {
-		rc = vacuum_all(s);
-		if (s->logging && !rc)
+		int filled = vacuum_all(s);
+
+		if (s->logging)
 			rc = commit_checkpoint(s);
+		rc = rc ? rc : filled;
 		commit_stop(s);
 		pthread_join(s->committer, NULL);
 		pthread_join(s->applier, NULL);
