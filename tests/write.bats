@@ -339,10 +339,10 @@ gone() {
 		        for off in range(0, 3072, 1024):
 		            for fd, data in zip(fds, (a, b)):
 		                os.write(fd, data[off:off + 1024])
-		        os.close(fds[first])
-		        assert open('mnt/docs/' + name, 'rb').read() == (a, b)[first]
-		        os.close(fds[1 - first])
-		        assert open('mnt/docs/' + name, 'rb').read() == (a, b)[1 - first]
+		        for which in first, 1 - first:
+		            os.close(fds[which])
+		            got = open('mnt/docs/' + name, 'rb').read()
+		            assert got == (a, b)[which], (name, first, which, len(got), got == (a, b)[1 - which])
 	P
 	[ "$(ls mnt/docs | tr '\n' ' ')" = "apple pear " ]
 	[ "$(stats docs vectors)" = 2 ]
