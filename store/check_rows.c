@@ -194,6 +194,8 @@ static int index_row(struct pass *p, struct segment *seg, uint32_t slot)
 	rc = entries_reserve(&c->entries, row_entry(r));
 	if (!rc)
 		rc = index_reserve(&c->index, hash, collection_hash_of, c);
+	if (rc == -EOVERFLOW)
+		return bad_vector(p, seg, slot, "cannot be indexed");
 	if (rc)
 		return rc;
 	entries_set(&c->entries, row_entry(r), seg->n << c->shift | slot);

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Chunks between the lowest and the highest entry: 6.9e10 numbers, of which few may be in use. */
+#define DIRECTORY_MAX (1u << 24)
+
 void entries_init(struct entries *es)
 {
 	memset(es, 0, sizeof *es);
@@ -50,6 +53,8 @@ static int directory_reach(struct entries *es, uint64_t n)
 
 	if (es->count && base == es->base && end == es->base + es->count)
 		return 0;
+	if (end - base > DIRECTORY_MAX)
+		return -EOVERFLOW;
 	chunks = calloc(end - base, sizeof *chunks);
 	if (!chunks)
 		return -ENOMEM;

@@ -32,7 +32,7 @@ void entries_init(struct entries *es);
 void entries_free(struct entries *es);
 /* The row of an entry, or ROW_NONE. */
 uint32_t entries_get(const struct entries *es, uint64_t entry);
-/* Makes sure that setting this entry cannot fail. -ENOMEM. */
+/* Makes sure that setting this entry cannot fail. -ENOMEM; -EOVERFLOW: too far from the others. */
 int entries_reserve(struct entries *es, uint64_t entry);
 /* Sets a row; for a new entry after entries_reserve. ROW_NONE removes the entry. */
 void entries_set(struct entries *es, uint64_t entry, uint32_t row);

@@ -305,7 +305,7 @@ static int index_row(struct collection *c, struct segment *seg, uint32_t slot)
 	if (!rc)
 		rc = index_reserve(&c->index, hash, collection_hash_of, c);
 	if (rc)
-		return rc;
+		return rc == -EOVERFLOW ? -EBADMSG : rc; /* no engine has written such a row */
 	entries_set(&c->entries, entry, seg->n << c->shift | slot);
 	index_insert(&c->index, hash, entry);
 	if (entry >= c->next_entry)

@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine through its public interface alone, on a real directory. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "scratch.h"
+#include "store/store.h"
+
+#define DIM 4
+
+struct fixture {
+	struct scratch sc;
+	struct vs_store *s;
+	uint32_t docs;
+};
+
+static const struct vs_perm perm = {.mode = 0644, .uid = 10, .gid = 20};
+
+static struct vs_store *open_store(struct fixture *f, bool read_only)
+{
+	struct vs_options options = {.read_only = read_only, .log_bytes = 1u << 20};
+	struct vs_store *s;
+	char why[256];
+
+	if (vs_open(f->sc.dir, &options, &s, why, sizeof why))
+		fail_msg("the store does not open: %s", why);
+	return s;
+}
+
+static int new_store(void **state)
+{
+	struct fixture *f = calloc(1, sizeof *f);
+
+	scratch_new(&f->sc);
+	f->s = open_store(f, false);
+	assert_int_equal(vs_collection_create(f->s, 0, "docs", &perm, &f->docs), 0);
+	*state = f;
+	return 0;
+}
+
+static int free_store(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(vs_close(f->s), 0);
+	assert_int_equal(vs_check(f->sc.dir, NULL, false, NULL, NULL), VS_CHECK_CLEAN);
+	scratch_free(&f->sc);
+	free(f);
+	return 0;
+}
+
+static void reopen(struct fixture *f)
+{
+	assert_int_equal(vs_close(f->s), 0);
+	f->s = open_store(f, false);
+}
+
+static void fill(float v[DIM], float x)
+{
+	for (int i = 0; i < DIM; i++)
+		v[i] = x + (float)i;
+}
+
+static uint64_t put(struct fixture *f, uint32_t collection, const char *id, float x)
+{
+	struct vs_attr attr = {.mtime_ns = 77, .perm = perm};
+	float v[DIM];
+
+	fill(v, x);
+	assert_int_equal(vs_entry_reserve(f->s, collection, &attr.entry), 0);
+	assert_int_equal(vs_put(f->s, collection, id, &attr, v, sizeof v, NULL), 0);
+	return attr.entry;
+}
+
+static void assert_reads(struct fixture *f, uint32_t collection, const char *id, float x)
+{
+	struct vs_attr attr;
+	float want[DIM], got[DIM];
+
+	fill(want, x);
+	assert_int_equal(vs_lookup(f->s, collection, id, &attr), 0);
+	assert_int_equal(vs_read(f->s, collection, attr.entry, got, sizeof got, 0), sizeof got);
+	assert_memory_equal(got, want, sizeof want);
+}
+
+static void assert_absent(struct fixture *f, uint32_t collection, const char *id)
+{
+	struct vs_attr attr;
+
+	assert_int_equal(vs_lookup(f->s, collection, id, &attr), -ENOENT);
+}
+
+/* ------------------------------------------------------------------ words and sizes */
+
+static void ids_are_file_names(void **state)
+{
+	char longest[VS_NAME_MAX + 2];
+
+	(void)state;
+	memset(longest, 'x', sizeof longest);
+	assert_int_equal(vs_name_check("a", 1), 0);
+	assert_int_equal(vs_name_check(longest, VS_NAME_MAX), 0);
+	assert_int_equal(vs_name_check(longest, VS_NAME_MAX + 1), -ENAMETOOLONG);
+	assert_int_equal(vs_name_check("", 0), -EINVAL);
+	assert_int_equal(vs_name_check(".", 1), -EINVAL);
+	assert_int_equal(vs_name_check("..", 2), -EINVAL);
+	assert_int_equal(vs_name_check("...", 3), 0);
+	assert_int_equal(vs_name_check("a/b", 3), -EINVAL);
+	assert_int_equal(vs_name_check("a\0b", 3), -EINVAL);
+	assert_int_equal(vs_name_check(".vecfs", 6), -EPERM);
+	assert_int_equal(vs_name_check(".vecfs2", 7), 0);
+}
+
+static void schemas_tell_sizes(void **state)
+{
+	(void)state;
+	assert_int_equal(vs_row_bytes(&(struct vs_schema){.dim = 768, .dtype = VS_F32}), 3072);
+	assert_int_equal(vs_row_bytes(&(struct vs_schema){.dim = 768, .dtype = VS_BF16}), 1536);
+	assert_int_equal(vs_row_bytes(&(struct vs_schema){.dim = 768, .dtype = VS_I8}), 768);
+	assert_int_equal(vs_row_bytes(&(struct vs_schema){.dim = 13, .dtype = VS_BIT}), 2);
+	assert_int_equal(vs_row_bytes(&(struct vs_schema){.dim = 0}), 0);
+	assert_int_equal(vs_dim_of_size(VS_F32, 3072), 768);
+	assert_int_equal(vs_dim_of_size(VS_F32, 3071), 0);
+	assert_int_equal(vs_dim_of_size(VS_BIT, 2), 16);
+	assert_int_equal(vs_dim_of_size(VS_F32, 0), 0);
+	assert_int_equal(vs_dim_of_size(VS_U8, VS_ROW_BYTES_MAX), VS_ROW_BYTES_MAX);
+	assert_int_equal(vs_dim_of_size(VS_U8, VS_ROW_BYTES_MAX + 1), 0);
+	for (int i = 0; i < VS_DTYPE_COUNT; i++)
+		assert_int_equal(vs_dtype_parse(vs_dtype_name(i)), i);
+	for (int i = 0; i < VS_METRIC_COUNT; i++)
+		assert_int_equal(vs_metric_parse(vs_metric_name(i)), i);
+	assert_int_equal(vs_dtype_parse("f64"), -1);
+	assert_int_equal(vs_metric_parse(""), -1);
+}
+
+/* ------------------------------------------------------------------ collections */
+
+static void collections_come_and_go(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_collection_info c;
+	uint32_t other, again;
+
+	assert_int_equal(vs_collection_create(f->s, 0, "docs", &perm, &other), -EEXIST);
+	assert_int_equal(vs_collection_create(f->s, 0, "other", &perm, &other), 0);
+	assert_int_equal(vs_collection_next(f->s, 0, 0, &c), 0);
+	assert_string_equal(c.name, "docs");
+	assert_int_equal(c.perm.uid, 10);
+	assert_int_equal(vs_collection_next(f->s, 0, c.id, &c), 0);
+	assert_int_equal(c.id, other);
+	assert_int_equal(vs_collection_next(f->s, 0, c.id, &c), -ENOENT);
+	put(f, f->docs, "a", 1);
+	assert_int_equal(vs_collection_remove(f->s, f->docs), -ENOTEMPTY);
+	assert_int_equal(vs_collection_remove(f->s, other), 0);
+	assert_int_equal(vs_collection_get(f->s, other, &c), -ENOENT);
+	assert_int_equal(vs_collection_create(f->s, 0, "other", &perm, &again), 0);
+	assert_true(again > other);
+}
+
+static void a_renamed_collection_replaces_an_empty_one_only(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_collection_info c;
+	uint32_t other;
+
+	assert_int_equal(vs_collection_create(f->s, 0, "other", &perm, &other), 0);
+	put(f, f->docs, "a", 1);
+	assert_int_equal(vs_collection_rename(f->s, other, "docs", false), -ENOTEMPTY);
+	assert_int_equal(vs_collection_rename(f->s, f->docs, "other", true), -EEXIST);
+	assert_int_equal(vs_collection_rename(f->s, f->docs, "other", false), 0);
+	reopen(f);
+	assert_int_equal(vs_collection_find(f->s, 0, "docs", &c), -ENOENT);
+	assert_int_equal(vs_collection_find(f->s, 0, "other", &c), 0);
+	assert_int_equal(c.id, f->docs);
+	assert_reads(f, c.id, "a", 1);
+}
+
+static void a_schema_is_fixed_by_the_first_vector(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_schema schema = {.dim = 3, .dtype = VS_I8, .metric = VS_IP};
+	struct vs_attr attr = {.perm = perm};
+	struct vs_collection_info c;
+
+	assert_int_equal(vs_schema_set(f->s, f->docs, &(struct vs_schema){.dim = UINT32_MAX, .dtype = VS_F32}), -EINVAL);
+	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0);
+	schema.dim = 5;
+	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0);
+	assert_int_equal(vs_entry_reserve(f->s, f->docs, &attr.entry), 0);
+	assert_int_equal(vs_put(f->s, f->docs, "a", &attr, "abc", 3, NULL), -EINVAL);
+	assert_int_equal(vs_put(f->s, f->docs, "a", &attr, "abcde", 5, NULL), 0);
+	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), -EBUSY);
+	assert_int_equal(vs_remove(f->s, f->docs, "a", NULL), 0);
+	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), -EBUSY);
+	reopen(f);
+	assert_int_equal(vs_collection_get(f->s, f->docs, &c), 0);
+	assert_int_equal(c.schema.dim, 5);
+	assert_int_equal(c.schema.metric, VS_IP);
+}
+
+/* ------------------------------------------------------------------ vectors */
+
+static void vectors_survive_a_reopening(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t entry = put(f, f->docs, "a", 1);
+	struct vs_attr attr;
+	char name[VS_NAME_MAX + 1];
+
+	put(f, f->docs, "b", 2);
+	for (int i = 0; i < 2; i++) {
+		assert_reads(f, f->docs, "a", 1);
+		assert_reads(f, f->docs, "b", 2);
+		assert_int_equal(vs_attr_get(f->s, f->docs, entry, &attr), 0);
+		assert_int_equal(attr.mtime_ns, 77);
+		assert_int_equal(attr.perm.gid, 20);
+		assert_int_equal(attr.size, DIM * sizeof(float));
+		assert_int_equal(vs_name_get(f->s, f->docs, entry, name), 0);
+		assert_string_equal(name, "a");
+		reopen(f);
+	}
+}
+
+static void a_put_replaces_and_the_old_entry_dies(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t old = put(f, f->docs, "a", 1), replaced;
+	struct vs_attr attr = {.perm = perm};
+	float v[DIM];
+
+	fill(v, 5);
+	assert_int_equal(vs_entry_reserve(f->s, f->docs, &attr.entry), 0);
+	assert_int_equal(vs_put(f->s, f->docs, "a", &attr, v, sizeof v, &replaced), 0);
+	assert_int_equal(replaced, old);
+	assert_int_equal(vs_attr_get(f->s, f->docs, old, &attr), -ENOENT);
+	assert_reads(f, f->docs, "a", 5);
+}
+
+static void a_part_of_a_vector_is_written(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t entry = put(f, f->docs, "a", 1);
+	struct vs_attr attr = {.mtime_ns = 99};
+	float v[DIM] = {1, 2, 3, 4}, got[DIM], x = 50;
+
+	assert_int_equal(vs_write(f->s, f->docs, entry, &x, sizeof x, 8, VS_SET_MTIME, &attr), 0);
+	assert_int_equal(vs_write(f->s, f->docs, entry, &x, sizeof x, 13, 0, NULL), -EFBIG);
+	v[2] = 50;
+	assert_int_equal(vs_read(f->s, f->docs, entry, got, sizeof got, 0), sizeof got);
+	assert_memory_equal(got, v, sizeof v);
+	assert_int_equal(vs_read(f->s, f->docs, entry, got, sizeof got, 12), 4);
+	assert_memory_equal(got, &v[3], 4);
+	assert_int_equal(vs_read(f->s, f->docs, entry, got, sizeof got, 16), 0);
+	assert_int_equal(vs_attr_get(f->s, f->docs, entry, &attr), 0);
+	assert_int_equal(attr.mtime_ns, 99);
+}
+
+static void removing_one_leaves_the_others(void **state)
+{
+	struct fixture *f = *state;
+	char id[16];
+	uint64_t entry;
+
+	for (int i = 0; i < 100; i++) {
+		snprintf(id, sizeof id, "id-%d", i);
+		put(f, f->docs, id, (float)i);
+	}
+	for (int i = 0; i < 100; i += 3) {
+		snprintf(id, sizeof id, "id-%d", i);
+		assert_int_equal(vs_remove(f->s, f->docs, id, &entry), 0);
+		assert_int_equal(vs_remove(f->s, f->docs, id, &entry), -ENOENT);
+	}
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < 100; i++) {
+			snprintf(id, sizeof id, "id-%d", i);
+			if (i % 3)
+				assert_reads(f, f->docs, id, (float)i);
+			else
+				assert_absent(f, f->docs, id);
+		}
+		reopen(f);
+	}
+}
+
+static void a_rename_keeps_the_entry_and_replaces_the_target(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t a = put(f, f->docs, "a", 1), b = put(f, f->docs, "b", 2), entry, replaced;
+
+	assert_int_equal(vs_rename(f->s, f->docs, "a", f->docs, "b", true, &entry, &replaced), -EEXIST);
+	assert_int_equal(vs_rename(f->s, f->docs, "x", f->docs, "b", false, &entry, &replaced), -ENOENT);
+	assert_int_equal(vs_rename(f->s, f->docs, "a", f->docs, "b", false, &entry, &replaced), 0);
+	assert_int_equal(entry, a);
+	assert_int_equal(replaced, b);
+	assert_absent(f, f->docs, "a");
+	assert_reads(f, f->docs, "b", 1);
+}
+
+static void vectors_move_between_collections_of_one_kind(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t entry, replaced;
+	uint32_t same, different;
+
+	assert_int_equal(vs_collection_create(f->s, 0, "same", &perm, &same), 0);
+	assert_int_equal(vs_collection_create(f->s, 0, "different", &perm, &different), 0);
+	assert_int_equal(vs_schema_set(f->s, different, &(struct vs_schema){.dim = DIM, .dtype = VS_F16}), 0);
+	put(f, f->docs, "a", 1);
+	assert_int_equal(vs_rename(f->s, f->docs, "a", different, "a", false, &entry, &replaced), -EXDEV);
+	assert_int_equal(vs_rename(f->s, f->docs, "a", same, "b", false, &entry, &replaced), 0);
+	assert_absent(f, f->docs, "a");
+	assert_reads(f, same, "b", 1);
+	reopen(f);
+	assert_absent(f, f->docs, "a");
+	assert_reads(f, same, "b", 1);
+}
+
+/* ------------------------------------------------------------------ listing and bulk */
+
+struct listing {
+	uint64_t entries[64];
+	unsigned count, limit;
+};
+
+static bool add(void *arg, const struct vs_attr *attr, const char *name, size_t len)
+{
+	struct listing *l = arg;
+
+	assert_true(len && name);
+	l->entries[l->count++] = attr->entry;
+	return l->count < l->limit;
+}
+
+static void a_listing_in_pieces_names_each_once(void **state)
+{
+	struct fixture *f = *state;
+	struct listing l = {.limit = 7};
+	char id[16];
+	uint64_t after = 0;
+
+	for (int i = 0; i < 20; i++) {
+		snprintf(id, sizeof id, "id-%d", i);
+		put(f, f->docs, id, (float)i);
+	}
+	assert_int_equal(vs_list(f->s, f->docs, after, add, &l), 0);
+	assert_int_equal(l.count, 7);
+	after = l.entries[6];
+	assert_int_equal(vs_remove(f->s, f->docs, "id-3", NULL), 0); /* moves the last row: no matter */
+	l.limit = 64;
+	assert_int_equal(vs_list(f->s, f->docs, after, add, &l), 0);
+	assert_int_equal(l.count, 20);
+	for (unsigned i = 1; i < l.count; i++)
+		assert_true(l.entries[i] > l.entries[i - 1]);
+}
+
+static void a_moment_stays_as_it_was(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_moment_info info;
+	struct vs_moment *m;
+	float rows[3][DIM], want[DIM];
+	char ids[32] = "";
+
+	put(f, f->docs, "a", 1);
+	put(f, f->docs, "b", 2);
+	put(f, f->docs, "c", 3);
+	assert_int_equal(vs_moment_open(f->s, f->docs, &m), 0);
+	vs_moment_info(m, &info);
+	assert_int_equal(info.rows, 3);
+	assert_int_equal(info.ids_bytes, 6);
+	put(f, f->docs, "b", 20);
+	assert_int_equal(vs_remove(f->s, f->docs, "a", NULL), 0);
+	put(f, f->docs, "d", 4);
+	assert_int_equal(vs_moment_ids(m, ids, sizeof ids, 0), 6);
+	assert_string_equal(ids, "a\nb\nc\n");
+	assert_int_equal(vs_moment_ids(m, ids, sizeof ids, 2), 4);
+	assert_memory_equal(ids, "b\nc\n", 4);
+	assert_int_equal(vs_moment_vectors(m, rows, sizeof rows, 0), sizeof rows);
+	for (int i = 0; i < 3; i++) {
+		fill(want, (float)(i + 1));
+		assert_memory_equal(rows[i], want, sizeof want);
+	}
+	vs_moment_close(m);
+	assert_reads(f, f->docs, "b", 20);
+}
+
+/* ------------------------------------------------------------------ batches */
+
+static uint32_t new_batch(struct fixture *f, const char *ids, unsigned rows)
+{
+	struct vs_schema schema = {.dim = DIM, .dtype = VS_F32};
+	struct vs_upload *u;
+	uint32_t batch;
+	float v[DIM];
+
+	assert_int_equal(vs_collection_create(f->s, f->docs, "b", &perm, &batch), 0);
+	assert_int_equal(vs_upload_begin(f->s, batch, &schema, &u), 0);
+	for (unsigned i = 0; i < rows; i++) {
+		fill(v, (float)(100 + i));
+		assert_int_equal(vs_upload_append(u, v, sizeof v), 0);
+	}
+	assert_int_equal(vs_upload_end(u, true), 0);
+	if (ids)
+		assert_int_equal(vs_batch_text_write(f->s, batch, VS_BATCH_IDS, ids, strlen(ids), 0), 0);
+	return batch;
+}
+
+static void a_batch_appears_at_once_and_is_gone(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_collection_info c;
+	struct vs_batch_info info;
+	uint32_t batch = new_batch(f, "x\ny\n", 2);
+	char why[256];
+
+	put(f, f->docs, "old", 1);
+	put(f, batch, "z", 7);
+	assert_int_equal(vs_batch_text_write(f->s, batch, VS_BATCH_DELETE, "old\nnever\n", 10, 0), 0);
+	assert_absent(f, f->docs, "x");
+	assert_int_equal(vs_batch_get(f->s, batch, &info), 0);
+	assert_int_equal(info.upload_rows, 2);
+	assert_int_equal(vs_batch_commit(f->s, batch, why, sizeof why), 0);
+	assert_int_equal(vs_collection_get(f->s, batch, &c), -ENOENT);
+	for (int i = 0; i < 2; i++) {
+		assert_reads(f, f->docs, "x", 100);
+		assert_reads(f, f->docs, "y", 101);
+		assert_reads(f, f->docs, "z", 7);
+		assert_absent(f, f->docs, "old");
+		reopen(f);
+	}
+}
+
+static void a_batch_that_is_wrong_is_refused_and_stays(void **state)
+{
+	static const struct {
+		const char *ids, *why;
+	} cases[] = {
+		{"x\n", "1 ids, but 2 vectors"},
+		{"x\ny\nz\n", "3 ids, but 2 vectors"},
+		{"x\nx\n", "line 2: 'x' stands in line 1 already"},
+		{"x\na/b\n", "line 2: not a file name"},
+		{"x\n.vecfs\n", "line 2: the name .vecfs is reserved"},
+	};
+	struct fixture *f = *state;
+	struct vs_collection_info c;
+	char why[256];
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		uint32_t batch = new_batch(f, cases[i].ids, 2);
+
+		assert_int_equal(vs_batch_commit(f->s, batch, why, sizeof why), -EINVAL);
+		if (!strstr(why, cases[i].why))
+			fail_msg("says '%s', want '%s'", why, cases[i].why);
+		assert_int_equal(vs_collection_get(f->s, batch, &c), 0);
+		assert_absent(f, f->docs, "x");
+		assert_int_equal(vs_collection_remove(f->s, batch), 0);
+	}
+}
+
+static void rows_without_ids_are_numbered(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t batch = new_batch(f, NULL, 3);
+	char why[256];
+
+	assert_int_equal(vs_batch_commit(f->s, batch, why, sizeof why), 0);
+	assert_reads(f, f->docs, "0", 100);
+	assert_reads(f, f->docs, "2", 102);
+}
+
+/* ------------------------------------------------------------------ the store as a whole */
+
+static void one_process_holds_a_store(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_options options = {0};
+	struct vs_store *second;
+	char why[256], want[64];
+
+	snprintf(want, sizeof want, "in use by process %d", (int)getpid());
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(vs_open(f->sc.dir, &options, &second, why, sizeof why), -EBUSY);
+		assert_string_equal(why, want);
+		assert_null(second);
+	}
+}
+
+static void a_read_only_store_refuses_changes(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_attr attr = {.perm = perm};
+	uint64_t entry = put(f, f->docs, "a", 1);
+	uint32_t id;
+
+	assert_int_equal(vs_close(f->s), 0);
+	f->s = open_store(f, true);
+	assert_reads(f, f->docs, "a", 1);
+	assert_int_equal(vs_collection_create(f->s, 0, "new", &perm, &id), -EROFS);
+	assert_int_equal(vs_entry_reserve(f->s, f->docs, &attr.entry), -EROFS);
+	assert_int_equal(vs_write(f->s, f->docs, entry, "abcd", 4, 0, 0, NULL), -EROFS);
+	assert_int_equal(vs_remove(f->s, f->docs, "a", NULL), -EROFS);
+}
+
+static void other_peoples_directories_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_options options = {0};
+	struct vs_store *s;
+	char path[128], why[256];
+	FILE *letter;
+
+	snprintf(path, sizeof path, "%s/home", f->sc.dir);
+	assert_int_equal(f->sc.io->ops->mkdir(f->sc.io, "home", 0700), 0);
+	strcat(path, "/letter");
+	letter = fopen(path, "w");
+	assert_non_null(letter);
+	fclose(letter);
+	path[strlen(path) - strlen("/letter")] = 0;
+	assert_int_equal(vs_open(path, &options, &s, why, sizeof why), -ENOTEMPTY);
+	assert_int_equal(vs_check(path, NULL, true, NULL, NULL), VS_CHECK_FAILED);
+	options.read_only = true;
+	strcat(path, "/nothing");
+	assert_int_equal(vs_open(path, &options, &s, why, sizeof why), -ENOENT);
+	assert_int_equal(f->sc.io->ops->unlink(f->sc.io, "home/letter"), 0);
+	f->sc.io->ops->unlink(f->sc.io, "home/lock");
+	assert_int_equal(f->sc.io->ops->rmdir(f->sc.io, "home"), 0);
+}
+
+static void told(void *arg, int result)
+{
+	*(int *)arg = result;
+}
+
+static void counters_count(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_counters before, after;
+	float v[DIM] = {0};
+	uint64_t entry;
+	int result = 1;
+
+	vs_counters(f->s, &before);
+	put(f, f->docs, "a", 1);
+	entry = put(f, f->docs, "a", 2);
+	assert_int_equal(vs_write(f->s, f->docs, entry, v, sizeof v, 0, 0, NULL), 0);
+	assert_int_equal(vs_write(f->s, f->docs, entry, v, 4, 4, 0, NULL), 0);
+	assert_int_equal(vs_remove(f->s, f->docs, "a", NULL), 0);
+	vs_sync_async(f->s, told, &result);
+	assert_int_equal(vs_sync(f->s), 0);
+	assert_int_equal(result, 0);
+	vs_counters(f->s, &after);
+	assert_int_equal(after.puts - before.puts, 2);
+	assert_int_equal(after.overwrites - before.overwrites, 1);
+	assert_int_equal(after.patches - before.patches, 1);
+	assert_int_equal(after.removes - before.removes, 1);
+	assert_true(after.commits > before.commits);
+	assert_int_equal(after.collections, 1);
+	assert_int_equal(after.vectors, 0);
+	assert_int_equal(strlen(vs_uuid(f->s)), 36);
+}
+
+#define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, new_store, free_store)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ids_are_file_names),
+		cmocka_unit_test(schemas_tell_sizes),
+		WITH_STORE(collections_come_and_go),
+		WITH_STORE(a_renamed_collection_replaces_an_empty_one_only),
+		WITH_STORE(a_schema_is_fixed_by_the_first_vector),
+		WITH_STORE(vectors_survive_a_reopening),
+		WITH_STORE(a_put_replaces_and_the_old_entry_dies),
+		WITH_STORE(a_part_of_a_vector_is_written),
+		WITH_STORE(removing_one_leaves_the_others),
+		WITH_STORE(a_rename_keeps_the_entry_and_replaces_the_target),
+		WITH_STORE(vectors_move_between_collections_of_one_kind),
+		WITH_STORE(a_listing_in_pieces_names_each_once),
+		WITH_STORE(a_moment_stays_as_it_was),
+		WITH_STORE(a_batch_appears_at_once_and_is_gone),
+		WITH_STORE(a_batch_that_is_wrong_is_refused_and_stays),
+		WITH_STORE(rows_without_ids_are_numbered),
+		WITH_STORE(one_process_holds_a_store),
+		WITH_STORE(a_read_only_store_refuses_changes),
+		WITH_STORE(other_peoples_directories_are_refused),
+		WITH_STORE(counters_count),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
