@@ -115,14 +115,18 @@ int batch_commit(struct serve *s, const struct vs_collection_info *batch)
 		return rc;
 	rc = opened_save_all(s, batch->id, &moved);
 	if (!rc) {
+		/* Nobody shall find one id as it was before, having found another as it is now. */
+		atomic_fetch_add(&s->names_changing, 1);
+		notify_names(s->notify);
 		rc = commit(s, batch);
+		atomic_fetch_sub(&s->names_changing, 1);
 		opened_saved_all(s, &moved);
 	}
 	opened_saved_all(s, &replaced);
 	if (rc)
 		return rc;
 	notify_entry(s->notify, node_ino(&dir), batch->name); /* where the kernel thinks that it is now */
-	notify_collection(s->notify, parent.name);
+	notify_entry(s->notify, FUSE_ROOT_ID, parent.name);
 	return 0;
 }
 

@@ -100,11 +100,24 @@ bool notify_is_stale(struct notify *n, uint64_t ino)
 	return stale;
 }
 
+bool notify_names(struct notify *n)
+{
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+	return fuse_lowlevel_notify_increment_epoch(n->serve->session) == 0;
+#else
+	(void)n;
+	return false;
+#endif
+}
+
 void notify_entry(struct notify *n, uint64_t dir_ino, const char *name)
 {
-	struct item *item = item_new(dir_ino, name);
+	struct item *item;
 
 	assert(*name);
+	if (notify_names(n))
+		return;
+	item = item_new(dir_ino, name);
 	if (!item)
 		return; /* who opens by a name out of date gets ESTALE, and looks it up again */
 	pthread_mutex_lock(&n->lock);
@@ -113,16 +126,6 @@ void notify_entry(struct notify *n, uint64_t dir_ino, const char *name)
 	else
 		enqueue(n, item);
 	pthread_mutex_unlock(&n->lock);
-}
-
-void notify_collection(struct notify *n, const char *name)
-{
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
-	/* It locks nothing in the kernel: every name that is cached now will be looked up again. */
-	if (!fuse_lowlevel_notify_increment_epoch(n->serve->session))
-		return;
-#endif
-	notify_entry(n, FUSE_ROOT_ID, name); /* which drops what is below, too */
 }
 
 /* With the lock held. */

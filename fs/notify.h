@@ -24,10 +24,13 @@ void notify_end(struct notify *n);
 void notify_inode(struct notify *n, uint64_t ino);
 /* Whether notify_inode() has not had its effect yet. */
 bool notify_is_stale(struct notify *n, uint64_t ino);
-/* A name in a directory has changed its meaning. */
+/*
+ * Every name that is cached now will be looked up again: at once, and the kernel locks nothing for it. False: the
+ * kernel or libfuse cannot do that.
+ */
+bool notify_names(struct notify *n);
+/* A name in a directory has changed its meaning, and so have those below it. Takes effect at once where it can. */
 void notify_entry(struct notify *n, uint64_t dir_ino, const char *name);
-/* Any name in this collection may have. Takes effect at once where the kernel and libfuse can. */
-void notify_collection(struct notify *n, const char *name);
 /* Something waits for the housekeeping that the thread does once a second (moment_sweep). */
 void notify_housekeeping(struct notify *n);
 

@@ -48,6 +48,7 @@ struct serve {
 	bool direct_mmap;     /* the kernel maps direct_io files, too */
 	bool stateless;       /* OPEN is answered with ENOSYS: no handler of this mount gets a file handle */
 	atomic_int transport; /* enum serve_transport, seen by the first request */
+	atomic_uint names_changing; /* batches are being committed: the kernel must not cache names meanwhile */
 	atomic_bool failed;   /* a transport that was insisted upon is not there */
 	struct opened_table *opened;
 	struct moment_table *moments;

@@ -33,7 +33,7 @@ void vector_entry(struct serve *s, uint32_t collection, const struct vs_attr *at
 		  struct fuse_entry_param *e)
 {
 	e->ino = node_vector_ino(collection, attr->entry);
-	e->entry_timeout = ops_timeout_s(s);
+	e->entry_timeout = atomic_load(&s->names_changing) ? 0 : ops_timeout_s(s);
 	e->attr_timeout = opened_is_staged(s->opened, e->ino) ? 0 : ops_timeout_s(s);
 	node_stat(e->ino, VECTOR_LIMIT, &attr->perm, attr->mtime_ns, attr->size, &e->attr);
 }
