@@ -103,6 +103,8 @@ static int check_collection(struct check *k, struct collection *c)
 
 	if (!rc)
 		rc = check_rows(&cc);
+	if (!rc && c->parent && !k->mend)
+		rc = check_upload(&cc);
 	check_collection_close(&cc);
 	return rc;
 }
@@ -140,6 +142,7 @@ static struct vs_store *tables_new(struct io *io)
 		return NULL;
 	s->io = io;
 	s->lock_fd = -1;
+	pthread_rwlock_init(&s->lock, NULL);
 	return s;
 }
 
@@ -154,6 +157,7 @@ static void tables_free(struct vs_store *s)
 	collection_table_free(&s->table);
 	free(s->perms);
 	engine_unlock(s);
+	pthread_rwlock_destroy(&s->lock);
 	free(s);
 }
 

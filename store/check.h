@@ -96,6 +96,9 @@ int check_column_matches(struct check_collection *cc, uint32_t i, enum segment_c
 /* Verifies all rows, vectors and the index. When mending, what is bad becomes a dead row. */
 int check_rows(struct check_collection *cc);
 
+/* Tells what is wrong with the upload of a batch. */
+int check_upload(struct check_collection *cc);
+
 /* ---- repair: each makes a later one's work possible, and none makes an intact vector unreadable */
 
 /* Mends the store; false in *done if it cannot be. */

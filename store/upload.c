@@ -321,6 +321,24 @@ static int sums_complete(struct vs_store *s, uint32_t batch, uint64_t rows)
 	return rc < 0 ? rc : said == rows;
 }
 
+/* Adds a piece to what is known of the others: all but the last are full, and all of one shape. */
+static int piece_add(struct upload_info *out, const struct npy_shape *shape)
+{
+	struct vs_schema schema = out->schema;
+
+	/* bit and bf16 have no dtype of their own in a .npy header: the parent's holds, by the row size. */
+	schema.dim = schema.dtype == VS_BIT ? shape->dim * 8 : shape->dim;
+	if (vs_row_bytes(&schema) > VS_ROW_BYTES_MAX || (out->pieces && schema.dim != out->schema.dim))
+		return -EINVAL;
+	out->schema = schema;
+	out->piece_rows = 1u << segment_shift(vs_row_bytes(&schema));
+	if (shape->rows > out->piece_rows || out->rows != (uint64_t)out->pieces * out->piece_rows)
+		return -EINVAL;
+	out->rows += shape->rows;
+	out->pieces++;
+	return 0;
+}
+
 int upload_find(struct vs_store *s, uint32_t batch, struct upload_info *out)
 {
 	struct npy_shape shape;
@@ -336,24 +354,18 @@ int upload_find(struct vs_store *s, uint32_t batch, struct upload_info *out)
 	pthread_rwlock_unlock(&s->lock);
 	if (!up)
 		return -ENOENT;
-	for (;;) {
+	do {
 		rc = piece_shape(s, batch, out->pieces, &shape);
-		if (rc)
-			break;
-		/* bit and bf16 have no dtype of their own in a .npy header: the parent's holds, by the row size. */
-		out->schema.dim = out->schema.dtype == VS_BIT ? shape.dim * 8 : shape.dim;
-		out->rows += shape.rows;
-		out->pieces++;
-	}
+		if (!rc)
+			rc = piece_add(out, &shape);
+	} while (!rc);
 	if (rc != -ENOENT && rc != -EINVAL && rc != -ENODATA)
 		return rc;
 	rc = out->pieces ? sums_complete(s, batch, out->rows) : 0;
 	if (rc < 0)
 		return rc;
 	out->exists = rc;
-	if (out->exists)
-		out->piece_rows = 1u << segment_shift(vs_row_bytes(&out->schema));
-	else
+	if (!out->exists)
 		out->rows = out->pieces = 0;
 	return 0;
 }

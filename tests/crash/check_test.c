@@ -83,10 +83,52 @@ static void each_flipped_byte_is_named(void **state)
 	assert_string_equal(w->lines, "");
 }
 
+/* ------------------------------------------------------------------ open batches */
+
+static void open_batch(struct wreck *w)
+{
+	static const struct vs_perm perm = {.mode = 0700};
+	struct vs_schema schema = {.dim = 2, .dtype = VS_F32};
+	struct vs_store *s = wreck_open(w);
+	struct vs_collection_info tiny;
+	struct vs_upload *u;
+	uint32_t batch;
+
+	assert_int_equal(vs_collection_find(s, 0, "tiny", &tiny), 0);
+	assert_int_equal(vs_collection_create(s, tiny.id, "b", &perm, &batch), 0);
+	assert_int_equal(batch, 7);
+	assert_int_equal(vs_upload_begin(s, batch, &schema, &u), 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(vs_upload_append(u, "8 bytes.", 8), 0);
+	assert_int_equal(vs_upload_end(u, true), 0);
+	assert_int_equal(vs_close(s), 0);
+}
+
+/* Nothing of an open batch is durable: what is wrong with its upload is said, and is no damage. */
+static void what_is_wrong_with_an_upload_is_said(void **state)
+{
+	struct wreck *w = *state;
+
+	open_batch(w);
+	assert_int_equal(wreck_check(w, false), VS_CHECK_CLEAN);
+	assert_string_equal(w->lines, "");
+	wreck_flip(w, "collections/7/upload.0.npy", 4096 + 9);
+	assert_int_equal(wreck_check(w, false), VS_CHECK_CLEAN);
+	assert_true(wreck_said(w, "tiny/.vecfs/tx/b: collections/7/upload.0.npy: vector 1 of the upload is damaged"));
+	wreck_flip(w, "collections/7/upload.0.npy", 4096 + 9);
+	wreck_flip(w, "collections/7/upload.sums", 8);
+	assert_int_equal(wreck_check(w, false), VS_CHECK_CLEAN);
+	assert_true(wreck_said(w, "vector 2 of the upload is damaged"));
+	wreck_flip(w, "collections/7/upload.sums", 12);
+	assert_int_equal(wreck_check(w, false), VS_CHECK_CLEAN);
+	assert_true(wreck_said(w, "its upload did not get to its end"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(each_flipped_byte_is_named, new_store, free_store),
+		cmocka_unit_test_setup_teardown(what_is_wrong_with_an_upload_is_said, new_store, free_store),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
