@@ -344,7 +344,8 @@ bool catalog_plausible(const struct vs_store *s, const struct catalog_collection
 
 	if (!in->id || in->id > VS_COLLECTION_MAX || (in->parent && (!up || up->parent)))
 		return false;
-	if (in->dtype >= VS_DTYPE_COUNT || in->metric >= VS_METRIC_COUNT || vs_row_bytes(&schema) > VS_ROW_BYTES_MAX)
+	if (in->dtype >= VS_DTYPE_COUNT || in->metric >= VS_METRIC_COUNT || vs_row_bytes(&schema) > VS_ROW_BYTES_MAX ||
+	    (in->schema_fixed && !in->dim))
 		return false;
 	return in->perm < s->perm_count && !vs_name_check(name, in->name_len);
 }
@@ -354,7 +355,7 @@ static int load_segments(struct vs_store *s, struct collection *c, const struct 
 {
 	uint64_t rows_max = 1ull << c->shift;
 
-	if (n && (!c->row_bytes || (uint64_t)n << c->shift > ROW_NONE))
+	if (n && (!c->schema_fixed || (uint64_t)n << c->shift > ROW_NONE))
 		return -EUCLEAN;
 	for (uint32_t i = 0; i < n; i++) {
 		struct segment *seg;

@@ -55,7 +55,7 @@ static int replay_row(struct replay *rp, const struct record_row *r)
 	size_t bytes = sizeof *r + granules * NAME_GRANULE;
 	int rc = 0;
 
-	if (!c || !c->row_bytes)
+	if (!c || !c->schema_fixed)
 		return -EUCLEAN;
 	if (r->head.flags & RECORD_HAS_DATA)
 		bytes += c->row_bytes;
@@ -91,22 +91,33 @@ static int replay_trim(struct replay *rp, const struct record *r)
 	return 0;
 }
 
+/* Whether c, or a new collection if it is NULL, can be what a record says: ids only rise, rows keep their size. */
+static bool collection_can_become(const struct vs_store *s, const struct collection *c,
+                                  const struct catalog_collection *in, const char *name)
+{
+	struct vs_schema schema = {.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
+	const struct collection *namesake = collection_find(&s->table, in->parent, name);
+
+	if (!c)
+		return !namesake && in->id >= s->next_collection;
+	if (c->parent != in->parent || (namesake && namesake != c))
+		return false;
+	return !c->segment_count || (in->schema_fixed && c->row_bytes == vs_row_bytes(&schema));
+}
+
 static int replay_collection(struct replay *rp, const struct record_collection *r)
 {
 	const struct catalog_collection *in = &r->body;
 	struct vs_schema schema = {.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
 	struct vs_store *s = rp->s;
-	struct collection *c = collection_get(&s->table, in->id), *namesake;
+	struct collection *c = collection_get(&s->table, in->id);
 	char name[VS_NAME_MAX + 1] = {0};
 	int rc = 0;
 
 	if (r->head.bytes < sizeof *r + in->name_len || !catalog_plausible(s, in, (const char *)(r + 1)))
 		return -EUCLEAN;
 	memcpy(name, r + 1, in->name_len);
-	namesake = collection_find(&s->table, in->parent, name);
-	if (c ? c->parent != in->parent || (c->segment_count && c->row_bytes != vs_row_bytes(&schema)) ||
-	            (namesake && namesake != c)
-	      : namesake || in->id < s->next_collection)
+	if (!collection_can_become(s, c, in, name))
 		return -EUCLEAN;
 	if (!c) {
 		struct collection *up = collection_get(&s->table, in->parent);
@@ -150,7 +161,7 @@ static int replay_adopt(struct replay *rp, const struct record_adopt *r)
 	struct record_adopt *p;
 	int rc;
 
-	if (!c || !c->row_bytes || r->segment != c->segment_count || !segment_fits(c, r->count, r->names_end) ||
+	if (!c || !c->schema_fixed || r->segment != c->segment_count || !segment_fits(c, r->count, r->names_end) ||
 	    (uint64_t)(r->segment + 1ull) << c->shift > ROW_NONE || r->next_entry < c->next_entry ||
 	    r->next_entry > 1ull << VS_ENTRY_BITS)
 		return -EUCLEAN;
