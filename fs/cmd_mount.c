@@ -10,6 +10,7 @@
 
 #include "fs/background.h"
 #include "fs/command.h"
+#include "fs/guard.h"
 #include "fs/message.h"
 #include "fs/mountopt.h"
 #include "fs/mountpoint.h"
@@ -42,6 +43,7 @@ struct job {
 	char store[PATH_MAX]; /* both absolute: the background process lives in / */
 	char mountpoint[PATH_MAX];
 	struct serve_options options;
+	int guard;
 };
 
 static void on_ready(void *arg)
@@ -65,6 +67,7 @@ static int serve_store(struct vs_store *store, struct job *job)
 		message(VS_ERROR, "%s: %s", job->mountpoint, *why ? why : strerror(-rc));
 		return rc;
 	}
+	guard_watch(job->guard, job->mountpoint);
 	rc = serve_loop(serve, on_ready, job);
 	readiness_tell("STOPPING=1");
 	if (rc != 0)
@@ -73,6 +76,7 @@ static int serve_store(struct vs_store *store, struct job *job)
 	if (!job->options.read_only && vs_sync(store) != 0)
 		rc = -EIO;
 	serve_end(serve);
+	guard_end(job->guard);
 	return rc;
 }
 
@@ -85,8 +89,10 @@ static int run_job(struct job *job)
 	};
 	struct vs_store *store;
 	char why[WHY_BYTES] = "";
-	int rc = vs_open(job->store, &options, &store, why, sizeof why), closed;
+	int rc, closed;
 
+	job->guard = guard_start(job->mountpoint); /* before there is anything to copy */
+	rc = vs_open(job->store, &options, &store, why, sizeof why);
 	if (rc != 0) {
 		message(VS_ERROR, "%s: %s", job->store, *why ? why : strerror(-rc));
 		return COMMAND_FAILED;

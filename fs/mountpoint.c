@@ -38,17 +38,20 @@ static void unescape(char *text)
 /* A line of mountinfo: "36 35 98:0 /root /path options optional... - type source super-options". */
 static bool parse_line(char *line, struct mountpoint *out, bool *is_vecfs)
 {
-	char *rest = line, *path = NULL, *after = strstr(line, " - "), *type, *source;
+	char *rest = line, *path = NULL, *device = NULL, *after = strstr(line, " - "), *type, *source;
 
 	if (!after)
 		return false;
 	*after = 0;
-	for (int field = 0; field < 5; field++)
+	for (int field = 0; field < 5; field++) {
 		path = strsep(&rest, " ");
+		if (field == 2)
+			device = path;
+	}
 	after += strlen(" - ");
 	type = strsep(&after, " ");
 	source = strsep(&after, " \n");
-	if (!path || !source)
+	if (!path || !source || sscanf(device, "%*u:%u", &out->minor) != 1)
 		return false;
 	unescape(path);
 	unescape(source);
