@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * check - the parts of fsck (vs_check): each file of a closed store against the catalog, and the rows against each
- * other. Shared by check*.c and repair*.c and by nobody else. One thread.
+ * check - the parts of fsck (vs_check): each file of a closed store against the catalog, and the rows against
+ * each other. Shared by check*.c and repair*.c and by nobody else. One thread.
  */
 #ifndef VECFS_STORE_CHECK_H
 #define VECFS_STORE_CHECK_H
@@ -31,8 +31,9 @@ const char *check_printable(char out[VS_NAME_MAX + 1], const char *name, size_t 
 int check_begin(struct check *k);
 void check_end(struct check *k);
 /*
- * Recovers a store that was not closed, the way a mount would, and closes it: the log is part of the store, and what
- * it says comes before any check. *done is false, and what is wrong has been said, if that is not possible.
+ * Recovers a store that was not closed, the way a mount would, and closes it: the log is part of the store,
+ * and what it says comes before any check. *done is false, and what is wrong has been said, if that is not
+ * possible.
  */
 int check_recover(struct check *k, bool *done);
 /* A whole check. A store that was not closed is recovered first. */
@@ -51,8 +52,8 @@ int check_catalog(struct check *k, enum catalog_state *state);
 /* ---- files */
 
 /*
- * Calls stranger for what does not belong into the store's directories; non-zero ends it and is returned. left: it is
- * ours, from a removal that did not get to its end, and not in use.
+ * Calls stranger for what does not belong into the store's directories; non-zero ends it and is returned.
+ * left: it is ours, from a removal that did not get to its end, and not in use.
  */
 typedef int (*check_stranger_fn)(void *arg, const char *path, bool left);
 int check_files(struct check *k, check_stranger_fn stranger, void *arg);
@@ -86,11 +87,15 @@ int check_collections(struct check *k);
 int check_collection_open(struct check *k, struct collection *c, struct check_collection *out);
 void check_collection_close(struct check_collection *cc);
 /*
- * Opens segment i as far as there are files, and verifies sizes, the .npy header and the digests. When mending, files
- * are created or brought to size; what is missing is zeros, and so rows without metadata are dead.
+ * Opens segment i as far as there are files, and verifies sizes, the .npy header and the digests. When
+ * mending, files are created or brought to size; what is missing is zeros, and so rows without metadata are
+ * dead.
  */
 int check_segment_open(struct check_collection *cc, uint32_t i);
-/* Whether the file at path could be this column: by size and digest, or for vectors by samples. False if no row tells. */
+/*
+ * Whether the file at path could be this column: by size and digest, or for vectors by samples. False if no
+ * row tells.
+ */
 int check_column_matches(struct check_collection *cc, uint32_t i, enum segment_column column, const char *path,
                          bool *out);
 /* Verifies all rows, vectors and the index. When mending, what is bad becomes a dead row. */

@@ -65,7 +65,9 @@ static int check_slots(struct check *k, const struct catalog *newest, const bool
 	for (int i = 0; i < 2 && !rc; i++) {
 		const char *problem = slot_problem(&slot[i], i, valid[i], newest->seq == 1);
 
-		/* What was being written when the machine stopped may be torn; the log then makes up for it. */
+		/*
+		 * What was being written when the machine stopped may be torn; the log then makes up for it.
+		 */
 		if (problem && (newest->flags & CATALOG_CLEAN || !check_log_exists(k->io)))
 			check_found(k, "%s: %s", slots[i], problem);
 	}

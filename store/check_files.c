@@ -66,7 +66,10 @@ static int file_of_root(void *arg, const char *name)
 	for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
 		if (!strcmp(name, ours[i]))
 			return 0;
-	/* A crash just after a clean catalog was written leaves a log that nobody needs; another one, a moment's copies. */
+	/*
+	 * A crash just after a clean catalog was written leaves a log that nobody needs; another one, a
+	 * moment's copies.
+	 */
 	if (!strcmp(name, "log.0") || !strcmp(name, "log.1") || !strncmp(name, "spill.", 6))
 		return 0;
 	return l->stranger(l->arg, name, false);

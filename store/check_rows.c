@@ -29,7 +29,9 @@ struct pass {
 /* Whether a row in use is what was written, as far as its metadata and id go. */
 static bool row_intact(const struct pass *p, const struct segment *seg, const struct row *r)
 {
-	return r->name_len && segment_row_valid(seg, r) && row_entry(r) >= VS_ENTRY_FIRST && r->perm < p->cc->k->s->perm_count &&
+	if (!r->name_len || !segment_row_valid(seg, r))
+		return false;
+	return row_entry(r) >= VS_ENTRY_FIRST && r->perm < p->cc->k->s->perm_count &&
 	       !vs_name_check(segment_name(seg, r), r->name_len);
 }
 
@@ -74,22 +76,31 @@ static bool is_of_row(void *arg, uint64_t entry)
 	return entries_get(&key->c->entries, entry) == key->row;
 }
 
-/* A row whose metadata or id is damaged: the id it seems to have is its own if the index leads from there to here. */
+/* Whether the index on disk leads from this id to the row. */
+static bool index_confirms(const struct pass *p, const char *id, size_t len, uint32_t row)
+{
+	const struct collection *c = p->cc->c;
+	struct row_key key = {c, row};
+
+	return p->image && index_find(&c->index, collection_hash(c, id, len), is_of_row, &key);
+}
+
+/* A row whose metadata or id is damaged. The id it seems to have is its own if the index says so. */
 static int bad_row(struct pass *p, struct segment *seg, uint32_t slot)
 {
 	struct check_collection *cc = p->cc;
-	struct row_key key = {cc->c, seg->n << cc->c->shift | slot};
 	const struct row *r = &seg->rows[slot];
+	uint64_t end = r->name_at + (uint64_t)names_granules(r->name_len);
 	const char *id = segment_name(seg, r);
 	char name[VS_NAME_MAX + 1] = "";
 
-	if (r->name_at + (uint64_t)names_granules(r->name_len) <= seg->names.end && !vs_name_check(id, r->name_len))
+	if (end <= seg->names.end && !vs_name_check(id, r->name_len))
 		check_printable(name, id, r->name_len);
-	if (*name && p->image && index_find(&cc->c->index, collection_hash(cc->c, id, r->name_len), is_of_row, &key))
+	if (*name && index_confirms(p, id, r->name_len, seg->n << cc->c->shift | slot))
 		check_found(cc->k, "%s/%s: metadata damaged (checksum)", cc->title, name);
 	else
-		check_found(cc->k, "%s: segment %u, row %u: metadata or id damaged (checksum)%s%s", cc->title, seg->n,
-		            slot, *name ? "; the id may have been " : "", name);
+		check_found(cc->k, "%s: segment %u, row %u: metadata or id damaged (checksum)%s%s", cc->title,
+		            seg->n, slot, *name ? "; the id may have been " : "", name);
 	if (cc->k->mend)
 		check_say(cc->k, "%s: segment %u, row %u: given up, its id %s%s", cc->title, seg->n, slot,
 		          *name ? "may have been " : "is not known", name);
@@ -174,7 +185,9 @@ static int check_segment_rows(struct pass *p, struct segment *seg)
 	return rc;
 }
 
-/* ------------------------------------------------------------------ second pass: the rows against each other */
+/*
+ * ------------------------------------------------------------------ second pass: the rows against each other
+ */
 
 static int index_row(struct pass *p, struct segment *seg, uint32_t slot)
 {
@@ -239,7 +252,7 @@ static void compare_counts(struct pass *p)
 	bool whole = !p->bad && !p->lost;
 
 	if (p->unfindable || (whole && (c->count != p->rows || c->name_bytes != p->name_bytes)))
-		check_found(p->cc->k, "%s: collections/%u/index: wrong, %llu of %llu vectors cannot be found by it",
+		check_found(p->cc->k, "%s: collections/%u/index: wrong, does not find %llu of %llu vectors",
 		            p->cc->title, c->id, (unsigned long long)p->unfindable, (unsigned long long)p->rows);
 }
 

@@ -64,9 +64,13 @@ static int column_resize(struct column *col, uint64_t whole, uint64_t want)
 	return rc < 0 ? rc : 0;
 }
 
-/* Opens a column and compares its size with what is in use; *have is the bytes there are of that, in whole units. */
+/*
+ * Opens a column and compares its size with what is in use; *have is the bytes there are of that, in whole
+ * units.
+ */
 static int column_open(struct column *col, uint64_t want, uint64_t unit, uint64_t *have)
 {
+	static const char *const contents[SEGMENT_COLUMNS] = {"the bytes", "the metadata", "the ids"};
 	struct io *io = col->cc->k->io;
 	char problem[96];
 	uint64_t size;
@@ -76,8 +80,8 @@ static int column_open(struct column *col, uint64_t want, uint64_t unit, uint64_
 	segment_path(col->path, col->cc->c->id, col->seg->n, col->which);
 	fd = io->ops->open(io, col->path, col->cc->k->mend ? O_RDWR | O_CREAT : O_RDONLY, 0600);
 	if (fd == -ENOENT) {
-		snprintf(problem, sizeof problem, "missing; it held %u vectors%s", col->cs->count,
-		         col->which == SEGMENT_VECTORS ? "" : col->which == SEGMENT_ROWS ? "' metadata" : "' ids");
+		snprintf(problem, sizeof problem, "missing; it held %s of %u vectors", contents[col->which],
+		         col->cs->count);
 		column_found(col, problem);
 		return 0;
 	}
@@ -89,8 +93,8 @@ static int column_open(struct column *col, uint64_t want, uint64_t unit, uint64_
 		return rc;
 	*have = size < want ? size - size % unit : want;
 	if (size != want) {
-		snprintf(problem, sizeof problem, "%s: has %llu bytes, want %llu", size < want ? "cut off" : "extended",
-		         (unsigned long long)size, (unsigned long long)want);
+		snprintf(problem, sizeof problem, "%s: has %llu bytes, want %llu",
+		         size < want ? "cut off" : "extended", (unsigned long long)size, (unsigned long long)want);
 		column_found(col, problem);
 		if (col->cc->k->mend)
 			return column_resize(col, *have, want);
@@ -99,8 +103,8 @@ static int column_open(struct column *col, uint64_t want, uint64_t unit, uint64_
 }
 
 /*
- * Reads all there is of a column, and compares it with its digest if it has the right size. No digest is known of what
- * an earlier mount found damaged.
+ * Reads all there is of a column, and compares it with its digest if it has the right size. No digest is
+ * known of what an earlier mount found damaged.
  */
 static int column_digest(struct column *col, uint64_t *have, uint64_t want)
 {
@@ -138,7 +142,10 @@ static int check_vectors(struct column *col)
 	return rc == -EIO ? 0 : rc;
 }
 
-/* Opens, verifies and maps the rows or names: count units there should be, at most max; *have is how many there are. */
+/*
+ * Opens, verifies and maps the rows or names: count units there should be, at most max; *have is how many
+ * there are.
+ */
 static int check_column(struct column *col, uint64_t count, uint64_t max, size_t unit, uint64_t digest_want,
                         uint32_t *have, void **map)
 {
@@ -194,7 +201,9 @@ int check_segment_open(struct check_collection *cc, uint32_t i)
 
 /* ------------------------------------------------------------------ files that may be it */
 
-/* Compares some vectors of a file with the rows' sums: enough of them fit, for there may be damage besides. */
+/*
+ * Compares some vectors of a file with the rows' sums: enough of them fit, for there may be damage besides.
+ */
 static int samples_match(struct check_collection *cc, uint32_t i, int fd, bool *out)
 {
 	const struct segment *seg = cc->c->segments[i];
@@ -220,8 +229,9 @@ static int digest_matches(struct check_collection *cc, uint32_t i, enum segment_
 {
 	const struct check_segment *cs = &cc->segments[i];
 	const struct segment *seg = cc->c->segments[i];
-	uint64_t want = column == SEGMENT_ROWS ? cs->count * sizeof(struct row) : (uint64_t)cs->names_end * NAME_GRANULE;
-	uint64_t size, got, sum = column == SEGMENT_ROWS ? seg->rows_digest : seg->names_digest;
+	bool rows = column == SEGMENT_ROWS;
+	uint64_t want = rows ? cs->count * sizeof(struct row) : (uint64_t)cs->names_end * NAME_GRANULE;
+	uint64_t size, got, sum = rows ? seg->rows_digest : seg->names_digest;
 	int rc = cc->k->io->ops->size(cc->k->io, fd, &size);
 
 	*out = false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * check_upload - the uploaded rows of an open batch against their sums. Nothing of an open batch is durable, so a power
- * loss may well have harmed it: that is said and is no damage. The commit verifies the sums again.
+ * check_upload - the uploaded rows of an open batch against their sums. Nothing of an open batch is durable,
+ * so a power loss may well have harmed it: that is said and is no damage. The commit verifies the sums again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +36,8 @@ static int check_rows_of(struct pass *p, uint32_t n, int fd, uint64_t first, uin
 
 	for (uint32_t i = 0; i < count; i += ROWS_AT_ONCE) {
 		uint32_t some = count - i < ROWS_AT_ONCE ? count - i : ROWS_AT_ONCE;
-		int rc = io_read_full(k->io, fd, p->rows, some * p->row_bytes, SEGMENT_HEADER_BYTES + i * p->row_bytes);
+		int rc = io_read_full(k->io, fd, p->rows, some * p->row_bytes,
+		                      SEGMENT_HEADER_BYTES + i * p->row_bytes);
 
 		if (!rc)
 			rc = upload_sums(k->s, p->cc->c->id, first + i, some, p->sums);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * repair - what vs_check mends. Nothing is invented and nothing of unknown worth is deleted: rows that are not as they
- * were written become dead rows, which the next opening fills with intact ones; strange files go to lost+found.
+ * repair - what vs_check mends. Nothing is invented and nothing of unknown worth is deleted: rows that are
+ * not as they were written become dead rows, which the next opening fills with intact ones; strange files go
+ * to lost+found.
  *
- * Before anything else is touched the catalog is marked as not closed. An interrupted repair therefore leaves a store
- * that mounts, and that the next repair takes up.
+ * Before anything else is touched the catalog is marked as not closed. An interrupted repair therefore leaves
+ * a store that mounts, and that the next repair takes up.
  */
 #include <errno.h>
 #include <fcntl.h>

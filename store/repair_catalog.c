@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * repair_catalog - a store without a catalog: its collections are found again by their directories. What only the
- * catalog knew is lost: names, metrics, permissions, and the salt without which no frame of the log can be trusted.
+ * repair_catalog - a store without a catalog: its collections are found again by their directories. What only
+ * the catalog knew is lost: names, metrics, permissions, and the salt without which no frame of the log can
+ * be trusted.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -99,7 +100,8 @@ static bool find_schema(struct io *io, uint32_t collection, uint32_t segments, s
 static int add_segment(struct check *k, struct collection *c, uint32_t i)
 {
 	uint64_t rows = file_size(k->io, c->id, i, SEGMENT_ROWS) / sizeof(struct row);
-	uint64_t granules = file_size(k->io, c->id, i, SEGMENT_NAMES) / NAME_GRANULE, rows_max = 1ull << c->shift;
+	uint64_t granules = file_size(k->io, c->id, i, SEGMENT_NAMES) / NAME_GRANULE;
+	uint64_t rows_max = 1ull << c->shift, granules_max = rows_max * NAMES_CLASSES;
 	struct segment *seg = calloc(1, sizeof *seg);
 
 	if (!seg || collection_reserve_segment(c)) {
@@ -110,7 +112,7 @@ static int add_segment(struct check *k, struct collection *c, uint32_t i)
 	seg->count = (uint32_t)(rows < rows_max ? rows : rows_max);
 	for (int column = 0; column < SEGMENT_COLUMNS; column++)
 		seg->fd[column] = -1;
-	names_init(&seg->names, (uint32_t)(granules < rows_max * NAMES_CLASSES ? granules : rows_max * NAMES_CLASSES));
+	names_init(&seg->names, (uint32_t)(granules < granules_max ? granules : granules_max));
 	collection_add_segment(&k->s->table, c, seg);
 	return 0;
 }
@@ -206,8 +208,8 @@ int repair_catalog(struct check *k)
 	if (!rc)
 		rc = make_perms(k);
 	if (!rc && check_log_exists(k->io)) {
-		check_say(k, "the log is given up: changes since the last checkpoint may be lost, and vectors removed "
-		             "since may be back");
+		check_say(k, "the log is given up: changes since the last checkpoint may be lost, "
+		             "and vectors removed since may be back");
 		log_remove(k->io);
 	}
 	return rc;

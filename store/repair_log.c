@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* repair_log - a log that is damaged in the middle ends before the damage; what came after is lost, and named. */
+/*
+ * repair_log - a log that is damaged in the middle ends before the damage; what came after is lost, and
+ * named.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +32,8 @@ static void say_lost(struct check *k, const struct record_row *r)
 	const struct collection *c = collection_get(&k->s->table, r->head.collection);
 	char title[CHECK_TITLE_MAX], id[VS_NAME_MAX + 1];
 
+	if (r->head.bytes < sizeof *r + r->row.name_len)
+		return;
 	if (c)
 		check_title(k, c, title);
 	else
@@ -49,7 +54,7 @@ static int lose(void *arg, const struct frame *f, const void *payload)
 
 		if (r->bytes < sizeof *r || r->bytes % 8 || r->bytes > (size_t)(end - p))
 			break;
-		if (r->type == RECORD_ROW && r->bytes >= sizeof(struct record_row) + ((const struct record_row *)(const void *)r)->row.name_len)
+		if (r->type == RECORD_ROW && r->bytes >= sizeof(struct record_row))
 			say_lost(k, (const struct record_row *)(const void *)r);
 		p += r->bytes;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * repair_places - files that have changed places: each column that is not what it should be is looked for among the
- * others of that kind and among the strangers. Strangers that are nothing of ours go to lost+found.
+ * repair_places - files that have changed places: each column that is not what it should be is looked for
+ * among the others of that kind and among the strangers. Strangers that are nothing of ours go to lost+found.
  */
 #include <errno.h>
 #include <stdio.h>

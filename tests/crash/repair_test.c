@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each kind of damage to a closed store: a mount serves what is not damaged, vs_check names the damage, and the repair
- * keeps every intact vector, says what it gives up, and leaves a store that is clean.
+ * Each kind of damage to a closed store: a mount serves what is not damaged, vs_check names the damage, and
+ * the repair keeps every intact vector, says what it gives up, and leaves a store that is clean.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -242,7 +242,8 @@ static const struct kind kinds[] = {
 	{"metadata cut off", cut_rows, "2/0.rows: cut off", NO_TINY, BUT_TINY(2), "tiny: 2 vectors given up"},
 	{"metadata extended", extend_rows, "2/0.rows: extended", ALL, ALL, NULL},
 	{"metadata gone", remove_rows, "1/2.rows: missing", NO_DOCS, BUT_DOCS(18), "docs: 18 vectors given up"},
-	{"a byte of an id", flip_name, "tiny: segment 0, row 0: metadata or id damaged", BUT_TINY(1), BUT_TINY(1), "row 0: given up"},
+	{"a byte of an id", flip_name, "tiny: segment 0, row 0: metadata or id damaged", BUT_TINY(1), BUT_TINY(1),
+	 "row 0: given up"},
 	{"a byte behind an id", flip_padding, "2/0.names: damaged", ALL, ALL, NULL},
 	{"ids cut off", cut_names, "2/0.names: cut off", NO_TINY, BUT_TINY(3), "row 5: given up"},
 	{"ids extended", extend_names, "2/0.names: extended", ALL, ALL, NULL},
@@ -289,8 +290,8 @@ static void assert_check(struct wreck *w, const struct kind *kind, bool repair, 
 	int rc = wreck_check(w, repair);
 
 	if (rc != want || (said && !wreck_said(w, said)))
-		fail_msg("%s: %s answers %d, want %d with '%s', and says:\n%s", kind->name, repair ? "repair" : "check", rc,
-		         want, said ? said : "", w->lines);
+		fail_msg("%s: %s answers %d, want %d with '%s', and says:\n%s", kind->name,
+		         repair ? "repair" : "check", rc, want, said ? said : "", w->lines);
 }
 
 static void try_kind(struct wreck *w, const struct kind *kind, const struct wreck_copy *whole)
@@ -327,7 +328,10 @@ static void each_kind_of_damage_is_named_and_mended(void **state)
 	wreck_free(&w);
 }
 
-/* ------------------------------------------------------------------ damage that takes more than files of a kind */
+/*
+ * ------------------------------------------------------------------ damage that takes more than files of a
+ * kind
+ */
 
 static void assert_all(struct wreck *w)
 {

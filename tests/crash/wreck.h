@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wreck - a small store on a simulated disk, and ways to damage its files: for the tests of vs_check and its repair.
+ * wreck - a small store on a simulated disk, and ways to damage its files: for the tests of vs_check and its
+ * repair.
  *
- * Collections: "docs", vectors of 64 KiB, in three segments (two of them came as batches); "tiny", a handful of pairs
- * of floats; "twin", of the same shape as tiny; "empty".
+ * Collections: "docs", vectors of 64 KiB, in three segments (two of them came as batches); "tiny", a handful
+ * of pairs of floats; "twin", of the same shape as tiny; "empty".
  */
 #ifndef VECFS_TESTS_CRASH_WRECK_H
 #define VECFS_TESTS_CRASH_WRECK_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A catalog that may be anything. First byte of the input: 1: the sum is put right; 2: the store is as a kill leaves
- * it. The rest: one slot; the other one is gone.
+ * A catalog that may be anything. First byte of the input: 1: the sum is put right; 2: the store is as a kill
+ * leaves it. The rest: one slot; the other one is gone.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fuzz - what all fuzzers share. Built with -Dfuzzers=true (clang) they are libFuzzer programs; else driver.c runs them
- * over files and directories of inputs, and over mutations of those.
+ * fuzz - what all fuzzers share. Built with -Dfuzzers=true (clang) they are libFuzzer programs; else driver.c
+ * runs them over files and directories of inputs, and over mutations of those.
  */
 #ifndef VECFS_TESTS_FUZZ_FUZZ_H
 #define VECFS_TESTS_FUZZ_FUZZ_H

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An index image that may be anything. First byte of the input: 1: stamp and sum fit the catalog. The rest: the image. */
+/*
+ * An index image that may be anything. First byte of the input: 1: stamp and sum fit the catalog. The rest:
+ * the image.
+ */
 #include <stdlib.h>
 #include <string.h>
 

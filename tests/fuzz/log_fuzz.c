@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A log that may be anything. First byte of the input: 1: the frames' sums and chain are put right; 2: it is in the
- * file of the second epoch. The rest: one file, in the place of the one that the catalog begins with.
+ * A log that may be anything. First byte of the input: 1: the frames' sums and chain are put right; 2: it is
+ * in the file of the second epoch. The rest: one file, in the place of the one that the catalog begins with.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The header of a .npy file; what is accepted must make sense, and have a header of ours that says the same. */
+/*
+ * The header of a .npy file; what is accepted must make sense, and have a header of ours that says the same.
+ */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A segment that may be anything. First byte of the input: the low two bits choose the file (vectors, rows, names or
- * the index image's collection without one); 4: the rows' sums are put right; 8: the store is as a kill leaves it.
+ * A segment that may be anything. First byte of the input: the low two bits choose the file (vectors, rows,
+ * names or the index image's collection without one); 4: the rows' sums are put right; 8: the store is as a
+ * kill leaves it.
  */
 #include <stdlib.h>
 #include <string.h>

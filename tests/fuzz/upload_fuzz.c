@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The files of an open batch that may be anything. First byte of the input: the low two bits choose which. The rest: the
- * file.
+ * The files of an open batch that may be anything. First byte of the input: the low two bits choose which.
+ * The rest: the file.
  */
 #include "fuzz.h"
 #include "victim.h"

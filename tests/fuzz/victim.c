@@ -163,13 +163,13 @@ static void put(struct vs_store *s, uint32_t c, const char *id, const void *data
 
 static void fill_docs(struct vs_store *s, uint32_t docs)
 {
-	char id[VS_NAME_MAX + 1];
+	char id[VS_NAME_MAX + 1], tail[200];
 
+	memset(tail, 'x', sizeof tail);
 	for (int i = 0; i < 20; i++) {
 		float v[4] = {(float)i, 1, 2, 3};
 
-		snprintf(id, sizeof id, "id-%d%.*s", i, i % 5 ? 0 : i * 10,
-		         "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+		snprintf(id, sizeof id, "id-%d%.*s", i, i % 5 ? 0 : 10 * i, tail);
 		put(s, docs, id, v, sizeof v);
 	}
 	if (vs_remove(s, docs, "id-3", NULL) || vs_remove(s, docs, "id-8", NULL))
@@ -183,7 +183,8 @@ static void fill_batch(struct vs_store *s, uint32_t batch)
 	struct vs_upload *u;
 
 	put(s, batch, "in-batch", rows, sizeof rows[0]);
-	if (vs_upload_begin(s, batch, &schema, &u) || vs_upload_append(u, rows, sizeof rows) || vs_upload_end(u, true))
+	if (vs_upload_begin(s, batch, &schema, &u) || vs_upload_append(u, rows, sizeof rows) ||
+	    vs_upload_end(u, true))
 		abort();
 	if (vs_batch_text_write(s, batch, VS_BATCH_IDS, "one\ntwo\n", 8, 0) ||
 	    vs_batch_text_write(s, batch, VS_BATCH_DELETE, "id-1\n", 5, 0))
@@ -216,12 +217,13 @@ static void make_originals(void)
 		abort();
 	atexit(remove_all);
 	s = victim_open();
-	if (!s || vs_collection_create(s, 0, "docs", &perm, &docs) || vs_collection_create(s, 0, "bits", &perm, &second) ||
-	    vs_schema_set(s, second, &bits))
+	if (!s || vs_collection_create(s, 0, "docs", &perm, &docs) ||
+	    vs_collection_create(s, 0, "bits", &perm, &second) || vs_schema_set(s, second, &bits))
 		abort();
 	fill_docs(s, docs);
 	put(s, second, "b", "ab", 2);
-	if (vs_collection_create(s, docs, "batch", &perm, &batch) || vs_collection_create(s, 0, "empty", &perm, &empty))
+	if (vs_collection_create(s, docs, "batch", &perm, &batch) ||
+	    vs_collection_create(s, 0, "empty", &perm, &empty))
 		abort();
 	fill_batch(s, batch);
 	if (vs_sync(s))

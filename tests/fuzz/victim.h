@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * victim - a small store in a directory of memory. A fuzzer replaces one of its files, puts the sums right that keep
- * chance away but not malice, and has all of the engine run over it.
+ * victim - a small store in a directory of memory. A fuzzer replaces one of its files, puts the sums right
+ * that keep chance away but not malice, and has all of the engine run over it.
  *
- * Collections: 1 "docs", 20 vectors of 4 floats, a few with long ids; 2 "bits"; 3 a batch of docs, with a vector, an
- * upload and texts; 4 "empty".
+ * Collections: 1 "docs", 20 vectors of 4 floats, a few with long ids; 2 "bits"; 3 a batch of docs, with a
+ * vector, an upload and texts; 4 "empty".
  */
 #ifndef VECFS_TESTS_FUZZ_VICTIM_H
 #define VECFS_TESTS_FUZZ_VICTIM_H
@@ -36,8 +36,8 @@ void victim_seal_rows(uint8_t *rows, size_t rows_size, const uint8_t *names, siz
 void victim_seal_image(uint8_t *image, size_t size, uint32_t collection);
 
 /*
- * Opens, reads, changes, closes, checks and repairs. What is answered does not matter, only that it ends well; but a
- * repaired store must be clean.
+ * Opens, reads, changes, closes, checks and repairs. What is answered does not matter, only that it ends
+ * well; but a repaired store must be clean.
  */
 void victim_run(void);
 
