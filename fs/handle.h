@@ -6,6 +6,7 @@
 #ifndef VECFS_FS_HANDLE_H
 #define VECFS_FS_HANDLE_H
 
+#include "fs/held.h"
 #include "fs/opened.h"
 #include "fs/ops.h"
 #include "fs/pending.h"
@@ -18,6 +19,7 @@ enum handle_state {
 };
 
 struct handle {
+	struct held held;
 	struct opened *opened;
 	struct handle *next; /* of the same vector */
 	bool writable;

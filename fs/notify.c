@@ -221,6 +221,9 @@ static void *run(void *arg)
 
 	/* A request of our own, which waits until the mount answers. */
 	statvfs(n->serve->mountpoint, &unused);
+	/* Else none may be cached: a name could lead to a vector that has lost it. */
+	if (!notify_names(n) && !n->serve->options.read_only)
+		atomic_fetch_add(&n->serve->names_changing, 1);
 	serve_answering(n->serve);
 
 	pthread_mutex_lock(&n->lock);

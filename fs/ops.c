@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "fs/buffer.h"
+#include "fs/held.h"
 #include "fs/moment.h"
 #include "fs/order.h"
 #include "fs/rename.h"
@@ -131,18 +132,28 @@ static void reply_data(fuse_req_t req, const char *buf, ssize_t got)
 	fuse_reply_buf(req, buf, (size_t)got);
 }
 
-/* The one who wanted to open it was interrupted: no RELEASE will come. */
-static void abandon(struct serve *s, fuse_ino_t ino, const struct fuse_file_info *fi)
+static void hold(uint64_t ino, const struct fuse_file_info *fi)
+{
+	if (fi->fh)
+		held_add((struct held *)(uintptr_t)fi->fh, ino);
+}
+
+static void release(struct serve *s, uint64_t ino, const struct fuse_file_info *fi)
 {
 	struct node node = node_of(ino);
 
-	if (ops_of(node.kind)->release && fi->fh)
-		ops_of(node.kind)->release(s, &node, fi);
+	if (!fi->fh)
+		return;
+	held_remove((struct held *)(uintptr_t)fi->fh);
+	ops_of(node.kind)->release(s, &node, fi);
 }
 
 static void reply_synced(void *arg, int result)
 {
+	struct serve *s = ops_serve(arg);
+
 	reply(arg, result);
+	atomic_fetch_sub(&s->syncs, 1);
 }
 
 /*
@@ -151,12 +162,14 @@ static void reply_synced(void *arg, int result)
  */
 static void reply_when_durable(fuse_req_t req)
 {
-	struct vs_store *store = ops_serve(req)->store;
+	struct serve *s = ops_serve(req);
 
-	if (ops_must_reply_inline(req))
-		reply(req, vs_sync(store));
-	else
-		vs_sync_async(store, reply_synced, req);
+	if (ops_must_reply_inline(req)) {
+		reply(req, vs_sync(s->store));
+		return;
+	}
+	atomic_fetch_add(&s->syncs, 1);
+	vs_sync_async(s->store, reply_synced, req);
 }
 
 /* The requesting thread changes something in this collection. */
@@ -204,9 +217,10 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 		reply(req, rc);
 		return;
 	}
+	hold(e.ino, fi);
 	order_reply(c.s);
 	if (fuse_reply_create(req, &e, fi) == -ENOENT)
-		abandon(c.s, e.ino, fi);
+		release(c.s, e.ino, fi); /* the one who wanted it was interrupted */
 }
 
 /* Pipes, sockets and devices have no place here; and a regular file without a byte is no vector. */
@@ -342,9 +356,10 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply(req, rc);
 		return;
 	}
+	hold(ino, fi);
 	order_reply(c.s);
 	if (fuse_reply_open(req, fi) == -ENOENT)
-		abandon(c.s, ino, fi);
+		release(c.s, ino, fi); /* the one who wanted it was interrupted */
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
@@ -404,8 +419,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
 	struct call c = enter(req, ino);
 
-	if (c.ops->release && fi->fh)
-		c.ops->release(c.s, &c.node, fi);
+	release(c.s, ino, fi);
 	reply(req, 0);
 }
 

@@ -8,12 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/held.h"
 #include "fs/message.h"
 #include "fs/moment.h"
 #include "fs/notify.h"
 #include "fs/opened.h"
 #include "fs/ops.h"
 
+#define SYNC_WAIT_US 1000
 #define THREADS_MAX 16 /* on the classic transport; io_uring has one a CPU */
 
 /* ------------------------------------------------------------------ the transport */
@@ -215,6 +217,9 @@ void serve_end(struct serve *s)
 		return;
 	if (s->mounted)
 		fuse_session_unmount(s->session);
+	while (atomic_load(&s->syncs)) /* the engine is at it */
+		usleep(SYNC_WAIT_US);
+	held_release_all(s);
 	if (s->notify)
 		notify_end(s->notify);
 	if (s->session)

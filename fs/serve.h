@@ -48,8 +48,9 @@ struct serve {
 	bool direct_mmap;     /* the kernel maps direct_io files, too */
 	bool stateless;       /* OPEN is answered with ENOSYS: no handler of this mount gets a file handle */
 	atomic_int transport; /* enum serve_transport, seen by the first request */
-	atomic_uint names_changing; /* batches are being committed: the kernel must not cache names meanwhile */
-	atomic_bool failed;   /* a transport that was insisted upon is not there */
+	atomic_uint names_changing; /* not 0: the kernel must not cache names of vectors */
+	atomic_uint syncs;          /* requests that the engine will reply to when all is durable */
+	atomic_bool failed;         /* a transport that was insisted upon is not there */
 	struct opened_table *opened;
 	struct moment_table *moments;
 	struct notify *notify;

@@ -11,11 +11,13 @@
 #include <string.h>
 
 #include "fs/control.h"
+#include "fs/held.h"
 #include "fs/message.h"
 
 #define SCHEMA_BYTES_MAX 4096
 
 struct text {
+	struct held held;
 	pthread_mutex_t lock;
 	char *bytes;
 	size_t size;

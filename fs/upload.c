@@ -12,6 +12,7 @@
 #include "fs/array.h"
 #include "fs/batch.h"
 #include "fs/control.h"
+#include "fs/held.h"
 #include "fs/process.h"
 
 #define WHY_BYTES 256
@@ -25,6 +26,7 @@ enum upload_state {
 };
 
 struct upload_handle {
+	struct held held;
 	pthread_mutex_t lock;
 	pid_t opener;
 	enum upload_state state;

@@ -7,10 +7,12 @@
 #include <string.h>
 
 #include "fs/control.h"
+#include "fs/held.h"
 #include "fs/moment.h"
 #include "fs/process.h"
 
 struct view_handle {
+	struct held held;
 	struct moment *moment;
 	pid_t process;
 	atomic_bool left; /* by the process, for moment_leave */

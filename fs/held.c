@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "held.h"
+
+#include <pthread.h>
+
+#include "fs/ops.h"
+
+#define LISTS 64 /* each with a lock of its own, by inode number */
+
+static struct list {
+	pthread_mutex_t lock;
+	struct held *first;
+} lists[LISTS] = {[0 ... LISTS - 1] = {.lock = PTHREAD_MUTEX_INITIALIZER}};
+
+static struct list *list_of(const struct held *h)
+{
+	return &lists[((h->ino * UINT64_C(0x9e3779b97f4a7c15)) >> 48) % LISTS];
+}
+
+void held_add(struct held *h, uint64_t ino)
+{
+	struct list *list;
+
+	h->ino = ino;
+	list = list_of(h);
+	pthread_mutex_lock(&list->lock);
+	h->prev = NULL;
+	h->next = list->first;
+	if (h->next)
+		h->next->prev = h;
+	list->first = h;
+	pthread_mutex_unlock(&list->lock);
+}
+
+void held_remove(struct held *h)
+{
+	struct list *list = list_of(h);
+
+	pthread_mutex_lock(&list->lock);
+	if (h->prev)
+		h->prev->next = h->next;
+	else
+		list->first = h->next;
+	if (h->next)
+		h->next->prev = h->prev;
+	pthread_mutex_unlock(&list->lock);
+}
+
+void held_release_all(struct serve *s)
+{
+	for (struct list *list = lists; list < lists + LISTS; list++) {
+		while (list->first) {
+			struct held *h = list->first;
+			struct node node = node_of(h->ino);
+			struct fuse_file_info fi = {.fh = (uintptr_t)h};
+
+			held_remove(h);
+			ops_of(node.kind)->release(s, &node, &fi);
+		}
+	}
+}
