@@ -339,6 +339,8 @@ void victim_seal_image(uint8_t *image, size_t size, uint32_t collection)
 
 	path[8] = (char)('0' + original_catalog(true)->seq % 2);
 	catalog = victim_read(path, &catalog_size);
+	if (!catalog)
+		abort();
 	c = find_collection(catalog, collection);
 	if (size >= sizeof head) {
 		memcpy(&head, image, sizeof head);
