@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/namelock.h"
 #include "fs/notify.h"
 #include "fs/process.h"
 #include "fs/staging.h"
@@ -279,36 +280,56 @@ int handle_write(struct serve *s, const struct node *node, const void *buf, size
 	return rc;
 }
 
+/* Publishing may give the handle's name a meaning. The lock of the name comes before that of the vector. */
+static struct namelock lock_to_publish(struct handle *h)
+{
+	struct namelock name = {0};
+
+	if (*h->name)
+		name = namelock_take(h->pending.collection, h->name);
+	pthread_mutex_lock(&h->opened->lock);
+	return name;
+}
+
+static void unlock_published(struct handle *h, struct namelock name)
+{
+	pthread_mutex_unlock(&h->opened->lock);
+	if (*h->name)
+		namelock_release(name);
+}
+
 int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *sync)
 {
 	struct serve *s = ops_serve(req);
 	struct handle *h = handle_of(fi);
+	struct namelock name;
 	int rc;
 
 	(void)node;
 	if (!h->writable)
 		return 0;
-	pthread_mutex_lock(&h->opened->lock);
+	name = lock_to_publish(h);
 	h->untouched = false;
 	rc = staging_publish(s, h, false);
 	if (rc == -EAGAIN)
 		rc = process_same(fuse_req_ctx(req)->pid, h->opener) ? staging_publish(s, h, true) : 0;
 	*sync = h->unsynced;
 	h->unsynced = false;
-	pthread_mutex_unlock(&h->opened->lock);
+	unlock_published(h, name);
 	return rc;
 }
 
 int handle_fsync(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
-	int rc = 0;
+	struct namelock name;
+	int rc;
 
 	(void)node;
 	if (!h || !h->writable)
 		return 0;
-	pthread_mutex_lock(&h->opened->lock);
+	name = lock_to_publish(h);
 	rc = staging_publish(ops_serve(req), h, true);
-	pthread_mutex_unlock(&h->opened->lock);
+	unlock_published(h, name);
 	return rc;
 }

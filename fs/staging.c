@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/namelock.h"
 #include "fs/notify.h"
 #include "fs/vector.h"
 
@@ -287,7 +286,7 @@ void staging_set(struct handle *h, unsigned which, const struct vs_attr *attr)
 		h->which |= which;
 }
 
-/* With the name's lock held: the vector appears, and one that got the same name meanwhile dies. */
+/* The vector appears, and one that got the same name meanwhile dies. */
 static int put(struct serve *s, struct handle *h)
 {
 	struct node node = place(h);
@@ -310,16 +309,12 @@ static int put(struct serve *s, struct handle *h)
 
 static int publish_new(struct serve *s, struct handle *h)
 {
-	struct node node = place(h);
-	struct namelock held;
 	int rc;
 
-	h->attr.entry = node.entry;
+	h->attr.entry = place(h).entry;
 	if (!(h->which & VS_SET_MTIME))
 		h->attr.mtime_ns = ops_now_ns();
-	held = namelock_take(node.collection, h->name);
 	rc = put(s, h);
-	namelock_release(held);
 	if (rc)
 		return rc;
 	pending_remove(&h->pending);

@@ -27,7 +27,7 @@ void staging_start_over(struct serve *s, struct handle *h);
 int staging_truncate(struct serve *s, struct handle *h, uint64_t size);
 /*
  * Publishes what is complete. What is not is -EINVAL and logged if judge, else -EAGAIN; and so is what would
- * fix the dim of the collection.
+ * fix the dim of the collection. For a handle that was born with a name, with the lock of that held, too.
  */
 int staging_publish(struct serve *s, struct handle *h, bool judge);
 /* At the end of the handle. */
