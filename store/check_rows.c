@@ -239,7 +239,12 @@ static void load_image(struct pass *p)
 
 	if (!c->index_stamp || p->cc->k->mend)
 		return;
+	/* It is judged by the catalog, not by what has become of the rows. */
+	for (uint32_t i = 0; i < c->segment_count; i++)
+		c->segments[i]->count = p->cc->segments[i].count;
 	rc = image_load(p->cc->k->s, c);
+	for (uint32_t i = 0; i < c->segment_count; i++)
+		c->segments[i]->count = p->cc->segments[i].rows;
 	p->image = !rc;
 	if (rc)
 		check_found(p->cc->k, "%s: collections/%u/index: %s; it can be rebuilt", p->cc->title, c->id,

@@ -302,6 +302,8 @@ static void try_kind(struct wreck *w, const struct kind *kind, const struct wrec
 	kind->damage(w);
 	damaged = wreck_save(w);
 	assert_check(w, kind, false, VS_CHECK_DAMAGED, kind->said);
+	if (!strstr(kind->said, "index") && wreck_said(w, "index"))
+		fail_msg("%s: blames the index:\n%s", kind->name, w->lines);
 	wreck_restore(w, damaged);
 	assert_served(w, kind, "a mount", &kind->mounted);
 	wreck_restore(w, damaged);
