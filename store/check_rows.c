@@ -185,9 +185,57 @@ static int check_segment_rows(struct pass *p, struct segment *seg)
 	return rc;
 }
 
-/*
- * ------------------------------------------------------------------ second pass: the rows against each other
- */
+/* ------------------------------------------------------------------ rows without metadata */
+
+struct lost_key {
+	const struct collection *c;
+	uint32_t first, end; /* of the rows */
+};
+
+static bool is_of_lost(void *arg, uint64_t entry)
+{
+	const struct lost_key *key = arg;
+	uint32_t row = entries_get(&key->c->entries, entry);
+
+	return row >= key->first && row < key->end;
+}
+
+/* Whether there is or was this id: if it is one without a row now, it is named. */
+static bool name_lost(struct pass *p, struct lost_key *key, const char *id, size_t len)
+{
+	const struct collection *c = key->c;
+	char name[VS_NAME_MAX + 1];
+
+	if (vs_name_check(id, len))
+		return false;
+	if (collection_entry(c, id, len))
+		return true;
+	if (!index_find(&c->index, collection_hash(c, id, len), is_of_lost, key))
+		return false;
+	check_say(p->cc->k, "%s/%s: metadata missing", p->cc->title, check_printable(name, id, len));
+	return true;
+}
+
+/* Where the rows are gone but not the ids, the index tells which of those were theirs. */
+static void name_all_lost(struct pass *p, const struct segment *seg)
+{
+	const struct check_segment *cs = &p->cc->segments[seg->n];
+	uint32_t base = seg->n << p->cc->c->shift;
+	struct lost_key key = {p->cc->c, base + cs->rows, base + cs->count};
+
+	for (uint32_t at = 0; p->image && cs->rows < cs->count && at < seg->names.end;) {
+		const char *id = seg->name_bytes + (size_t)at * NAME_GRANULE;
+		size_t room = (size_t)(seg->names.end - at) * NAME_GRANULE;
+		size_t len = strnlen(id, room < VS_NAME_MAX ? room : VS_NAME_MAX);
+
+		/* An id that fills its granules has no zero behind it: what looks like one may be several. */
+		while (len && !name_lost(p, &key, id, len))
+			len = (len - 1) / NAME_GRANULE * NAME_GRANULE;
+		at += len ? names_granules(len) : 1;
+	}
+}
+
+/* ------------------------------------------------------------------ second pass: the rows, each against all */
 
 static int index_row(struct pass *p, struct segment *seg, uint32_t slot)
 {
@@ -274,8 +322,10 @@ int check_rows(struct check_collection *cc)
 		if (!p.buf)
 			return -ENOMEM;
 	}
-	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
+	for (uint32_t i = 0; i < c->segment_count && !rc; i++) {
 		rc = check_segment_rows(&p, c->segments[i]);
+		name_all_lost(&p, c->segments[i]);
+	}
 	if (!rc && cc->k->mend && p.lost + p.nameless)
 		check_say(cc->k, "%s: %llu vectors given up without knowing their ids", cc->title,
 		          (unsigned long long)(p.lost + p.nameless));

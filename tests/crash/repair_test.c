@@ -330,10 +330,21 @@ static void each_kind_of_damage_is_named_and_mended(void **state)
 	wreck_free(&w);
 }
 
-/*
- * ------------------------------------------------------------------ damage that takes more than files of a
- * kind
- */
+static void ids_are_told_where_only_their_rows_are_gone(void **state)
+{
+	struct wreck *w = *state;
+	char line[64];
+
+	wreck_remove(w, "collections/1/2.rows");
+	assert_int_equal(wreck_check(w, false), VS_CHECK_DAMAGED);
+	for (unsigned i = 0; i < WRECK_DOCS_BATCH; i++) {
+		snprintf(line, sizeof line, "docs/b2-%u: metadata missing", i);
+		assert_true(wreck_said(w, line));
+	}
+	assert_false(wreck_said(w, "docs/b1-"));
+}
+
+/* ------------------------------------------------------------------ damage that needs more than a line */
 
 static void assert_all(struct wreck *w)
 {
@@ -600,6 +611,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_kind_of_damage_is_named_and_mended),
+		WITH_STORE(ids_are_told_where_only_their_rows_are_gone),
 		WITH_STORE(whole_collections_swapped_are_put_back),
 		WITH_STORE(collections_are_found_again_without_a_catalog),
 		WITH_STORE(collections_are_found_again_without_catalog_files),
