@@ -239,10 +239,10 @@ const struct row *collection_row(const struct collection *c, uint32_t row, const
 		*name = (const char *)(item->meta + 1);
 		return &item->meta->row;
 	}
+	if (collection_slot(c, row) >= seg->count)
+		return NULL; /* the index lies */
 	r = &seg->rows[collection_slot(c, row)];
 	*name = segment_name(seg, r);
-	if (collection_slot(c, row) >= seg->count)
-		return NULL;
 	if (!r->name_len && !segment_is_dead(seg, collection_slot(c, row)))
 		return NULL; /* zeros where there was a row: damage too */
 	return segment_row_valid(seg, r) ? r : NULL;
