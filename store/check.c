@@ -40,6 +40,17 @@ void check_say(struct check *k, const char *format, ...)
 	va_end(args);
 }
 
+int check_stop(struct check *k, int rc, const char *format, ...)
+{
+	va_list args;
+
+	k->stopped = true;
+	va_start(args, format);
+	say(k, format, args);
+	va_end(args);
+	return rc;
+}
+
 void check_title(const struct check *k, const struct collection *c, char title[CHECK_TITLE_MAX])
 {
 	const struct collection *up = collection_get(&k->s->table, c->parent);
@@ -173,10 +184,8 @@ int check_recover(struct check *k, bool *done)
 		check_found(k, "%s", why);
 		return 0;
 	}
-	if (rc) {
-		check_say(k, "not closed, and cannot be recovered: %s", why);
-		return rc;
-	}
+	if (rc)
+		return check_stop(k, rc, "not closed, and cannot be recovered: %s", why);
 	return vs_close(s);
 }
 
@@ -200,9 +209,7 @@ int check_begin(struct check *k)
 		return -ENOMEM;
 	k->s->read_only = !k->mend;
 	rc = engine_lock(k->s, why, sizeof why);
-	if (rc == -EBUSY)
-		check_say(k, "%s", why);
-	return rc;
+	return rc == -EBUSY ? check_stop(k, rc, "%s", why) : rc;
 }
 
 void check_end(struct check *k)
@@ -234,8 +241,7 @@ static int check_is_store(struct check *k)
 	if (check_file_exists(k->io, "catalog.0") || check_file_exists(k->io, "catalog.1") ||
 	    !k->io->ops->list(k->io, "collections", name_ignored, NULL))
 		return 0;
-	check_say(k, "not a vecfs store");
-	return -ENOENT;
+	return check_stop(k, -ENOENT, "not a vecfs store");
 }
 
 int check_pass(struct check *k)
@@ -294,7 +300,7 @@ int vs_check(const char *dir, struct io *io, bool repair, void (*report)(void *a
 		result = VS_CHECK_DAMAGED;
 	if (!rc && k.found && repair)
 		rc = mend(&k, &result);
-	if (rc && rc != -EBUSY)
+	if (rc && !k.stopped)
 		check_say(&k, "cannot be checked: %s", strerror(-rc));
 	if (!io)
 		io_free_real(k.io);

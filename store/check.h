@@ -15,6 +15,7 @@ struct check {
 	void (*report)(void *arg, const char *line);
 	void *arg;
 	uint64_t found;     /* findings */
+	bool stopped;       /* and why has been said */
 	struct vs_store *s; /* the catalog's tables, without threads; segments are opened by check_segment_open */
 	bool mend;          /* repairing: files get the right size, bad rows are given up; only that is said */
 };
@@ -22,6 +23,8 @@ struct check {
 /* One finding, silent when mending; check_say is a line that counts for none. */
 void check_found(struct check *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void check_say(struct check *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Says why the check cannot go on, and returns rc. */
+int check_stop(struct check *k, int rc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* "docs", or "docs/.vecfs/tx/B" for a batch. */
 void check_title(const struct check *k, const struct collection *c, char title[CHECK_TITLE_MAX]);
 /* An id as it can be shown on a line. */

@@ -96,6 +96,10 @@ int check_catalog(struct check *k, enum catalog_state *state)
 		check_found(k, "both catalogs are %s", rc == -ENOENT ? "missing" : "damaged");
 		return 0;
 	}
+	if (rc == -EPROTO) {
+		catalog_free(&image);
+		return check_stop(k, rc, "of a format version that this program does not know");
+	}
 	if (!rc)
 		rc = check_slots(k, image.head, valid);
 	if (!rc)
