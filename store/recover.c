@@ -255,7 +255,7 @@ static int segment_load(struct vs_store *s, struct collection *c, uint32_t i, bo
 	                      &seg);
 
 	if (rc == -ENOENT && replaying && !old->rows_digest)
-		rc = segment_create(s->io, c->id, i, &c->schema, &seg);
+		rc = segment_create_missing(s->io, c->id, i, &c->schema, &seg);
 	if (rc)
 		return rc;
 	seg->count = old->count;

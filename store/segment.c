@@ -144,27 +144,41 @@ int segment_unlink(struct io *io, uint32_t collection, uint32_t n)
 	return first;
 }
 
-int segment_create(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema,
-                   struct segment **out)
+static int create(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema, int flags,
+                  struct segment **out)
 {
 	struct segment *seg = segment_new(n, schema);
 	char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX];
-	int rc = -ENOMEM;
+	int rc;
 
 	*out = NULL;
 	if (!seg)
-		return rc;
+		return -ENOMEM;
 	own_paths(paths, collection, n);
-	rc = open_files(io, paths, seg, O_CREAT | O_TRUNC);
+	rc = open_files(io, paths, seg, O_CREAT | flags);
 	if (!rc)
 		rc = segment_write_header(io, seg, schema, 0);
-	if (rc) {
+	if (rc)
 		segment_close(io, seg);
+	else
+		*out = seg;
+	return rc;
+}
+
+int segment_create(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema,
+                   struct segment **out)
+{
+	int rc = create(io, collection, n, schema, O_TRUNC, out);
+
+	if (rc)
 		segment_unlink(io, collection, n);
-		return rc;
-	}
-	*out = seg;
-	return 0;
+	return rc;
+}
+
+int segment_create_missing(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema,
+                           struct segment **out)
+{
+	return create(io, collection, n, schema, 0, out);
 }
 
 int segment_verify_size(struct io *io, const struct segment *seg)

@@ -52,6 +52,9 @@ void segment_adopt_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t
 /* Creates the files of an empty segment (any left-overs of that name are emptied). */
 int segment_create(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema,
                    struct segment **out);
+/* The same, but what there is of the files keeps its contents: for a recovery, whose log may have the rest. */
+int segment_create_missing(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema,
+                           struct segment **out);
 /* Opens existing files. -EUCLEAN if one is shorter than count rows and names_end granules need. */
 int segment_open(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema, uint32_t count,
                  uint32_t names_end, struct segment **out);

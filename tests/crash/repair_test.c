@@ -330,6 +330,53 @@ static void each_kind_of_damage_is_named_and_mended(void **state)
 	wreck_free(&w);
 }
 
+/* The k-th change of a repair is the process's last. False: there are not as many. */
+static bool interrupt_repair(struct wreck *w, const struct kind *kind, const struct wreck_copy *damaged, uint64_t k)
+{
+	int rc;
+
+	wreck_restore(w, damaged);
+	simdisk_crash_at(w->disk, k, k);
+	wreck_check(w, true);
+	if (!simdisk_crashed(w->disk))
+		return false;
+	simdisk_crash_at(w->disk, 0, 0);
+	simdisk_reboot(w->disk, SIMDISK_KILL, k);
+	rc = wreck_check(w, true);
+	if (rc != VS_CHECK_REPAIRED && rc != VS_CHECK_CLEAN)
+		fail_msg("%s: a repair after one that ended at change %llu answers %d:\n%s", kind->name,
+		         (unsigned long long)k, rc, w->lines);
+	assert_check(w, kind, false, VS_CHECK_CLEAN, NULL);
+	assert_served(w, kind, "a mount after two repairs", &kind->repaired);
+	return true;
+}
+
+static void an_interrupted_repair_is_taken_up(void **state)
+{
+	static const char *const names[] = {"a byte of a vector", "vectors cut off", "metadata gone", "ids gone",
+	                                    "catalog 0 gone", "vectors of two segments swapped"};
+	struct wreck *w = *state;
+	struct wreck_copy *whole = wreck_save(w);
+
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		struct wreck_copy *damaged;
+		uint64_t k = 1;
+
+		for (size_t n = 0; n < sizeof names / sizeof *names; n++)
+			k = strcmp(kinds[i].name, names[n]) ? k : 0;
+		if (k)
+			continue;
+		wreck_restore(w, whole);
+		kinds[i].damage(w);
+		damaged = wreck_save(w);
+		while (interrupt_repair(w, &kinds[i], damaged, ++k))
+			;
+		assert_true(k > 5);
+		wreck_copy_free(damaged);
+	}
+	wreck_copy_free(whole);
+}
+
 static void ids_are_told_where_only_their_rows_are_gone(void **state)
 {
 	struct wreck *w = *state;
@@ -611,6 +658,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_kind_of_damage_is_named_and_mended),
+		WITH_STORE(an_interrupted_repair_is_taken_up),
 		WITH_STORE(ids_are_told_where_only_their_rows_are_gone),
 		WITH_STORE(whole_collections_swapped_are_put_back),
 		WITH_STORE(collections_are_found_again_without_a_catalog),

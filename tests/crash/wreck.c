@@ -359,14 +359,9 @@ struct wreck_copy *wreck_save(struct wreck *w)
 	return copy;
 }
 
-static void remove_file(struct wreck *w, const char *path)
-{
-	wreck_remove(w, path);
-}
-
 void wreck_restore(struct wreck *w, const struct wreck_copy *copy)
 {
-	wreck_files(w, remove_file);
+	simdisk_reset(w->disk);
 	w->io->ops->mkdir(w->io, "collections", 0700);
 	for (unsigned i = 0; i < copy->names.count; i++) {
 		char dir[PATH_BYTES];
