@@ -319,7 +319,8 @@ int commit_checkpoint(struct vs_store *s)
 
 	pthread_mutex_lock(&c->mutex);
 	c->end_epoch = true;
-	while (!c->failed && c->end_epoch) {
+	/* A leader that has taken the wish up has not yet handed its group to the applier, until it leads no more. */
+	while (!c->failed && (c->end_epoch || c->leading)) {
 		if (c->leading)
 			pthread_cond_wait(&c->done, &c->mutex);
 		else
