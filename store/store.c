@@ -114,15 +114,34 @@ void engine_unlock(struct vs_store *s)
 	s->lock_fd = -1;
 }
 
-/* A new store is made only of nothing, or of what an interrupted creation left. */
-static int foreign_name(void *arg, const char *name)
+struct contents {
+	bool catalog, foreign;
+};
+
+static int look_at_name(void *arg, const char *name)
 {
 	static const char *const ours[] = {"lock", "collections", "catalog.new", "lost+found"};
+	struct contents *found = arg;
+	bool known = false;
 
-	(void)arg;
 	for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
-		if (!strcmp(name, ours[i]))
-			return 0;
+		known |= !strcmp(name, ours[i]);
+	if (!strcmp(name, "catalog.0") || !strcmp(name, "catalog.1"))
+		found->catalog = true;
+	else if (!known)
+		found->foreign = true;
+	return 0;
+}
+
+/* A new store is made only of nothing, or of what an interrupted creation left: other people's things stay alone. */
+static int refuse_foreign(struct vs_store *s, char *why, size_t why_size)
+{
+	struct contents found = {0};
+	int rc = s->io->ops->list(s->io, ".", look_at_name, &found);
+
+	if (rc || found.catalog || !found.foreign)
+		return rc;
+	snprintf(why, why_size, "not empty, and not a vecfs store");
 	return -ENOTEMPTY;
 }
 
@@ -134,14 +153,10 @@ void engine_random(void *p, size_t size)
 	(void)n;
 }
 
-static int create_store(struct vs_store *s, char *why, size_t why_size)
+static int create_store(struct vs_store *s)
 {
-	int rc = s->io->ops->list(s->io, ".", foreign_name, NULL);
+	int rc;
 
-	if (rc == -ENOTEMPTY)
-		snprintf(why, why_size, "not empty, and not a vecfs store");
-	if (rc)
-		return rc;
 	engine_random(s->uuid, sizeof s->uuid);
 	s->uuid[6] = (uint8_t)((s->uuid[6] & 0x0f) | 0x40); /* RFC 9562, version 4 */
 	s->uuid[8] = (uint8_t)((s->uuid[8] & 0x3f) | 0x80);
@@ -246,12 +261,14 @@ int vs_open(const char *dir, const struct vs_options *options, struct vs_store *
 		s->own_io = true;
 		rc = io_new_real(dir, !s->read_only, &s->io);
 	}
+	if (!rc && !s->read_only)
+		rc = refuse_foreign(s, why, why_size);
 	if (!rc)
 		rc = engine_lock(s, why, why_size);
 	if (!rc)
 		rc = recover(s, why, why_size);
 	if (rc == -ENOENT && s->io && !s->read_only)
-		rc = create_store(s, why, why_size);
+		rc = create_store(s);
 	if (!rc && !s->read_only)
 		rc = start_threads(s);
 	if (rc) {
