@@ -132,23 +132,19 @@ static int apply_adopt(struct apply *a, const struct record_adopt *r)
 {
 	bool uploaded = r->head.flags & RECORD_UPLOADED;
 	char from[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], to[SEGMENT_PATH_MAX];
-	struct collection *parent;
+	int rc;
 
 	segment_adopt_paths(from, r->head.row, (uint32_t)r->head.value, uploaded);
 	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
-		int rc;
-
 		segment_path(to, r->head.collection, r->segment, i);
 		rc = a->s->io->ops->rename(a->s->io, from[i], to);
 		if (rc < 0 && rc != -ENOENT)
 			return rc;
 	}
-	pthread_rwlock_rdlock(&a->s->lock);
-	parent = collection_get(&a->s->table, r->head.collection);
-	if (parent)
-		__atomic_store_n(&parent->directory_changed, true, __ATOMIC_RELEASE);
-	pthread_rwlock_unlock(&a->s->lock);
-	return 0;
+	/* Now, for the batch's directory goes next: were that to survive a crash and the move not, the files were lost. */
+	collection_path(to, r->head.collection, NULL);
+	rc = a->s->io->ops->syncdir(a->s->io, to);
+	return rc == -ENOENT ? 0 : rc; /* a parent that a later record drops */
 }
 
 int apply_records(struct vs_store *s, const void *records, size_t size)
