@@ -526,6 +526,8 @@ static int pieces_prepare(struct commit_job *j)
 	collection_path(path, j->batch->id, NULL);
 	if (!rc)
 		rc = j->s->io->ops->syncdir(j->s->io, path);
+	if (rc >= 0) /* the batch's own directory may be young, too */
+		rc = j->s->io->ops->syncdir(j->s->io, "collections");
 	return rc < 0 ? rc : 0;
 }
 
