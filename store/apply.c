@@ -308,31 +308,17 @@ static void forget(struct vs_store *s, const struct group *g)
 	pthread_rwlock_unlock(&s->lock);
 }
 
-/* A batch's directory goes only when its files are durable where they were moved to. */
-static int sync_adopted(struct vs_store *s, uint32_t collection)
-{
-	struct collection *c;
-
-	pthread_rwlock_rdlock(&s->lock);
-	c = collection_get(&s->table, collection);
-	pthread_rwlock_unlock(&s->lock);
-	return c ? sync_directories(s, c, &c->directory_changed) : 0;
-}
-
-static int drop_collections(struct vs_store *s, const struct group *g)
+static void drop_collections(struct vs_store *s, const struct group *g)
 {
 	const char *p = g->buf + sizeof(struct frame), *end = p + g->used;
-	int rc = 0;
 
-	for (; p < end && rc >= 0; p += ((const struct record *)(const void *)p)->bytes) {
+	while (p < end) {
 		const struct record *r = (const struct record *)(const void *)p;
 
-		if (r->type == RECORD_ADOPT)
-			rc = sync_adopted(s, r->collection);
-		else if (r->type == RECORD_DROP)
+		if (r->type == RECORD_DROP)
 			drop_collection(s, r->collection);
+		p += r->bytes;
 	}
-	return rc < 0 ? rc : 0;
 }
 
 static struct group *next_group(struct commit *c)
@@ -364,8 +350,8 @@ void *apply_thread(void *store)
 
 		if (!rc) {
 			forget(s, g);
-			rc = drop_collections(s, g);
-			if (!rc && checkpointed)
+			drop_collections(s, g);
+			if (checkpointed)
 				rc = checkpoint(s, g);
 		}
 		if (rc) {
