@@ -227,8 +227,11 @@ int catalog_open_room(struct vs_store *s)
 		return rc;
 	s->catalog_room = (size[0] < size[1] ? size[0] : size[1]) / CATALOG_ALIGN * CATALOG_ALIGN;
 	if (image_bytes(s) > s->catalog_room) {
-		rc = catalog_reserve(s, 1);
-		if (!rc)
+		/* The slot that there is comes first: a store has a valid catalog or none. */
+		rc = s->io->ops->syncdir(s->io, ".");
+		if (rc >= 0)
+			rc = catalog_reserve(s, 1);
+		if (rc >= 0)
 			rc = s->io->ops->syncdir(s->io, ".");
 	}
 	for (int i = 0; i < 2 && rc >= 0; i++)
