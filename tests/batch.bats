@@ -295,6 +295,19 @@ np.save("rows.npy", np.ones((5, 7), "<f4"))'
 	finishes $observer
 }
 
+@test "a process that lives in the collection goes on there after a commit" {
+	mkdir $tx/b
+	cp 3 $tx/b/plum
+	cd mnt/docs
+	mv .vecfs/tx/b .vecfs/commit/
+	ls "$here/mnt/docs" >/dev/null
+	[ "$(/bin/pwd)" = "$here/mnt/docs" ]
+	cmp "$here/3" plum
+	cp "$here/4" quince
+	cd "$here"
+	[ "$(ids)" = "apple pear plum quince " ]
+}
+
 @test "open files of replaced and deleted vectors stay readable through a commit" {
 	exec 8<mnt/docs/apple 9<mnt/docs/pear
 	mkdir $tx/b

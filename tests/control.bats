@@ -160,6 +160,19 @@ for i in range(100): open(f"mnt/docs/v{i}", "wb").write(i.to_bytes(4, "little") 
 	[ "$(stat -c %A mnt/docs/.vecfs/ids)" = -r-------- ]
 }
 
+@test "what is only planned does not exist: there are no stubs" {
+	cp one mnt/docs/apple
+	for name in views snap near search; do
+		[ ! -e mnt/docs/.vecfs/$name ]
+		refused "not permitted" mkdir mnt/docs/.vecfs/$name
+	done
+	for command in search train; do
+		run vecfs $command mnt/docs x
+		[ "$status" = 2 ]
+		[[ $output == *"no such command"* ]]
+	done
+}
+
 @test "vecfs stat: a mount, a collection and a store, for people and as JSON" {
 	cp one mnt/docs/apple
 	cp two mnt/docs/pear

@@ -203,6 +203,34 @@ one_line() {
 	take_away "$mnt"
 }
 
+@test "SIGKILL: a guard sees to it that clients get an error and none hangs; it goes with the daemon" {
+	start
+	mkdir mnt/docs
+	guard=$(pgrep -P "$daemon" -x vecfs-guard)
+	cat >client.py <<-'P'
+		import errno, os
+		print('going', flush=True)
+		while True:
+		    try:
+		        with open('mnt/docs/apple', 'wb') as f: f.write(bytes(400))
+		        os.unlink('mnt/docs/apple')
+		    except OSError as e:
+		        assert e.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.ECANCELED), e
+		        break
+	P
+	background python3 client.py >said
+	client=$!
+	eventually grep -q going said
+	kill_daemon
+	finishes $client
+	eventually is_gone $guard
+	eventually refused "not connected" ls mnt # and the dead mount stays, lest somebody writes below it
+	start
+	guard=$(pgrep -P "$daemon" -x vecfs-guard)
+	stop
+	eventually is_gone $guard
+}
+
 @test "a stale mountpoint (daemon killed) is cleaned up by the next mount" {
 	start
 	mkdir mnt/docs
