@@ -135,7 +135,7 @@ static int apply_adopt(struct apply *a, const struct record_adopt *r)
 	int rc;
 
 	segment_adopt_paths(from, r->head.row, (uint32_t)r->head.value, uploaded);
-	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++) {
 		segment_path(to, r->head.collection, r->segment, i);
 		rc = a->s->io->ops->rename(a->s->io, from[i], to);
 		if (rc < 0 && rc != -ENOENT)
@@ -156,7 +156,7 @@ int apply_records(struct vs_store *s, const void *records, size_t size)
 	if (!a)
 		return rc;
 	a->s = s;
-	for (int i = 0; i < SEGMENT_COLUMNS; i++)
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
 		a->run[i].column = i;
 	while (!rc && p < end) {
 		const struct record *r = (const struct record *)(const void *)p;

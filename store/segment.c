@@ -92,7 +92,7 @@ static int open_files(struct io *io, char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MA
 
 static void own_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t collection, uint32_t n)
 {
-	for (int i = 0; i < SEGMENT_COLUMNS; i++)
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
 		segment_path(paths[i], collection, n, i);
 }
 
@@ -133,7 +133,7 @@ int segment_unlink(struct io *io, uint32_t collection, uint32_t n)
 	char path[SEGMENT_PATH_MAX];
 	int first = 0;
 
-	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++) {
 		int rc;
 
 		segment_path(path, collection, n, i);
@@ -183,7 +183,7 @@ int segment_create_missing(struct io *io, uint32_t collection, uint32_t n, const
 
 int segment_verify_size(struct io *io, const struct segment *seg)
 {
-	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++) {
 		uint64_t size;
 		int rc = io->ops->size(io, seg->fd[i], &size);
 
@@ -349,7 +349,7 @@ int segment_settle(struct io *io, struct segment *seg, const struct vs_schema *s
 	if (seg->digest_valid)
 		return 0;
 	rc = segment_write_header(io, seg, schema, seg->count);
-	for (int i = 0; i < SEGMENT_COLUMNS && !rc; i++) {
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && !rc; i++) {
 		rc = io->ops->truncate(io, seg->fd[i], column_bytes(seg, i));
 		seg->dirty[i] = true;
 	}

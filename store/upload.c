@@ -494,7 +494,7 @@ int vs_batch_get(struct vs_store *s, uint32_t batch, struct vs_batch_info *out)
 	int rc = upload_find(s, batch, &upload);
 
 	*out = (struct vs_batch_info){.has_upload = upload.exists, .upload_rows = upload.rows};
-	for (int i = 0; i < VS_BATCH_TEXT_COUNT && !rc; i++) {
+	for (enum vs_batch_text i = 0; i < VS_BATCH_TEXT_COUNT && !rc; i++) {
 		int fd;
 
 		rc = text_size(s, batch, i, &fd, &out->text_bytes[i]);

@@ -135,9 +135,9 @@ static void schemas_tell_sizes(void **state)
 	assert_int_equal(vs_dim_of_size(VS_F32, 0), 0);
 	assert_int_equal(vs_dim_of_size(VS_U8, VS_ROW_BYTES_MAX), VS_ROW_BYTES_MAX);
 	assert_int_equal(vs_dim_of_size(VS_U8, VS_ROW_BYTES_MAX + 1), 0);
-	for (int i = 0; i < VS_DTYPE_COUNT; i++)
+	for (enum vs_dtype i = 0; i < VS_DTYPE_COUNT; i++)
 		assert_int_equal(vs_dtype_parse(vs_dtype_name(i)), i);
-	for (int i = 0; i < VS_METRIC_COUNT; i++)
+	for (enum vs_metric i = 0; i < VS_METRIC_COUNT; i++)
 		assert_int_equal(vs_metric_parse(vs_metric_name(i)), i);
 	assert_int_equal(vs_dtype_parse("f64"), -1);
 	assert_int_equal(vs_metric_parse(""), -1);
