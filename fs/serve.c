@@ -2,15 +2,18 @@
 #include "serve.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "fs/held.h"
 #include "fs/message.h"
 #include "fs/moment.h"
+#include "fs/mountpoint.h"
 #include "fs/notify.h"
 #include "fs/opened.h"
 #include "fs/ops.h"
@@ -172,6 +175,35 @@ int serve_start(struct vs_store *store, const char *mountpoint, const struct ser
 	return 0;
 }
 
+/* 0: it is not mounted, or no more. */
+static unsigned find_connection(const struct serve *s)
+{
+	struct mountpoint m;
+
+	return mountpoint_at(s->mountpoint, &m) ? 0 : m.minor;
+}
+
+/*
+ * Nobody answers requests any more, so they must fail. The notifying thread may be in the kernel, waiting for
+ * one of them, and until it returns its file descriptor keeps the connection alive.
+ */
+static void abort_requests(const struct serve *s)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof path, "/sys/fs/fuse/connections/%u/abort", s->connection);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		if (write(fd, "1", 1) != 1)
+			message(VS_WARNING, "%s: %s", path, strerror(errno));
+		close(fd);
+	} else if (find_connection(s) == s->connection) {
+		umount2(s->mountpoint,
+			MNT_FORCE | UMOUNT_NOFOLLOW); /* for root, where there are no such files */
+	}
+}
+
 void serve_answering(struct serve *s)
 {
 	bool io_uring = atomic_load(&s->transport) == SERVE_TRANSPORT_IO_URING;
@@ -182,6 +214,7 @@ void serve_answering(struct serve *s)
 		fuse_session_exit(s->session);
 		return;
 	}
+	s->connection = find_connection(s);
 	message(VS_INFO, "serving %s at %s (libfuse %s, %s)", s->store_dir, s->mountpoint, fuse_pkgversion(),
 		io_uring ? "io_uring" : "/dev/fuse");
 	s->ready(s->ready_arg);
@@ -215,6 +248,8 @@ void serve_end(struct serve *s)
 {
 	if (!s)
 		return;
+	if (s->connection)
+		abort_requests(s);
 	if (s->mounted)
 		fuse_session_unmount(s->session);
 	while (atomic_load(&s->syncs)) /* the engine is at it */
