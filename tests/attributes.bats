@@ -20,7 +20,7 @@ twenty() {
 		for i in range(20):
 		    path = f'{sys.argv[1]}/v{i}'
 		    open(path, 'wb').write(i.to_bytes(4, 'little') * 100)
-		    os.chmod(path, 0o400 + 8 * i)
+		    os.chmod(path, 0o600 + 8 * (i % 8))
 		    os.utime(path, ns=(0, 10 ** 18 + i * 1234567891))
 	P
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # What is durable survives SIGKILL; what is not is there whole or not at all, and is a prefix. DESIGN 1.4.
 
+BATS_TEST_TIMEOUT=180
 load helper
 
 never=commit=60000 # nothing becomes durable by the passing of time

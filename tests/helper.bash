@@ -11,6 +11,7 @@
 bats_require_minimum_version 1.5.0
 . "$BATS_TEST_DIRNAME/../scripts/lib.sh"
 
+here='' # until begin()
 tools=$BATS_TEST_DIRNAME/tools
 : "${VECFS_BIN:=$top/build/vecfs}" "${VECFS_TRANSPORT:=classic}" "${VECFS_LONG:=0}"
 case $VECFS_TRANSPORT in
@@ -121,8 +122,9 @@ is_reaped() { ! kill -0 "$1" 2>/dev/null; }
 # take_away FOLDER: every mount below it, also dead ones, and those whose daemon hangs (MNT_FORCE aborts them).
 take_away() {
 	local minor path
+	[[ $1 == "$BATS_RUN_TMPDIR"/* ]] || return
 	while read -r minor path; do
-		umount -f -l "$path" 2>/dev/null
+		umount -f -l "$path" 2>/dev/null || :
 	done < <(mounts_below "$1")
 	unmount_below "$1" || :
 }
@@ -156,6 +158,7 @@ unexpected_lines() {
 
 end() {
 	local failed=0 pid left
+	[ -n "${here:-}" ] || return 0 # it was skipped before it began
 	cd "$here" || return
 	for pid in "${running[@]}"; do
 		kill -KILL "$pid" 2>/dev/null
