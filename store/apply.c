@@ -177,11 +177,11 @@ int apply_records(struct vs_store *s, const void *records, size_t size)
 
 /* ------------------------------------------------------------------ checkpoint */
 
-static int sync_directories(struct vs_store *s, struct collection *c, bool *changed)
+static int sync_directories(struct vs_store *s, struct collection *c, _Atomic bool *changed)
 {
 	char path[SEGMENT_PATH_MAX];
 
-	if (!__atomic_exchange_n(changed, false, __ATOMIC_ACQ_REL))
+	if (!atomic_exchange(changed, false))
 		return 0;
 	if (!c)
 		return s->io->ops->syncdir(s->io, "collections");
@@ -281,7 +281,7 @@ static void drop_collection(struct vs_store *s, uint32_t id)
 	pthread_rwlock_unlock(&s->lock);
 	if (!c)
 		return;
-	__atomic_store_n(&s->directory_changed, true, __ATOMIC_RELEASE);
+	s->directory_changed = true;
 	if (collection_unlink_id(s->io, id))
 		s->untidy = true;
 	collection_free(s->io, c);

@@ -38,7 +38,7 @@ struct collection {
 	uint32_t room;   /* no segment before this one has room */
 	uint64_t dead;   /* rows that wait for the vacuum */
 	uint32_t children; /* open batches */
-	bool directory_changed; /* since the last checkpoint: files came or went */
+	_Atomic bool directory_changed; /* since the last checkpoint: files came or went */
 	struct index index;
 	struct entries entries;
 	struct overlay overlay;

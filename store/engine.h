@@ -48,9 +48,9 @@ struct vs_store {
 	uint32_t perm_count;
 	struct collection *dropped; /* until the applier has passed their end; chained by dropped_next */
 	struct segment *retired;
-	bool directory_changed;     /* collections/ since the last checkpoint */
+	_Atomic bool directory_changed; /* collections/ since the last checkpoint */
 	uint64_t catalog_seq;       /* of the newest slot */
-	uint64_t catalog_room;      /* bytes allocated in each slot's file */
+	_Atomic uint64_t catalog_room;      /* bytes allocated in each slot's file */
 	uint64_t hash_seed;
 	struct log_position position; /* where the log will start, or did */
 

@@ -36,7 +36,7 @@ struct log {
 	uint64_t tail;        /* in the current file, fd[next.epoch % 2] */
 	struct log_position next;
 	size_t group_bytes; /* the largest frame, given the space there is */
-	bool sync_failed;   /* a datasync failed: whatever it was for, nothing more may be written */
+	_Atomic bool sync_failed; /* a datasync failed: whatever it was for, nothing more may be written */
 	uint64_t file_bytes; /* what a file may grow to */
 };
 
