@@ -23,6 +23,21 @@ import whole
 GONE = (errno.ENOTCONN, errno.ECONNABORTED, errno.ECANCELED)  # the last from io_uring
 
 
+def is_gone(error, collection):
+    """Whether an error means that the daemon was killed. EIO does, too, if it died in the middle of copying a reply:
+    then nobody answers any more."""
+    if error.errno in GONE:
+        return True
+    for _ in range(40 if error.errno == errno.EIO else 0):
+        try:
+            os.stat(f'{collection}/.vecfs/stats')
+        except OSError as e:
+            if e.errno in GONE:
+                return True
+        time.sleep(0.05)
+    return False
+
+
 class Gone(Exception):
     pass
 
@@ -186,7 +201,7 @@ class Writer:
             try:
                 self.step()
             except OSError as e:
-                if e.errno in GONE:
+                if is_gone(e, self.args.collection):
                     break
                 raise
         return dict(number=self.number, base=self.base, changes=self.changes, acknowledged=self.acknowledged,
@@ -205,7 +220,7 @@ def read_on(args, number):
         except FileNotFoundError:
             continue
         except OSError as e:
-            if e.errno in GONE:
+            if is_gone(e, args.collection):
                 break
             raise
         assert whole.parse(data, args.dim), f'{name}: read what nobody wrote: {data[:16].hex()}'
