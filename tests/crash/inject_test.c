@@ -7,13 +7,14 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "round.h"
 
-#define SEEDS 4
+#define SEEDS 4 /* workloads; one where the program is instrumented: it is ten times as slow there */
 #define OPS 40
 
 static const char *const fault_names[SIMDISK_FAULT_COUNT] = {"EIO", "ENOSPC", "EINTR", "short count"};
@@ -202,7 +203,7 @@ static void each_call_fails_once(scenario_fn scenario, enum simdisk_fault fault)
 	unsigned points = 0;
 
 	round_init(&r);
-	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+	for (uint64_t seed = 1; seed <= (getenv("VECFS_SANITIZED") ? 1 : SEEDS); seed++) {
 		bool struck = true;
 
 		for (uint64_t k = 1; struck; k++, points++) {
@@ -214,7 +215,7 @@ static void each_call_fails_once(scenario_fn scenario, enum simdisk_fault fault)
 				         simdisk_failed(r.disk) ? simdisk_failed(r.disk) : "none", r.failure);
 		}
 	}
-	print_message("%u calls failed with %s\n", points - SEEDS, fault_names[fault]);
+	print_message("%u calls failed with %s\n", points, fault_names[fault]);
 	round_free(&r);
 }
 
