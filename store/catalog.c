@@ -38,26 +38,31 @@ static uint64_t catalog_sum(const struct catalog *head)
 	return XXH3_64bits_withSeed(head + 1, h.bytes - sizeof h, seed);
 }
 
-static char *put_collection(char *p, const struct collection *c, bool clean)
+struct catalog_collection catalog_describe(const struct collection *c)
 {
-	struct catalog_collection *out = (struct catalog_collection *)(void *)p;
-	size_t len = strlen(c->name);
-
-	*out = (struct catalog_collection){
+	return (struct catalog_collection){
 		.id = c->id,
 		.parent = c->parent,
 		.dim = c->schema.dim,
 		.dtype = (uint8_t)c->schema.dtype,
 		.metric = (uint8_t)c->schema.metric,
 		.schema_fixed = c->schema_fixed,
-		.name_len = (uint8_t)len,
+		.name_len = (uint8_t)strlen(c->name),
 		.perm = c->perm,
-		.segments = c->segment_count,
 		.mtime_ns = c->mtime_ns,
-		.next_entry = c->next_entry,
-		.index_stamp = clean ? c->index_stamp : 0,
-		.index_sum = clean ? c->index_sum : 0,
 	};
+}
+
+static char *put_collection(char *p, const struct collection *c, bool clean)
+{
+	struct catalog_collection *out = (struct catalog_collection *)(void *)p;
+	size_t len = strlen(c->name);
+
+	*out = catalog_describe(c);
+	out->segments = c->segment_count;
+	out->next_entry = c->next_entry;
+	out->index_stamp = clean ? c->index_stamp : 0;
+	out->index_sum = clean ? c->index_sum : 0;
 	p = (char *)(out + 1);
 	memcpy(p, c->name, len);
 	p += padded(len);

@@ -15,6 +15,7 @@
 #include "format.h"
 #include "io.h"
 
+struct collection;
 struct vs_store;
 
 /* A catalog in memory, ready to be written but for seq, log position and sum. */
@@ -22,6 +23,8 @@ struct catalog_image {
 	struct catalog *head; /* head->bytes long; malloc'ed */
 };
 
+/* What a collection is, but for its rows and index: as a catalog and RECORD_COLLECTION say it. */
+struct catalog_collection catalog_describe(const struct collection *c);
 /* Makes a new image of the store's present state. Under the store's lock. -ENOMEM. */
 int catalog_snapshot(const struct vs_store *s, uint32_t flags, struct catalog_image *out);
 void catalog_free(struct catalog_image *image);

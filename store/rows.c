@@ -37,22 +37,26 @@ int rows_perm(struct op *op, const struct vs_perm *perm, uint32_t *index)
 	return 0;
 }
 
+int rows_perm_change(struct op *op, unsigned which, const struct vs_perm *perm, uint32_t *index)
+{
+	const struct perm_class *old = engine_perm_get(op->s, *index);
+	struct vs_perm now = {old->mode, old->uid, old->gid};
+
+	if (which & VS_SET_MODE)
+		now.mode = perm->mode;
+	if (which & VS_SET_UID)
+		now.uid = perm->uid;
+	if (which & VS_SET_GID)
+		now.gid = perm->gid;
+	return which & (VS_SET_MODE | VS_SET_UID | VS_SET_GID) ? rows_perm(op, &now, index) : 0;
+}
+
 void rows_log_collection(struct op *op, const struct collection *c)
 {
 	size_t len = strlen(c->name);
 	struct record_collection *r = op_append(op, RECORD_COLLECTION, c->id, sizeof *r + len);
 
-	r->body = (struct catalog_collection){
-		.id = c->id,
-		.parent = c->parent,
-		.dim = c->schema.dim,
-		.dtype = (uint8_t)c->schema.dtype,
-		.metric = (uint8_t)c->schema.metric,
-		.schema_fixed = c->schema_fixed,
-		.name_len = (uint8_t)len,
-		.perm = c->perm,
-		.mtime_ns = c->mtime_ns,
-	};
+	r->body = catalog_describe(c);
 	memcpy(r + 1, c->name, len);
 }
 

@@ -56,6 +56,8 @@ int rows_vacuum(struct vs_store *s, uint32_t collection);
 int rows_perm(struct op *op, const struct vs_perm *perm, uint32_t *index);
 /* Takes a collection out of the table; its memory and files go when the applier has passed its end. */
 void collection_drop(struct op *op, struct collection *c);
+/* Moves *index to the class that differs from its own in the parts of which (VS_SET_*). */
+int rows_perm_change(struct op *op, unsigned which, const struct vs_perm *perm, uint32_t *index);
 /* Logs what a collection is now (all but its rows). */
 void rows_log_collection(struct op *op, const struct collection *c);
 

@@ -215,7 +215,6 @@ int vs_collection_rename(struct vs_store *s, uint32_t id, const char *name, bool
 int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const struct vs_perm *perm, int64_t mtime_ns)
 {
 	struct collection *c;
-	struct vs_perm now;
 	struct op op;
 	int rc = op_begin(s, &op, 2 * OP_SMALL_BYTES);
 
@@ -224,16 +223,8 @@ int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const str
 	c = collection_get(&s->table, id);
 	if (!c)
 		rc = -ENOENT;
-	if (!rc && which & (VS_SET_MODE | VS_SET_UID | VS_SET_GID)) {
-		now = (struct vs_perm){s->perms[c->perm].mode, s->perms[c->perm].uid, s->perms[c->perm].gid};
-		if (which & VS_SET_MODE)
-			now.mode = perm->mode;
-		if (which & VS_SET_UID)
-			now.uid = perm->uid;
-		if (which & VS_SET_GID)
-			now.gid = perm->gid;
-		rc = rows_perm(&op, &now, &c->perm);
-	}
+	else
+		rc = rows_perm_change(&op, which, perm, &c->perm);
 	if (!rc) {
 		if (which & VS_SET_MTIME)
 			c->mtime_ns = mtime_ns;

@@ -264,18 +264,9 @@ static int change_of(const struct collection *c, uint32_t row, char name[256], s
 
 static int change_attr(struct op *op, struct row_change *change, unsigned which, const struct vs_attr *attr)
 {
-	const struct perm_class *old = engine_perm_get(op->s, change->perm);
-	struct vs_perm perm = {old->mode, old->uid, old->gid};
-
 	if (which & VS_SET_MTIME)
 		change->mtime_ns = attr->mtime_ns;
-	if (which & VS_SET_MODE)
-		perm.mode = attr->perm.mode;
-	if (which & VS_SET_UID)
-		perm.uid = attr->perm.uid;
-	if (which & VS_SET_GID)
-		perm.gid = attr->perm.gid;
-	return which & (VS_SET_MODE | VS_SET_UID | VS_SET_GID) ? rows_perm(op, &perm, &change->perm) : 0;
+	return attr ? rows_perm_change(op, which, &attr->perm, &change->perm) : 0;
 }
 
 int vs_attr_set(struct vs_store *s, uint32_t collection, uint64_t entry, unsigned which, const struct vs_attr *attr)
