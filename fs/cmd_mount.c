@@ -67,7 +67,7 @@ static int serve_store(struct vs_store *store, struct job *job)
 		message(VS_ERROR, "%s: %s", job->mountpoint, *why ? why : strerror(-rc));
 		return rc;
 	}
-	guard_watch(job->guard, job->mountpoint);
+	guard_watch(job->guard, serve->connection);
 	rc = serve_loop(serve, on_ready, job);
 	readiness_tell("STOPPING=1");
 	if (rc != 0)
@@ -91,7 +91,7 @@ static int run_job(struct job *job)
 	char why[WHY_BYTES] = "";
 	int rc, closed;
 
-	job->guard = guard_start(job->mountpoint); /* before there is anything to copy */
+	job->guard = guard_start(); /* before there is anything to copy */
 	rc = vs_open(job->store, &options, &store, why, sizeof why);
 	if (rc != 0) {
 		message(VS_ERROR, "%s: %s", job->store, *why ? why : strerror(-rc));

@@ -4,52 +4,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "fs/mountpoint.h"
+#include "fs/connection.h"
 
 #define DYING_MS_MAX 1000
-
-/* By the kernel's control files, where they are mounted: they belong to whom the mount belongs to. */
-static int abort_by_file(unsigned minor)
-{
-	char path[64];
-	int fd, rc = 0;
-
-	snprintf(path, sizeof path, "/sys/fs/fuse/connections/%u/abort", minor);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (write(fd, "1", 1) != 1)
-		rc = -errno;
-	close(fd);
-	return rc;
-}
-
-/*
- * By a forced unmount, in a namespace of our own: the dead mount stays where others see it, and answers ENOTCONN, lest
- * somebody writes into the directory below it.
- */
-static void abort_by_force(const char *mountpoint, unsigned minor)
-{
-	static struct mountpoint m;
-
-	if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
-		return;
-	if (mountpoint_at(mountpoint, &m) == 0 && m.minor == minor)
-		umount2(mountpoint, MNT_FORCE | UMOUNT_NOFOLLOW);
-}
 
 /* Whether the main thread of a process has ended: the others may still be waiting for the kernel. */
 static bool is_dead(pid_t pid)
@@ -82,28 +51,52 @@ static bool is_dying(pid_t pid)
 	return false;
 }
 
+/* The descriptor that a message brings; -1: none does, the mount is not to be guarded any more. */
+static int received_fd(int fd, bool *ended)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	char byte;
+	struct iovec data = {.iov_base = &byte, .iov_len = sizeof byte};
+	struct msghdr message = {
+		.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	int received = -1;
+
+	*ended = recvmsg(fd, &message, MSG_CMSG_CLOEXEC) <= 0;
+	if (!*ended && CMSG_FIRSTHDR(&message))
+		memcpy(&received, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof received);
+	return received;
+}
+
 /*
- * Is told the number of the connection that is to be aborted; 0: none. The end of the socket is the end of the daemon,
- * but not as long as any of its threads lives; so there is a signal for the end of its main thread, too.
+ * The end of the socket is the end of the daemon, but not as long as any of its threads lives; so there is a signal for
+ * the end of its main thread, too.
  */
-__attribute__((noreturn)) static void stand_guard(int fd, int signal_fd, pid_t daemon, const char *mountpoint)
+__attribute__((noreturn)) static void stand_guard(int fd, int signal_fd, pid_t daemon)
 {
 	struct pollfd polled[] = {{.fd = fd, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
 	struct signalfd_siginfo info;
-	unsigned minor = 0, told;
+	int connection = -1;
+	bool ended = false;
 
-	for (;;) {
+	while (!ended) {
 		if (poll(polled, 2, -1) < 0 && errno != EINTR)
 			break;
-		if (polled[0].revents && recv(fd, &told, sizeof told, 0) != (ssize_t)sizeof told)
-			break;
-		if (polled[0].revents)
-			minor = told;
-		else if (polled[1].revents && read(signal_fd, &info, sizeof info) > 0 && is_dying(daemon))
-			break;
+		if (polled[0].revents) {
+			int told = received_fd(fd, &ended);
+
+			if (ended)
+				break;
+			if (connection >= 0)
+				close(connection);
+			connection = told;
+		} else if (polled[1].revents && read(signal_fd, &info, sizeof info) > 0) {
+			ended = is_dying(daemon);
+		}
 	}
-	if (minor != 0 && abort_by_file(minor) != 0)
-		abort_by_force(mountpoint, minor);
+	connection_abort(connection);
 	_exit(0);
 }
 
@@ -132,7 +125,7 @@ static void detach(int *fd, int *signal_fd)
 	prctl(PR_SET_NAME, "vecfs-guard");
 }
 
-int guard_start(const char *mountpoint)
+int guard_start(void)
 {
 	pid_t daemon = getpid(), pid;
 	int ends[2], rc;
@@ -150,30 +143,42 @@ int guard_start(const char *mountpoint)
 		int signal_fd;
 
 		detach(&ends[0], &signal_fd);
-		stand_guard(ends[0], signal_fd, daemon, mountpoint);
+		stand_guard(ends[0], signal_fd, daemon);
 	}
 	close(ends[0]);
 	return ends[1];
 }
 
-static void tell(int guard, unsigned minor)
+/* Hands over a descriptor; -1: none. */
+static void tell(int guard, int fd)
 {
-	while (send(guard, &minor, sizeof minor, MSG_NOSIGNAL) < 0 && errno == EINTR)
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd)}};
+	char byte = 0;
+	struct iovec data = {.iov_base = &byte, .iov_len = sizeof byte};
+	struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+
+	if (fd >= 0) {
+		message.msg_control = &control;
+		message.msg_controllen = sizeof control.space;
+		memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+	}
+	while (sendmsg(guard, &message, MSG_NOSIGNAL) < 0 && errno == EINTR)
 		continue;
 }
 
-void guard_watch(int guard, const char *mountpoint)
+void guard_watch(int guard, int connection)
 {
-	static struct mountpoint m; /* too big for a stack frame */
-
-	if (guard >= 0 && mountpoint_at(mountpoint, &m) == 0)
-		tell(guard, m.minor);
+	if (guard >= 0)
+		tell(guard, connection);
 }
 
 void guard_end(int guard)
 {
 	if (guard < 0)
 		return;
-	tell(guard, 0);
+	tell(guard, -1);
 	close(guard);
 }

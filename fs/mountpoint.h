@@ -15,7 +15,7 @@
 struct mountpoint {
 	char path[PATH_MAX];
 	char store[PATH_MAX];
-	unsigned minor; /* of its device number: the kernel's name of the connection */
+	unsigned minor; /* of its device number: the name of its connection, while there is one */
 };
 
 /* The vecfs mount at this absolute path. -ENOENT: there is none, or another file system covers it. */

@@ -2,18 +2,16 @@
 #include "serve.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <unistd.h>
 
+#include "fs/connection.h"
 #include "fs/held.h"
 #include "fs/message.h"
 #include "fs/moment.h"
-#include "fs/mountpoint.h"
 #include "fs/notify.h"
 #include "fs/opened.h"
 #include "fs/ops.h"
@@ -156,6 +154,7 @@ int serve_start(struct vs_store *store, const char *mountpoint, const struct ser
 		return -ENOMEM;
 	}
 	s->store = store;
+	s->connection = -1;
 	s->options = *options;
 	rc = prepare(s, mountpoint);
 	if (!rc)
@@ -171,37 +170,9 @@ int serve_start(struct vs_store *store, const char *mountpoint, const struct ser
 		return rc;
 	}
 	s->mounted = true;
+	s->connection = connection_open(s->mountpoint);
 	*out = s;
 	return 0;
-}
-
-/* 0: it is not mounted, or no more. */
-static unsigned find_connection(const struct serve *s)
-{
-	struct mountpoint m;
-
-	return mountpoint_at(s->mountpoint, &m) ? 0 : m.minor;
-}
-
-/*
- * Nobody answers requests any more, so they must fail. The notifying thread may be in the kernel, waiting for
- * one of them, and until it returns its file descriptor keeps the connection alive.
- */
-static void abort_requests(const struct serve *s)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof path, "/sys/fs/fuse/connections/%u/abort", s->connection);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		if (write(fd, "1", 1) != 1)
-			message(VS_WARNING, "%s: %s", path, strerror(errno));
-		close(fd);
-	} else if (find_connection(s) == s->connection) {
-		umount2(s->mountpoint,
-			MNT_FORCE | UMOUNT_NOFOLLOW); /* for root, where there are no such files */
-	}
 }
 
 void serve_answering(struct serve *s)
@@ -214,7 +185,6 @@ void serve_answering(struct serve *s)
 		fuse_session_exit(s->session);
 		return;
 	}
-	s->connection = find_connection(s);
 	message(VS_INFO, "serving %s at %s (libfuse %s, %s)", s->store_dir, s->mountpoint, fuse_pkgversion(),
 		io_uring ? "io_uring" : "/dev/fuse");
 	s->ready(s->ready_arg);
@@ -248,10 +218,13 @@ void serve_end(struct serve *s)
 {
 	if (!s)
 		return;
-	if (s->connection)
-		abort_requests(s);
+	/* In this order: libfuse leaves an aborted mount where it is. */
 	if (s->mounted)
 		fuse_session_unmount(s->session);
+	if (s->connection >= 0) {
+		connection_abort(s->connection);
+		close(s->connection);
+	}
 	while (atomic_load(&s->syncs)) /* the engine is at it */
 		usleep(SYNC_WAIT_US);
 	held_release_all(s);

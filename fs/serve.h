@@ -45,7 +45,7 @@ struct serve {
 	char *mountpoint; /* absolute */
 	struct stat root; /* owner and mode of the mount's root directory */
 	bool mounted;
-	unsigned connection;  /* the kernel's number of it; 0 until the mount answers */
+	int connection;       /* connection_open()'s */
 	bool direct_mmap;     /* the kernel maps direct_io files, too */
 	bool stateless;       /* OPEN is answered with ENOSYS: no handler of this mount gets a file handle */
 	atomic_int transport; /* enum serve_transport, seen by the first request */

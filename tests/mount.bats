@@ -231,6 +231,20 @@ one_line() {
 	eventually is_gone $guard
 }
 
+@test "SIGKILL: a guard that comes late leaves alone the next mount, though it has the number of the dead one" {
+	start
+	guard=$(pgrep -P "$daemon" -x vecfs-guard)
+	kill -STOP $guard
+	kill_daemon
+	umount -l mnt
+	start
+	kill -CONT $guard
+	eventually is_gone $guard
+	mkdir mnt/docs
+	vec 1 4 >mnt/docs/apple
+	stop
+}
+
 @test "a stale mountpoint (daemon killed) is cleaned up by the next mount" {
 	start
 	mkdir mnt/docs
