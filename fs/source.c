@@ -23,9 +23,21 @@ struct source {
 	uint64_t left_bytes; /* of rows, without prefixes */
 	uint64_t row;        /* the number of the next row, where rows have prefixes */
 	off_t off;           /* in the file */
+	off_t ahead;         /* how far the disk has been asked */
 	unsigned char *head; /* the start of the file: the header, and bytes of rows read along with it */
 	size_t head_bytes, head_used;
 };
+
+/* Nothing is asked for twice: also where all is cached, every asking looks at every page. */
+static void read_ahead(struct source *s)
+{
+	if (!s->is_file)
+		return;
+	if (s->ahead < s->off)
+		s->ahead = s->off;
+	posix_fadvise(s->fd, s->ahead, s->off + AHEAD_BYTES - s->ahead, POSIX_FADV_WILLNEED);
+	s->ahead = s->off + AHEAD_BYTES;
+}
 
 /* From what was read along with the header, then from the file. Fewer bytes than size only at its end. */
 static ssize_t read_some(struct source *s, unsigned char *buf, size_t size)
@@ -45,8 +57,7 @@ static ssize_t read_some(struct source *s, unsigned char *buf, size_t size)
 		done += (size_t)n;
 		s->off += n;
 	}
-	if (s->is_file)
-		posix_fadvise(s->fd, s->off, AHEAD_BYTES, POSIX_FADV_WILLNEED);
+	read_ahead(s);
 	return (ssize_t)done;
 }
 
