@@ -12,6 +12,7 @@
 #include "fs/held.h"
 #include "fs/message.h"
 #include "fs/moment.h"
+#include "fs/mountpoint.h"
 #include "fs/notify.h"
 #include "fs/opened.h"
 #include "fs/ops.h"
@@ -136,6 +137,16 @@ static int prepare(struct serve *s, const char *mountpoint)
 	return find_root(s);
 }
 
+static void find_connection(struct serve *s)
+{
+	struct mountpoint m;
+
+	if (mountpoint_at(s->mountpoint, &m) != 0)
+		return;
+	s->connection = connection_open(m.minor);
+	connection_read_ahead(m.minor);
+}
+
 int serve_start(struct vs_store *store, const char *mountpoint, const struct serve_options *options,
 		struct serve **out, char *why, size_t why_size)
 {
@@ -170,7 +181,7 @@ int serve_start(struct vs_store *store, const char *mountpoint, const struct ser
 		return rc;
 	}
 	s->mounted = true;
-	s->connection = connection_open(s->mountpoint);
+	find_connection(s);
 	*out = s;
 	return 0;
 }
