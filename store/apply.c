@@ -147,17 +147,11 @@ static int apply_adopt(struct apply *a, const struct record_adopt *r)
 	return rc == -ENOENT ? 0 : rc; /* a parent that a later record drops */
 }
 
-int apply_records(struct vs_store *s, const void *records, size_t size)
+static int add_records(struct apply *a, const void *records, size_t size)
 {
-	struct apply *a = calloc(1, sizeof *a);
 	const char *p = records, *end = p + size;
-	int rc = a ? 0 : -ENOMEM;
+	int rc = 0;
 
-	if (!a)
-		return rc;
-	a->s = s;
-	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
-		a->run[i].column = i;
 	while (!rc && p < end) {
 		const struct record *r = (const struct record *)(const void *)p;
 
@@ -169,10 +163,45 @@ int apply_records(struct vs_store *s, const void *records, size_t size)
 			rc = apply_adopt(a, (const struct record_adopt *)(const void *)r);
 		p += r->bytes;
 	}
+	return rc;
+}
+
+static struct apply *apply_begin(struct vs_store *s)
+{
+	struct apply *a = calloc(1, sizeof *a);
+
+	if (!a)
+		return NULL;
+	a->s = s;
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
+		a->run[i].column = i;
+	return a;
+}
+
+/* Writes what has been gathered, unless rc says that gathering failed, and frees. */
+static int apply_end(struct apply *a, int rc)
+{
 	for (int i = 0; i < SEGMENT_COLUMNS && !rc; i++)
-		rc = run_flush(s, &a->run[i]);
+		rc = run_flush(a->s, &a->run[i]);
 	free(a);
 	return rc;
+}
+
+int apply_records(struct vs_store *s, const void *records, size_t size)
+{
+	struct apply *a = apply_begin(s);
+
+	return a ? apply_end(a, add_records(a, records, size)) : -ENOMEM;
+}
+
+static int apply_groups(struct vs_store *s, const struct group *g)
+{
+	struct apply *a = apply_begin(s);
+	int rc = a ? 0 : -ENOMEM;
+
+	for (; g && !rc; g = g->next)
+		rc = add_records(a, g->buf + sizeof(struct frame), g->used);
+	return a ? apply_end(a, rc) : rc;
 }
 
 /* ------------------------------------------------------------------ checkpoint */
@@ -321,21 +350,83 @@ static void drop_collections(struct vs_store *s, const struct group *g)
 	}
 }
 
-static struct group *next_group(struct commit *c)
+/* Whether the applier should start, rather than wait for more groups to come. */
+static bool is_wanted(const struct commit *c)
 {
-	struct group *g = NULL;
+	return c->failed || c->stop ||
+	       (c->durable && (c->hurry || c->durable_count >= GROUPS_LAZY || c->switch_file));
+}
+
+/*
+ * Many small groups are carried over at once, and the applier is not woken for each: while groups come it looks for
+ * them by itself, every APPLY_MS. Returns them in order; only the last may have a checkpoint after it. NULL: none will
+ * come any more.
+ */
+static struct group *next_groups(struct commit *c)
+{
+	struct group *first = NULL, **end = &c->durable;
+	bool waited = false;
+	struct timespec t;
 
 	pthread_mutex_lock(&c->mutex);
-	while (!c->failed && !c->durable && !c->stop)
-		pthread_cond_wait(&c->ready, &c->mutex);
+	while (!is_wanted(c) && !(c->durable && waited)) {
+		c->applier_idle = waited;
+		if (waited) {
+			pthread_cond_wait(&c->ready, &c->mutex);
+			waited = false;
+		} else {
+			commit_deadline(&t, engine_tick_ms() + APPLY_MS);
+			waited = pthread_cond_timedwait(&c->ready, &c->mutex, &t) == ETIMEDOUT;
+		}
+	}
+	c->applier_idle = false;
 	if (!c->failed && c->durable) {
-		g = c->durable;
-		c->durable = g->next;
+		first = c->durable;
+		while (*end) {
+			bool last = (*end)->catalog.head;
+
+			c->durable_count--;
+			end = &(*end)->next;
+			if (last)
+				break;
+		}
+		c->durable = *end;
+		*end = NULL;
 		if (!c->durable)
 			c->durable_end = &c->durable;
 	}
 	pthread_mutex_unlock(&c->mutex);
-	return g;
+	return first;
+}
+
+/* What an applied group leaves to be done; *g is given back. */
+static int finish_group(struct vs_store *s, struct group *g)
+{
+	bool checkpointed = g->catalog.head;
+	int file = checkpointed ? (int)((g->catalog.head->log_epoch - 1) % 2) : 0, rc;
+
+	forget(s, g);
+	drop_collections(s, g);
+	rc = checkpointed ? checkpoint(s, g) : 0;
+	if (!rc)
+		commit_applied(s, g, file, checkpointed);
+	return rc;
+}
+
+/* The groups stay in the overlay's service; their records stay in the log. */
+static void give_up(struct vs_store *s, struct group *g, int rc)
+{
+	struct group **end = &g;
+
+	commit_poison(s, "cannot write to the segments", rc);
+	while (*end)
+		end = &(*end)->next;
+	pthread_mutex_lock(&s->commit.mutex);
+	*end = s->commit.durable;
+	if (!*end)
+		s->commit.durable_end = end;
+	s->commit.durable = g;
+	pthread_mutex_unlock(&s->commit.mutex);
 }
 
 void *apply_thread(void *store)
@@ -343,29 +434,20 @@ void *apply_thread(void *store)
 	struct vs_store *s = store;
 	struct group *g;
 
-	while ((g = next_group(&s->commit))) {
-		bool checkpointed = g->catalog.head;
-		int file = checkpointed ? (int)((g->catalog.head->log_epoch - 1) % 2) : 0;
-		int rc = apply_records(s, g->buf + sizeof(struct frame), g->used);
+	while ((g = next_groups(&s->commit))) {
+		int rc = apply_groups(s, g);
 
-		if (!rc) {
-			forget(s, g);
-			drop_collections(s, g);
-			if (checkpointed)
-				rc = checkpoint(s, g);
+		while (g && !rc) {
+			struct group *next = g->next;
+
+			rc = finish_group(s, g);
+			if (!rc)
+				g = next;
 		}
 		if (rc) {
-			/* The group stays in the overlay's service if it was not applied; its log record stays. */
-			commit_poison(s, "cannot write to the segments", rc);
-			pthread_mutex_lock(&s->commit.mutex);
-			g->next = s->commit.durable;
-			s->commit.durable = g;
-			if (!g->next)
-				s->commit.durable_end = &g->next;
-			pthread_mutex_unlock(&s->commit.mutex);
+			give_up(s, g, rc);
 			return NULL;
 		}
-		commit_applied(s, g, file, checkpointed);
 	}
 	return NULL;
 }

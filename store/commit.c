@@ -36,6 +36,7 @@ int commit_init(struct vs_store *s)
 	pthread_mutex_init(&c->mutex, NULL);
 	cond_init(&c->work);
 	cond_init(&c->done);
+	cond_init(&c->space);
 	cond_init(&c->room);
 	cond_init(&c->ready);
 	c->durable_end = &c->durable;
@@ -78,6 +79,7 @@ void commit_free(struct vs_store *s)
 	groups_free(c->durable);
 	pthread_cond_destroy(&c->work);
 	pthread_cond_destroy(&c->done);
+	pthread_cond_destroy(&c->space);
 	pthread_cond_destroy(&c->room);
 	pthread_cond_destroy(&c->ready);
 	pthread_mutex_destroy(&c->mutex);
@@ -92,6 +94,7 @@ void commit_poison(struct vs_store *s, const char *what, int error)
 	first = !c->failed;
 	c->failed = -EROFS;
 	pthread_cond_broadcast(&c->room);
+	pthread_cond_broadcast(&c->space);
 	pthread_cond_broadcast(&c->done);
 	pthread_cond_broadcast(&c->ready);
 	pthread_cond_broadcast(&c->work);
@@ -99,6 +102,21 @@ void commit_poison(struct vs_store *s, const char *what, int error)
 	if (first)
 		engine_report(s, VS_ERROR, "%s: %s; the store is read-only until it is mounted again", what,
 		              strerror(-error));
+}
+
+void commit_deadline(struct timespec *t, int64_t ms)
+{
+	t->tv_sec = ms / 1000;
+	t->tv_nsec = ms % 1000 * 1000000;
+}
+
+/* Waits, under the mutex, for what only the applier can bring about. */
+static void wait_room(struct commit *c)
+{
+	c->hurry++;
+	pthread_cond_signal(&c->ready);
+	pthread_cond_wait(&c->room, &c->mutex);
+	c->hurry--;
 }
 
 /* ------------------------------------------------------------------ leading */
@@ -111,7 +129,7 @@ static int lead_prepare(struct vs_store *s, struct group **fresh, bool *ends)
 
 	pthread_mutex_lock(&c->mutex);
 	while (!c->failed && (!c->spare || (c->switch_file && c->file_busy[(s->log.next.epoch + 1) % 2])))
-		pthread_cond_wait(&c->room, &c->mutex);
+		wait_room(c);
 	rc = c->failed;
 	if (!rc) {
 		if (c->switch_file)
@@ -152,6 +170,7 @@ static int lead_cut(struct vs_store *s, struct group *fresh, bool ends, struct g
 	g->last_change = c->changes;
 	g->next = NULL;
 	c->open = fresh;
+	pthread_cond_broadcast(&c->space);
 	pthread_mutex_unlock(&c->mutex);
 	pthread_rwlock_unlock(&s->lock);
 	*out = g;
@@ -177,7 +196,9 @@ static void lead_deliver(struct vs_store *s, struct group *g, bool ends)
 	}
 	*c->durable_end = g;
 	c->durable_end = &g->next;
-	pthread_cond_signal(&c->ready);
+	c->durable_count++;
+	if (c->applier_idle || c->durable_count >= GROUPS_LAZY || ends)
+		pthread_cond_signal(&c->ready);
 	pthread_mutex_unlock(&c->mutex);
 }
 
@@ -240,6 +261,13 @@ static void waiters_tell(struct waiter *w, int result)
 	}
 }
 
+static void stop_leading(struct commit *c)
+{
+	c->leading = false;
+	pthread_cond_broadcast(&c->done);
+	pthread_cond_broadcast(&c->space); /* who waits for it may have to lead */
+}
+
 /*
  * Leads until target is durable and no waiter is left: those came while the leader was at work, and share its next
  * sync. Called and returns with the mutex held, not leading.
@@ -265,8 +293,7 @@ static void lead_until(struct vs_store *s, uint64_t target)
 			pthread_mutex_lock(&c->mutex);
 		}
 	}
-	c->leading = false;
-	pthread_cond_broadcast(&c->done);
+	stop_leading(c);
 }
 
 /* Waits until target is durable, leading if nobody does. Under the mutex. */
@@ -306,7 +333,7 @@ int commit_wait_applied(struct vs_store *s)
 		if (c->failed)
 			rc = -EIO;
 		else
-			pthread_cond_wait(&c->room, &c->mutex);
+			wait_room(c);
 	}
 	pthread_mutex_unlock(&c->mutex);
 	return rc;
@@ -327,7 +354,7 @@ int commit_checkpoint(struct vs_store *s)
 			lead_until(s, 0);
 	}
 	while (!c->failed && (c->file_busy[0] || c->file_busy[1]))
-		pthread_cond_wait(&c->room, &c->mutex);
+		wait_room(c);
 	rc = c->failed ? -EIO : 0;
 	pthread_mutex_unlock(&c->mutex);
 	return rc;
@@ -388,7 +415,7 @@ void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *
 		pthread_mutex_unlock(&c->mutex);
 		lead(s);
 		pthread_mutex_lock(&c->mutex);
-		c->leading = false;
+		stop_leading(c);
 	}
 	if (c->durable_changes < target && !c->failed)
 		wait_durable(s, target);
@@ -400,18 +427,15 @@ void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *
 		; /* whoever leads now serves the waiters */
 	else if (c->waiters && !c->failed)
 		lead_until(s, 0);
-	pthread_cond_broadcast(&c->done);
 	pthread_mutex_unlock(&c->mutex);
 }
 
 /* ------------------------------------------------------------------ the committer */
 
-static void deadline(struct timespec *t, int64_t ms)
-{
-	t->tv_sec = ms / 1000;
-	t->tv_nsec = ms % 1000 * 1000000;
-}
-
+/*
+ * While there are changes it wakes up by itself when the open group is due: a signal for each group would cost more than
+ * the group.
+ */
 void *commit_thread(void *store)
 {
 	struct vs_store *s = store;
@@ -423,12 +447,14 @@ void *commit_thread(void *store)
 		struct timespec t;
 
 		if (c->failed || c->changes == c->durable_changes) {
+			c->committer_idle = true;
 			pthread_cond_wait(&c->work, &c->mutex);
+			c->committer_idle = false;
+		} else if (engine_tick_ms() < due_ms) {
+			commit_deadline(&t, due_ms);
+			pthread_cond_timedwait(&c->work, &c->mutex, &t);
 		} else if (c->leading) {
 			pthread_cond_wait(&c->done, &c->mutex);
-		} else if (engine_tick_ms() < due_ms) {
-			deadline(&t, due_ms);
-			pthread_cond_timedwait(&c->work, &c->mutex, &t);
 		} else {
 			lead_until(s, c->changes);
 		}
@@ -482,7 +508,7 @@ int op_begin(struct vs_store *s, struct op *op, size_t bytes)
 	/* Two cases: the group is full and must be written, or those before us will fill it: their turn is short. */
 	while (!c->failed && sizeof(struct frame) + c->open->used + c->reserved + bytes > s->log.group_bytes) {
 		if (c->leading || !c->open->used)
-			pthread_cond_wait(&c->done, &c->mutex);
+			pthread_cond_wait(&c->space, &c->mutex);
 		else
 			lead_until(s, c->changes);
 	}
@@ -522,7 +548,8 @@ void op_end(struct op *op)
 	if (op->start != c->open->used) {
 		if (!c->open->used) {
 			c->open->opened_ms = engine_tick_ms();
-			pthread_cond_signal(&c->work);
+			if (c->committer_idle)
+				pthread_cond_signal(&c->work);
 		}
 		c->open->used = op->start;
 		c->changes++;
@@ -530,7 +557,7 @@ void op_end(struct op *op)
 	c->reserved -= op->reserved;
 	/* Somebody may wait for the room that this change reserved and did not use. */
 	if (c->reserved == 0)
-		pthread_cond_broadcast(&c->done);
+		pthread_cond_broadcast(&c->space);
 	pthread_mutex_unlock(&c->mutex);
 	pthread_rwlock_unlock(&s->lock);
 }

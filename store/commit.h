@@ -13,13 +13,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "catalog.h"
 #include "format.h"
 
 struct vs_store;
 
-#define GROUPS 4
+#define GROUPS 8
+#define GROUPS_LAZY (GROUPS / 2) /* so many wait for the applier before it is woken, or APPLY_MS */
+#define APPLY_MS 2
 
 struct group {
 	char *buf;   /* room for a struct frame, then records */
@@ -36,11 +39,15 @@ struct commit {
 	pthread_mutex_t mutex;
 	pthread_cond_t work;  /* for the committer: a group has its first change, or it should stop */
 	pthread_cond_t done;  /* a leader has finished */
+	pthread_cond_t space; /* a change may fit into the open group now */
 	pthread_cond_t room;  /* a group or a log file is free, or a failure */
 	pthread_cond_t ready; /* for the applier */
+	bool committer_idle, applier_idle; /* it has no time to wake up at, and must be woken */
+	unsigned hurry;       /* how many wait for the applier */
 	struct group *open;   /* contents guarded by the store's lock, used by the mutex too */
 	struct group *spare;
 	struct group *durable, **durable_end; /* for the applier, in order */
+	unsigned durable_count;
 	size_t reserved;      /* by changes that have not ended */
 	uint64_t changes, durable_changes, applied_changes; /* counts */
 	bool leading;
@@ -65,6 +72,8 @@ void commit_stop(struct vs_store *s);
 void *commit_thread(void *store);
 /* Called by the applier when it is through with a group. */
 void commit_applied(struct vs_store *s, struct group *g, int file, bool checkpointed);
+/* The absolute time for pthread_cond_timedwait. ms: of engine_tick_ms(). */
+void commit_deadline(struct timespec *t, int64_t ms);
 /* A write failed: from now on nothing is written, and changes answer -EROFS. No lock but perhaps the store's. */
 void commit_poison(struct vs_store *s, const char *what, int error);
 
