@@ -83,19 +83,37 @@ static int child_mkdir(struct serve *s, uint32_t parent, const struct ops_birth 
 	return rc;
 }
 
+static int remove_one(struct serve *s, uint32_t id)
+{
+	struct opened_all all;
+	int rc = opened_save_all(s, id, &all); /* a batch goes with its vectors */
+
+	if (rc)
+		return rc;
+	rc = vs_collection_remove(s->store, id);
+	opened_saved_all(s, &all);
+	return rc;
+}
+
+/* A collection without vectors is empty for all that can be seen: what nobody has committed goes with it. */
+static int remove_batches(struct serve *s, uint32_t collection)
+{
+	struct vs_collection_info batch = {0};
+	int rc = 0;
+
+	while (!rc && !vs_collection_next(s->store, collection, batch.id, &batch))
+		rc = remove_one(s, batch.id);
+	return rc;
+}
+
 static int child_rmdir(struct serve *s, uint32_t parent, const char *name)
 {
 	struct vs_collection_info info;
-	struct opened_all all;
 	int rc = vs_collection_find(s->store, parent, name, &info);
 
-	if (!rc)
-		rc = opened_save_all(s, info.id, &all); /* a batch goes with its vectors */
-	if (rc)
-		return rc;
-	rc = vs_collection_remove(s->store, info.id);
-	opened_saved_all(s, &all);
-	return rc;
+	if (!rc && !parent && info.count == 0 && !info.damaged)
+		rc = remove_batches(s, info.id);
+	return rc ? rc : remove_one(s, info.id);
 }
 
 static void child_list(struct listing *l, uint32_t parent, off_t off)

@@ -298,7 +298,7 @@ static void unlock_published(struct handle *h, struct namelock name)
 		namelock_release(name);
 }
 
-int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *sync)
+int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed)
 {
 	struct serve *s = ops_serve(req);
 	struct handle *h = handle_of(fi);
@@ -313,7 +313,7 @@ int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file
 	rc = staging_publish(s, h, false);
 	if (rc == -EAGAIN)
 		rc = process_same(fuse_req_ctx(req)->pid, h->opener) ? staging_publish(s, h, true) : 0;
-	*sync = h->unsynced;
+	*changed = h->unsynced;
 	h->unsynced = false;
 	unlock_published(h, name);
 	return rc;

@@ -49,7 +49,7 @@ ssize_t handle_read(struct serve *s, const struct node *node, void *buf, size_t 
 		    const struct fuse_file_info *fi);
 int handle_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
 		 const struct fuse_file_info *fi);
-int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *sync);
+int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed);
 int handle_fsync(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi);
 void handle_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi);
 

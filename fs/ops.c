@@ -175,8 +175,7 @@ static void reply_when_durable(fuse_req_t req)
 /* The requesting thread changes something in this collection. */
 static void changes(fuse_req_t req, const struct node *node)
 {
-	if (node->kind != NODE_MOMENT) /* it is only closed */
-		moment_changed(ops_serve(req), node->collection, fuse_req_ctx(req)->pid);
+	moment_changed(ops_serve(req), node->collection, fuse_req_ctx(req)->pid);
 }
 
 static struct ops_birth birth_of(fuse_req_t req, const char *name, mode_t mode, int flags)
@@ -390,13 +389,14 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct call c = enter(req, ino);
-	bool sync = false;
+	bool changed = false;
 	int rc = c.s->stateless ? -ENOSYS : 0;
 
 	if (!rc && c.ops->flush)
-		rc = c.ops->flush(req, &c.node, fi, &sync);
-	changes(req, &c.node);
-	if (!rc && sync && c.s->options.sync_on_close)
+		rc = c.ops->flush(req, &c.node, fi, &changed);
+	if (changed)
+		changes(req, &c.node);
+	if (!rc && changed && c.s->options.sync_on_close)
 		reply_when_durable(req);
 	else
 		reply(req, rc);

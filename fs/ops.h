@@ -74,8 +74,8 @@ struct node_ops {
 			const struct fuse_file_info *fi);
 	int (*write)(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
 		     const struct fuse_file_info *fi);
-	/* At each close(2). *sync: the close is to be durable. */
-	int (*flush)(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *sync);
+	/* At each close(2). *changed: something has been since the last, which -o sync makes durable. */
+	int (*flush)(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed);
 	int (*fsync)(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi);
 	void (*release)(struct serve *s, const struct node *node, const struct fuse_file_info *fi);
 };

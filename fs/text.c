@@ -340,7 +340,7 @@ static int apply(struct serve *s, const struct node *node, const struct text *t)
 	return rc;
 }
 
-static int schema_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *sync)
+static int schema_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed)
 {
 	struct text *t = text_of(fi);
 	int rc = 0;
@@ -348,7 +348,7 @@ static int schema_flush(fuse_req_t req, const struct node *node, const struct fu
 	pthread_mutex_lock(&t->lock);
 	if (t->written) {
 		rc = apply(ops_serve(req), node, t);
-		*sync = true;
+		*changed = true;
 	}
 	t->written = false;
 	pthread_mutex_unlock(&t->lock);

@@ -328,12 +328,12 @@ static bool is_under_way(const struct upload_handle *h)
 }
 
 /* As with a vector: descriptors that other processes have inherited are closed without consequences. */
-static int upload_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *sync)
+static int upload_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed)
 {
 	struct upload_handle *h = handle_of(fi);
 	int rc = 0;
 
-	(void)sync;
+	(void)changed;
 	pthread_mutex_lock(&h->lock);
 	if (is_under_way(h) && process_same(fuse_req_ctx(req)->pid, h->opener))
 		rc = finish(ops_serve(req), node, h);

@@ -86,11 +86,11 @@ static void leave(struct serve *s, const struct node *node, struct view_handle *
 
 /* Unlike RELEASE it comes before close(2) returns, and also when a mapping is left. */
 static int moment_node_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi,
-			     bool *sync)
+			     bool *changed)
 {
 	struct view_handle *h = (struct view_handle *)(uintptr_t)fi->fh;
 
-	(void)sync;
+	(void)changed;
 	if (process_of(fuse_req_ctx(req)->pid) == h->process) /* not a child with an inherited descriptor */
 		leave(ops_serve(req), node, h);
 	return 0;

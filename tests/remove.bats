@@ -121,8 +121,18 @@ for i in range(2000): open(f"mnt/docs/v{i}", "wb").write(bytes(400))'
 @test "rm -rf of a collection with batches in the making takes them along" {
 	mkdir mnt/docs/.vecfs/tx/b
 	cp two mnt/docs/.vecfs/tx/b/pear
-	rm -rf mnt/docs/.vecfs/tx/b mnt/docs
+	mkdir mnt/docs/.vecfs/tx/empty
+	exec 5<mnt/docs/.vecfs/tx/b/pear
+	run -1 rmdir mnt/docs
+	[ -e mnt/docs/.vecfs/tx/b/pear ] # a collection that is not empty loses nothing
+	rm -rf mnt/docs
 	[ -z "$(ls -A mnt)" ]
+	cmp two - <&5
+	exec 5<&-
+	mkdir mnt/docs
+	[ -z "$(ls -A mnt/docs/.vecfs/tx)" ]
+	restart
+	[ -z "$(ls -A mnt/docs/.vecfs/tx)" ]
 }
 
 @test "removing gives the space back" {

@@ -171,6 +171,26 @@ assert np.load("mnt/docs/.vecfs/vectors.npy").shape == (0, 8)'
 	[ "$(wc -l <mnt/docs/.vecfs/ids)" = 250 ]
 }
 
+@test "what a process reads between ids and vectors does not part them, and the next pair is of another moment" {
+	vec 1 4 >mnt/docs/apple
+	python3 - <<-'P'
+		import subprocess
+		d = 'mnt/docs'
+		def read(name):
+		    with open(f'{d}/{name}', 'rb') as f: return f.read()
+		def other_writes(id):
+		    subprocess.run(['cp', f'{d}/apple', f'{d}/{id}'], check=True)
+		for number, between in enumerate(['.vecfs/stats', '.vecfs/schema', 'apple']):
+		    ids = read('.vecfs/ids').split()
+		    read(between)
+		    other_writes(f'a{number}')
+		    assert len(read('.vecfs/vectors.f32')) == 16 * len(ids), between
+		    other_writes(f'b{number}')
+		    assert len(read('.vecfs/ids').split()) == len(ids) + 2, between
+		    read('.vecfs/vectors.f32')
+	P
+}
+
 @test "segments/N.npy: numpy loads and maps them, together they are the collection" {
 	rows 300 100
 	python3 - <<-'P'
