@@ -103,8 +103,8 @@ size_t array_header_build(enum array_format format, const struct array_shape *sh
 	if (format == ARRAY_NPY) {
 		struct npy_shape npy = {shape->dtype, shape->dim, shape->rows};
 
-		npy_header_build(&npy, buf);
-		return NPY_HEADER_BYTES;
+		npy_header_build(&npy, buf, NPY_NUMPY_HEADER_BYTES);
+		return NPY_NUMPY_HEADER_BYTES;
 	}
 	if (!is_bin(format))
 		return 0;

@@ -20,7 +20,7 @@
 #include "store/npy.h"
 #include "store/store.h"
 
-#define ARRAY_HEADER_BYTES_MAX NPY_HEADER_BYTES /* of a header built here */
+#define ARRAY_HEADER_BYTES_MAX NPY_NUMPY_HEADER_BYTES /* of a header built here */
 #define ARRAY_PREFIX_BYTES 4                    /* before each row of fvecs and bvecs */
 #define ARRAY_ROWS_UNTOLD UINT64_MAX            /* the format does not tell: the file's size does */
 

@@ -135,7 +135,7 @@ static int check_vectors(struct column *col)
 	if (have >= sizeof want) {
 		col->cs->vectors = (uint32_t)((have - sizeof want) / col->seg->row_bytes);
 		rc = io_read_full(col->cc->k->io, col->seg->fd[col->which], got, sizeof got, 0);
-		npy_header_build(&shape, want);
+		npy_header_build(&shape, want, sizeof want);
 		if (rc == -EIO || (!rc && memcmp(got, want, sizeof want)))
 			column_found(col, "header damaged");
 	}

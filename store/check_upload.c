@@ -72,7 +72,7 @@ static int check_piece(struct pass *p, uint32_t n)
 	if (fd < 0)
 		return fd;
 	rc = k->io->ops->size(k->io, fd, &size);
-	npy_header_build(&shape, want);
+	npy_header_build(&shape, want, sizeof want);
 	if (rc >= 0)
 		rc = io_read_full(k->io, fd, got, sizeof got, 0);
 	if (!rc && memcmp(got, want, sizeof got))

@@ -22,23 +22,23 @@ static const struct {
 	[VS_I8] = {"|i1", 8},   [VS_U8] = {"|u1", 8},   [VS_BIT] = {"|u1", 1},
 };
 
-void npy_header_build(const struct npy_shape *shape, unsigned char buf[NPY_HEADER_BYTES])
+void npy_header_build(const struct npy_shape *shape, unsigned char *buf, size_t bytes)
 {
-	const size_t text_bytes = NPY_HEADER_BYTES - PREFIX_BYTES_V1;
+	const size_t text_bytes = bytes - PREFIX_BYTES_V1;
 	uint32_t columns = shape->dtype == VS_BIT ? (shape->dim + 7) / 8 : shape->dim;
 	int n;
 
 	assert(shape->dtype < VS_DTYPE_COUNT && shape->dim > 0);
-	memset(buf, ' ', NPY_HEADER_BYTES);
+	memset(buf, ' ', bytes);
 	memcpy(buf, MAGIC "\x01", MAGIC_BYTES + 2); /* version 1.0: its zero is the literal's NUL */
 	buf[8] = text_bytes & 0xff;
-	buf[9] = text_bytes >> 8;
+	buf[9] = (unsigned char)(text_bytes >> 8);
 	n = snprintf((char *)buf + PREFIX_BYTES_V1, text_bytes,
 	             "{'descr': '%s', 'fortran_order': False, 'shape': (%llu, %u), }",
 	             kinds[shape->dtype].descr, (unsigned long long)shape->rows, columns);
 	assert(n > 0 && (size_t)n < text_bytes);
 	buf[PREFIX_BYTES_V1 + n] = ' ';
-	buf[NPY_HEADER_BYTES - 1] = '\n';
+	buf[bytes - 1] = '\n';
 }
 
 /* ------------------------------------------------------------------ Python literals */

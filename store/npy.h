@@ -20,7 +20,8 @@
 
 #include "store/store.h"
 
-#define NPY_HEADER_BYTES 4096 /* of each header we build: rows start at a page, so that they can be mapped */
+#define NPY_HEADER_BYTES 4096 /* of a segment's header: rows start at a page */
+#define NPY_NUMPY_HEADER_BYTES 128 /* what NumPy takes itself for two dimensions: an array comes back byte by byte */
 #define NPY_HEADER_BYTES_MAX 65536 /* of a header we are ready to parse */
 
 struct npy_shape {
@@ -29,8 +30,8 @@ struct npy_shape {
 	uint64_t rows;
 };
 
-/* Fills buf with the version 1 header of an array of this shape; dim is not 0. */
-void npy_header_build(const struct npy_shape *shape, unsigned char buf[NPY_HEADER_BYTES]);
+/* Fills buf with the version 1 header of an array of this shape, bytes long (one of the two above); dim is not 0. */
+void npy_header_build(const struct npy_shape *shape, unsigned char *buf, size_t bytes);
 
 /*
  * Parses the header at the start of a .npy file of which buf holds the first size bytes. On 0 *out has the

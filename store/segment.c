@@ -318,7 +318,7 @@ int segment_write_header(struct io *io, struct segment *seg, const struct vs_sch
 	static_assert(NPY_HEADER_BYTES == SEGMENT_HEADER_BYTES, "a segment begins with one of our .npy headers");
 	if (seg->header_rows == count)
 		return 0;
-	npy_header_build(&shape, page);
+	npy_header_build(&shape, page, sizeof page);
 	rc = io_write_full(io, seg->fd[SEGMENT_VECTORS], page, sizeof page, 0);
 	if (rc)
 		return rc;

@@ -109,6 +109,7 @@ struct vs_collection_info {
 	char name[VS_NAME_MAX + 1];
 	struct vs_schema schema;
 	size_t row_bytes; /* 0 while dim is not fixed */
+	bool schema_fixed; /* it has, or once had, a vector: the schema stays */
 	uint64_t count;      /* vectors */
 	uint64_t name_bytes; /* the sum of the ids' lengths */
 	uint64_t version;    /* changes with every change of the collection, while the store is open */

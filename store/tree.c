@@ -15,6 +15,7 @@ static void info_fill(const struct vs_store *s, const struct collection *c, stru
 		.parent = c->parent,
 		.schema = c->schema,
 		.row_bytes = c->row_bytes,
+		.schema_fixed = c->schema_fixed,
 		.count = c->count,
 		.name_bytes = c->name_bytes,
 		.version = c->version,

@@ -186,7 +186,7 @@ static int write_header(struct vs_upload *u, int fd, uint64_t rows)
 	struct npy_shape shape = {.dtype = u->schema.dtype, .dim = u->schema.dim, .rows = rows};
 	unsigned char page[NPY_HEADER_BYTES];
 
-	npy_header_build(&shape, page);
+	npy_header_build(&shape, page, sizeof page);
 	return io_write_full(u->s->io, fd, page, sizeof page, 0);
 }
 

@@ -177,6 +177,8 @@ static const char *collection_difference(const struct model_collection *want,
 	if (want->schema.dim != got->schema.dim || want->schema.dtype != got->schema.dtype ||
 	    want->schema.metric != got->schema.metric)
 		return "other schema";
+	if (want->used != got->used)
+		return got->used ? "the schema is fixed" : "the schema is not fixed";
 	if (!same_perm(&want->perm, &got->perm))
 		return "other permissions";
 	return NULL;
@@ -317,6 +319,7 @@ static int load_collection(struct model *m, struct vs_store *s, const struct vs_
 	c->schema = info->schema;
 	rc = vs_list(s, info->id, 0, add_listed, &l);
 	c->schema = info->schema;
+	c->used = info->schema_fixed;
 	if (rc < 0 || l.twice || c->count != info->count) {
 		snprintf(why, why_size, "%s/: list answers %d with %zu of %llu names%s", c->name, rc,
 		         c->count, (unsigned long long)info->count, l.twice ? ", one twice" : "");

@@ -29,7 +29,7 @@ struct model_collection {
 	char name[VS_NAME_MAX + 1];
 	uint32_t id; /* 0: not known */
 	struct vs_schema schema;
-	bool used; /* has or had a vector: the schema is fixed. Not known of a loaded model */
+	bool used; /* has or had a vector: the schema is fixed */
 	struct vs_perm perm;
 	struct model_vector *vectors;
 	size_t count, room;

@@ -56,12 +56,12 @@ static int apply_rename(const struct op *op, struct model_collection *c, struct 
 	char name[VS_NAME_MAX + 1];
 	struct vs_attr attr = {.entry = v->entry, .mtime_ns = v->mtime_ns, .perm = v->perm};
 
+	if (target && op->exclusive)
+		return -EEXIST;
 	if (other_shape(&c->schema, &to->schema))
 		return -EXDEV;
 	if (target == v)
 		return 0;
-	if (target && op->exclusive)
-		return -EEXIST;
 	if (to != c)
 		attr.entry = op->entry;
 	op_name(op->to_name, name);

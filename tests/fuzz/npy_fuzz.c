@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	assert(header_bytes <= size && shape.dim && shape.dtype < VS_DTYPE_COUNT);
-	npy_header_build(&shape, page);
+	npy_header_build(&shape, page, sizeof page);
 	assert(!npy_header_parse(page, sizeof page, &again, &header_bytes, why, sizeof why));
 	assert(again.dtype == shape.dtype && again.dim == shape.dim && again.rows == shape.rows);
 	return 0;
