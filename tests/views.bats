@@ -1,7 +1,10 @@
 #!/usr/bin/env bats
 # A collection as one array: .vecfs/vectors.*, ids, segments. DESIGN 1.2.
+# With --long, one reader and four writers go on for ten minutes.
 # sanitize: yes
 
+seconds=4
+[ "${VECFS_LONG:-0}" = 0 ] || seconds=600 BATS_TEST_TIMEOUT=900
 load helper
 
 setup() {
@@ -255,7 +258,7 @@ assert np.load("mnt/docs/.vecfs/vectors.npy").shape == (0, 8)'
 }
 
 @test "row n is line n while others commit batches, too" {
-	python3 "$tools/viewload.py" mnt/docs --seconds 4
+	python3 "$tools/viewload.py" mnt/docs --seconds $seconds
 }
 
 @test "on a mount that is ro, views are read as before" {
