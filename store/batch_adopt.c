@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* batch_adopt - one frame makes a large batch's segments the parent's, and old rows dead. */
+#include "batch_job.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rows.h"
+
+/* The parent's rows that die: a bitmap for each segment that has some. */
+struct deaths {
+	uint64_t **map;
+	uint32_t *count;
+	uint32_t segments;
+	size_t bytes; /* of a bitmap */
+};
+
+static void deaths_free(struct deaths *d)
+{
+	for (uint32_t i = 0; i < d->segments; i++)
+		free(d->map[i]);
+	free(d->map);
+	free(d->count);
+}
+
+static int deaths_add(struct deaths *d, struct collection *parent, const char *id, size_t len)
+{
+	uint64_t entry = collection_entry(parent, id, len);
+	uint32_t row, n, slot;
+	int rc;
+
+	if (!entry)
+		return 0;
+	row = collection_row_of(parent, entry);
+	n = row >> parent->shift;
+	slot = collection_slot(parent, row);
+	if (!d->map[n]) {
+		d->map[n] = calloc(1, d->bytes);
+		rc = d->map[n] ? segment_reserve_dead(parent->segments[n]) : -ENOMEM;
+		if (rc)
+			return rc;
+	}
+	d->count[n] += !(d->map[n][slot / 64] >> (slot % 64) & 1);
+	d->map[n][slot / 64] |= 1ull << (slot % 64);
+	return 0;
+}
+
+/* Finds out which rows die; nothing has changed when it fails. */
+static int deaths_find(struct commit_job *j, struct collection *parent, struct deaths *d)
+{
+	int rc = 0;
+
+	d->segments = parent->segment_count;
+	d->bytes = (((size_t)1 << parent->shift) + 63) / 64 * 8;
+	d->map = calloc(d->segments + 1, sizeof *d->map);
+	d->count = calloc(d->segments + 1, sizeof *d->count);
+	if (!d->map || !d->count)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < j->delete.count && !rc; i++)
+		rc = deaths_add(d, parent, j->delete.line[i], strlen(j->delete.line[i]));
+	for (uint32_t i = 0; i < j->piece_count; i++) {
+		const struct segment *seg = j->pieces[i].seg;
+
+		for (uint32_t slot = 0; slot < seg->count && !rc; slot++)
+			rc = deaths_add(d, parent, segment_name(seg, &seg->rows[slot]), seg->rows[slot].name_len);
+	}
+	return rc;
+}
+
+/* A segment's deaths in the log: a list while that is shorter than the bitmap. */
+static size_t deaths_bytes(const struct deaths *d, uint32_t n)
+{
+	size_t list = ((size_t)d->count[n] * sizeof(uint32_t) + 7) / 8 * 8;
+
+	return list < d->bytes ? list : d->bytes;
+}
+
+static void deaths_log(struct op *op, const struct collection *parent, const struct deaths *d, uint32_t n)
+{
+	size_t bytes = deaths_bytes(d, n);
+	struct record *r = op_append(op, RECORD_DEAD, parent->id, sizeof *r + bytes);
+	uint32_t *list = (uint32_t *)(r + 1);
+
+	r->row = n << parent->shift;
+	r->value = d->count[n];
+	if (bytes == d->bytes) {
+		memcpy(r + 1, d->map[n], bytes);
+		return;
+	}
+	r->flags = RECORD_LIST;
+	for (size_t i = 0; i < d->bytes / 8; i++)
+		for (uint64_t bits = d->map[n][i]; bits; bits &= bits - 1)
+			*list++ = (uint32_t)i * 64 + (uint32_t)__builtin_ctzll(bits);
+}
+
+static void deaths_apply(struct op *op, struct collection *parent, const struct deaths *d)
+{
+	for (uint32_t n = 0; n < d->segments; n++) {
+		if (!d->map[n])
+			continue;
+		deaths_log(op, parent, d, n);
+		for (size_t i = 0; i < d->bytes / 8; i++)
+			for (uint64_t bits = d->map[n][i]; bits; bits &= bits - 1)
+				rows_kill(op, parent,
+				          n << parent->shift | ((uint32_t)i * 64 + (uint32_t)__builtin_ctzll(bits)));
+	}
+}
+
+/* What the change takes of the log. */
+static size_t adopt_bytes(const struct commit_job *j, const struct deaths *d)
+{
+	size_t bytes = 4 * OP_SMALL_BYTES + j->piece_count * sizeof(struct record_adopt);
+
+	for (uint32_t n = 0; n < d->segments; n++)
+		if (d->map[n])
+			bytes += sizeof(struct record) + deaths_bytes(d, n);
+	return bytes;
+}
+
+/* Index and entries get room for the rows of the pieces one by one, so that what fails leaves only unused entries. */
+static int adopt_reserve(struct commit_job *j, struct collection *parent)
+{
+	int rc = catalog_reserve(j->s, j->piece_count + 1);
+
+	if (!rc && ((uint64_t)parent->segment_count + j->piece_count) << parent->shift > ROW_NONE)
+		rc = -ENOSPC;
+	for (uint64_t i = 0; i < j->rows && !rc; i++)
+		rc = entries_reserve(&parent->entries, j->first_entry + i);
+	return rc;
+}
+
+static void adopt_index(struct collection *parent, struct segment *seg)
+{
+	for (uint32_t slot = 0; slot < seg->count; slot++) {
+		const struct row *r = &seg->rows[slot];
+		const char *name = segment_name(seg, r);
+		uint64_t hash = collection_hash(parent, name, r->name_len);
+
+		/* Memory is all that this could want, and without any the store is at its end anyway. */
+		if (index_reserve(&parent->index, hash, collection_hash_of, parent))
+			abort();
+		entries_set(&parent->entries, row_entry(r), seg->n << parent->shift | slot);
+		index_insert(&parent->index, hash, row_entry(r));
+		parent->count++;
+		parent->name_bytes += r->name_len;
+	}
+}
+
+static int adopt_piece(struct commit_job *j, struct op *op, struct collection *parent, struct piece *p)
+{
+	struct record_adopt *r;
+	int rc = collection_reserve_segment(parent);
+
+	if (rc)
+		return rc;
+	r = op_append(op, RECORD_ADOPT, parent->id, sizeof *r);
+	r->head.row = j->batch->id;
+	r->head.value = p->n;
+	r->head.flags = p->uploaded ? RECORD_UPLOADED : 0;
+	r->segment = p->seg->n = parent->segment_count;
+	r->count = p->count;
+	r->names_end = p->seg->names.end;
+	r->next_entry = parent->next_entry;
+	collection_add_segment(&j->s->table, parent, p->seg);
+	adopt_index(parent, p->seg);
+	p->seg = NULL; /* the parent's now */
+	return 0;
+}
+
+static int adopt(struct commit_job *j, struct op *op)
+{
+	struct collection *parent = collection_get(&j->s->table, j->parent);
+	struct deaths deaths = {0};
+	size_t start = op->start;
+	int rc = j->rows ? rows_fix_schema(op, parent, job_row_bytes(j)) : 0;
+
+	if (rc)
+		return job_refuse(j, rc, "vectors of %zu bytes, but the collection has %zu", job_row_bytes(j),
+		              parent->row_bytes);
+	rc = adopt_reserve(j, parent);
+	if (!rc)
+		rc = deaths_find(j, parent, &deaths);
+	if (!rc && adopt_bytes(j, &deaths) > op->reserved) {
+		j->log_bytes = adopt_bytes(j, &deaths);
+		rc = -EAGAIN;
+	}
+	if (rc) {
+		op->start = start;
+		deaths_free(&deaths);
+		return rc;
+	}
+	for (uint32_t i = 0; i < j->piece_count; i++)
+		if (adopt_piece(j, op, parent, &j->pieces[i]))
+			abort(); /* no memory for a pointer */
+	/* After that: the death of a chunk's last entry would free it, with what was reserved for the new ones. */
+	deaths_apply(op, parent, &deaths);
+	deaths_free(&deaths);
+	rows_listed(parent);
+	collection_drop(op, j->batch);
+	return 0;
+}
+
+/* Reserves entry numbers for all rows, and finds the class of permissions of the uploaded ones. */
+static int adopt_begin(struct commit_job *j)
+{
+	const struct perm_class *class;
+	struct collection *parent;
+	struct op op;
+	int rc = op_begin(j->s, &op, 2 * OP_SMALL_BYTES);
+
+	if (rc)
+		return rc;
+	parent = collection_get(&j->s->table, j->parent);
+	rc = collection_take_entries(parent, j->rows, &j->first_entry);
+	class = &j->s->perms[j->batch->perm];
+	if (!rc)
+		rc = rows_perm(&op, &(struct vs_perm){class->mode & 0666, class->uid, class->gid}, &j->perm);
+	op_end(&op);
+	/* The batch's own vectors must have reached their files, which nobody changes any more. */
+	return rc ? rc : commit_wait_applied(j->s);
+}
+
+/* Of all deaths that can be, as lists; no more than the log is sure to take. */
+static size_t guess_bytes(const struct commit_job *j)
+{
+	uint64_t deaths = j->rows + j->delete.count;
+	struct vs_collection_info parent;
+
+	if (vs_collection_get(j->s, j->parent, &parent))
+		return 0;
+	if (deaths > parent.count)
+		deaths = parent.count;
+	return deaths * sizeof(uint32_t) < LOG_GROUP_BYTES / 8 ? deaths * sizeof(uint32_t) : LOG_GROUP_BYTES / 8;
+}
+
+/* The change itself; how much room it needs in the log shows only under the lock, so it may take two attempts. */
+static int adopt_op(struct commit_job *j)
+{
+	struct op op;
+	int rc;
+
+	j->log_bytes = adopt_bytes(j, &(struct deaths){0}) + guess_bytes(j);
+	do {
+		rc = op_begin(j->s, &op, j->log_bytes);
+		if (rc == -E2BIG)
+			return job_refuse(j, rc, "it replaces or deletes too many vectors for one batch");
+		if (rc)
+			return rc;
+		rc = adopt(j, &op);
+		op_end(&op);
+	} while (rc == -EAGAIN);
+	return rc;
+}
+
+int job_commit_large(struct commit_job *j)
+{
+	int rc = adopt_begin(j);
+
+	if (!rc)
+		rc = job_prepare_pieces(j);
+	if (!rc)
+		rc = adopt_op(j);
+	for (uint32_t i = 0; i < j->piece_count; i++)
+		segment_close(j->s->io, j->pieces[i].seg);
+	free(j->pieces);
+	return rc;
+}

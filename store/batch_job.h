@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * batch_job - the commit of a batch, as the files of store/batch*.c share it.
+ *
+ * A small batch becomes ordinary row records in one frame of the log (batch_small.c). Of a large one the files that its
+ * rows were written to become segments of the parent: names and rows columns are written beside them and all is synced
+ * (batch_pieces.c); then one frame says that they are adopted and which old rows are dead (batch_adopt.c). The vacuum
+ * fills those afterwards.
+ *
+ * Whoever commits calls these functions, without any lock.
+ */
+#ifndef VECFS_STORE_BATCH_JOB_H
+#define VECFS_STORE_BATCH_JOB_H
+
+#include "engine.h"
+#include "upload.h"
+
+/* The lines of a text, which stays where it is. */
+struct lines {
+	char *text;
+	char **line; /* NUL-terminated in place */
+	uint64_t count;
+};
+
+/* A segment to hand over. */
+struct piece {
+	uint32_t n;     /* its number in the batch, or of the upload's pieces */
+	bool uploaded;
+	uint32_t count;
+	struct segment *seg; /* opened on the files as they will be handed over */
+};
+
+struct commit_job {
+	struct vs_store *s;
+	struct collection *batch; /* stays: it is marked as committing */
+	uint32_t parent;
+	struct upload_info upload;
+	struct lines ids, delete;
+	struct piece *pieces;
+	uint32_t piece_count;
+	uint64_t first_entry; /* of a range reserved for all rows */
+	uint64_t rows;        /* in all */
+	uint32_t perm;        /* of uploaded rows */
+	size_t log_bytes;     /* that the change takes, as far as known */
+	char *why;
+	size_t why_size;
+};
+
+/* Says why in one sentence; returns rc. */
+int job_refuse(struct commit_job *j, int rc, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The id of an uploaded row, from the text of ids, or its number written to buf. */
+const char *job_upload_id(const struct commit_job *j, uint64_t i, char buf[24]);
+
+/* Of each new vector. */
+static inline size_t job_row_bytes(const struct commit_job *j)
+{
+	return j->upload.exists ? vs_row_bytes(&j->upload.schema) : j->batch->row_bytes;
+}
+
+/* If the batch is small enough for the log it is committed, and *done set. */
+int job_commit_small(struct commit_job *j, size_t parent_row_bytes, bool *done);
+int job_commit_large(struct commit_job *j);
+
+/* Makes segments of the batch's files, beside which nothing is changed yet, and syncs them. */
+int job_prepare_pieces(struct commit_job *j);
+
+#endif

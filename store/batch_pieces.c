@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* batch_pieces - the files of a large batch are made segments, which the parent can adopt. */
+#include "batch_job.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sum.h"
+
+#define ROWS_AT_ONCE 4096u
+
+/* Writes the names and rows columns of a piece, as the parent will have them. */
+struct column_writer {
+	struct commit_job *j;
+	int fd[SEGMENT_COLUMNS];
+	uint32_t names_at; /* granules */
+	uint64_t entry;
+};
+
+static int writer_put(struct column_writer *w, uint64_t first, const struct row *rows, uint32_t count,
+                      const char *names, size_t names_bytes)
+{
+	struct io *io = w->j->s->io;
+	int rc = io_write_full(io, w->fd[SEGMENT_ROWS], rows, count * sizeof *rows, first * sizeof *rows);
+
+	return rc || !names_bytes
+	               ? rc
+	               : io_write_full(io, w->fd[SEGMENT_NAMES], names, names_bytes, (uint64_t)w->names_at * NAME_GRANULE);
+}
+
+/* Up to ROWS_AT_ONCE uploaded rows from `first` of the upload on, slot `slot` of the piece. */
+static int write_uploaded(struct column_writer *w, uint64_t first, uint32_t slot, uint32_t count, struct row *rows,
+                          char *names)
+{
+	struct commit_job *j = w->j;
+	static const size_t name_max = 256;
+	int64_t now_ns = engine_now_ns();
+	uint32_t *sums = malloc(count * sizeof *sums), at = 0;
+	int rc = sums ? upload_sums(j->s, j->batch->id, first, count, sums) : -ENOMEM;
+
+	for (uint32_t i = 0; i < count && !rc; i++) {
+		char buf[24];
+		const char *id = job_upload_id(j, first + i, buf);
+		size_t len = strlen(id);
+
+		rows[i] = (struct row){.data_sum = sums[i], .mtime_ns = now_ns, .name_len = (uint8_t)len,
+		                       .perm = (uint16_t)j->perm, .name_at = w->names_at + at};
+		row_set_entry(&rows[i], w->entry++);
+		rows[i].row_sum = sum_row(&rows[i], id);
+		memset(names + (size_t)at * NAME_GRANULE, 0, name_max);
+		memcpy(names + (size_t)at * NAME_GRANULE, id, len);
+		at += names_granules(len);
+	}
+	free(sums);
+	if (!rc)
+		rc = writer_put(w, slot, rows, count, names, (size_t)at * NAME_GRANULE);
+	w->names_at += at;
+	return rc;
+}
+
+/* The same for rows of the batch's own segment: only the entry numbers change, and so the sums. */
+static int write_own(struct column_writer *w, const struct segment *seg, uint32_t slot, uint32_t count,
+                     struct row *rows)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (!segment_row_valid(seg, &seg->rows[slot + i]))
+			return -EIO;
+		rows[i] = seg->rows[slot + i];
+		row_set_entry(&rows[i], w->entry++);
+		rows[i].row_sum = sum_row(&rows[i], segment_name(seg, &rows[i]));
+	}
+	return writer_put(w, slot, rows, count, NULL, 0);
+}
+
+static int piece_write(struct commit_job *j, const struct piece *p, struct column_writer *w)
+{
+	const struct segment *own = p->uploaded ? NULL : j->batch->segments[p->n];
+	struct row *rows = malloc(ROWS_AT_ONCE * sizeof *rows);
+	char *names = malloc(ROWS_AT_ONCE * 256);
+	int rc = rows && names ? 0 : -ENOMEM;
+
+	for (uint32_t slot = 0; slot < p->count && !rc; slot += ROWS_AT_ONCE) {
+		uint32_t count = p->count - slot < ROWS_AT_ONCE ? p->count - slot : ROWS_AT_ONCE;
+
+		rc = own ? write_own(w, own, slot, count, rows)
+		         : write_uploaded(w, (uint64_t)p->n * j->upload.piece_rows + slot, slot, count, rows, names);
+	}
+	if (own)
+		w->names_at = own->names.end;
+	free(rows);
+	free(names);
+	return rc;
+}
+
+/* Makes a piece's three files complete and durable, and opens them as a segment. */
+static int piece_prepare(struct commit_job *j, struct piece *p, uint64_t *entry)
+{
+	struct column_writer w = {.j = j, .entry = *entry};
+	struct io *io = j->s->io;
+	char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX];
+	struct vs_schema schema = j->upload.exists ? j->upload.schema : j->batch->schema;
+	int rc = 0;
+
+	segment_adopt_paths(paths, j->batch->id, p->n, p->uploaded);
+	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
+		bool made = i == SEGMENT_ROWS || (p->uploaded && i == SEGMENT_NAMES);
+
+		w.fd[i] = rc ? -1 : io->ops->open(io, paths[i], O_RDWR | (made ? O_CREAT | O_TRUNC : 0), 0600);
+		if (w.fd[i] < 0 && !rc)
+			rc = w.fd[i];
+	}
+	if (!rc)
+		rc = piece_write(j, p, &w);
+	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
+		if (!rc)
+			rc = io->ops->datasync(io, w.fd[i]);
+		if (w.fd[i] >= 0)
+			io->ops->close(io, w.fd[i]);
+	}
+	*entry = w.entry;
+	if (rc >= 0)
+		rc = segment_open_at(io, paths, &schema, p->count, w.names_at, &p->seg);
+	return rc < 0 ? rc : 0;
+}
+
+/* The upload of an earlier session may have been torn by a crash: its sums tell. */
+static int piece_verify(struct commit_job *j, const struct piece *p)
+{
+	size_t row_bytes = p->seg->row_bytes;
+	char *row = malloc(row_bytes);
+	int rc = row ? 0 : -ENOMEM;
+
+	for (uint32_t slot = 0; slot < p->count && !rc; slot++) {
+		rc = io_read_full(j->s->io, p->seg->fd[SEGMENT_VECTORS], row, row_bytes, segment_offset(p->seg, slot));
+		if (!rc && p->seg->rows[slot].data_sum != sum_data(row, row_bytes))
+			rc = job_refuse(j, -EIO, "vector %llu of the upload is damaged",
+			            (unsigned long long)p->n * j->upload.piece_rows + slot);
+	}
+	free(row);
+	return rc;
+}
+
+int job_prepare_pieces(struct commit_job *j)
+{
+	uint32_t own = j->batch->segment_count, n = own + j->upload.pieces;
+	uint64_t entry = j->first_entry, left = j->upload.rows;
+	char path[SEGMENT_PATH_MAX];
+	int rc = 0;
+
+	j->pieces = calloc(n + 1, sizeof *j->pieces);
+	if (!j->pieces)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n && !rc; i++) {
+		struct piece *p = &j->pieces[j->piece_count];
+
+		p->uploaded = i >= own;
+		p->n = p->uploaded ? i - own : i;
+		if (p->uploaded)
+			p->count = left < j->upload.piece_rows ? (uint32_t)left : j->upload.piece_rows;
+		else
+			p->count = j->batch->segments[i]->count;
+		left -= p->uploaded ? p->count : 0;
+		if (!p->count)
+			continue;
+		j->piece_count++;
+		rc = piece_prepare(j, p, &entry);
+		if (!rc && p->uploaded && !j->batch->upload_trusted)
+			rc = piece_verify(j, p);
+	}
+	collection_path(path, j->batch->id, NULL);
+	if (!rc)
+		rc = j->s->io->ops->syncdir(j->s->io, path);
+	if (rc >= 0) /* the batch's own directory may be young, too */
+		rc = j->s->io->ops->syncdir(j->s->io, "collections");
+	return rc < 0 ? rc : 0;
+}

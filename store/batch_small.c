@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* batch_small - a batch whose vectors go through the log, in one frame. */
+#include "batch_job.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rows.h"
+#include "sum.h"
+
+/* Above this many bytes of records a batch is adopted, so that its bytes do not pass through the log. */
+#define SMALL_BYTES (1u << 20)
+
+static uint64_t small_bytes(const struct commit_job *j, size_t parent_row_bytes)
+{
+	size_t row = job_row_bytes(j);
+
+	if (row < parent_row_bytes)
+		row = parent_row_bytes;
+	return j->rows * (op_row_bytes(row) + OP_SMALL_BYTES) +
+	       j->delete.count * (op_row_bytes(row) + OP_SMALL_BYTES) + 4 * OP_SMALL_BYTES;
+}
+
+/* On a disk that is nearly full the log is small, too. */
+static uint64_t small_max(struct vs_store *s)
+{
+	bool logging = __atomic_load_n(&s->logging, __ATOMIC_ACQUIRE);
+
+	return logging && s->log.group_bytes / 2 < SMALL_BYTES ? s->log.group_bytes / 2 : SMALL_BYTES;
+}
+
+/* Uploaded rows [0, rows) as they are in the file, verified. */
+static int small_read(struct commit_job *j, char *rows)
+{
+	size_t row_bytes = vs_row_bytes(&j->upload.schema);
+	struct io *io = j->s->io;
+	uint32_t *sums = malloc(j->upload.rows * sizeof *sums + 1);
+	char path[SEGMENT_COLUMNS][SEGMENT_PATH_MAX];
+	int fd, rc = sums ? 0 : -ENOMEM;
+
+	if (!rc && j->upload.rows)
+		rc = upload_sums(j->s, j->batch->id, 0, j->upload.rows, sums);
+	for (uint32_t n = 0; n < j->upload.pieces && !rc; n++) {
+		uint64_t first = (uint64_t)n * j->upload.piece_rows, count = j->upload.rows - first;
+
+		if (count > j->upload.piece_rows)
+			count = j->upload.piece_rows;
+		segment_adopt_paths(path, j->batch->id, n, true);
+		fd = io->ops->open(io, path[SEGMENT_VECTORS], O_RDONLY, 0);
+		rc = fd < 0 ? fd
+		            : io_read_full(io, fd, rows + first * row_bytes, count * row_bytes, SEGMENT_HEADER_BYTES);
+		if (fd >= 0)
+			io->ops->close(io, fd);
+	}
+	for (uint64_t i = 0; i < j->upload.rows && !rc; i++)
+		if (sums[i] != sum_data(rows + i * row_bytes, row_bytes))
+			rc = job_refuse(j, -EIO, "vector %llu of the upload is damaged", (unsigned long long)i);
+	free(sums);
+	return rc;
+}
+
+static int small_put(struct op *op, struct collection *parent, const char *id, const struct vs_perm *perm,
+                     int64_t mtime_ns, const void *data, size_t size)
+{
+	struct vs_attr attr = {.mtime_ns = mtime_ns, .perm = *perm};
+	struct row_put put;
+	int rc = collection_take_entries(parent, 1, &attr.entry);
+
+	if (!rc)
+		rc = rows_put_prepare(op, parent, id, &attr, data, size, &put);
+	if (!rc)
+		rows_put(op, parent, &put);
+	return rc;
+}
+
+/* The batch's own vectors, one after the other. */
+static int small_put_files(struct commit_job *j, struct op *op, struct collection *parent)
+{
+	const struct collection *b = j->batch;
+	char *data = malloc(b->row_bytes + 1), name[VS_NAME_MAX + 1];
+	uint64_t entry = 0;
+	int rc = data ? 0 : -ENOMEM;
+
+	while (!rc && (entry = entries_next(&b->entries, entry))) {
+		uint32_t row = collection_row_of(b, entry);
+		const char *p;
+		const struct row *r = row == ROW_NONE ? NULL : collection_row(b, row, &p);
+		const struct perm_class *class = r ? engine_perm_get(j->s, r->perm) : NULL;
+
+		rc = r ? collection_bytes(j->s->io, b, row, data) : -EIO;
+		if (!rc && sum_data(data, b->row_bytes) != r->data_sum)
+			rc = -EIO;
+		if (rc)
+			break;
+		memcpy(name, p, r->name_len);
+		name[r->name_len] = 0;
+		rc = small_put(op, parent, name, &(struct vs_perm){class->mode, class->uid, class->gid}, r->mtime_ns, data,
+		               b->row_bytes);
+	}
+	free(data);
+	return rc;
+}
+
+static int small_apply(struct commit_job *j, struct op *op, struct collection *parent, const char *rows)
+{
+	const struct perm_class *class = &j->s->perms[j->batch->perm];
+	struct vs_perm perm = {class->mode & 0666, class->uid, class->gid};
+	size_t row_bytes = job_row_bytes(j);
+	int64_t now_ns = engine_now_ns();
+	int rc = 0;
+
+	for (uint64_t i = 0; i < j->delete.count && !rc; i++) {
+		uint64_t entry = collection_entry(parent, j->delete.line[i], strlen(j->delete.line[i]));
+
+		if (entry)
+			rc = rows_remove(op, parent, collection_row_of(parent, entry));
+	}
+	if (!rc)
+		rc = small_put_files(j, op, parent);
+	for (uint64_t i = 0; i < j->upload.rows && !rc; i++) {
+		char buf[24];
+
+		rc = small_put(op, parent, job_upload_id(j, i, buf), &perm, now_ns, rows + i * row_bytes, row_bytes);
+	}
+	return rc;
+}
+
+/* Allocates what the rows will need, so that a full disk is noticed before anything has changed. */
+static int small_reserve(struct commit_job *j, struct collection *parent)
+{
+	uint32_t n = (uint32_t)j->rows, granules = n * NAMES_CLASSES;
+	struct segment *seg;
+	int rc = n ? rows_reserve_new(j->s, parent, "", 0, parent->next_entry) : 0;
+
+	if (rc || !n)
+		return rc;
+	seg = parent->segments[parent->room];
+	if (n > seg->rows_max - seg->count)
+		n = seg->rows_max - seg->count; /* the rest goes to a new segment, which allocates in its turn */
+	return segment_reserve(j->s->io, seg, seg->count + n, seg->names.end + granules);
+}
+
+static int commit(struct commit_job *j, uint64_t bytes)
+{
+	struct vs_store *s = j->s;
+	char *rows = malloc(j->upload.rows * job_row_bytes(j) + 1);
+	int rc = rows ? small_read(j, rows) : -ENOMEM;
+	struct collection *parent;
+	struct op op;
+
+	if (!rc)
+		rc = op_begin(s, &op, bytes);
+	if (rc) {
+		free(rows);
+		return rc;
+	}
+	parent = collection_get(&s->table, j->parent);
+	if (j->rows)
+		rc = rows_fix_schema(&op, parent, job_row_bytes(j));
+	if (rc)
+		job_refuse(j, rc, "vectors of %zu bytes, but the collection has %zu", job_row_bytes(j), parent->row_bytes);
+	if (!rc)
+		rc = small_reserve(j, parent);
+	if (!rc && (rc = small_apply(j, &op, parent, rows))) {
+		/* Some of it is done in memory, and none of it logged: only a fresh start is honest. Nothing but a disk
+		 * that cannot be read, or no memory, leads here. */
+		op.start = s->commit.open->used;
+		op_end(&op);
+		commit_poison(s, "a batch could not be applied", rc);
+		free(rows);
+		return rc;
+	}
+	if (!rc)
+		collection_drop(&op, j->batch);
+	op_end(&op);
+	free(rows);
+	return rc;
+}
+
+int job_commit_small(struct commit_job *j, size_t parent_row_bytes, bool *done)
+{
+	uint64_t bytes = small_bytes(j, parent_row_bytes);
+
+	*done = bytes <= small_max(j->s);
+	return *done ? commit(j, bytes) : 0;
+}
