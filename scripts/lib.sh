@@ -39,19 +39,16 @@ build() (
 	flock 9
 	if [ ! -f "$dir/build.ninja" ]; then
 		meson setup "$@" "$dir" "$top" || exit
-	elif [ "$(source_list)" != "$(cat "$dir/.source-list" 2>/dev/null)" ]; then
-		# Sources are listed when meson configures: again, since a file came or went.
-		meson setup --reconfigure "$@" "$dir" "$top" || exit
+	elif [ "$(libfuse_version)" != "$(cat "$dir/.libfuse" 2>/dev/null)" ]; then
+		meson setup --reconfigure "$@" "$dir" "$top" || exit # another libfuse has come
 	fi
-	source_list >"$dir/.source-list"
+	libfuse_version >"$dir/.libfuse"
 	ninja -C "$dir" -t cleandead >/dev/null
 	ninja -C "$dir" -k 0
 )
 
-source_list() {
-	(cd "$top" && find fs store quant tests/unit tests/crash tests/fuzz tests/bench -name '*.c' 2>/dev/null | sort
-	 cat subprojects/libfuse/.version 2>/dev/null)
-}
+# Of the one that scripts/setup has put into the tree; nothing if it has not.
+libfuse_version() { cat "$top/subprojects/libfuse/.version" 2>/dev/null; }
 
 # Can a mount of this build on this kernel use io_uring?
 have_io_uring() {
