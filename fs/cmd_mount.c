@@ -192,6 +192,23 @@ static int add_options(const char *list, struct serve_options *options)
 	       ? COMMAND_OK : command_misused(&command_mount, "%s", why);
 }
 
+/* What both option loops have in common; CONTINUE: go on. */
+#define CONTINUE (-1)
+static int take_option(int answer, char **argv, struct serve_options *options)
+{
+	int rc;
+
+	switch (answer) {
+	case 'o':
+		rc = add_options(optarg, options);
+		return rc == COMMAND_OK ? CONTINUE : rc;
+	case 'h':
+		return command_help(&command_mount);
+	default:
+		return command_bad_option(&command_mount, answer, argv);
+	}
+}
+
 static int run(int argc, char **argv)
 {
 	static const struct option longs[] = {
@@ -199,26 +216,18 @@ static int run(int argc, char **argv)
 		{"options", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {0},
 	};
 	struct serve_options options = {.commit_ms = MOUNTOPT_COMMIT_MS};
-	int answer, rc;
+	int answer, rc = CONTINUE;
 
-	while ((answer = getopt_long(argc, argv, ":fdo:h", longs, NULL)) != -1) {
-		switch (answer) {
-		case 'd':
+	while (rc == CONTINUE && (answer = getopt_long(argc, argv, ":fdo:h", longs, NULL)) != -1) {
+		if (answer == 'd')
 			options.debug = options.foreground = true;
-			break;
-		case 'f':
+		else if (answer == 'f')
 			options.foreground = true;
-			break;
-		case 'o':
-			if ((rc = add_options(optarg, &options)) != COMMAND_OK)
-				return rc;
-			break;
-		case 'h':
-			return command_help(&command_mount);
-		default:
-			return command_bad_option(&command_mount, answer, argv);
-		}
+		else
+			rc = take_option(answer, argv, &options);
 	}
+	if (rc != CONTINUE)
+		return rc;
 	if (argc - optind != 2)
 		return command_misused(&command_mount, "want STORE and MOUNTPOINT");
 	return mount_store(argv[optind], argv[optind + 1], &options);
@@ -228,9 +237,9 @@ int command_mount_helper(int argc, char **argv)
 {
 	struct serve_options options = {.commit_ms = MOUNTOPT_COMMIT_MS};
 	bool fake = false;
-	int answer, rc;
+	int answer, rc = CONTINUE;
 
-	while ((answer = getopt(argc, argv, ":sfnvN:t:o:h")) != -1) {
+	while (rc == CONTINUE && (answer = getopt(argc, argv, ":sfnvN:t:o:h")) != -1) {
 		switch (answer) {
 		case 's': /* tolerate unknown options: we do not, lest a mistyped one is lost */
 		case 'n': /* no mtab: there is none any more */
@@ -241,16 +250,12 @@ int command_mount_helper(int argc, char **argv)
 		case 'f':
 			fake = true;
 			break;
-		case 'o':
-			if ((rc = add_options(optarg, &options)) != COMMAND_OK)
-				return rc;
-			break;
-		case 'h':
-			return command_help(&command_mount);
 		default:
-			return command_bad_option(&command_mount, answer, argv);
+			rc = take_option(answer, argv, &options);
 		}
 	}
+	if (rc != CONTINUE)
+		return rc;
 	if (argc - optind != 2)
 		return command_misused(&command_mount, "want STORE and MOUNTPOINT");
 	return fake ? COMMAND_OK : mount_store(argv[optind], argv[optind + 1], &options);

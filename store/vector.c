@@ -262,57 +262,73 @@ static int change_of(const struct collection *c, uint32_t row, char name[256], s
 	return 0;
 }
 
-static int change_attr(struct op *op, struct row_change *change, unsigned which, const struct vs_attr *attr)
+/* A change of one vector that keeps its name and its row. */
+struct edit {
+	struct op op;
+	struct collection *c;
+	uint32_t row;
+	struct row_change change; /* the row as it is, until something in it is set */
+	char name[256];           /* for it */
+};
+
+/* Begins it; on failure nothing is held. */
+static int edit_begin(struct vs_store *s, uint32_t collection, uint64_t entry, size_t row_bytes, struct edit *e)
+{
+	int rc = op_begin(s, &e->op, op_row_bytes(row_bytes) + OP_SMALL_BYTES);
+
+	if (rc)
+		return rc;
+	rc = changeable(s, collection, &e->c);
+	if (!rc) {
+		e->row = collection_row_of(e->c, entry);
+		rc = e->row == ROW_NONE ? -ENOENT : change_of(e->c, e->row, e->name, &e->change);
+	}
+	if (!rc)
+		rc = overlay_reserve(&e->c->overlay, 1);
+	if (rc)
+		op_end(&e->op);
+	return rc;
+}
+
+/* Sets the attributes, and ends it; without effect if rc is an error. */
+static int edit_end(struct edit *e, int rc, unsigned which, const struct vs_attr *attr)
 {
 	if (which & VS_SET_MTIME)
-		change->mtime_ns = attr->mtime_ns;
-	return attr ? rows_perm_change(op, which, &attr->perm, &change->perm) : 0;
+		e->change.mtime_ns = attr->mtime_ns;
+	if (!rc && attr)
+		rc = rows_perm_change(&e->op, which, &attr->perm, &e->change.perm);
+	if (!rc)
+		rows_change(&e->op, e->c, e->row, &e->change);
+	op_end(&e->op);
+	return rc;
 }
 
 int vs_attr_set(struct vs_store *s, uint32_t collection, uint64_t entry, unsigned which, const struct vs_attr *attr)
 {
-	struct row_change change;
-	struct collection *c;
-	char name[256];
-	struct op op;
-	uint32_t row;
-	int rc = op_begin(s, &op, op_row_bytes(0) + OP_SMALL_BYTES);
+	struct edit e;
+	int rc = edit_begin(s, collection, entry, 0, &e);
 
-	if (rc)
-		return rc;
-	rc = changeable(s, collection, &c);
-	if (!rc) {
-		row = collection_row_of(c, entry);
-		rc = row == ROW_NONE ? -ENOENT : change_of(c, row, name, &change);
-	}
-	if (!rc)
-		rc = overlay_reserve(&c->overlay, 1);
-	if (!rc)
-		rc = change_attr(&op, &change, which, attr);
-	if (!rc)
-		rows_change(&op, c, row, &change);
-	op_end(&op);
-	return rc;
+	return rc ? rc : edit_end(&e, 0, which, attr);
 }
 
 /* The new bytes of a row: data, or the old ones with data laid over them; in *merged if they had to be made. */
-static int merge(struct vs_store *s, struct collection *c, uint32_t row, struct row_change *change, const void *data,
-                 size_t size, size_t off, void **merged)
+static int merge(struct vs_store *s, struct edit *e, const void *data, size_t size, size_t off, void **merged)
 {
+	size_t row_bytes = e->c->row_bytes;
 	int rc;
 
-	change->data = data;
-	if (size < c->row_bytes) {
-		*merged = malloc(c->row_bytes);
+	e->change.data = data;
+	if (size < row_bytes) {
+		*merged = malloc(row_bytes);
 		if (!*merged)
 			return -ENOMEM;
-		rc = read_row(s, c, row, *merged);
+		rc = read_row(s, e->c, e->row, *merged);
 		if (rc)
 			return rc;
 		memcpy((char *)*merged + off, data, size);
-		change->data = *merged;
+		e->change.data = *merged;
 	}
-	change->data_sum = sum_data(change->data, c->row_bytes);
+	e->change.data_sum = sum_data(e->change.data, row_bytes);
 	return 0;
 }
 
@@ -320,35 +336,18 @@ int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void
              unsigned which, const struct vs_attr *attr)
 {
 	size_t row_bytes = row_bytes_of(s, collection);
-	struct row_change change;
-	struct collection *c;
 	void *merged = NULL;
-	char name[256];
-	struct op op;
-	uint32_t row;
+	struct edit e;
 	int rc;
 
 	if (!row_bytes)
 		return -ENOENT;
 	if (off > row_bytes || size > row_bytes - off)
 		return -EFBIG;
-	rc = op_begin(s, &op, op_row_bytes(row_bytes) + OP_SMALL_BYTES);
+	rc = edit_begin(s, collection, entry, row_bytes, &e);
 	if (rc)
 		return rc;
-	rc = changeable(s, collection, &c);
-	if (!rc) {
-		row = collection_row_of(c, entry);
-		rc = row == ROW_NONE ? -ENOENT : change_of(c, row, name, &change);
-	}
-	if (!rc)
-		rc = merge(s, c, row, &change, data, size, off, &merged);
-	if (!rc)
-		rc = overlay_reserve(&c->overlay, 1);
-	if (!rc)
-		rc = change_attr(&op, &change, which, attr);
-	if (!rc)
-		rows_change(&op, c, row, &change);
-	op_end(&op);
+	rc = edit_end(&e, merge(s, &e, data, size, off, &merged), which, attr);
 	free(merged);
 	if (rc == -EBADMSG)
 		return read_failed(s, collection, entry, rc);
