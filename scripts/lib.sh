@@ -68,17 +68,20 @@ find_python() {
 	return 1
 }
 
-# Mount points at or below a folder, deepest first: "MINOR PATH" a line, MINOR of the FUSE connection.
+# Mount points at or below a folder, deepest first: "MINOR PATH" a line, MINOR of the FUSE connection, - of others.
 mounts_below() {
-	awk -v d="$1" '{ split($3, dev, ":"); if ($5 == d || index($5, d "/") == 1) print dev[2], $5 }' \
-		/proc/self/mountinfo | sort -r -k 2
+	awk -v d="$1" '$5 == d || index($5, d "/") == 1 {
+		for (i = 7; $i != "-"; i++);
+		split($3, device, ":")
+		print ($(i + 1) ~ /^fuse/ ? device[2] : "-"), $5
+	}' /proc/self/mountinfo | sort -r -k 2
 }
 
 # Take away every mount below a folder, also one whose daemon hangs.
 unmount_below() {
 	local minor path
 	while read -r minor path; do
-		as_root_quietly sh -c "echo 1 >/sys/fs/fuse/connections/$minor/abort"
+		[ "$minor" = - ] || as_root_quietly sh -c "echo 1 >/sys/fs/fuse/connections/$minor/abort"
 		as_root_quietly umount -l "$path" || fusermount3 -uz "$path" 2>/dev/null
 	done < <(mounts_below "$1")
 }
