@@ -115,6 +115,18 @@ int image_write(struct vs_store *s, struct collection *c)
 	return 0;
 }
 
+int image_remove(struct vs_store *s, struct collection *c)
+{
+	char path[SEGMENT_PATH_MAX];
+	int rc;
+
+	collection_path(path, c->id, "index");
+	rc = s->io->ops->unlink(s->io, path);
+	if (rc == 0)
+		c->directory_changed = true;
+	return rc == -ENOENT ? 0 : rc;
+}
+
 /* ------------------------------------------------------------------ loading */
 
 /* The size of an image with this header, or 0 if there can be none. */

@@ -13,5 +13,7 @@ struct vs_store;
 int image_load(struct vs_store *s, struct collection *c);
 /* Writes a new image and makes it durable; c->index_stamp and index_sum tell which. Nobody may use the store. */
 int image_write(struct vs_store *s, struct collection *c);
+/* An empty collection has none. */
+int image_remove(struct vs_store *s, struct collection *c);
 
 #endif

@@ -360,8 +360,9 @@ static void load_collection(struct vs_store *s, struct collection *c)
 		engine_report(s, VS_WARNING, "%s: no index image (%s), rebuilding it", c->name, strerror(-rc));
 	}
 	c->index_stamp = 0;
-	s->settled = false;
 	rc = index_collection(s, c);
+	if (c->count)
+		s->settled = false; /* an empty collection has no image */
 	if (rc)
 		damaged(s, c, "index", rc);
 }

@@ -304,7 +304,7 @@ static int settle_collection(struct vs_store *s, struct collection *c)
 		rc = segment_settle(s->io, c->segments[i], &c->schema);
 	if (rc || c->index_stamp || c->dead)
 		return rc;
-	rc = image_write(s, c);
+	rc = c->count ? image_write(s, c) : image_remove(s, c);
 	/* Without space for an image the next opening scans. */
 	return rc == -ENOSPC ? 0 : rc;
 }
