@@ -157,7 +157,6 @@ for i in range(500): open(f"mnt/docs/v{i}", "wb").write(bytes([i % 251]) * 3072)
 	P
 	mkfifo go
 	(exec <go; outside python3 sleepy.py) >said &
-	running+=($!)
 	sleepy=$!
 	exec 7>go
 	eventually grep -q open said

@@ -204,6 +204,8 @@ one_line() {
 }
 
 @test "SIGKILL: a guard sees to it that clients get an error and none hangs; it goes with the daemon" {
+	[ "$(id -u)" = 0 ] || mountpoint -q /sys/fs/fuse/connections ||
+		skip "an ordinary user aborts by /sys/fs/fuse/connections, which is not mounted here"
 	start
 	mkdir mnt/docs
 	guard=$(pgrep -P "$daemon" -x vecfs-guard)
@@ -243,6 +245,20 @@ one_line() {
 	mkdir mnt/docs
 	vec 1 4 >mnt/docs/apple
 	stop
+}
+
+@test "SIGKILL: for root the guard needs no /sys/fs/fuse/connections" {
+	need_root
+	cat >in_namespace <<-'S'
+		umount -q /sys/fs/fuse/connections
+		"$VECFS_BIN" mount -f -o $transport store mnt 2>log &
+		daemon=$!
+		for i in $(seq 100); do grep -q serving log && break; sleep 0.1; done
+		readlink /proc/$(pgrep -P $daemon -x vecfs-guard)/fd/* | grep '/abort$'
+		kill $daemon
+		wait $daemon
+	S
+	transport=$transport unshare -m sh in_namespace
 }
 
 @test "a stale mountpoint (daemon killed) is cleaned up by the next mount" {

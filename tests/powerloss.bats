@@ -8,13 +8,9 @@ BATS_TEST_TIMEOUT=120
 [ "${VECFS_LONG:-0}" = 0 ] || BATS_TEST_TIMEOUT=1200
 load helper
 
-setup_file() {
-	provide_python
-	need_root
-	why=$(python3 "$tools/powerloss.py" "$BATS_FILE_TMPDIR/probe" --probe) || skip "$why"
-}
-
 setup() {
+	need_root
+	why=$(python3 "$tools/powerloss.py" "$BATS_TEST_TMPDIR/probe" --probe) || skip "$why"
 	cd "$BATS_TEST_TMPDIR" || return
 	options=(--vecfs "$VECFS_BIN" --load 1.5)
 	[ "$VECFS_LONG" = 0 ] || options=(--vecfs "$VECFS_BIN" --load 6 --cuts 6 --seconds 570)
