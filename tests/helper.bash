@@ -43,7 +43,7 @@ begin() {
 	cd "$BATS_TEST_TMPDIR" || return
 	here=$PWD
 	store=$here/store mnt=$here/mnt
-	daemon='' log='' damage_expected='' expected=() daemon_env=()
+	daemon='' log='' damage_expected='' running=() expected=() daemon_env=()
 	mkdir -p "$mnt"
 }
 
@@ -63,6 +63,7 @@ outside() {
 # background COMMAND...: starts it; its process number is in $! and it is killed at the end of the test.
 background() {
 	(outside "$@") </dev/null &
+	running+=($!)
 }
 
 # start [OPTION,...]: mounts ./store at ./mnt by a daemon in the foreground, whose process is $daemon. It has
@@ -159,9 +160,9 @@ end() {
 	local failed=0 pid left
 	[ -n "${here:-}" ] || return 0 # it was skipped before it began
 	cd "$here" || return
-	# Of those that the shell knows to be running: the number of one that has ended may be anybody's.
-	for pid in $(jobs -pr; jobs -ps); do
-		[ "$pid" = "$daemon" ] && continue
+	for pid in "${running[@]}"; do
+		# The number of one that has ended may be anybody's; the shell has other jobs, too: bats watches the time by one.
+		jobs -p | grep -qx "$pid" || continue
 		kill -KILL "$pid" 2>/dev/null
 		wait "$pid" 2>/dev/null
 	done

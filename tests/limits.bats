@@ -158,6 +158,7 @@ for i in range(500): open(f"mnt/docs/v{i}", "wb").write(bytes([i % 251]) * 3072)
 	mkfifo go
 	(exec <go; outside python3 sleepy.py) >said &
 	sleepy=$!
+	running+=($!)
 	exec 7>go
 	eventually grep -q open said
 	python3 - <<-'P'
