@@ -4,10 +4,12 @@
 #include <assert.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#define LEAVING_MS 50 /* a release is on its way for much less */
 #define BUCKETS 1024 /* each with a lock of its own: creates of different names do not meet */
 
 static struct bucket {
@@ -20,20 +22,44 @@ static struct bucket *bucket_of(const struct pending *p)
 	return &buckets[XXH3_64bits_withSeed(p->name, strlen(p->name), p->collection) % BUCKETS];
 }
 
+/* Adds it, unless another must go first, which is returned; it is valid under the lock only. */
+static const struct pending *add(struct bucket *b, struct pending *p, bool exclusive)
+{
+	for (const struct pending *q = b->first; q && exclusive; q = q->next)
+		if (q->collection == p->collection && !strcmp(q->name, p->name))
+			return q;
+	p->next = b->first;
+	b->first = p;
+	return NULL;
+}
+
 bool pending_add(struct pending *p, bool exclusive)
 {
 	struct bucket *b = bucket_of(p);
-	bool taken = false;
+
+	for (int waited_ms = 0;; waited_ms++) {
+		const struct pending *other;
+		bool leaves;
+
+		pthread_mutex_lock(&b->lock);
+		other = add(b, p, exclusive);
+		leaves = other && other->refused;
+		pthread_mutex_unlock(&b->lock);
+		if (!other)
+			return true;
+		if (!leaves || waited_ms == LEAVING_MS)
+			return false;
+		usleep(1000);
+	}
+}
+
+void pending_refuse(struct pending *p)
+{
+	struct bucket *b = bucket_of(p);
 
 	pthread_mutex_lock(&b->lock);
-	for (struct pending *q = b->first; q && exclusive && !taken; q = q->next)
-		taken = q->collection == p->collection && !strcmp(q->name, p->name);
-	if (!taken) {
-		p->next = b->first;
-		b->first = p;
-	}
+	p->refused = true;
 	pthread_mutex_unlock(&b->lock);
-	return !taken;
 }
 
 void pending_remove(struct pending *p)

@@ -13,10 +13,13 @@ struct pending {
 	struct pending *next;
 	uint32_t collection;
 	const char *name; /* of the owner's memory */
+	bool refused;     /* at a close, after which the name is given back as soon as the kernel tells of it */
 };
 
-/* False, and nothing is added, if exclusive and the name is pending already. */
+/* False, and nothing is added, if exclusive and the name is pending already. Waits a moment for one that is refused. */
 bool pending_add(struct pending *p, bool exclusive);
+/* Its vector was closed incomplete. */
+void pending_refuse(struct pending *p);
 void pending_remove(struct pending *p);
 
 #endif

@@ -352,6 +352,8 @@ int staging_publish(struct serve *s, struct handle *h, bool judge)
 		/* A shell closes its first descriptor of "> docs/x" before anything is written: no news. */
 		if (h->size > 0)
 			refuse_incomplete(s, h);
+		if (h->born)
+			pending_refuse(&h->pending);
 		return -EINVAL;
 	}
 	rc = h->born ? publish_new(s, h) : modify(s, h, h->staged, h->size, 0, false);
