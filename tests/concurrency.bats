@@ -12,7 +12,7 @@ setup() {
 
 # mix DIM SECONDS: 8 processes on the same 64 ids.
 mix() {
-	python3 "$tools/mixed.py" mnt/docs --dim "$1" --seconds "$2" --processes 8 --ids 64
+	python3 "$tools/mixed.py" mnt/docs --dim "$1" --seconds $(($2 * long)) --processes 8 --ids 64
 }
 
 @test "8 processes creating, overwriting, reading and deleting: every read is some whole version (768 floats)" {

@@ -19,8 +19,9 @@ uring) transport=io_uring=on ;;
 *) transport=io_uring=off ;;
 esac
 case ${VECFS_BUILD:-} in
-*-asan | *-tsan) slow=4 ;;
-*) slow=1 ;;
+*-valgrind) slow=4 long=5 ;;
+*-asan | *-tsan) slow=4 long=1 ;;
+*) slow=1 long=1 ;; # long: how much longer a load must run to come to everything
 esac
 deadline_s=$((20 * slow)) # of whatever is waited for
 export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-$((60 * slow))}

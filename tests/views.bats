@@ -254,11 +254,11 @@ assert np.load("mnt/docs/.vecfs/vectors.npy").shape == (0, 8)'
 }
 
 @test "row n is line n while others create, overwrite, delete and rename" {
-	python3 "$tools/viewload.py" mnt/docs --seconds 4 --no-batches
+	python3 "$tools/viewload.py" mnt/docs --seconds $((4 * long)) --no-batches
 }
 
 @test "row n is line n while others commit batches, too" {
-	python3 "$tools/viewload.py" mnt/docs --seconds $seconds
+	python3 "$tools/viewload.py" mnt/docs --seconds $((seconds * long))
 }
 
 @test "on a mount that is ro, views are read as before" {

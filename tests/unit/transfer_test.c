@@ -144,7 +144,7 @@ static void assert_refused(enum array_format format, const void *data, size_t si
 static void test_sizes_that_lie_are_refused(void **state)
 {
 	static const unsigned char bin[8 + 32] = {2, 0, 0, 0, 4}, vecs[40] = {4};
-	unsigned char npy[ARRAY_HEADER_BYTES_MAX + 16];
+	unsigned char npy[ARRAY_HEADER_BYTES_MAX + 16] = {0};
 
 	(void)state;
 	array_header_build(ARRAY_NPY, &(struct array_shape){VS_F32, 4, 2}, npy);
