@@ -201,6 +201,17 @@ void serve_answering(struct serve *s)
 	s->ready(s->ready_arg);
 }
 
+/*
+ * Whether somebody has unmounted it. A thread that was just taking a request then (the release of what was closed before)
+ * reads ECONNABORTED, as if the connection had been aborted, rather than ENODEV.
+ */
+static bool is_gone(const struct serve *s)
+{
+	struct mountpoint m;
+
+	return mountpoint_at(s->mountpoint, &m) == -ENOENT;
+}
+
 int serve_loop(struct serve *s, void (*ready)(void *arg), void *arg)
 {
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
@@ -222,6 +233,8 @@ int serve_loop(struct serve *s, void (*ready)(void *arg), void *arg)
 	notify_quit(s->notify);
 	if (atomic_load(&s->failed))
 		return -EOPNOTSUPP;
+	if (rc == -ECONNABORTED && is_gone(s))
+		rc = 0;
 	return rc < 0 ? rc : 0; /* above 0: the signal */
 }
 
