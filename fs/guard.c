@@ -51,8 +51,11 @@ static bool is_dying(pid_t pid)
 	return false;
 }
 
-/* The descriptor that a message brings; -1: none does, the mount is not to be guarded any more. */
-static int received_fd(int fd, bool *ended)
+/*
+ * Takes the connection that a message brings in place of *connection; -1: it brings none, the mount is not to be guarded
+ * any more. False: the other end has been closed.
+ */
+static bool receive(int fd, int *connection)
 {
 	union {
 		struct cmsghdr header;
@@ -62,12 +65,15 @@ static int received_fd(int fd, bool *ended)
 	struct iovec data = {.iov_base = &byte, .iov_len = sizeof byte};
 	struct msghdr message = {
 		.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-	int received = -1;
 
-	*ended = recvmsg(fd, &message, MSG_CMSG_CLOEXEC) <= 0;
-	if (!*ended && CMSG_FIRSTHDR(&message))
-		memcpy(&received, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof received);
-	return received;
+	if (recvmsg(fd, &message, MSG_CMSG_CLOEXEC) <= 0)
+		return false;
+	if (*connection >= 0)
+		close(*connection);
+	*connection = -1;
+	if (CMSG_FIRSTHDR(&message))
+		memcpy(connection, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof *connection);
+	return true;
 }
 
 /*
@@ -79,22 +85,14 @@ __attribute__((noreturn)) static void stand_guard(int fd, int signal_fd, pid_t d
 	struct pollfd polled[] = {{.fd = fd, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
 	struct signalfd_siginfo info;
 	int connection = -1;
-	bool ended = false;
 
-	while (!ended) {
+	for (;;) {
 		if (poll(polled, 2, -1) < 0 && errno != EINTR)
 			break;
-		if (polled[0].revents) {
-			int told = received_fd(fd, &ended);
-
-			if (ended)
-				break;
-			if (connection >= 0)
-				close(connection);
-			connection = told;
-		} else if (polled[1].revents && read(signal_fd, &info, sizeof info) > 0) {
-			ended = is_dying(daemon);
-		}
+		if (polled[0].revents && !receive(fd, &connection))
+			break;
+		if (!polled[0].revents && polled[1].revents && read(signal_fd, &info, sizeof info) > 0 && is_dying(daemon))
+			break;
 	}
 	connection_abort(connection);
 	_exit(0);

@@ -31,12 +31,12 @@ struct source {
 /* Nothing is asked for twice: also where all is cached, every asking looks at every page. */
 static void read_ahead(struct source *s)
 {
-	if (!s->is_file)
+	off_t from = s->ahead > s->off ? s->ahead : s->off, until = s->off + AHEAD_BYTES;
+
+	if (!s->is_file || from >= until) /* a length of 0 would ask for all the rest */
 		return;
-	if (s->ahead < s->off)
-		s->ahead = s->off;
-	posix_fadvise(s->fd, s->ahead, s->off + AHEAD_BYTES - s->ahead, POSIX_FADV_WILLNEED);
-	s->ahead = s->off + AHEAD_BYTES;
+	posix_fadvise(s->fd, from, until - from, POSIX_FADV_WILLNEED);
+	s->ahead = until;
 }
 
 /* From what was read along with the header, then from the file. Fewer bytes than size only at its end. */
