@@ -11,6 +11,7 @@
 #include "fs/background.h"
 #include "fs/command.h"
 #include "fs/guard.h"
+#include "fs/interrupt.h"
 #include "fs/message.h"
 #include "fs/mountopt.h"
 #include "fs/mountpoint.h"
@@ -91,6 +92,7 @@ static int run_job(struct job *job)
 	char why[WHY_BYTES] = "";
 	int rc, closed;
 
+	interrupt_ignore_others();
 	job->guard = guard_start(); /* before there is anything to copy */
 	rc = vs_open(job->store, &options, &store, why, sizeof why);
 	if (rc != 0) {

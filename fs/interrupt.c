@@ -28,3 +28,14 @@ bool interrupt_came(void)
 {
 	return came != 0;
 }
+
+void interrupt_ignore_others(void)
+{
+	static const int numbers[] = {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO,
+				      SIGPIPE, SIGXFSZ, SIGXCPU, SIGPWR,    SIGSTKFLT};
+
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+		signal(numbers[i], SIG_IGN);
+	for (int number = SIGRTMIN; number <= SIGRTMAX; number++)
+		signal(number, SIG_IGN);
+}

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vecfs - vector collections as directories, vectors as files. This file finds the command to run. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fs/command.h"
 #include "fs/message.h"
@@ -45,11 +49,35 @@ static bool is_mount_helper(int argc, char **argv)
 	return argc >= 5 && argv[1][0] != '-' && strcmp(argv[3], "-o") == 0 && !find_command(argv[1]);
 }
 
-int main(int argc, char **argv)
+/*
+ * Whatever is opened later must not become standard input, output or error: messages would go into the store's log. In
+ * the place of a missing one comes one that refuses, so that a command whose output goes nowhere still fails.
+ */
+static int open_missing_streams(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			return -1;
+	return 0;
+}
+
+/* What could not be printed was not said. */
+static int check_output(int status)
+{
+	bool failed = ferror(stdout) != 0;
+
+	errno = 0;
+	if ((fflush(stdout) == 0 && !failed) || status != COMMAND_OK)
+		return status;
+	message(VS_ERROR, "standard output: %s", strerror(errno ? errno : EIO));
+	return COMMAND_FAILED;
+}
+
+static int run(int argc, char **argv)
 {
 	const struct command *command;
 
-	message_init(true);
 	if (argc > 0 && is_mount_helper(argc, argv))
 		return command_mount_helper(argc, argv);
 	if (argc < 2) {
@@ -72,4 +100,14 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "help") == 0)
 		return command_help(command);
 	return command->run(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+	if (open_missing_streams() != 0)
+		return COMMAND_FAILED;
+	/* A limit on the size of files is an error of the call that meets it, EFBIG, and no reason to die half-way. */
+	signal(SIGXFSZ, SIG_IGN);
+	message_init(true);
+	return check_output(run(argc, argv));
 }

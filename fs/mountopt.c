@@ -5,14 +5,48 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 
-/* For mount(8), systemd or the kernel; or what we do anyway. A trailing '*' stands for anything. */
+#include "fs/quantity.h"
+
+/*
+ * For mount(8) and systemd; what we do anyway; or, of times of access, what is all the same to a file system that keeps
+ * none. A trailing '*' stands for anything.
+ */
 static const char *const ignored[] = {
-	"defaults", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "users", "owner", "group",
-	"user=*", "uid=*", "gid=*", "dev", "nodev", "suid", "nosuid", "exec", "noexec", "async", "atime",
-	"noatime", "relatime", "norelatime", "strictatime", "nostrictatime", "diratime", "nodiratime",
-	"lazytime", "nolazytime", "silent", "loud", "default_permissions", "comment=*", "x-*", "X-*",
+	"defaults", "auto", "noauto", "nofail", "_netdev", "nouser", "nousers", "noowner", "nogroup", "atime",
+	"relatime", "norelatime", "nostrictatime", "diratime", "lazytime", "nolazytime", "silent", "loud",
+	"default_permissions", "comment=*", "x-*", "X-*",
 };
+
+/* What the kernel obeys. As in mount(8), of several that contradict each other the last one counts. */
+static const struct {
+	const char *word;
+	unsigned long set, clear; /* MS_* */
+} flags[] = {
+	{"nosuid", MS_NOSUID, 0}, {"suid", 0, MS_NOSUID},
+	{"nodev", MS_NODEV, 0}, {"dev", 0, MS_NODEV},
+	{"noexec", MS_NOEXEC, 0}, {"exec", 0, MS_NOEXEC},
+	{"noatime", MS_NOATIME, 0}, {"nodiratime", MS_NODIRATIME, 0},
+	{"nosymfollow", MS_NOSYMFOLLOW, 0}, {"symfollow", 0, MS_NOSYMFOLLOW},
+	/* fstab(5): whoever lets ordinary users mount does not let them bring programs in, unless he says so. */
+	{"user", MS_NOEXEC | MS_NOSUID | MS_NODEV, 0}, {"users", MS_NOEXEC | MS_NOSUID | MS_NODEV, 0},
+	{"owner", MS_NOSUID | MS_NODEV, 0}, {"group", MS_NOSUID | MS_NODEV, 0},
+};
+
+static bool apply_flag(const char *option, struct serve_options *options)
+{
+	/* mount(8) adds who it was that mounted: "user=alice". */
+	const char *word = strncmp(option, "user=", 5) == 0 ? "user" : option;
+
+	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+		if (strcmp(word, flags[i].word) == 0) {
+			options->flags_set = (options->flags_set | flags[i].set) & ~flags[i].clear;
+			options->flags_cleared = (options->flags_cleared | flags[i].clear) & ~flags[i].set;
+			return true;
+		}
+	return false;
+}
 
 static bool is_ignored(const char *option)
 {
@@ -36,6 +70,7 @@ static bool apply_word(const char *option, struct serve_options *options)
 		{"ro", offsetof(struct serve_options, read_only), true},
 		{"rw", offsetof(struct serve_options, read_only), false},
 		{"sync", offsetof(struct serve_options, sync_on_close), true},
+		{"async", offsetof(struct serve_options, sync_on_close), false},
 		{"allow_other", offsetof(struct serve_options, allow_other), true},
 		{"debug", offsetof(struct serve_options, debug), true},
 	};
@@ -50,10 +85,9 @@ static bool apply_word(const char *option, struct serve_options *options)
 
 static int parse_commit(const char *value, struct serve_options *options, char *why, size_t why_size)
 {
-	char *end;
-	unsigned long ms = strtoul(value, &end, 10);
+	uint64_t ms;
 
-	if (value[0] < '0' || value[0] > '9' || *end || ms < 1 || ms > MOUNTOPT_COMMIT_MS_MAX) {
+	if (!quantity_parse(value, 1, MOUNTOPT_COMMIT_MS_MAX, &ms)) {
 		snprintf(why, why_size, "commit=%s: want milliseconds, 1 to %d", value,
 		         MOUNTOPT_COMMIT_MS_MAX);
 		return -EINVAL;
@@ -79,7 +113,7 @@ static int parse_io_uring(const char *value, struct serve_options *options, char
 
 static int parse_one(const char *option, struct serve_options *options, char *why, size_t why_size)
 {
-	if (!*option || apply_word(option, options))
+	if (!*option || apply_word(option, options) || apply_flag(option, options))
 		return 0;
 	if (strncmp(option, "commit=", 7) == 0)
 		return parse_commit(option + 7, options, why, why_size);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/quantity.h"
 
+#include <stddef.h>
 #include <stdio.h>
 
 #define DIGITS_MAX 20 /* of a uint64_t */
@@ -44,4 +45,23 @@ const char *quantity_time(char text[QUANTITY_SIZE], double time_s)
 	else
 		snprintf(text, QUANTITY_SIZE, "%lu:%02lu", s / 60, s % 60);
 	return text;
+}
+
+bool quantity_parse(const char *text, uint64_t least, uint64_t most, uint64_t *n)
+{
+	uint64_t value = 0;
+
+	if (!*text)
+		return false;
+	for (const char *p = text; *p; p++) {
+		if (*p < '0' || *p > '9')
+			return false;
+		if (__builtin_mul_overflow(value, 10u, &value) ||
+		    __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value))
+			return false;
+	}
+	if (value < least || value > most)
+		return false;
+	*n = value;
+	return true;
 }

@@ -2,10 +2,14 @@
 #include "serve.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fs/connection.h"
@@ -18,6 +22,7 @@
 #include "fs/ops.h"
 
 #define SYNC_WAIT_US 1000
+#define PLACE_WAIT_MS 2000 /* for another mount at the same place to come to its end */
 #define THREADS_MAX 16 /* on the classic transport; io_uring has one a CPU */
 
 /* ------------------------------------------------------------------ the transport */
@@ -61,6 +66,31 @@ static int add_fsname(struct fuse_args *args, const char *store_dir)
 	return fuse_opt_add_arg(args, "-o") || fuse_opt_add_arg(args, option);
 }
 
+/*
+ * Those of mount(2) as libfuse spells them. Its own default is nosuid,nodev; an ordinary user may not ask against that,
+ * and fusermount3 would only grumble.
+ */
+static int add_flags(const struct serve_options *options, struct fuse_args *args)
+{
+	static const struct {
+		unsigned long flag;
+		const char *set, *clear;
+	} words[] = {
+		{MS_NOSUID, "-onosuid", "-osuid"}, {MS_NODEV, "-onodev", "-odev"},
+		{MS_NOEXEC, "-onoexec", NULL},     {MS_NOATIME, "-onoatime", NULL},
+		{MS_NODIRATIME, "-onodiratime", NULL}, {MS_NOSYMFOLLOW, "-onosymfollow", NULL},
+	};
+
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		if (options->flags_set & words[i].flag && fuse_opt_add_arg(args, words[i].set))
+			return -1;
+		if (options->flags_cleared & words[i].flag && words[i].clear && geteuid() == 0 &&
+		    fuse_opt_add_arg(args, words[i].clear))
+			return -1;
+	}
+	return 0;
+}
+
 static int add_arguments(const struct serve *s, bool io_uring, struct fuse_args *args)
 {
 	const struct serve_options *options = &s->options;
@@ -76,7 +106,7 @@ static int add_arguments(const struct serve *s, bool io_uring, struct fuse_args 
 	       (checked && fuse_opt_add_arg(args, "-odefault_permissions")) ||
 	       (options->read_only && fuse_opt_add_arg(args, "-oro")) ||
 	       (options->allow_other && fuse_opt_add_arg(args, "-oallow_other")) ||
-	       (options->debug && fuse_opt_add_arg(args, "-odebug")) ||
+	       (options->debug && fuse_opt_add_arg(args, "-odebug")) || add_flags(options, args) ||
 	       (io_uring && fuse_opt_add_arg(args, "-oio_uring"));
 }
 
@@ -137,6 +167,45 @@ static int prepare(struct serve *s, const char *mountpoint)
 	return find_root(s);
 }
 
+/*
+ * Of two that mount at one place the second is told, though both have found it free: who mounts holds the lock of the
+ * directory that is to be covered. Where there is no such lock, or a stranger keeps it, one goes on without.
+ */
+static int lock_place(const char *mountpoint)
+{
+	static const struct timespec moment = {.tv_nsec = 1000000};
+	int fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (int ms = 0; fd >= 0 && ms < PLACE_WAIT_MS; ms++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+			break;
+		nanosleep(&moment, NULL);
+	}
+	return fd;
+}
+
+static int mount_session(struct serve *s, char *why, size_t why_size)
+{
+	int place_fd = lock_place(s->mountpoint), rc = 0;
+	struct mountpoint *other = malloc(sizeof *other);
+
+	if (!other) {
+		rc = -ENOMEM;
+		snprintf(why, why_size, "%s", strerror(ENOMEM));
+	} else if (mountpoint_at(s->mountpoint, other) == 0) {
+		rc = -EBUSY;
+		snprintf(why, why_size, "%s is mounted here already", other->store);
+	} else if (fuse_session_mount(s->session, s->mountpoint)) {
+		rc = -EIO;
+		snprintf(why, why_size, "cannot mount (see the line before)");
+	}
+	s->mounted = rc == 0;
+	if (place_fd >= 0)
+		close(place_fd);
+	free(other);
+	return rc;
+}
+
 static void find_connection(struct serve *s)
 {
 	struct mountpoint m;
@@ -172,15 +241,12 @@ int serve_start(struct vs_store *store, const char *mountpoint, const struct ser
 		rc = new_session(s, !obstacle);
 	if (rc)
 		snprintf(why, why_size, "%s", strerror(-rc));
-	if (!rc && fuse_session_mount(s->session, s->mountpoint)) {
-		rc = -EIO;
-		snprintf(why, why_size, "cannot mount (see the line before)");
-	}
+	if (!rc)
+		rc = mount_session(s, why, why_size);
 	if (rc) {
 		serve_end(s);
 		return rc;
 	}
-	s->mounted = true;
 	find_connection(s);
 	*out = s;
 	return 0;
@@ -219,11 +285,17 @@ int serve_loop(struct serve *s, void (*ready)(void *arg), void *arg)
 
 	s->ready = ready;
 	s->ready_arg = arg;
-	s->notify = config ? notify_start(s) : NULL;
-	if (!s->notify || fuse_set_signal_handlers(s->session)) {
+	rc = config ? 0 : -ENOMEM;
+	if (!rc && fuse_set_signal_handlers(s->session))
+		rc = -EINVAL;
+	if (!rc && !(s->notify = notify_start(s))) {
+		fuse_remove_signal_handlers(s->session);
+		rc = -ENOMEM;
+	}
+	if (rc) { /* no thread has been started that serve_end() would wait for */
 		if (config)
 			fuse_loop_cfg_destroy(config);
-		return -ENOMEM;
+		return rc;
 	}
 	fuse_loop_cfg_set_clone_fd(config, 1);
 	fuse_loop_cfg_set_max_threads(config, THREADS_MAX);

@@ -29,6 +29,7 @@ struct serve_options {
 	bool read_only, sync_on_close, allow_other, foreground, debug;
 	unsigned commit_ms;
 	enum serve_io_uring io_uring;
+	unsigned long flags_set, flags_cleared; /* MS_* of mount(2) that were asked for by name, and asked against */
 };
 
 struct fuse_session;
