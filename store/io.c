@@ -27,6 +27,15 @@ static int result(long rc)
 	return rc < 0 ? -errno : (int)rc;
 }
 
+/*
+ * Of what makes a file longer: where it may not be (ulimit -f, or the file system's own limit), there is no space, and
+ * all is done that is done without space.
+ */
+static int space_error(int error)
+{
+	return error == EFBIG ? -ENOSPC : -error;
+}
+
 static int real_open(struct io *io, const char *path, int flags, mode_t mode)
 {
 	return result(openat(root_of(io), path, flags | O_CLOEXEC | O_NOFOLLOW, mode));
@@ -51,13 +60,13 @@ static ssize_t real_pwritev(struct io *io, int fd, const struct iovec *iov, int 
 	ssize_t n = pwritev(fd, iov, count, (off_t)off);
 
 	(void)io;
-	return n < 0 ? -errno : n;
+	return n < 0 ? space_error(errno) : n;
 }
 
 static int real_fallocate(struct io *io, int fd, int mode, uint64_t off, uint64_t len)
 {
 	(void)io;
-	return result(fallocate(fd, mode, (off_t)off, (off_t)len));
+	return fallocate(fd, mode, (off_t)off, (off_t)len) != 0 ? space_error(errno) : 0;
 }
 
 static int real_truncate(struct io *io, int fd, uint64_t size)

@@ -18,6 +18,7 @@
 #include "rows.h"
 
 #define COMMIT_MS_DEFAULT 5u
+#define LOCK_WAIT_MS 100
 
 void engine_report(struct vs_store *s, enum vs_severity severity, const char *format, ...)
 {
@@ -76,6 +77,22 @@ int engine_perm_add(struct vs_store *s, uint32_t index, const struct perm_class 
 
 /* ------------------------------------------------------------------ opening */
 
+/*
+ * Whoever asks whether a store is in use holds its lock for a moment: a refusal that does not last is none. The holder
+ * that is waited for may also be just ending.
+ */
+static int take_lock(struct vs_store *s)
+{
+	static const struct timespec moment = {.tv_nsec = 1000000};
+	int rc = s->io->ops->lock(s->io, s->lock_fd);
+
+	for (int ms = 0; rc == -EWOULDBLOCK && ms < LOCK_WAIT_MS; ms++) {
+		nanosleep(&moment, NULL);
+		rc = s->io->ops->lock(s->io, s->lock_fd);
+	}
+	return rc;
+}
+
 int engine_lock(struct vs_store *s, char *why, size_t why_size)
 {
 	char text[32] = "";
@@ -86,7 +103,7 @@ int engine_lock(struct vs_store *s, char *why, size_t why_size)
 		return 0;
 	if (s->lock_fd < 0)
 		return s->lock_fd;
-	rc = s->io->ops->lock(s->io, s->lock_fd);
+	rc = take_lock(s);
 	if (rc == -EWOULDBLOCK) {
 		s->io->ops->pread(s->io, s->lock_fd, text, sizeof text - 1, 0);
 		snprintf(why, why_size, "in use by process %d", atoi(text));
