@@ -25,10 +25,14 @@ struct moment {
 /* What pairs up: the ids, and the vectors in whichever format. */
 enum half { HALF_IDS, HALF_VECTORS, HALF_COUNT };
 
-/* A process that looks at the views of a collection. */
+/*
+ * A process that looks at the views of a collection. One that cannot be told from others (PROCESS_UNKNOWN) is never found
+ * again: it only keeps the moment of a lookup until it can be opened.
+ */
 struct reader {
 	struct reader *next;
-	pid_t process, thread; /* the thread of its last lookup */
+	process_t process;
+	pid_t thread; /* of its last lookup */
 	uint32_t collection;
 	int64_t seen_ns;
 	struct moment *current; /* all below is about it */
@@ -40,8 +44,9 @@ struct reader {
 };
 
 struct moment_table {
-	pthread_mutex_t lock;
+	pthread_mutex_t lock; /* never held across a call of the engine, which may wait for the log */
 	struct moment *moments;
+	struct moment *unused; /* taken out, to be closed by unlock() */
 	struct reader *readers;
 	atomic_uint reader_count;
 };
@@ -55,7 +60,34 @@ struct moment_table *moment_table_new(void)
 	return t;
 }
 
+static void lock(struct moment_table *t)
+{
+	pthread_mutex_lock(&t->lock);
+}
+
+/* Closes what has come out of use meanwhile, when the lock is no longer held. */
+static void unlock(struct moment_table *t)
+{
+	struct moment *unused = t->unused;
+
+	t->unused = NULL;
+	pthread_mutex_unlock(&t->lock);
+	while (unused) {
+		struct moment *m = unused;
+
+		unused = m->next;
+		vs_moment_close(m->m);
+		free(m);
+	}
+}
+
 /* ------------------------------------------------------------------ moments; all with the lock held */
+
+static void discard(struct moment_table *t, struct moment *m)
+{
+	m->next = t->unused;
+	t->unused = m;
+}
 
 static void unref(struct moment_table *t, struct moment *m)
 {
@@ -67,8 +99,7 @@ static void unref(struct moment_table *t, struct moment *m)
 	while (*link != m)
 		link = &(*link)->next;
 	*link = m->next;
-	vs_moment_close(m->m);
-	free(m);
+	discard(t, m);
 }
 
 static struct moment *find(const struct moment_table *t, const struct node *node)
@@ -80,38 +111,44 @@ static struct moment *find(const struct moment_table *t, const struct node *node
 	return m;
 }
 
-/* The collection as it is now, with a reference. */
-static int take_current(struct serve *s, uint32_t collection, struct moment **out)
+/* Puts one that has just been opened into the table, or finds that of the same version there; with a reference. */
+static struct moment *enter(struct moment_table *t, struct moment *opened)
 {
-	struct moment_table *t = s->moments;
-	struct vs_moment_info info;
-	struct vs_moment *opened;
-	struct moment *m;
-	int rc = vs_moment_open(s->store, collection, &opened);
+	struct moment *m = t->moments;
 
-	if (rc)
-		return rc;
-	vs_moment_info(opened, &info);
-	for (m = t->moments; m; m = m->next)
-		if (m->info.collection == collection && m->info.version == info.version)
-			break;
+	while (m && (m->info.collection != opened->info.collection || m->info.version != opened->info.version))
+		m = m->next;
 	if (m) {
-		vs_moment_close(opened);
+		discard(t, opened);
 	} else {
-		m = calloc(1, sizeof *m);
-		if (!m) {
-			vs_moment_close(opened);
-			return -ENOMEM;
-		}
-		*m = (struct moment){.next = t->moments, .m = opened, .info = info};
+		m = opened;
+		m->next = t->moments;
 		t->moments = m;
 	}
 	m->refs++;
-	*out = m;
-	return 0;
+	return m;
 }
 
-/* The moment that a node's number means, with a reference; -ESTALE if it is gone. */
+/* The collection as it is now, in no table yet. Gives up the lock meanwhile. */
+static int open_current(struct serve *s, uint32_t collection, struct moment **out)
+{
+	struct moment *m = calloc(1, sizeof *m);
+	int rc;
+
+	if (!m)
+		return -ENOMEM;
+	unlock(s->moments);
+	rc = vs_moment_open(s->store, collection, &m->m);
+	if (rc)
+		free(m);
+	else
+		vs_moment_info(m->m, &m->info);
+	lock(s->moments);
+	*out = rc ? NULL : m;
+	return rc;
+}
+
+/* The moment that a node's number means, with a reference; -ESTALE if it is gone. May give up the lock meanwhile. */
 static int take(struct serve *s, const struct node *node, struct moment **out)
 {
 	struct moment *m = find(s->moments, node);
@@ -122,40 +159,47 @@ static int take(struct serve *s, const struct node *node, struct moment **out)
 		*out = m;
 		return 0;
 	}
-	rc = take_current(s, node->collection, &m);
+	rc = open_current(s, node->collection, &m);
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
 	if (!node_is_version(node, m->info.version)) {
-		unref(s->moments, m);
+		discard(s->moments, m);
 		return -ESTALE;
 	}
-	*out = m;
+	*out = enter(s->moments, m);
 	return 0;
 }
 
 /* ------------------------------------------------------------------ readers; all with the lock held */
 
-static struct reader *find_reader(const struct moment_table *t, pid_t process, uint32_t collection)
+static struct reader *find_reader(const struct moment_table *t, process_t process, uint32_t collection)
 {
-	struct reader *r = t->readers;
+	struct reader *r = process == PROCESS_UNKNOWN ? NULL : t->readers;
 
 	while (r && (r->process != process || r->collection != collection))
 		r = r->next;
 	return r;
 }
 
-static struct reader *get_reader(struct moment_table *t, pid_t process, uint32_t collection)
+static struct reader *add_reader(struct moment_table *t, process_t process, uint32_t collection)
 {
-	struct reader *r = find_reader(t, process, collection);
+	struct reader *r = calloc(1, sizeof *r);
 
-	if (r || !(r = calloc(1, sizeof *r)))
-		return r;
+	if (!r)
+		return NULL;
 	r->process = process;
 	r->collection = collection;
 	r->next = t->readers;
 	t->readers = r;
 	atomic_fetch_add(&t->reader_count, 1);
 	return r;
+}
+
+static struct reader *get_reader(struct moment_table *t, process_t process, uint32_t collection)
+{
+	struct reader *r = find_reader(t, process, collection);
+
+	return r ? r : add_reader(t, process, collection);
 }
 
 /* Makes m (with a reference that it takes over; or NULL) the reader's current moment. */
@@ -221,6 +265,8 @@ void moment_table_free(struct moment_table *t)
 		t->moments->refs = 1;
 		unref(t, t->moments);
 	}
+	lock(t);
+	unlock(t);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
 }
@@ -233,44 +279,88 @@ static void start_pair(struct moment_table *t, struct reader *r, struct moment *
 	unref(t, m);
 }
 
-static int choose(struct serve *s, pid_t thread, const struct node *view, struct moment **out)
+/* For a stranger: m (with a reference that it takes over) lives until he has had the time to open it. */
+static int keep_for_stranger(struct moment_table *t, struct moment *m)
+{
+	struct reader *r = t->readers;
+
+	while (r && (r->process != PROCESS_UNKNOWN || r->current != m))
+		r = r->next;
+	if (r) {
+		unref(t, m);
+	} else {
+		r = add_reader(t, PROCESS_UNKNOWN, m->info.collection);
+		if (!r) {
+			unref(t, m);
+			return -ENOMEM;
+		}
+		r->current = m;
+	}
+	r->seen_ns = ops_now_ns();
+	return 0;
+}
+
+/* Makes m (with a reference that it takes over) the one that a process sees, unless it stays with its own. */
+static int keep_for_process(struct moment_table *t, process_t process, pid_t thread, enum half half, struct moment *m)
+{
+	struct reader *r = get_reader(t, process, m->info.collection);
+
+	if (!r) {
+		unref(t, m);
+		return -ENOMEM;
+	}
+	r->thread = thread;
+	r->seen_ns = ops_now_ns();
+	if (stays(r, half, r->seen_ns)) /* another thread of the process has been quicker */
+		unref(t, m);
+	else if (m == r->current)
+		start_pair(t, r, m);
+	else
+		set_current(t, r, m);
+	return 0;
+}
+
+/* With the lock held, which it may give up meanwhile. */
+static int choose(struct serve *s, process_t process, pid_t thread, const struct node *view,
+		  struct vs_moment_info *info)
 {
 	struct moment_table *t = s->moments;
-	int64_t now_ns = ops_now_ns();
-	struct reader *r = get_reader(t, process_of(thread), view->collection);
+	struct reader *r = find_reader(t, process, view->collection);
 	struct moment *m;
 	int rc;
 
-	if (!r)
-		return -ENOMEM;
-	r->thread = thread;
-	r->seen_ns = now_ns;
-	if (!stays(r, half_of(view), now_ns)) {
-		rc = take_current(s, view->collection, &m);
-		if (rc)
-			return rc;
-		if (m == r->current)
-			start_pair(t, r, m);
-		else
-			set_current(t, r, m);
+	if (r && stays(r, half_of(view), ops_now_ns())) {
+		r->thread = thread;
+		r->seen_ns = ops_now_ns();
+		*info = r->current->info;
+		return 0;
 	}
-	*out = r->current;
-	return 0;
+	rc = open_current(s, view->collection, &m);
+	if (rc)
+		return rc;
+	m = enter(t, m);
+	if (process == PROCESS_UNKNOWN) {
+		*info = m->info;
+		return keep_for_stranger(t, m);
+	}
+	rc = keep_for_process(t, process, thread, half_of(view), m);
+	if (!rc)
+		*info = find_reader(t, process, view->collection)->current->info;
+	return rc;
 }
 
 int moment_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_param *e)
 {
 	struct serve *s = ops_serve(req);
 	struct node node = {.kind = NODE_MOMENT, .collection = view->collection, .which = view->which};
+	pid_t thread = fuse_req_ctx(req)->pid;
+	process_t process = process_of(thread);
 	struct vs_moment_info info;
-	struct moment *m;
 	int rc;
 
-	pthread_mutex_lock(&s->moments->lock);
-	rc = choose(s, fuse_req_ctx(req)->pid, view, &m);
-	if (!rc)
-		info = m->info;
-	pthread_mutex_unlock(&s->moments->lock);
+	lock(s->moments);
+	rc = choose(s, process, thread, view, &info);
+	unlock(s->moments);
 	if (rc)
 		return rc;
 	notify_housekeeping(s->notify);
@@ -282,15 +372,15 @@ int moment_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_par
 	return view_attr(s, view, &info, &e->attr);
 }
 
-int moment_open(struct serve *s, const struct node *node, pid_t process, struct moment **out)
+int moment_open(struct serve *s, const struct node *node, process_t process, struct moment **out)
 {
 	struct moment_table *t = s->moments;
 	struct reader *r;
 	int rc;
 
-	pthread_mutex_lock(&t->lock);
+	lock(t);
 	rc = take(s, node, out);
-	r = rc ? NULL : get_reader(t, process, node->collection);
+	r = rc || process == PROCESS_UNKNOWN ? NULL : get_reader(t, process, node->collection);
 	if (r) {
 		r->seen_ns = ops_now_ns();
 		if (r->current != *out) {
@@ -301,30 +391,30 @@ int moment_open(struct serve *s, const struct node *node, pid_t process, struct 
 		if (r->halves[half_of(node)].opens++ == 0)
 			r->halves[half_of(node)].opened_ns = r->seen_ns;
 	}
-	pthread_mutex_unlock(&t->lock);
+	unlock(t);
 	return rc;
 }
 
-void moment_leave(struct serve *s, const struct node *node, pid_t process, const struct moment *m)
+void moment_leave(struct serve *s, const struct node *node, process_t process, const struct moment *m)
 {
 	struct moment_table *t = s->moments;
 	struct reader *r;
 
-	pthread_mutex_lock(&t->lock);
+	lock(t);
 	r = find_reader(t, process, node->collection);
 	if (r && r->current == m && r->halves[half_of(node)].opens) {
 		r->halves[half_of(node)].opens--;
 		r->seen_ns = ops_now_ns();
 	}
-	pthread_mutex_unlock(&t->lock);
+	unlock(t);
 	notify_housekeeping(s->notify);
 }
 
 void moment_close(struct serve *s, struct moment *m)
 {
-	pthread_mutex_lock(&s->moments->lock);
+	lock(s->moments);
 	unref(s->moments, m);
-	pthread_mutex_unlock(&s->moments->lock);
+	unlock(s->moments);
 }
 
 int moment_pin(struct serve *s, const struct node *node, struct moment **out)
@@ -332,11 +422,11 @@ int moment_pin(struct serve *s, const struct node *node, struct moment **out)
 	int rc = 0;
 
 	assert(s->stateless);
-	pthread_mutex_lock(&s->moments->lock);
+	lock(s->moments);
 	*out = find(s->moments, node);
 	if (!*out)
 		rc = take(s, node, out); /* the reference is never given back */
-	pthread_mutex_unlock(&s->moments->lock);
+	unlock(s->moments);
 	return rc;
 }
 
@@ -345,13 +435,13 @@ int moment_find(struct serve *s, const struct node *node, struct vs_moment_info 
 	struct moment *m;
 	int rc;
 
-	pthread_mutex_lock(&s->moments->lock);
+	lock(s->moments);
 	rc = take(s, node, &m);
 	if (!rc) {
 		*info = m->info;
 		unref(s->moments, m);
 	}
-	pthread_mutex_unlock(&s->moments->lock);
+	unlock(s->moments);
 	return rc;
 }
 
@@ -364,13 +454,13 @@ void moment_changed(struct serve *s, uint32_t collection, pid_t thread)
 {
 	struct moment_table *t = s->moments;
 
-	if (!atomic_load_explicit(&t->reader_count, memory_order_relaxed))
+	if (!atomic_load_explicit(&t->reader_count, memory_order_relaxed) || thread == 0)
 		return;
-	pthread_mutex_lock(&t->lock);
+	lock(t);
 	for (struct reader *r = t->readers; r; r = r->next)
 		if (r->collection == collection && r->thread == thread && !has_open(r))
 			set_current(t, r, NULL);
-	pthread_mutex_unlock(&t->lock);
+	unlock(t);
 }
 
 bool moment_sweep(struct serve *s)
@@ -379,7 +469,7 @@ bool moment_sweep(struct serve *s)
 	int64_t now_ns = ops_now_ns();
 	bool more = false;
 
-	pthread_mutex_lock(&t->lock);
+	lock(t);
 	for (struct reader **link = &t->readers; *link;) {
 		struct reader *r = *link;
 		bool idle = !has_open(r);
@@ -391,6 +481,6 @@ bool moment_sweep(struct serve *s)
 		more |= idle;
 		link = &r->next;
 	}
-	pthread_mutex_unlock(&t->lock);
+	unlock(t);
 	return more;
 }

@@ -12,7 +12,8 @@
  *     mmap_mode, one within the other.
  *
  * Every other lookup starts a new moment: the current version. Changes that the same thread makes end the
- * pairing, unless a view is open. The inode number of a view is made of the version, so that the pages and
+ * pairing, unless a view is open. A process that cannot be told from others (PROCESS_UNKNOWN: it lives in another
+ * pid namespace) is never paired with anything: each of its lookups is a new moment. The inode number of a view is made of the version, so that the pages and
  * the size that the kernel caches are right for as long as they are kept, and are used again while nothing
  * changes.
  *
@@ -25,6 +26,7 @@
 #define VECFS_FS_MOMENT_H
 
 #include "fs/ops.h"
+#include "fs/process.h"
 
 struct moment;
 
@@ -34,9 +36,9 @@ void moment_table_free(struct moment_table *t);
 /* The NODE_MOMENT that the requesting process shall see as this NODE_VIEW. */
 int moment_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_param *e);
 /* Opens a NODE_MOMENT for this process: -ESTALE if it is gone. */
-int moment_open(struct serve *s, const struct node *node, pid_t process, struct moment **out);
+int moment_open(struct serve *s, const struct node *node, process_t process, struct moment **out);
 /* The process has closed it, but may still have it mapped. */
-void moment_leave(struct serve *s, const struct node *node, pid_t process, const struct moment *m);
+void moment_leave(struct serve *s, const struct node *node, process_t process, const struct moment *m);
 /* Nobody uses what moment_open() opened any more. */
 void moment_close(struct serve *s, struct moment *m);
 /* For a stateless mount: the moment stays open as long as the mount. */

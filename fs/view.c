@@ -14,7 +14,7 @@
 struct view_handle {
 	struct held held;
 	struct moment *moment;
-	pid_t process;
+	process_t process;
 	atomic_bool left; /* by the process, for moment_leave */
 };
 
