@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "fs/message.h"
 #include "fs/mountpoint.h"
 #include "fs/progress.h"
+#include "fs/quantity.h"
 #include "fs/recode.h"
 #include "fs/source.h"
 #include "fs/transfer.h"
@@ -53,7 +55,7 @@ struct import {
 	char control[PATH_MAX];    /* COLLECTION/.vecfs */
 	char batch[PATH_MAX];      /* COLLECTION/.vecfs/tx/NAME */
 	char log[PATH_MAX];
-	char batch_name[32];
+	char batch_name[48];
 	bool made_collection, made_batch;
 	struct vs_schema schema; /* of the collection; dim is 0 while it is not fixed */
 	/* What is imported. */
@@ -85,19 +87,37 @@ static int join(char path[PATH_MAX], const char *dir, const char *format, ...)
 
 /* ------------------------------------------------------------------ the collection */
 
+/*
+ * Nobody else's, and nobody can guess it: importers in several containers have the same process numbers, and one that
+ * died may have left its batch.
+ */
+static int name_batch(struct import *im)
+{
+	uint64_t random[2];
+
+	if (getrandom(random, sizeof random, 0) != sizeof random)
+		return -errno;
+	snprintf(im->batch_name, sizeof im->batch_name, "import-%016llx%016llx", (unsigned long long)random[0],
+	         (unsigned long long)random[1]);
+	return 0;
+}
+
 static int find_mount(struct import *im, const char *collection)
 {
-	static struct mountpoint m;
+	static struct mountpoint m, whole;
 	int rc = mountpoint_resolve(collection, im->collection);
 
 	if (rc != 0)
 		return fail(collection, rc);
-	if (mountpoint_around(im->collection, &m) != 0 || strcmp(m.path, im->collection) == 0) {
+	if (mountpoint_around(im->collection, &m) != 0 || mountpoint_is_root(&m, im->collection)) {
 		message(VS_ERROR, "%s: want a directory below a mountpoint of vecfs", collection);
 		return -EINVAL;
 	}
-	snprintf(im->batch_name, sizeof im->batch_name, "import-%d", (int)getpid());
-	rc = join(im->log, m.path, ".vecfs/log");
+	rc = name_batch(im);
+	if (rc != 0)
+		return fail(collection, rc);
+	/* Where only a collection is mounted (a bind mount) there may be no log. */
+	rc = join(im->log, mountpoint_whole(&m, &whole) == 0 ? whole.path : m.path, ".vecfs/log");
 	if (rc == 0)
 		rc = join(im->control, im->collection, ".vecfs");
 	if (rc == 0)
@@ -314,9 +334,7 @@ static int run_batch(struct import *im)
 	uint64_t row_bytes = array_row_bytes(&im->shape);
 	int rc;
 
-	/* One of our process number is left by a process that died. */
-	if (mkdir(im->batch, 0777) != 0 &&
-	    (errno != EEXIST || rmdir(im->batch) != 0 || mkdir(im->batch, 0777) != 0))
+	if (mkdir(im->batch, 0777) != 0)
 		return fail(im->collection, -errno);
 	im->made_batch = true;
 	progress_start(&im->progress, "import", row_bytes * im->shape.rows, row_bytes, im->quiet);
@@ -367,7 +385,7 @@ enum { OPT_IDS = 256, OPT_ESCAPE, OPT_DTYPE, OPT_DIM, OPT_FORMAT };
 
 static int set_option(struct import *im, int answer, char **argv)
 {
-	char *end;
+	uint64_t dim;
 
 	switch (answer) {
 	case OPT_IDS:
@@ -388,9 +406,11 @@ static int set_option(struct import *im, int answer, char **argv)
 			return command_misused(&command_import, "--dtype %s: no such dtype", optarg);
 		return 0;
 	case OPT_DIM:
-		im->dim = (uint32_t)strtoul(optarg, &end, 10);
-		if (im->dim == 0 || *end)
-			return command_misused(&command_import, "--dim %s: want a number", optarg);
+		/* No dtype has more than eight values a byte. */
+		if (!quantity_parse(optarg, 1, VS_ROW_BYTES_MAX * 8, &dim))
+			return command_misused(&command_import, "--dim %s: want a number, 1 to %llu", optarg,
+			                       (unsigned long long)VS_ROW_BYTES_MAX * 8);
+		im->dim = (uint32_t)dim;
 		return 0;
 	default:
 		return command_bad_option(&command_import, answer, argv);

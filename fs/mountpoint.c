@@ -35,32 +35,36 @@ static void unescape(char *text)
 	*to = 0;
 }
 
+/* Copies an escaped field; false: it is missing, or too long. */
+static bool take_field(char *field, char out[PATH_MAX])
+{
+	if (!field)
+		return false;
+	unescape(field);
+	if (strlen(field) >= PATH_MAX)
+		return false;
+	strcpy(out, field);
+	return true;
+}
+
 /* A line of mountinfo: "36 35 98:0 /root /path options optional... - type source super-options". */
 static bool parse_line(char *line, struct mountpoint *out, bool *is_vecfs)
 {
-	char *rest = line, *path = NULL, *device = NULL, *after = strstr(line, " - "), *type, *source;
+	enum { DEVICE = 2, ROOT, PATH, FIELDS };
+	char *rest = line, *fields[FIELDS], *after = strstr(line, " - "), *type;
 
 	if (!after)
 		return false;
 	*after = 0;
-	for (int field = 0; field < 5; field++) {
-		path = strsep(&rest, " ");
-		if (field == 2)
-			device = path;
-	}
+	for (int field = 0; field < FIELDS; field++)
+		fields[field] = strsep(&rest, " ");
 	after += strlen(" - ");
 	type = strsep(&after, " ");
-	source = strsep(&after, " \n");
-	if (!path || !source || sscanf(device, "%*u:%u", &out->minor) != 1)
+	if (!fields[PATH] || sscanf(fields[DEVICE], "%*u:%u", &out->minor) != 1)
 		return false;
-	unescape(path);
-	unescape(source);
-	if (strlen(path) >= sizeof out->path || strlen(source) >= sizeof out->store)
-		return false;
-	strcpy(out->path, path);
-	strcpy(out->store, source);
 	*is_vecfs = strcmp(type, "fuse.vecfs") == 0;
-	return true;
+	return take_field(fields[ROOT], out->root) && take_field(fields[PATH], out->path) &&
+	       take_field(strsep(&after, " \n"), out->store);
 }
 
 bool mountpoint_contains(const char *outer, const char *inner)
@@ -72,37 +76,58 @@ bool mountpoint_contains(const char *outer, const char *inner)
 	return strncmp(outer, inner, len) == 0 && (inner[len] == 0 || inner[len] == '/');
 }
 
-enum relation { AT, AROUND, OF_STORE };
+enum relation { AT, AROUND, BELOW, OF_STORE, OF_DEVICE, WHOLE_OF_DEVICE };
 
-static bool matches(const struct mountpoint *m, enum relation relation, const char *path)
+/* What is looked for. */
+struct query {
+	enum relation relation;
+	const char *path; /* or the store */
+	unsigned minor;
+	const char *list; /* mountinfo of whom; NULL: our own */
+};
+
+static bool matches(const struct mountpoint *m, bool is_vecfs, const struct query *q)
 {
-	if (relation == AROUND)
-		return mountpoint_contains(m->path, path);
-	return strcmp(relation == AT ? m->path : m->store, path) == 0;
+	switch (q->relation) {
+	case AT:
+		return strcmp(m->path, q->path) == 0;
+	case AROUND:
+		return mountpoint_contains(m->path, q->path);
+	case BELOW:
+		return strcmp(m->path, q->path) != 0 && mountpoint_contains(q->path, m->path);
+	case OF_STORE:
+		return is_vecfs && strcmp(m->store, q->path) == 0;
+	case OF_DEVICE:
+		return is_vecfs && m->minor == q->minor;
+	case WHOLE_OF_DEVICE:
+		return is_vecfs && m->minor == q->minor && strcmp(m->root, "/") == 0;
+	}
+	return false;
 }
 
 /* The last match counts: later mounts cover earlier ones. Around a path, the innermost does. */
-static int find(enum relation relation, const char *path, struct mountpoint *out)
+static int find(const struct query *q, struct mountpoint *out)
 {
-	FILE *file = fopen(MOUNTINFO, "re");
+	FILE *file = fopen(q->list ? q->list : MOUNTINFO, "re");
 	struct mountpoint *m = malloc(sizeof *m);
 	char *line = NULL;
 	size_t capacity = 0, deepest = 0;
 	bool is_vecfs, found = false;
 
 	if (!file || !m) {
+		int rc = file ? -ENOMEM : -errno;
+
 		if (file)
 			fclose(file);
 		free(m);
-		return file ? -ENOMEM : -errno;
+		return rc;
 	}
 	while (getline(&line, &capacity, file) > 0) {
-		if (!parse_line(line, m, &is_vecfs) || !matches(m, relation, path) ||
-		    (relation == OF_STORE && !is_vecfs) || strlen(m->path) < deepest)
+		if (!parse_line(line, m, &is_vecfs) || !matches(m, is_vecfs, q) || strlen(m->path) < deepest)
 			continue;
-		if (relation == AROUND)
+		if (q->relation == AROUND)
 			deepest = strlen(m->path);
-		found = is_vecfs;
+		found = is_vecfs || q->relation == BELOW;
 		*out = *m;
 	}
 	free(line);
@@ -113,17 +138,37 @@ static int find(enum relation relation, const char *path, struct mountpoint *out
 
 int mountpoint_at(const char *path, struct mountpoint *out)
 {
-	return find(AT, path, out);
+	return find(&(struct query){.relation = AT, .path = path}, out);
 }
 
 int mountpoint_around(const char *path, struct mountpoint *out)
 {
-	return find(AROUND, path, out);
+	return find(&(struct query){.relation = AROUND, .path = path}, out);
+}
+
+int mountpoint_below(const char *path, struct mountpoint *out)
+{
+	return find(&(struct query){.relation = BELOW, .path = path}, out);
 }
 
 int mountpoint_of_store(const char *store, struct mountpoint *out)
 {
-	return find(OF_STORE, store, out);
+	return find(&(struct query){.relation = OF_STORE, .path = store}, out);
+}
+
+int mountpoint_whole(const struct mountpoint *m, struct mountpoint *out)
+{
+	return find(&(struct query){.relation = WHOLE_OF_DEVICE, .minor = m->minor}, out);
+}
+
+int mountpoint_in_list(const char *list, const struct mountpoint *m, struct mountpoint *out)
+{
+	return find(&(struct query){.relation = OF_DEVICE, .minor = m->minor, .list = list}, out);
+}
+
+bool mountpoint_is_root(const struct mountpoint *m, const char *path)
+{
+	return strcmp(m->root, "/") == 0 && strcmp(m->path, path) == 0;
 }
 
 int mountpoint_resolve(const char *path, char out[PATH_MAX])
@@ -133,6 +178,8 @@ int mountpoint_resolve(const char *path, char out[PATH_MAX])
 
 	if (strlen(path) >= sizeof copy)
 		return -ENAMETOOLONG;
+	if (!*path) /* dirname(3) would take it for the current directory */
+		return -ENOENT;
 	if (realpath(path, out))
 		return 0;
 	if (errno != ENOTCONN && errno != ENOENT && errno != EACCES)
