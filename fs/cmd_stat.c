@@ -99,7 +99,10 @@ static int stat_free_store(const char *path, bool json)
 
 /* ------------------------------------------------------------------ a mount */
 
-/* A line of Prometheus text: "vecfs_puts_total 12". With labels, or a comment, it is not to print. */
+/*
+ * A line of Prometheus text: "vecfs_puts_total 12". With labels, or a comment, it is not to print; nor is the number of
+ * collections, since these follow as a list of that name.
+ */
 static void print_metrics(struct printer *p, const char *path)
 {
 	char line[METRIC_LINE_BYTES];
@@ -112,8 +115,9 @@ static void print_metrics(struct printer *p, const char *path)
 			continue;
 		*value++ = 0;
 		value[strcspn(value, " \n")] = 0;
-		printer_value(p, strncmp(line, METRIC_PREFIX, strlen(METRIC_PREFIX)) == 0
-		              ? line + strlen(METRIC_PREFIX) : line, value);
+		if (strcmp(line, METRIC_PREFIX "collections") != 0)
+			printer_value(p, strncmp(line, METRIC_PREFIX, strlen(METRIC_PREFIX)) == 0
+			              ? line + strlen(METRIC_PREFIX) : line, value);
 	}
 	if (file)
 		fclose(file);
@@ -261,7 +265,7 @@ static int stat_path(const char *argument, bool json)
 	}
 	if (mountpoint_around(path, &m) != 0)
 		return stat_store(path, json);
-	if (strcmp(m.path, path) == 0)
+	if (mountpoint_is_root(&m, path))
 		return stat_mount(&m, json);
 	if (S_ISDIR(st.st_mode))
 		return stat_collection(path, json);

@@ -8,6 +8,7 @@
 #include "fs/quantity.h"
 
 #define NAME_CHARS 18
+#define TEXT_CHARS 8 /* of a text in a row */
 
 /* Bytes of the UTF-8 sequence at s (RFC 3629), or 0 if there is none. */
 static size_t utf8_len(const unsigned char *s)
@@ -46,6 +47,28 @@ static void print_json_string(const char *text)
 				putchar(*s++);
 	}
 	putchar('"');
+}
+
+/* Returns the columns that it takes, near enough. */
+static int print_plain_string(const char *text)
+{
+	const unsigned char *s = (const unsigned char *)text;
+	int columns = 0;
+
+	while (*s) {
+		size_t len = utf8_len(s);
+		bool is_c1 = len == 2 && s[0] == 0xc2 && s[1] < 0xa0;
+
+		if (len == 0 || is_c1 || *s < ' ' || *s == 0x7f || *s == '\\') {
+			for (size_t i = 0; i < (len ? len : 1); i++)
+				columns += printf("\\%03o", *s++);
+		} else {
+			columns++;
+			for (; len > 0; len--)
+				putchar(*s++);
+		}
+	}
+	return columns;
 }
 
 /* What stands before a value. */
@@ -88,7 +111,8 @@ void printer_text(struct printer *p, const char *name, const char *value)
 	if (p->json)
 		print_json_string(value);
 	else
-		printf(p->in_row ? "%-8s" : "%s", value);
+		for (int columns = print_plain_string(value); p->in_row && columns < TEXT_CHARS; columns++)
+			putchar(' ');
 	print_after(p);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * progress - how far a long command has come, on standard error: on a terminal a bar that is redrawn in
- * place, with rate and time left; otherwise a plain line now and then.
+ * place, with rate and time left, and never wider than the terminal; otherwise, also on one that cannot move its cursor
+ * (TERM=dumb), a plain line now and then.
  *
  * One thread at a time for one struct progress.
  */
