@@ -9,6 +9,7 @@
 
 #include "fs/batch.h"
 #include "fs/listing.h"
+#include "fs/message.h"
 #include "fs/moment.h"
 
 struct item {
@@ -142,6 +143,8 @@ static int find_item(fuse_req_t req, const struct node *dir, const struct vs_col
 
 	if (item->kind == NODE_VIEW)
 		return moment_lookup(req, &node, e);
+	if (item->kind == NODE_LOG)
+		node.entry = message_log_start();
 	if ((item->kind == NODE_TEXT || item->kind == NODE_UPLOAD) && !batch_has(s, info->id, &node))
 		return -ENOENT;
 	return ops_entry(s, &node, is_dir ? ops_timeout_s(s) : 0, e);

@@ -2,6 +2,7 @@
 #include "message.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -11,11 +12,16 @@
 #include <syslog.h>
 
 #define LINES 1000
+#define LINES_KEPT 1500
 #define LINE_BYTES_MAX 2048 /* two ids of 255 bytes, each byte escaped to four, and a sentence */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char *lines[LINES]; /* a ring: line n is at n % LINES */
-static uint64_t count;     /* lines ever added */
+static struct line {
+	char *text;
+	uint64_t start; /* its position in the log */
+} lines[LINES_KEPT];    /* a ring: line n is at n % LINES_KEPT */
+static uint64_t count;  /* lines ever added */
+static uint64_t end;    /* of the log, in bytes */
 static atomic_uint_fast64_t count_by_severity[VS_ERROR + 1];
 static atomic_bool to_syslog;
 
@@ -49,8 +55,9 @@ static void keep(const char *line)
 	if (!copy)
 		return;
 	pthread_mutex_lock(&lock);
-	free(lines[count % LINES]);
-	lines[count++ % LINES] = copy;
+	free(lines[count % LINES_KEPT].text);
+	lines[count++ % LINES_KEPT] = (struct line){copy, end};
+	end += strlen(copy) + 1;
 	pthread_mutex_unlock(&lock);
 }
 
@@ -87,22 +94,43 @@ uint64_t message_count(enum vs_severity severity)
 	return atomic_load(&count_by_severity[severity]);
 }
 
-char *message_log(size_t *size)
+uint64_t message_log_start(void)
 {
-	uint64_t first;
-	size_t total = 0;
-	char *text, *end;
+	uint64_t start;
 
 	pthread_mutex_lock(&lock);
-	first = count > LINES ? count - LINES : 0;
-	for (uint64_t n = first; n < count; n++)
-		total += strlen(lines[n % LINES]) + 1;
-	text = end = malloc(total + 1);
-	for (uint64_t n = first; text && n < count; n++) {
-		end = stpcpy(end, lines[n % LINES]);
-		*end++ = '\n';
+	start = count > LINES ? lines[(count - LINES) % LINES_KEPT].start : 0;
+	pthread_mutex_unlock(&lock);
+	return start;
+}
+
+uint64_t message_log_end(void)
+{
+	uint64_t at;
+
+	pthread_mutex_lock(&lock);
+	at = end;
+	pthread_mutex_unlock(&lock);
+	return at;
+}
+
+char *message_log(uint64_t from, size_t *size, int *rc)
+{
+	char *text = NULL, *to;
+	uint64_t n;
+
+	pthread_mutex_lock(&lock);
+	for (n = count; n > 0 && n + LINES_KEPT > count && lines[(n - 1) % LINES_KEPT].start >= from; n--)
+		continue;
+	/* Line n is the first that begins there or later; the one before it may reach over. */
+	*rc = from > end || (n < count ? lines[n % LINES_KEPT].start : end) != from ? -ESTALE : 0;
+	*size = *rc ? 0 : (size_t)(end - from);
+	if (!*rc && !(text = to = malloc(*size + 1)))
+		*rc = -ENOMEM;
+	for (; text && n < count; n++) {
+		to = stpcpy(to, lines[n % LINES_KEPT].text);
+		*to++ = '\n';
 	}
 	pthread_mutex_unlock(&lock);
-	*size = text ? total : 0;
 	return text;
 }

@@ -46,7 +46,7 @@ struct node node_of(uint64_t ino)
 	} else if (low == 0) {
 		node.kind = NODE_COLLECTION;
 	} else if (low & SEGMENT_BIT) {
-		node.kind = NODE_SEGMENT;
+		node.kind = node.collection ? NODE_SEGMENT : NODE_LOG;
 		node.entry = low & ~SEGMENT_BIT;
 	} else if (low >= VS_ENTRY_FIRST) {
 		node.kind = NODE_VECTOR;
@@ -70,6 +70,8 @@ uint64_t node_ino(const struct node *node)
 		return node_vector_ino(node->collection, node->entry);
 	case NODE_SEGMENT:
 		return base | SEGMENT_BIT | node->entry;
+	case NODE_LOG:
+		return SEGMENT_BIT | (node->entry & ~SEGMENT_BIT);
 	case NODE_MOMENT:
 		return MOMENT_BIT | base | (node->entry & VERSION_MASK) << VIEW_BITS | node->which;
 	default:

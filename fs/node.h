@@ -6,6 +6,7 @@
  *   1                                     the root
  *   collection << 40                      a collection, or an open batch
  *   collection << 40 | kind               its control nodes; those of the mount have collection 0
+ *   1 << 39 | position                    the mount's log from a position in it on (message.h): grows, never shrinks
  *   collection << 40 | kind | which       the arrays of a collection and the files of a batch
  *   collection << 40 | 1 << 39 | n        the link to its segment n
  *   collection << 40 | entry              a vector (entries start at VS_ENTRY_FIRST)
@@ -55,7 +56,8 @@ enum node_view { NODE_VIEW_IDS, NODE_VIEW_VECTORS, NODE_VIEW_COUNT = NODE_VIEW_V
 struct node {
 	enum node_kind kind;
 	uint32_t collection; /* 0: the mount's own control nodes */
-	uint64_t entry; /* a vector's number, a segment's, or the version (its low bits) of a NODE_MOMENT */
+	/* A vector's number, a segment's, the version (its low bits) of a NODE_MOMENT, or where a NODE_LOG begins. */
+	uint64_t entry;
 	unsigned which; /* of NODE_VIEW, NODE_UPLOAD, NODE_MOMENT (enum node_view), NODE_TEXT */
 };
 

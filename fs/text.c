@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * text - the control files that are text made when they are opened: log, metrics, version, stats and schema.
- * The last can be written: what is in it at close(2) becomes the collection's schema.
+ * The last can be written: what is in it at close(2) becomes the collection's schema. The first goes on growing while
+ * it is open, for `tail -f`: what an inode of it names begins at one position in the log, so that it never shrinks,
+ * while stat(2) shows one number for all of them, so that `tail -F` takes it for the one file that it is.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -15,6 +17,7 @@
 #include "fs/message.h"
 
 #define SCHEMA_BYTES_MAX 4096
+#define LOG_BYTES_MAX ((size_t)4 << 20)
 
 struct text {
 	struct held held;
@@ -22,6 +25,7 @@ struct text {
 	char *bytes;
 	size_t size;
 	bool written;
+	uint64_t forgotten; /* of the log: bytes before these, read long ago */
 };
 
 /* ------------------------------------------------------------------ what they say */
@@ -111,8 +115,8 @@ static int make(struct serve *s, const struct node *node, char **bytes, size_t *
 	int rc;
 
 	if (node->kind == NODE_LOG) {
-		*bytes = message_log(size);
-		return *bytes ? 0 : -ENOMEM;
+		*bytes = message_log(node->entry, size, &rc);
+		return rc;
 	}
 	out = open_memstream(bytes, size);
 	if (!out)
@@ -132,14 +136,27 @@ static struct text *text_of(const struct fuse_file_info *fi)
 	return (struct text *)(uintptr_t)fi->fh;
 }
 
+static int log_attr(struct serve *s, const struct node *node, struct stat *st)
+{
+	const struct node log = {.kind = NODE_LOG};
+	uint64_t end = message_log_end();
+	int rc = control_file_attr(s, node, ops_now_ns(), end > node->entry ? end - node->entry : 0, st);
+
+	st->st_ino = node_ino(&log);
+	return rc;
+}
+
 /* As old as the question: its text is made anew for each. */
 static int text_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	char *bytes;
 	size_t size;
-	int rc = make(s, node, &bytes, &size);
+	int rc;
 
 	*timeout_s = 0;
+	if (node->kind == NODE_LOG)
+		return log_attr(s, node, st);
+	rc = make(s, node, &bytes, &size);
 	if (rc)
 		return rc;
 	free(bytes);
@@ -171,6 +188,45 @@ static ssize_t copy_part(const char *bytes, size_t bytes_size, void *buf, size_t
 	return (ssize_t)n;
 }
 
+/* With the lock held: takes what has been logged since. A handle that has become long forgets its first half. */
+static int extend_log(struct text *t, const struct node *node)
+{
+	size_t more_size;
+	char *more, *bytes;
+	int rc;
+
+	more = message_log(node->entry + t->forgotten + t->size, &more_size, &rc);
+	if (rc || more_size == 0) {
+		free(more);
+		return rc;
+	}
+	if (t->size > LOG_BYTES_MAX) {
+		memmove(t->bytes, t->bytes + t->size / 2, t->size - t->size / 2);
+		t->forgotten += t->size / 2;
+		t->size -= t->size / 2;
+	}
+	bytes = realloc(t->bytes, t->size + more_size);
+	if (bytes) {
+		memcpy(bytes + t->size, more, more_size);
+		t->bytes = bytes;
+		t->size += more_size;
+	}
+	free(more);
+	return bytes ? 0 : -ENOMEM;
+}
+
+/* With the lock held. */
+static ssize_t read_log(struct text *t, const struct node *node, void *buf, size_t size, off_t off)
+{
+	int rc = 0;
+
+	if ((uint64_t)off >= t->forgotten + t->size)
+		rc = extend_log(t, node);
+	if (!rc && (uint64_t)off < t->forgotten)
+		rc = -ESTALE;
+	return rc ? rc : copy_part(t->bytes, t->size, buf, size, off - (off_t)t->forgotten);
+}
+
 static ssize_t text_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
 			 const struct fuse_file_info *fi)
 {
@@ -182,7 +238,8 @@ static ssize_t text_read(struct serve *s, const struct node *node, void *buf, si
 
 	if (t) {
 		pthread_mutex_lock(&t->lock);
-		got = copy_part(t->bytes, t->size, buf, size, off);
+		got = node->kind == NODE_LOG ? read_log(t, node, buf, size, off)
+					     : copy_part(t->bytes, t->size, buf, size, off);
 		pthread_mutex_unlock(&t->lock);
 		return got;
 	}
