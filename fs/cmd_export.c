@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fs/array.h"
@@ -21,6 +22,8 @@
 
 #define WHY_BYTES 512
 #define COPY_BYTES ((size_t)1 << 20)
+#define WHICH_BITS 4
+#define TRIES_MAX 10000
 
 static const char help[] =
 	"usage: vecfs export [--ids FILE] [--dtype TYPE] COLLECTION FILE\n\n"
@@ -88,20 +91,62 @@ static int load_shape(struct export *ex)
 	return 0;
 }
 
-/* Nothing may come between the two: files opened one right after the other are of one moment. */
+static int open_vectors(struct export *ex)
+{
+	char vectors[PATH_MAX], why[WHY_BYTES];
+
+	if (ex->vectors)
+		source_close(ex->vectors);
+	ex->vectors = NULL;
+	if (snprintf(vectors, sizeof vectors, "%s/.vecfs/vectors.npy", ex->collection) >= (int)sizeof vectors)
+		return fail(ex->collection, -ENAMETOOLONG);
+	if (source_open(vectors, ARRAY_NPY, VS_F32, 0, &ex->vectors, why, sizeof why) == 0)
+		return 0;
+	message(VS_ERROR, "%s: %s", ex->collection, why);
+	return -EIO;
+}
+
+static int open_ids(struct export *ex)
+{
+	char ids[PATH_MAX];
+
+	if (ex->ids_fd >= 0)
+		close(ex->ids_fd);
+	if (snprintf(ids, sizeof ids, "%s/.vecfs/ids", ex->collection) >= (int)sizeof ids)
+		return fail(ex->collection, -ENAMETOOLONG);
+	ex->ids_fd = open(ids, O_RDONLY | O_CLOEXEC);
+	return ex->ids_fd < 0 ? fail(ex->collection, -errno) : 0;
+}
+
+/* The number of an array's inode is made of the version of the collection; the last bits tell which array it is. */
+static bool is_one_moment(const struct export *ex)
+{
+	struct stat ids, vectors;
+
+	return fstat(ex->ids_fd, &ids) == 0 && fstat(source_fd(ex->vectors), &vectors) == 0 &&
+	       ids.st_ino >> WHICH_BITS == vectors.st_ino >> WHICH_BITS;
+}
+
+/*
+ * Files opened one right after the other are of one moment. Where the mount cannot tell us from others (we live in another
+ * pid namespace) that is not so while somebody writes: then both are opened in turn until they meet.
+ */
 static int open_moment(struct export *ex)
 {
-	char ids[PATH_MAX], vectors[PATH_MAX], why[WHY_BYTES];
+	int rc = ex->ids_file ? open_ids(ex) : 0;
 
-	if (snprintf(ids, sizeof ids, "%s/.vecfs/ids", ex->collection) >= (int)sizeof ids ||
-	    snprintf(vectors, sizeof vectors, "%s/.vecfs/vectors.npy", ex->collection) >= (int)sizeof vectors)
-		return fail(ex->collection, -ENAMETOOLONG);
-	if (ex->ids_file && (ex->ids_fd = open(ids, O_RDONLY | O_CLOEXEC)) < 0)
-		return fail(ex->collection, -errno);
-	if (source_open(vectors, ARRAY_NPY, VS_F32, 0, &ex->vectors, why, sizeof why) != 0) {
-		message(VS_ERROR, "%s: %s", ex->collection, why);
-		return -EIO;
+	if (rc == 0)
+		rc = open_vectors(ex);
+	for (int tries = 0; rc == 0 && ex->ids_file && !is_one_moment(ex); tries++) {
+		rc = tries % 2 ? open_vectors(ex) : open_ids(ex);
+		if (rc == 0 && tries == TRIES_MAX) {
+			message(VS_ERROR, "%s: others change it too fast for its ids and vectors to be of one moment",
+			        ex->collection);
+			rc = -EBUSY;
+		}
 	}
+	if (rc != 0)
+		return rc;
 	if (array_row_bytes(source_shape(ex->vectors)) != array_row_bytes(&ex->shape)) {
 		message(VS_ERROR, "%s: its vectors.npy is not what its schema says", ex->collection);
 		return -EIO;

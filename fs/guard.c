@@ -20,31 +20,28 @@
 
 #define DYING_MS_MAX 1000
 
-/* Whether the main thread of a process has ended: the others may still be waiting for the kernel. */
-static bool is_dead(pid_t pid)
+/*
+ * Whether the main thread of the daemon has ended: the others may still be waiting for the kernel. Its /proc/PID/stat was
+ * opened by itself, since its number may be another's in the /proc that is seen here.
+ */
+static bool is_dead(int stat_fd)
 {
-	char path[64], text[128] = "";
+	char text[128] = "";
 	const char *state;
-	int fd;
 
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	if (stat_fd < 0 || pread(stat_fd, text, sizeof text - 1, 0) <= 0)
 		return true;
-	if (read(fd, text, sizeof text - 1) <= 0)
-		text[0] = '\0';
-	close(fd);
 	state = strrchr(text, ')');
 	return !state || state[1] != ' ' || state[2] == 'Z' || state[2] == 'X';
 }
 
 /* The signal comes a moment before the thread has ended, and could come from anybody. */
-static bool is_dying(pid_t pid)
+static bool is_dying(int stat_fd)
 {
 	static const struct timespec moment = {.tv_nsec = 1000000};
 
 	for (int i = 0; i < DYING_MS_MAX; i++) {
-		if (is_dead(pid))
+		if (is_dead(stat_fd))
 			return true;
 		nanosleep(&moment, NULL);
 	}
@@ -80,7 +77,7 @@ static bool receive(int fd, int *connection)
  * The end of the socket is the end of the daemon, but not as long as any of its threads lives; so there is a signal for
  * the end of its main thread, too.
  */
-__attribute__((noreturn)) static void stand_guard(int fd, int signal_fd, pid_t daemon)
+__attribute__((noreturn)) static void stand_guard(int fd, int signal_fd, int stat_fd)
 {
 	struct pollfd polled[] = {{.fd = fd, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
 	struct signalfd_siginfo info;
@@ -91,7 +88,8 @@ __attribute__((noreturn)) static void stand_guard(int fd, int signal_fd, pid_t d
 			break;
 		if (polled[0].revents && !receive(fd, &connection))
 			break;
-		if (!polled[0].revents && polled[1].revents && read(signal_fd, &info, sizeof info) > 0 && is_dying(daemon))
+		if (!polled[0].revents && polled[1].revents && read(signal_fd, &info, sizeof info) > 0 &&
+		    is_dying(stat_fd))
 			break;
 	}
 	connection_abort(connection);
@@ -99,17 +97,22 @@ __attribute__((noreturn)) static void stand_guard(int fd, int signal_fd, pid_t d
 }
 
 /* It holds nothing that anybody could wait for, and does not end before the daemon, whoever signals all of both. */
-static void detach(int *fd, int *signal_fd)
+static void detach(int fd, int stat_fd, int *signal_fd)
 {
+	unsigned low = (unsigned)(stat_fd >= 0 && stat_fd < fd ? stat_fd : fd);
+	unsigned high = (unsigned)(stat_fd > fd ? stat_fd : fd);
 	sigset_t death;
 	int null_fd;
 
-	*fd = dup2(*fd, STDERR_FILENO + 1);
-	close_range(STDERR_FILENO + 2, ~0u, 0);
+	if (low > STDERR_FILENO + 1)
+		close_range(STDERR_FILENO + 1, low - 1, 0);
+	if (low + 1 < high)
+		close_range(low + 1, high - 1, 0);
+	close_range(high + 1, ~0u, 0);
 	null_fd = open("/dev/null", O_RDWR);
 	for (int i = STDIN_FILENO; null_fd >= 0 && i <= STDERR_FILENO; i++)
 		dup2(null_fd, i);
-	if (null_fd > *fd)
+	if (null_fd > STDERR_FILENO)
 		close(null_fd);
 	setsid();
 	signal(SIGTERM, SIG_IGN);
@@ -125,11 +128,12 @@ static void detach(int *fd, int *signal_fd)
 
 int guard_start(void)
 {
-	pid_t daemon = getpid(), pid;
-	int ends[2], rc;
+	int ends[2], rc, stat_fd;
+	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
 		return -errno;
+	stat_fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
 	pid = fork();
 	if (pid < 0) {
 		rc = -errno;
@@ -140,9 +144,11 @@ int guard_start(void)
 	if (pid == 0) {
 		int signal_fd;
 
-		detach(&ends[0], &signal_fd);
-		stand_guard(ends[0], signal_fd, daemon);
+		detach(ends[0], stat_fd, &signal_fd);
+		stand_guard(ends[0], signal_fd, stat_fd);
 	}
+	if (stat_fd >= 0)
+		close(stat_fd);
 	close(ends[0]);
 	return ends[1];
 }

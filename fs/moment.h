@@ -17,6 +17,9 @@
  * the size that the kernel caches are right for as long as they are kept, and are used again while nothing
  * changes.
  *
+ * The number that stat(2) shows is the same, so that a reader can see of two that he has open whether they are of one
+ * version: they differ in the last four bits only.
+ *
  * An open view, and a mapping of one, pins its moment, which costs a copy of each row that changes meanwhile.
  * What was looked up and not opened is let go after a second, what was closed after ten; opening it then is
  * ESTALE, upon which the kernel looks it up again. On a stateless (and so read-only) mount nothing changes,

@@ -259,6 +259,11 @@ ssize_t source_read(struct source *s, void *buf, size_t capacity, char *why, siz
 	return (ssize_t)size;
 }
 
+int source_fd(const struct source *s)
+{
+	return s->fd;
+}
+
 void source_close(struct source *s)
 {
 	if (s->fd >= 0)

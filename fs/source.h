@@ -30,6 +30,8 @@ const struct array_shape *source_shape(const struct source *s);
  * -EIO: why says what is wrong; -EINTR: a signal arrived.
  */
 ssize_t source_read(struct source *s, void *buf, size_t capacity, char *why, size_t why_size);
+/* Of the file, for fstat(2); the source's own. */
+int source_fd(const struct source *s);
 void source_close(struct source *s);
 
 #endif

@@ -43,12 +43,19 @@ static uint64_t size_of(const struct node *node, const struct vs_moment_info *in
 int view_attr(struct serve *s, const struct node *node, const struct vs_moment_info *info, struct stat *st)
 {
 	struct node fixed = {.kind = NODE_VIEW, .collection = node->collection, .which = node->which};
+	struct node moment = fixed;
 	struct vs_collection_info collection;
 	int rc = vs_collection_get(s->store, node->collection, &collection);
 
+	if (!rc)
+		rc = control_file_attr(s, &fixed, collection.mtime_ns, size_of(node, info), st);
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
-	return control_file_attr(s, &fixed, collection.mtime_ns, size_of(node, info), st);
+	/* So whoever has two arrays open can see by fstat(2) whether they are of one moment. */
+	moment.kind = NODE_MOMENT;
+	moment.entry = info->version;
+	st->st_ino = node_ino(&moment);
+	return 0;
 }
 
 static int moment_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,6 +35,14 @@ static int result(long rc)
 static int space_error(int error)
 {
 	return error == EFBIG ? -ENOSPC : -error;
+}
+
+/* What is allocated beyond a file's size is not measured by its limit until it is written: too late for an error code. */
+static bool may_reach(uint64_t end)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_FSIZE, &limit) != 0 || end <= limit.rlim_cur;
 }
 
 static int real_open(struct io *io, const char *path, int flags, mode_t mode)
@@ -66,6 +75,8 @@ static ssize_t real_pwritev(struct io *io, int fd, const struct iovec *iov, int 
 static int real_fallocate(struct io *io, int fd, int mode, uint64_t off, uint64_t len)
 {
 	(void)io;
+	if (!(mode & FALLOC_FL_PUNCH_HOLE) && !may_reach(off + len))
+		return -ENOSPC;
 	return fallocate(fd, mode, (off_t)off, (off_t)len) != 0 ? space_error(errno) : 0;
 }
 

@@ -81,6 +81,15 @@ start() {
 	return 1
 }
 
+# The same in a pid namespace of its own: to that daemon we are all process 0, and its number means another process here.
+start_in_pid_namespace() {
+	log=$(mktemp "$here/daemon.XXXXXX.log")
+	(outside unshare --fork --pid --kill-child "$VECFS_BIN" mount -f -o "$transport${1:+,$1}" "$store" "$mnt") </dev/null >>"$log" 2>&1 &
+	daemon=$!
+	eventually is_serving_or_gone
+	grep -q serving "$log"
+}
+
 is_serving_or_gone() {
 	local text
 	text=$(<"$log")

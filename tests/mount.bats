@@ -132,12 +132,286 @@ one_line() {
 }
 
 @test "mount -o: unknown words and impossible values are refused by name" {
-	for option in nonsense commit=0 commit=soon commit=-1 commit= commit=99999999 io_uring=maybe xattr; do
+	for option in nonsense commit=0 commit=soon commit=-1 commit= commit=99999999 io_uring=maybe xattr \
+		uid=0 gid=0 strictatime dirsync noexe NOEXEC; do
 		run vecfs mount -o "$option" "$store" "$mnt"
 		[ "$status" = 2 ]
 		[[ $output == *"vecfs: "*"$option"* ]]
 	done
 	[ ! -e "$store" ]
+}
+
+@test "mount -o: what the kernel obeys is handed to it: noexec, nosuid, nodev, noatime, nodiratime, nosymfollow" {
+	options=noexec,nosuid,nodev,noatime,nodiratime
+	[ "$(id -u)" != 0 ] || options+=,nosymfollow # fusermount3 may be too old for it
+	start $options
+	for option in ${options//,/ }; do
+		findmnt -n -o OPTIONS "$mnt" | tr , '\n' | grep -qx "$option"
+	done
+	mkdir mnt/docs
+	printf '#!/bin/sh\n: 456789012' | head -c 20 >mnt/docs/program
+	chmod +x mnt/docs/program
+	refused "Permission denied" mnt/docs/program
+	restart ro
+	findmnt -n -o OPTIONS "$mnt" | tr , '\n' | grep -qx ro
+}
+
+@test "mount -o user, users, owner, group: imply what fstab(5) says, unless it is asked against later" {
+	for options in user users user=somebody exec,user owner,noexec user,suid; do
+		start $options
+		found=$(findmnt -n -o OPTIONS "$mnt")
+		[[ ,$found, == *,nodev,* && ,$found, == *,noexec,* ]]
+		stop
+	done
+	need_root # others cannot ask against nosuid and nodev
+	start user,exec,dev,suid
+	found=$(findmnt -n -o OPTIONS "$mnt")
+	[[ ,$found, != *,noexec,* && ,$found, != *,nosuid,* && ,$found, != *,nodev,* ]]
+}
+
+@test "every command: an empty path is none, and numbers are read whole" {
+	run vecfs mount -o $transport "$store" ""
+	[ "$status" = 1 ]
+	one_line ": no such directory"
+	run vecfs mount -o $transport "" "$mnt"
+	[ "$status" = 1 ]
+	no is_mounted
+	start
+	mkdir mnt/docs
+	f32 1 2 3 4 >raw.f32
+	for command in 'umount ""' 'stat ""' 'import "" raw.f32' 'export "" x.npy' 'check ""'; do
+		run eval vecfs "$command"
+		[ "$status" -gt 0 ]
+		[ -n "$output" ]
+	done
+	for dim in 4294967300 18446744073709551620 -4 +4 ' 4' 4x 0x4 '' 0 4.0 8388609; do
+		run vecfs import --dim "$dim" mnt/docs raw.f32
+		[ "$status" = 2 ] || { echo "--dim '$dim' was taken"; false; }
+		one_line "want a number"
+	done
+	vecfs import -q --dim 4 mnt/docs raw.f32
+	for commit in ' 5' +5 5. 18446744073709551621 4294967301 0x5; do
+		run vecfs mount -o "commit=$commit" "$store" other
+		[ "$status" = 2 ]
+		one_line "commit=$commit: want milliseconds"
+	done
+}
+
+@test "a daemon that is started without standard streams keeps its store's files apart from them" {
+	for closed in '<&-' '>&-' '2>&-' '<&- >&- 2>&-'; do
+		eval "timeout 20 '$VECFS_BIN' mount -o $transport '$store' '$mnt' $closed"
+		pid=$(holder)
+		for fd in 0 1 2; do
+			[ "$(readlink "/proc/$pid/fd/$fd")" = /dev/null ]
+		done
+		mkdir -p mnt/docs
+		vec 1 4 >mnt/docs/apple
+		printf x >mnt/docs/bad 2>/dev/null || : # a message
+		cmp mnt/docs/apple <(vec 1 4)
+		vecfs umount "$mnt"
+		vecfs check "$store"
+	done
+	(outside env "$VECFS_BIN" mount -f -o "$transport" "$store" "$mnt" <&- >&- 2>&-) &
+	daemon=$!
+	eventually is_mounted
+	[ "$(readlink "/proc/$daemon/fd/2")" = /dev/null ]
+	printf x >mnt/docs/bad 2>/dev/null || :
+	cmp mnt/docs/apple <(vec 1 4)
+}
+
+@test "what cannot be printed is an error" {
+	start
+	for output in /dev/full '&-'; do
+		run bash -c "'$VECFS_BIN' stat '$mnt' >$output"
+		[ "$status" = 1 ]
+		one_line "standard output: "
+	done
+}
+
+@test "two that mount at one place at the same time: one serves, the other is told" {
+	for round in 1 2 3 4 5 6; do
+		racers=()
+		for n in 1 2 3; do
+			(outside timeout 20 "$VECFS_BIN" mount -o $transport store$n "$mnt") 2>told.$n && touch won.$n &
+			racers+=($!)
+		done
+		wait "${racers[@]}" || :
+		[ "$(find . -name 'won.*' | wc -l)" = 1 ]
+		[ "$(grep -l 'is mounted here already' told.* | wc -l)" = 2 ]
+		[ "$(mounts_below "$mnt" | wc -l)" = 1 ]
+		ls mnt
+		vecfs umount "$mnt"
+		rm won.*
+	done
+}
+
+@test "mount: who just looks whether a store is in use is in nobody's way" {
+	start
+	stop
+	cat >look.py <<-'P'
+		import fcntl, time
+		print('going', flush=True)
+		with open('store/lock') as f:
+		    while True: # for half of the time
+		        fcntl.flock(f, fcntl.LOCK_SH)
+		        time.sleep(0.005)
+		        fcntl.flock(f, fcntl.LOCK_UN)
+		        time.sleep(0.005)
+	P
+	background python3 look.py >said
+	eventually grep -q going said
+	for n in 1 2 3 4 5; do
+		start
+		stop
+	done
+}
+
+@test "ulimit -f: a file that may not grow is a full disk and not the end of the daemon" {
+	log=$(mktemp "$here/daemon.XXXXXX.log")
+	(ulimit -S -f 40960; outside "$VECFS_BIN" mount -f -o "$transport" "$store" "$mnt" 2>>"$log") </dev/null &
+	daemon=$!
+	eventually is_serving_or_gone
+	mkdir mnt/docs
+	cat >fill.py <<-'P'
+		import errno, os
+		n = 0
+		try:
+		    for n in range(3000):
+		        with open(f'mnt/docs/v{n}', 'wb') as f: f.write(bytes([n % 251]) * 65536)
+		except OSError as e:
+		    assert e.errno in (errno.ENOSPC, errno.EFBIG), e
+		else:
+		    n += 1
+		for i in range(n):
+		    assert open(f'mnt/docs/v{i}', 'rb').read() == bytes([i % 251]) * 65536, i
+		print(n)
+	P
+	python3 fill.py
+	kill -0 "$daemon"
+	rm -f mnt/docs/v1
+	expect_log '.*(No space left on device|File too large).*'
+}
+
+@test "ulimit -f: an export that may not be so large fails, and leaves nothing" {
+	start
+	mkdir mnt/docs
+	python3 -c 'import numpy as np; np.save("a.npy", np.ones((1000, 100), "<f4"))'
+	vecfs import -q mnt/docs a.npy
+	mkdir out
+	run bash -c "ulimit -f 100; '$VECFS_BIN' export -q mnt/docs out/b.npy"
+	[ "$status" = 1 ]
+	[ -z "$(ls -A out)" ]
+}
+
+@test "signals: HUP, INT and TERM end a daemon cleanly; those that mean nothing to it do not, nor its guard" {
+	start commit=60000
+	mkdir mnt/docs
+	vec 1 4 >mnt/docs/apple
+	guard=$(pgrep -P "$daemon" -x vecfs-guard)
+	for signal in USR1 USR2 ALRM VTALRM PROF IO PIPE XFSZ XCPU PWR STKFLT RTMIN RTMIN+5 RTMAX WINCH URG CHLD CONT; do
+		kill -$signal "$daemon" "$guard"
+	done
+	cmp mnt/docs/apple <(vec 1 4)
+	vec 2 4 >mnt/docs/pear
+	kill -0 "$guard"
+	kill -HUP "$daemon"
+	reap
+	no is_mounted
+	start
+	cmp mnt/docs/pear <(vec 2 4)
+	[ "$(metric replayed_records)" = 0 ]
+}
+
+@test "umount: of one of two mounts of it (a bind mount): durable, unmounted, and the other is named" {
+	need_root
+	start commit=60000
+	mkdir mnt/docs bind part
+	vec 1 4 >mnt/docs/apple
+	mount --bind mnt bind
+	mount --bind mnt/docs part
+	run vecfs umount part
+	[ "$status" = 1 ]
+	one_line "$here/part: unmounted, and everything is durable, but its daemon serves on: it is also mounted at $here/bind"
+	run vecfs umount mnt
+	[ "$status" = 1 ]
+	one_line "it is also mounted at $here/bind"
+	no is_mounted
+	cmp bind/docs/apple <(vec 1 4)
+	vec 2 4 >bind/docs/pear
+	vecfs umount bind
+	reap
+	start
+	cmp mnt/docs/pear <(vec 2 4)
+}
+
+@test "umount: a copy in another mount namespace is named with its process; from inside, too" {
+	need_root
+	start commit=60000
+	mkdir mnt/docs
+	vec 1 4 >mnt/docs/apple
+	cat >inside <<-'S'
+		cd /
+		"$VECFS_BIN" umount "$1" 2>"$2.inside"
+		echo $? >>"$2.inside"
+		echo done >"$2"
+	S
+	unshare -m --propagation private sh inside "$mnt" "$here/said"
+	grep -q "unmounted, and everything is durable, but its daemon serves on: in another mount namespace process [0-9]* (.*) has it at $mnt" said.inside
+	[ "$(tail -n 1 said.inside)" = 1 ]
+	is_mounted
+	background unshare -m --propagation private sh -c "cd /; echo in >'$here/ready'; sleep 1000 & wait"
+	eventually test -s ready
+	copy=$!
+	run vecfs umount "$mnt"
+	[ "$status" = 1 ]
+	one_line "serves on: in another mount namespace process "
+	no is_mounted
+	kill -KILL $(pgrep -P $copy) $copy
+	reap # the daemon ends with its last mount
+	start
+	cmp mnt/docs/apple <(vec 1 4)
+}
+
+@test "umount: of a daemon in another pid namespace, whose number is anybody's here" {
+	need_root
+	start_in_pid_namespace
+	mkdir mnt/docs
+	[ "$(holder)" = 1 ]
+	vec 1 4 >mnt/docs/apple
+	vecfs umount "$mnt"
+	reap
+}
+
+@test "umount: who keeps it busy is named, and that all is durable" {
+	start commit=60000
+	mkdir mnt/docs
+	vec 1 4 >mnt/docs/apple
+	background sh -c 'cd mnt/docs; sleep 1000 & wait'
+	is_in_docs() { [ "$(readlink /proc/$1/cwd)" = "$mnt/docs" ]; }
+	eventually is_in_docs $!
+	run vecfs umount "$mnt"
+	[ "$status" = 1 ]
+	one_line "$mnt: busy: process "
+	one_line "uses $mnt/docs, and everything is durable"
+	kill -KILL $(pgrep -P $!) $!
+	wait $! || :
+	cat >map.py <<-'P'
+		import mmap, time
+		f = open('mnt/docs/apple', 'r+b')
+		m = mmap.mmap(f.fileno(), 0)
+		f.close()
+		print('mapped', flush=True)
+		time.sleep(1000)
+	P
+	background python3 map.py >said
+	eventually grep -q mapped said
+	run vecfs umount "$mnt"
+	[ "$status" = 1 ]
+	one_line "process $! (python3) uses "
+	kill -KILL $!
+	wait $! || :
+	eventually vecfs umount "$mnt"
+	reap
 }
 
 @test "mount -o: what fstab has for mount(8) is accepted and ignored" {

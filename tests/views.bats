@@ -194,6 +194,82 @@ assert np.load("mnt/docs/.vecfs/vectors.npy").shape == (0, 8)'
 	P
 }
 
+@test "clients of another pid namespace: each open is of its own moment, never an old or a foreign one" {
+	need_root
+	stop
+	start_in_pid_namespace
+	for n in 1 2 3 4 5; do vec $n 4 >mnt/docs/v$n; done
+	cat >pair.py <<-'P'
+		import subprocess, sys
+		ids = open('mnt/docs/.vecfs/ids')
+		assert len(ids.read().splitlines()) == 5
+		for n in range(6, 10):
+		    subprocess.run(['sh', '-c', f'head -c 16 /dev/zero >mnt/docs/v{n}'], check=True)
+		vectors = open('mnt/docs/.vecfs/vectors.f32', 'rb') # the process has the other half open, and nobody knows
+		assert len(vectors.read()) == 9 * 16
+		ids.seek(0)
+		assert len(ids.read().splitlines()) == 5 # what is open stays what it was
+		again = subprocess.run(['cat', 'mnt/docs/.vecfs/vectors.f32'], stdout=subprocess.PIPE, check=True)
+		assert len(again.stdout) == 9 * 16
+	P
+	python3 pair.py
+	vec 10 4 >mnt/docs/v10
+	[ "$(wc -l <mnt/docs/.vecfs/ids)" = 10 ]
+	[ "$(size vectors.f32)" = 160 ]
+	python3 - <<-'P'
+		import os
+		number = lambda name: os.stat('mnt/docs/.vecfs/' + name).st_ino >> 4
+		before = number('ids')
+		assert before == number('vectors.npy') == number('vectors.f32') # nobody writes: it is one moment
+		os.unlink('mnt/docs/v1')
+		assert before != number('ids') == number('vectors.npy')
+	P
+}
+
+@test "clients of another pid namespace: opening is never refused, and an export is of one moment, while others write" {
+	need_root
+	stop
+	start_in_pid_namespace
+	cat >write.py <<-'P'
+		import os, time
+		n = 0
+		while True:
+		    with open(f'mnt/docs/v{n}', 'wb') as f: f.write(bytes(16))
+		    if n == 0: print('going', flush=True)
+		    n += 1
+		    if n % 50 == 0: time.sleep(0.002)
+	P
+	background python3 write.py >said
+	eventually grep -q going said
+	for n in $(seq 40); do
+		cat mnt/docs/.vecfs/ids mnt/docs/.vecfs/vectors.npy >read
+		vecfs export -q --ids ids.txt mnt/docs all.npy
+		[ "$(python3 -c 'import numpy as np; print(len(np.load("all.npy")))')" = "$(wc -l <ids.txt)" ]
+	done
+}
+
+@test "a process that has got the number of one that ended is not taken for it" {
+	need_root
+	stop
+	cat >inside <<-'S'
+		set -e
+		"$VECFS_BIN" mount -f -o "$transport" store mnt 2>>"$1" &
+		until grep -q serving "$1"; do sleep 0.05; done
+		for n in 1 2 3 4 5; do head -c 16 /dev/zero >mnt/docs/v$n; done
+		for round in 1 2 3 4 5 6 7 8 9; do
+			python3 -c 'import os; open("mnt/docs/.vecfs/ids").read(); print(os.getpid())' >first
+			head -c 16 /dev/zero >mnt/docs/w$round
+			echo $(($(cat first) - 1)) >/proc/sys/kernel/ns_last_pid
+			python3 -c 'import os; print(os.getpid(), len(open("mnt/docs/.vecfs/vectors.f32", "rb").read()))' >second
+			echo "$(cat first) $((80 + round * 16)) $(cat second)"
+		done >found
+		"$VECFS_BIN" umount mnt
+	S
+	log=$(mktemp "$here/daemon.XXXXXX.log")
+	transport=$transport timeout 50 unshare --fork --pid --mount-proc sh inside "$log"
+	awk '$1 == $3 { same++ } $2 != $4 { print; wrong = 1 } END { print same + 0, "had the same number"; exit wrong || !same }' found
+}
+
 @test "segments/N.npy: numpy loads and maps them, together they are the collection" {
 	rows 300 100
 	python3 - <<-'P'
