@@ -32,7 +32,9 @@ static const char help[] =
 	"                     allow_other      let other users in\n"
 	"                     io_uring=auto|on|off\n"
 	"                                      the transport (default auto)\n"
-	"                     and what fstab(5) has for mount(8): nofail, _netdev, user, noauto, x-*\n"
+	"                     noexec, nosuid, nodev, noatime, nodiratime, nosymfollow\n"
+	"                                      for the kernel; user implies the first three\n"
+	"                     and what fstab(5) has for mount(8): nofail, _netdev, noauto, x-*\n"
 	"  -d, --debug        print every request; implies -f\n"
 	"  -h, --help         show this text\n\n"
 	"In /etc/fstab:  STORE MOUNTPOINT fuse.vecfs defaults,nofail 0 0\n";

@@ -211,3 +211,174 @@ for i in range(100): open(f"mnt/docs/v{i}", "wb").write(i.to_bytes(4, "little") 
 	cp one mnt/docs/apple
 	refused "want a store" vecfs stat mnt/docs/apple
 }
+
+@test ".vecfs/log: tail -f and tail -F follow it, each line once, also when the first lines are dropped" {
+	cp one mnt/docs/apple
+	refuse() { # FROM TO
+		python3 - "$1" "$2" <<-'P'
+			import os, sys
+			for i in range(int(sys.argv[1]), int(sys.argv[2])):
+			    fd = os.open(f'mnt/docs/x{i}', os.O_WRONLY | os.O_CREAT)
+			    os.write(fd, bytes(4 + i % 3))
+			    try: os.close(fd)
+			    except OSError: pass
+		P
+	}
+	refuse 0 10
+	background tail -n +1 -s 0.1 -f mnt/.vecfs/log >followed
+	background tail -n +1 -s 0.1 -F mnt/.vecfs/log >followed.by-name
+	has() { grep -q "docs/x$2: refused" "$1"; }
+	eventually has followed 9
+	eventually has followed.by-name 9
+	for from in 10 910 1010 1200 1800; do
+		refuse $from $((from + 40))
+		for file in followed followed.by-name; do
+			eventually has $file $((from + 39))
+			[ "$(grep -c "docs/x$((from + 1)): " $file)" = 1 ]
+		done
+		[ $from != 10 ] || refuse 50 900
+	done
+	for file in followed followed.by-name; do
+		[ -z "$(sort $file | uniq -d)" ]
+	done
+}
+
+@test "vecfs stat: no key twice, and nothing that a terminal obeys" {
+	evil=$'e\e[31m\r\a\177\302\233x\\\377'
+	cp one mnt/docs/apple
+	mkdir "mnt/$evil"
+	cp one "mnt/$evil/pear"
+	for path in mnt mnt/docs "mnt/$evil"; do
+		vecfs stat --json "$path" >out.json
+		vecfs stat "$path" >>out.txt
+		python3 - <<-'P'
+			import json
+			def once(pairs):
+			    keys = [key for key, _ in pairs]
+			    assert len(keys) == len(set(keys)), keys
+			    return dict(pairs)
+			got = json.load(open('out.json'), object_pairs_hook=once)
+			if got['kind'] == 'mount':
+			    assert len(got['collections']) == 2
+		P
+	done
+	stop
+	vecfs stat --json "$store" | python3 -c 'import json, sys; json.load(sys.stdin)'
+	vecfs stat "$store" >>out.txt
+	grep -qF 'e\033[31m\015\007\177\302\233x\134\377' out.txt
+	no grep -qP '[\x00-\x08\x0b-\x1f\x7f]' out.txt
+}
+
+@test "a bind mount of the whole or of a collection: stat, import, export, and the reason of a refusal" {
+	need_root
+	python3 -c 'import numpy as np; np.save("a.npy", np.ones((5, 100), "<f4")); np.save("b.npy", np.ones((5, 50), "<f4"))'
+	mkdir whole part
+	mount --bind mnt whole
+	mount --bind mnt/docs part
+	vecfs import -q part a.npy
+	[ "$(ls mnt/docs | wc -l)" = 5 ]
+	vecfs import -q whole/more a.npy
+	[ "$(ls mnt/more | wc -l)" = 5 ]
+	refused "want a directory below" vecfs import -q whole a.npy
+	refused "found dim 50, want 100" vecfs import -q part b.npy
+	vecfs export -q part c.npy
+	cmp a.npy c.npy
+	[ "$(vecfs stat --json part | python3 -c 'import json, sys; d = json.load(sys.stdin); print(d["kind"], d["vectors"])')" = "collection 5" ]
+	[ "$(vecfs stat --json whole | python3 -c 'import json, sys; d = json.load(sys.stdin); print(d["kind"], d["vectors"])')" = "mount 10" ]
+	printf 'a\na\nb\nc\nd\n' >twice
+	refused "a" vecfs import -q --ids twice part a.npy
+	[[ $output != *"Invalid argument"* ]]
+	umount part whole
+}
+
+@test "import batches: two with one process number do not meet, and nobody can guess their names" {
+	need_root
+	python3 -c 'import numpy as np; np.save("a.npy", np.ones((50, 100), "<f4"))'
+	for n in 1 2; do
+		background unshare --fork --pid --mount-proc sh -c "echo 99 >/proc/sys/kernel/ns_last_pid
+			'$VECFS_BIN' import -q --format npy --ids ids.$n mnt/docs - <slow.$n"
+		mkfifo slow.$n
+		seq $((n * 100)) $((n * 100 + 49)) >ids.$n
+	done
+	exec 7>slow.1 8>slow.2
+	head -c 1000 a.npy >&7
+	head -c 1000 a.npy >&8
+	both() { [ "$(ls mnt/docs/.vecfs/tx | wc -l)" = 2 ]; }
+	eventually both
+	[ "$(ls mnt/docs/.vecfs/tx | grep -cE '^import-[0-9a-f]{32}$')" = 2 ]
+	tail -c +1001 a.npy >&7
+	tail -c +1001 a.npy >&8
+	exec 7>&- 8>&-
+	for pid in "${running[@]}"; do finishes $pid; done
+	[ "$(ls mnt/docs | wc -l)" = 100 ]
+}
+
+@test "progress: never wider than the terminal, and no control characters where TERM is dumb" {
+	python3 - "$VECFS_BIN" <<-'P'
+		import fcntl, os, pty, re, struct, sys, termios, time
+		import numpy as np
+		np.save('a.npy', np.ones((20000, 100), '<f4'))
+		whole = open('a.npy', 'rb').read()
+		def run(columns, term):
+		    read, write = os.pipe()
+		    os.set_inheritable(read, True)
+		    pid, tty = pty.fork()
+		    if pid == 0:
+		        os.close(write)
+		        os.dup2(read, 0)
+		        fcntl.ioctl(2, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
+		        os.environ['TERM'] = term
+		        os.execv(sys.argv[1], ['vecfs', 'import', '--format', 'npy', 'mnt/docs', '-'])
+		    os.close(read)
+		    for i in range(8):
+		        os.write(write, whole[i * len(whole) // 8:(i + 1) * len(whole) // 8])
+		        time.sleep(0.15)
+		    os.close(write)
+		    out = b''
+		    try:
+		        while more := os.read(tty, 4096): out += more
+		    except OSError: pass
+		    assert os.waitpid(pid, 0)[1] == 0, out
+		    os.close(tty)
+		    return out.decode()
+		for columns in 200, 80, 60, 40, 20, 7:
+		    out = run(columns, 'xterm')
+		    drawn = [part for part in out.replace('\r\n', '\r\x1b[K').split('\r\x1b[K')[:-2] if part]
+		    assert len(drawn) >= 3, out
+		    for part in drawn:
+		        assert len(part) < columns and '\n' not in part, (columns, part)
+		    assert any('%' in part for part in drawn) or columns < 20
+		    assert any('=>' in part for part in drawn) == (columns >= 60), (columns, drawn)
+		out = run(80, 'dumb')
+		assert '\x1b' not in out and '\r' not in out.replace('\r\n', ''), repr(out)
+	P
+}
+
+@test "inotify: a commit is seen by who watches commit/, and a removal through the mount by who watches the collection" {
+	cat >watch.py <<-'P'
+		import ctypes, os, struct
+		libc = ctypes.CDLL(None, use_errno=True)
+		fd = libc.inotify_init()
+		IN_MOVED_TO, IN_DELETE, IN_CREATE = 0x80, 0x200, 0x100
+		assert libc.inotify_add_watch(fd, b'mnt/docs/.vecfs/commit', IN_MOVED_TO) > 0
+		assert libc.inotify_add_watch(fd, b'mnt/docs', IN_DELETE | IN_CREATE) > 0
+		print('watching', flush=True)
+		seen = set()
+		while len(seen) < 3:
+		    events = os.read(fd, 4096)
+		    while events:
+		        _, mask, _, size = struct.unpack('iIII', events[:16])
+		        seen.add((mask & 0xfff, events[16:16 + size].rstrip(b'\0').decode()))
+		        events = events[16 + size:]
+		assert seen == {(IN_MOVED_TO, 'b'), (IN_CREATE, 'plum'), (IN_DELETE, 'plum')}, seen
+	P
+	background timeout 20 python3 watch.py >said
+	watcher=$!
+	eventually grep -q watching said
+	mkdir mnt/docs/.vecfs/tx/b
+	cp one mnt/docs/.vecfs/tx/b/apple
+	mv mnt/docs/.vecfs/tx/b mnt/docs/.vecfs/commit/
+	cp one mnt/docs/plum
+	rm mnt/docs/plum
+	finishes $watcher
+}

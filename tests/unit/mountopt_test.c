@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <sys/mount.h>
 
 #include "fs/mountopt.h"
 
@@ -38,6 +39,31 @@ static void test_what_fstab_has_for_others_is_ignored(void **state)
 	assert_int_equal(o.commit_ms, 5);
 }
 
+static void test_what_the_kernel_obeys_is_kept_for_it(void **state)
+{
+	static const struct {
+		const char *list;
+		unsigned long set, cleared;
+	} cases[] = {
+		{"defaults", 0, 0},
+		{"noexec,nosuid,nodev,noatime", MS_NOEXEC | MS_NOSUID | MS_NODEV | MS_NOATIME, 0},
+		{"user", MS_NOEXEC | MS_NOSUID | MS_NODEV, 0},
+		{"user=me,exec", MS_NOSUID | MS_NODEV, MS_NOEXEC},
+		{"exec,users", MS_NOEXEC | MS_NOSUID | MS_NODEV, 0},
+		{"owner", MS_NOSUID | MS_NODEV, 0},
+		{"noexec,exec,dev", 0, MS_NOEXEC | MS_NODEV},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct serve_options o = {0};
+
+		assert_int_equal(mountopt_parse(cases[i].list, &o, why, sizeof why), 0);
+		assert_int_equal(o.flags_set, cases[i].set);
+		assert_int_equal(o.flags_cleared, cases[i].cleared);
+	}
+}
+
 static void test_refusals(void **state)
 {
 	static const char *const lists[][2] = {
@@ -48,6 +74,9 @@ static void test_refusals(void **state)
 		{"commit=0", "commit=0: want milliseconds, 1 to 60000"},
 		{"io_uring=yes", "io_uring=yes: want auto, on or off"},
 		{"io_uring", "io_uring: unknown mount option"},
+		{"uid=1000", "uid=1000: unknown mount option"},
+		{"commit=4294967301", "commit=4294967301: want milliseconds, 1 to 60000"},
+		{"commit= 5", "commit= 5: want milliseconds, 1 to 60000"},
 	};
 	struct serve_options o = {0};
 
@@ -63,6 +92,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_our_options),
 		cmocka_unit_test(test_what_fstab_has_for_others_is_ignored),
+		cmocka_unit_test(test_what_the_kernel_obeys_is_kept_for_it),
 		cmocka_unit_test(test_refusals),
 	};
 
