@@ -20,6 +20,7 @@
 #include "fs/notify.h"
 #include "fs/opened.h"
 #include "fs/ops.h"
+#include "fs/schedule.h"
 
 #define SYNC_WAIT_US 1000
 #define PLACE_WAIT_MS 2000 /* for another mount at the same place to come to its end */
@@ -252,6 +253,12 @@ int serve_start(struct vs_store *store, const char *mountpoint, const struct ser
 	return 0;
 }
 
+/* A session of its own in the background; in the foreground a service manager has put it into a cgroup. */
+static bool has_group_of_its_own(const struct serve *s)
+{
+	return !s->options.foreground || getenv("INVOCATION_ID");
+}
+
 void serve_answering(struct serve *s)
 {
 	bool io_uring = atomic_load(&s->transport) == SERVE_TRANSPORT_IO_URING;
@@ -265,6 +272,8 @@ void serve_answering(struct serve *s)
 	message(VS_INFO, "serving %s at %s (libfuse %s, %s)", s->store_dir, s->mountpoint, fuse_pkgversion(),
 		io_uring ? "io_uring" : "/dev/fuse");
 	s->ready(s->ready_arg);
+	if (io_uring && has_group_of_its_own(s))
+		s->schedule = schedule_start();
 }
 
 /*
@@ -326,6 +335,7 @@ void serve_end(struct serve *s)
 	held_release_all(s);
 	if (s->notify)
 		notify_end(s->notify);
+	schedule_stop(s->schedule); /* it was the notifier that has started it */
 	if (s->session)
 		fuse_session_destroy(s->session);
 	opened_table_free(s->opened);

@@ -36,6 +36,7 @@ struct fuse_session;
 struct opened_table;
 struct moment_table;
 struct notify;
+struct schedule;
 
 /* What handlers need to know. Only serve.c changes it, and but for transport only before requests arrive. */
 struct serve {
@@ -56,6 +57,7 @@ struct serve {
 	struct opened_table *opened;
 	struct moment_table *moments;
 	struct notify *notify;
+	struct schedule *schedule;
 	void (*ready)(void *arg);
 	void *ready_arg;
 };

@@ -727,3 +727,73 @@ one_line() {
 	run vecfs mount --nonsense a b
 	[ "$status" = 2 ]
 }
+
+# policies: how many threads of the daemon $daemon are at SCHED_IDLE (5).
+idle_threads() { cat /proc/$daemon/task/*/stat | sed 's/.*) //' | awk '$39 == 5 { n++ } END { print n + 0 }'; }
+
+# rate: what one client reads a second, for a second, in mnt/docs.
+rate() {
+	python3 - <<-'P'
+		import time
+		end, n = time.monotonic() + 1.5, 0
+		while time.monotonic() < end:
+		    with open(f'mnt/docs/v{n % 500}', 'rb') as f: f.read()
+		    n += 1
+		print(int(n / 1.5))
+	P
+}
+
+@test "two CPU hogs do not starve the daemon, whichever scheduling group they and it are in" {
+	need nproc
+	echo 'while True: pass' >hog.py
+	for group in own shared; do
+		if [ $group = own ]; then
+			vecfs mount -o $transport "$store" "$mnt"
+			daemon=$(holder)
+		else # what looks like a service manager's cgroup is ours
+			daemon_env=(INVOCATION_ID=test)
+			start
+		fi
+		mkdir -p mnt/docs
+		for n in $(seq 0 499); do vec 1 100 >mnt/docs/v$n; done
+		alone=$(rate)
+		background python3 hog.py
+		first=$!
+		background python3 hog.py
+		beside=$(rate)
+		again=$(rate)
+		kill -KILL $first $!
+		wait $first $! || :
+		echo "$group: $alone /s alone, $beside and $again /s beside two hogs"
+		# Half or a third is fair; a starved daemon makes less than a hundredth.
+		[ $beside -gt $((alone / 20)) ] && [ $again -gt $((alone / 20)) ]
+		[ $group = shared ] || { vecfs umount "$mnt"; daemon=; }
+	done
+}
+
+@test "the threads of io_uring are at SCHED_IDLE only while requests come in, and only in the background" {
+	need_root # an ordinary user cannot go back
+	[ "$VECFS_TRANSPORT" = uring ] || skip "the other transport has no such threads"
+	[ "$(cat /proc/sys/kernel/sched_autogroup_enabled 2>/dev/null)" = 1 ] || skip "no autogroups"
+	start
+	mkdir mnt/docs
+	for n in $(seq 0 499); do vec 1 100 >mnt/docs/v$n; done
+	rate >/dev/null &
+	client=$!
+	sleep 0.5
+	[ "$(idle_threads)" = 0 ]
+	wait $client
+	stop
+	vecfs mount -o $transport "$store" "$mnt"
+	daemon=$(holder)
+	are_idle() { [ "$(idle_threads)" -gt 0 ]; }
+	are_not() { [ "$(idle_threads)" = 0 ]; }
+	are_not
+	(rate; rate; rate) >/dev/null &
+	client=$!
+	eventually are_idle
+	wait $client
+	eventually are_not
+	vecfs umount "$mnt"
+	daemon=
+}
