@@ -428,12 +428,12 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 			 struct fuse_file_info *fi)
 {
 	struct call c = enter(req, ino);
-	struct stat st = {.st_size = off + length};
 
-	if (mode != 0 || c.node.kind != NODE_VECTOR)
+	if ((mode & ~FALLOC_FL_KEEP_SIZE) || !c.ops->allocate)
 		reply(req, -EOPNOTSUPP);
 	else
-		reply(req, c.ops->setattr(req, &c.node, &st, FUSE_SET_ATTR_SIZE, fi));
+		reply(req, c.ops->allocate(&c.node, (uint64_t)off + (uint64_t)length,
+					   mode & FALLOC_FL_KEEP_SIZE, fi, c.s));
 }
 
 /* ------------------------------------------------------------------ directories */

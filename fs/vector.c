@@ -284,4 +284,5 @@ const struct node_ops vector_ops = {
 	.flush = handle_flush,
 	.fsync = handle_fsync,
 	.release = handle_release,
+	.allocate = handle_allocate,
 };
