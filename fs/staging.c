@@ -334,9 +334,9 @@ int staging_write_page(struct serve *s, struct handle *h, const void *data, size
 	ssize_t got;
 	int rc;
 
+	h->opened->mapped = true;
 	if (h->born)
 		return stage(s, h, data, size, off);
-	h->opened->mapped = true;
 	if (!draft_is_pending(d))
 		return modify(s, h, data, size, off, true);
 	page = malloc(2 * size);
@@ -358,9 +358,9 @@ int staging_fault(struct serve *s, struct handle *h)
 {
 	int rc;
 
+	h->opened->mapped = true;
 	if (h->born)
 		return 0; /* nobody else has it open */
-	h->opened->mapped = true;
 	rc = settle_runs(s, h->opened);
 	if (rc || h->state != HANDLE_REPLACE)
 		return rc;
