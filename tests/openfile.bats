@@ -233,3 +233,91 @@ export BATS_TEST_TIMEOUT=$((VECFS_LONG ? 1800 : 60 * slow))
 		    assert got[200:3000] == old[200:3000]
 	P
 }
+
+@test "a refusal for want of space says so, and nothing else" {
+	need_root
+	stop
+	mkdir disk
+	mount -t tmpfs -o size=40m none disk
+	store=$here/disk/store
+	start
+	mkdir mnt/docs
+	python3 - <<-'P'
+		import errno, os
+		vector = os.urandom(32)
+		def write(path, data):
+		    with open(path, 'wb') as f: f.write(data)
+		os.mkdir('mnt/big')
+		filler = os.urandom(1 << 20)
+		try:
+		    for n in range(100): write(f'mnt/big/{n}', filler)
+		    assert False
+		except OSError as e: assert e.errno == errno.ENOSPC, e
+		refused = 0
+		for n in range(100000): # until there is no room for small ones, either
+		    try: write(f'mnt/docs/v{n}', vector)
+		    except OSError as e:
+		        assert e.errno == errno.ENOSPC, e
+		        refused += 1
+		        if refused == 3: break
+		assert refused == 3
+	P
+	grep "docs/v.*: refused: No space left on device" mnt/.vecfs/log
+	no grep "got 32 bytes" mnt/.vecfs/log
+	no grep "got 1048576 bytes" mnt/.vecfs/log
+	stop
+	umount disk
+}
+
+@test "writers that share a descriptor, where nobody has a process number: none is told of a refusal that is none" {
+	need_root
+	stop
+	daemon_env=(unshare --pid --fork --kill-child) # the daemon sees no process of ours
+	start
+	(head -c 1000 new; tail -c +1001 new) >mnt/docs/apple 2>said
+	cmp new mnt/docs/apple
+	{ head -c 1000 old && tail -c +1001 old; } >mnt/docs/apple 2>>said
+	cmp old mnt/docs/apple
+	[ ! -s said ]
+	head -c 100 new >short
+	refused "Invalid argument" cp short mnt/docs/pear # but the one who opened it is
+	refused "Invalid argument" dd if=short of=mnt/docs/pear status=none
+	refused "Invalid argument" bash -c 'cat short >mnt/docs/pear'
+	[ "$(ls mnt/docs)" = apple ]
+	umount mnt
+	reap
+}
+
+@test "who writes a short vector hears it, where that can be: the rest stays silent but for the log" {
+	head -c 100 new >short
+	for heard in 'cp short mnt/docs/x' 'dd if=short of=mnt/docs/x' 'tee mnt/docs/x <short' 'install short mnt/docs/x' \
+		'bash -c "cat short >mnt/docs/x"' 'cat short | cat >mnt/docs/x' 'python3 -c "open(\"mnt/docs/x\", \"w\").close()"' \
+		'cp short mnt/docs/x && sync mnt/docs/x' 'mawk "BEGIN { print \"abc\" > \"mnt/docs/x\" }"'; do
+		[[ $heard != mawk* ]] || command -v mawk >/dev/null || continue
+		refused "Invalid argument" bash -c "set -o pipefail; $heard"
+	done
+	sh -c '{ cat short; } >mnt/docs/braces'
+	sh -c 'printf abc >mnt/docs/builtin'
+	[ "$(ls mnt/docs)" = apple ]
+	logged "docs/braces: refused: got 100 bytes, want 3072 (dim=768 dtype=f32)"
+	logged "docs/builtin: refused: got 3 bytes, want 3072 (dim=768 dtype=f32)"
+}
+
+# The outside tool: cargo install fsx. Only with --long, and where it can be had.
+@test "fsx: 30,000 operations with mappings on vectors of each size" {
+	[ "$VECFS_LONG" = 1 ] || skip "only with --long"
+	PATH=$PATH:$HOME/.cargo/bin:$here/fsx/bin
+	command -v fsx || cargo install --quiet --root "$here/fsx" fsx || skip "no fsx here"
+	mkdir artefacts
+	for size in 400 3072 4096 12000; do
+		mkdir "mnt/f$size"
+		bytes "$size" >"mnt/f$size/a"
+		cat >fsx.toml <<-T
+			blockmode = true
+			flen = $size
+			opsize = { min = 1, max = $size }
+			weights = { truncate = 0, read = 10, write = 10, mapread = 10, mapwrite = 10, invalidate = 1, fsync = 1, fdatasync = 1, sendfile = 2 }
+		T
+		fsx -f fsx.toml -P artefacts -N 30000 -S $((RANDOM + 1)) "mnt/f$size/a" >said 2>&1 || { tail said; false; }
+	done
+}
