@@ -231,25 +231,18 @@ void handle_release(struct serve *s, const struct node *node, const struct fuse_
 {
 	struct handle *h = handle_of(fi);
 	struct opened *o = h->opened;
-	struct namelock name = {0};
+	struct namelock name = lock_to_publish(h);
 	bool is_last = true;
 
 	(void)node;
 	assert(h->writable || !h->born);
-	if (h->writable)
-		name = lock_to_publish(h);
-	else
-		pthread_mutex_lock(&o->lock);
 	if (h->writable)
 		staging_drop(s, h);
 	detach(h);
 	for (const struct handle *other = o->handles; other; other = other->next)
 		is_last &= !other->writable;
 	o->mapped &= !is_last;
-	if (h->writable)
-		unlock_published(h, name);
-	else
-		pthread_mutex_unlock(&o->lock);
+	unlock_published(h, name);
 	opened_put(s->opened, o);
 	free(h);
 }
@@ -353,8 +346,8 @@ int handle_write(struct serve *s, const struct node *node, const void *buf, size
 	return rc;
 }
 
-int handle_allocate(const struct node *node, uint64_t end, bool keep_size, const struct fuse_file_info *fi,
-		    struct serve *s)
+int handle_allocate(struct serve *s, const struct node *node, uint64_t end, bool keep_size,
+		    const struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
 	int rc;

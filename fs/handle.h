@@ -57,8 +57,8 @@ int handle_write(struct serve *s, const struct node *node, const void *buf, size
 int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed);
 int handle_fsync(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi);
 void handle_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi);
-int handle_allocate(const struct node *node, uint64_t end, bool keep_size, const struct fuse_file_info *fi,
-		    struct serve *s);
+int handle_allocate(struct serve *s, const struct node *node, uint64_t end, bool keep_size,
+		    const struct fuse_file_info *fi);
 /* Publishes what writers have left staged that pause; false if nothing is staged at all. For one thread. */
 bool handle_settle_paused(struct serve *s);
 

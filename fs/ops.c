@@ -432,8 +432,8 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 	if ((mode & ~FALLOC_FL_KEEP_SIZE) || !c.ops->allocate)
 		reply(req, -EOPNOTSUPP);
 	else
-		reply(req, c.ops->allocate(&c.node, (uint64_t)off + (uint64_t)length,
-					   mode & FALLOC_FL_KEEP_SIZE, fi, c.s));
+		reply(req, c.ops->allocate(c.s, &c.node, (uint64_t)off + (uint64_t)length,
+					   mode & FALLOC_FL_KEEP_SIZE, fi));
 }
 
 /* ------------------------------------------------------------------ directories */

@@ -79,8 +79,8 @@ struct node_ops {
 	int (*fsync)(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi);
 	void (*release)(struct serve *s, const struct node *node, const struct fuse_file_info *fi);
 	/* Bytes up to end are to have space; the file is to be that long, unless keep_size. */
-	int (*allocate)(const struct node *node, uint64_t end, bool keep_size, const struct fuse_file_info *fi,
-			struct serve *s);
+	int (*allocate)(struct serve *s, const struct node *node, uint64_t end, bool keep_size,
+			const struct fuse_file_info *fi);
 };
 
 extern const struct node_ops dir_root_ops, dir_collection_ops, dir_control_ops, dir_segments_ops, dir_tx_ops,

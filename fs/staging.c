@@ -241,8 +241,9 @@ static int settle(struct serve *s, struct opened *o)
 
 	if (!draft_is_pending(d))
 		return 0;
-	while (!has_run(h))
+	while (h && !has_run(h))
 		h = h->next;
+	assert(h); /* a draft is of somebody's run */
 	rc = modify(s, h, d->image + d->from, d->end - d->from, d->from, false);
 	if (rc)
 		return rc;
@@ -335,6 +336,8 @@ int staging_write_page(struct serve *s, struct handle *h, const void *data, size
 	int rc;
 
 	h->opened->mapped = true;
+	if (h->born && h->row_bytes && off + size > h->row_bytes)
+		return -EFBIG; /* other vectors have fixed the dim meanwhile */
 	if (h->born)
 		return stage(s, h, data, size, off);
 	if (!draft_is_pending(d))
