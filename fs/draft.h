@@ -29,8 +29,8 @@ void draft_clear(struct draft *d);
 /* Copies what is pending over buf, which holds size bytes of the published vector from off on. */
 void draft_read(const struct draft *d, void *buf, size_t size, size_t off);
 /*
- * A page of a mapping may have been filled before the pieces were written: bytes that it did not change, which
- * are those that equal the published ones, are taken from the draft instead.
+ * A page of a mapping may have been filled before the pieces were written: bytes that it did not change,
+ * which are those that equal the published ones, are taken from the draft instead.
  */
 void draft_mend_page(const struct draft *d, unsigned char *page, const unsigned char *published, size_t size,
 		     size_t off);

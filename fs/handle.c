@@ -318,7 +318,7 @@ static void meet(struct handle *h, const struct fuse_file_info *fi)
 	h->has_owner = true;
 }
 
-/* Whether this is a request of the process that opened the file. A container's processes have no number here. */
+/* Whether the process that opened the file asks this. A container's processes have no number here. */
 static bool is_by_opener(struct handle *h, pid_t thread, const struct fuse_file_info *fi)
 {
 	meet(h, fi);

@@ -38,10 +38,10 @@ struct handle {
 	size_t row_bytes; /* 0: dim not fixed yet */
 	unsigned char *staged;
 	size_t capacity;
-	size_t size;    /* so many bytes are staged: of the file, or of a run */
-	size_t filled;  /* so many, from the start, were written; others may be holes */
+	size_t size;        /* so many bytes are staged: of the file, or of a run */
+	size_t filled;      /* so many, from the start, were written; others may be holes */
 	int64_t written_ms; /* when the last of them was, on CLOCK_MONOTONIC */
-	unsigned which; /* VS_SET_*: was set while the file is staged, so it is published with it */
+	unsigned which;     /* VS_SET_*: was set while the file is staged, so it is published with it */
 	struct vs_attr attr;
 	struct pending pending;
 	char name[]; /* of a born one */

@@ -83,8 +83,8 @@ static void refuse_incomplete(struct serve *s, struct handle *h)
 }
 
 /*
- * A vector that exists, and what is staged to modify it, stay what they are. But of a file that became too big
- * nothing will be published any more.
+ * A vector that exists, and what is staged to modify it, stay what they are. But of a file that became too
+ * big nothing will be published any more.
  */
 static int refuse_too_big(struct serve *s, struct handle *h, uint64_t end)
 {
@@ -263,7 +263,7 @@ static int settle_runs(struct serve *s, struct opened *o)
 	return rc;
 }
 
-/* Every byte is new: what runs have left pending is overwritten, but they may still become whole themselves. */
+/* Every byte is new: the draft is overwritten, but runs may still become whole themselves. */
 static int modify_whole(struct serve *s, struct handle *h, const void *data)
 {
 	int rc = modify(s, h, data, h->row_bytes, 0, false);
