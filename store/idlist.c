@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,13 +106,14 @@ static size_t decode(const char *line, size_t len, char *out)
 	return n;
 }
 
-/* ------------------------------------------------------------------ parsing */
+/* ------------------------------------------------------------------ one id */
 
-struct parser {
-	const char *at, *end;
+/* What all pieces of a list have in common. */
+struct rules {
 	enum idlist_separator separator;
-	bool crlf;
 	idlist_encoder encode;
+	bool crlf; /* as the first line ends */
+	bool utf16;
 	char *why;
 	size_t why_size;
 };
@@ -126,85 +128,101 @@ static const char *noun(enum idlist_separator separator)
 	return separator == IDLIST_NULS ? "id" : "line";
 }
 
-/* Takes the next piece of the list, without what ends it; false at the end. */
-static bool take(struct parser *p, const char **piece, size_t *len)
+__attribute__((format(printf, 4, 5))) static int refuse(const struct rules *r, uint64_t n, int rc,
+							const char *format, ...)
 {
-	const char *stop;
+	int len = snprintf(r->why, r->why_size, "%s %llu: ", noun(r->separator), (unsigned long long)n + 1);
+	va_list args;
 
-	if (p->at == p->end)
-		return false;
-	stop = memchr(p->at, separator_byte(p->separator), (size_t)(p->end - p->at));
-	*piece = p->at;
-	*len = (size_t)((stop ? stop : p->end) - p->at);
-	p->at = stop ? stop + 1 : p->end;
-	return true;
-}
-
-/* Counts the pieces and finds out how lines end: as the first does. */
-static int survey(struct parser *p, uint64_t *count)
-{
-	const char *start = p->at, *piece;
-	size_t len;
-
-	for (*count = 0; take(p, &piece, &len); ++*count) {
-		bool crlf = len && piece[len - 1] == '\r', ended = piece + len < p->at;
-
-		if (p->separator == IDLIST_NULS || (*count && (crlf == p->crlf || (!crlf && !ended))))
-			continue;
-		if (*count) {
-			snprintf(p->why, p->why_size, "line %llu: it ends in %s, the lines before it in %s",
-			         (unsigned long long)*count + 1, crlf ? "CR LF" : "LF alone", crlf ? "LF alone" : "CR LF");
-			return -EINVAL;
-		}
-		p->crlf = crlf;
-	}
-	p->at = start;
-	if (*count <= IDLIST_IDS_MAX)
-		return 0;
-	snprintf(p->why, p->why_size, "more than 4,294,967,294 ids");
-	return -EINVAL;
-}
-
-static int check_id(const struct parser *p, uint64_t n, const char *id, size_t len, bool utf16)
-{
-	int bad = vs_name_check(id, len), rc = bad == -ENAMETOOLONG || !len ? -EINVAL : -EILSEQ;
-	const char *what = "is \".\" or \"..\"";
-
-	if (!bad)
-		return 0;
-	if (!len)
-		what = "is empty";
-	else if (bad == -ENAMETOOLONG)
-		what = "is longer than 255 bytes";
-	else if (bad == -EPERM)
-		what = ".vecfs is reserved";
-	else if (memchr(id, 0, len))
-		what = utf16 ? "is UTF-16, want UTF-8" : "has a NUL byte in it";
-	else if (memchr(id, '/', len))
-		what = "has a '/' in it";
-	snprintf(p->why, p->why_size, "%s %llu: the id %s", noun(p->separator), (unsigned long long)n + 1, what);
+	va_start(args, format);
+	if (len >= 0 && (size_t)len < r->why_size)
+		vsnprintf(r->why + len, r->why_size - (size_t)len, format, args);
+	va_end(args);
 	return rc;
 }
 
-/* Writes each id to `to`, which is the text itself unless there is an encoder. */
-static int fill(struct parser *p, struct idlist *list, char *to, bool utf16)
+/* Takes the CR of a CR LF from the end of line n; a last line that is not ended may be without. */
+static int take_line_end(struct rules *r, uint64_t n, const char *line, size_t *len, bool ended)
+{
+	bool crlf = *len && line[*len - 1] == '\r';
+
+	if (r->separator == IDLIST_NULS)
+		return 0;
+	if (n == 0)
+		r->crlf = crlf;
+	if (crlf != r->crlf && (crlf || ended))
+		return refuse(r, n, -EINVAL, "it ends in %s, the lines before it in %s",
+			      crlf ? "CR LF" : "LF alone", crlf ? "LF alone" : "CR LF");
+	*len -= crlf;
+	return 0;
+}
+
+static int check_id(const struct rules *r, uint64_t n, const char *id, size_t len)
+{
+	switch (vs_name_check(id, len)) {
+	case 0:
+		return 0;
+	case -ENAMETOOLONG:
+		return refuse(r, n, -EINVAL, "the id is longer than 255 bytes");
+	case -EPERM:
+		return refuse(r, n, -EILSEQ, "the id .vecfs is reserved");
+	}
+	if (!len)
+		return refuse(r, n, -EINVAL, "the id is empty");
+	if (memchr(id, 0, len))
+		return refuse(r, n, -EILSEQ, "the id %s",
+			      r->utf16 ? "is UTF-16, want UTF-8" : "has a NUL byte in it");
+	if (memchr(id, '/', len))
+		return refuse(r, n, -EILSEQ, "the id has a '/' in it");
+	return refuse(r, n, -EILSEQ, "the id is \".\" or \"..\"");
+}
+
+/* Writes the id that piece n of the list stands for to out; *len becomes its length. */
+static int read_id(struct rules *r, uint64_t n, const char *piece, bool ended, char *out, size_t *len)
+{
+	int rc;
+
+	if (n == 0)
+		r->utf16 = *len >= 2 && (!memcmp(piece, "\xff\xfe", 2) || !memcmp(piece, "\xfe\xff", 2));
+	rc = take_line_end(r, n, piece, len, ended);
+	if (rc)
+		return rc;
+	if (r->encode)
+		*len = r->encode(piece, *len, out);
+	else if (r->separator == IDLIST_LINES)
+		*len = decode(piece, *len, out);
+	else
+		memmove(out, piece, *len);
+	return check_id(r, n, out, *len);
+}
+
+/* ------------------------------------------------------------------ a whole list */
+
+static uint64_t count_pieces(const char *at, const char *end, char separator)
+{
+	uint64_t count = 0;
+
+	for (; at < end; count++) {
+		const char *stop = memchr(at, separator, (size_t)(end - at));
+
+		at = stop ? stop + 1 : end;
+	}
+	return count;
+}
+
+/* Writes each id of [at, end) to `to`, which is the text itself unless there is an encoder. */
+static int fill(struct rules *r, struct idlist *list, const char *at, const char *end, char *to)
 {
 	char *start = to;
-	const char *piece;
-	size_t len;
 	int rc = 0;
 
-	for (uint64_t n = 0; !rc && take(p, &piece, &len); n++) {
-		if (p->crlf && len && piece[len - 1] == '\r') /* the last line may be without */
-			len--;
+	for (uint64_t n = 0; !rc && at < end; n++) {
+		const char *stop = memchr(at, separator_byte(r->separator), (size_t)(end - at));
+		size_t len = (size_t)((stop ? stop : end) - at);
+
 		list->id[n] = to;
-		if (p->encode)
-			len = p->encode(piece, len, to);
-		else if (p->separator == IDLIST_LINES)
-			len = decode(piece, len, to);
-		else
-			memmove(to, piece, len);
-		rc = check_id(p, n, to, len, utf16);
+		rc = read_id(r, n, at, stop, to, &len);
+		at = stop ? stop + 1 : end;
 		to += len;
 		*to++ = '\0';
 	}
@@ -212,52 +230,47 @@ static int fill(struct parser *p, struct idlist *list, char *to, bool utf16)
 	return rc;
 }
 
-/* text has room for one byte more than it had. */
-static int parse(struct parser *p, char *text, struct idlist *out)
+/* text has room for one byte more than its size. */
+static int parse(struct rules *r, char *text, size_t size, struct idlist *out)
 {
-	bool utf16 = p->end - p->at >= 2 && (!memcmp(p->at, "\xff\xfe", 2) || !memcmp(p->at, "\xfe\xff", 2));
-	size_t size = (size_t)(p->end - p->at);
-	uint64_t count;
-	int rc = survey(p, &count);
+	const char *at = text, *end = text + size;
+	char *encoded = NULL;
+	int rc;
 
+	if (r->separator == IDLIST_LINES && has_bom(text, size))
+		at += BOM_BYTES;
 	out->text = text;
-	if (rc)
-		return rc;
-	out->count = count;
-	out->id = malloc((count + 1) * sizeof *out->id);
-	if (!out->id)
-		return -ENOMEM;
-	if (p->encode) {
-		char *encoded = malloc(size * IDLIST_ENCODE_MAX + count + 1);
-
-		if (!encoded)
-			return -ENOMEM;
-		out->text = encoded;
-		rc = fill(p, out, encoded, utf16);
-		free(text);
-		return rc;
+	out->count = count_pieces(at, end, separator_byte(r->separator));
+	if (out->count > IDLIST_IDS_MAX) {
+		snprintf(r->why, r->why_size, "more than 4,294,967,294 ids");
+		return -EINVAL;
 	}
-	return fill(p, out, text, utf16);
+	out->id = malloc((out->count + 1) * sizeof *out->id);
+	if (r->encode)
+		encoded = malloc(size * IDLIST_ENCODE_MAX + out->count + 1);
+	if (!out->id || (r->encode && !encoded)) {
+		free(encoded);
+		return -ENOMEM;
+	}
+	rc = fill(r, out, at, end, encoded ? encoded : text);
+	if (encoded) {
+		free(text);
+		out->text = encoded;
+	}
+	return rc;
 }
 
-int idlist_parse(char *text, size_t size, enum idlist_separator separator, idlist_encoder encode, struct idlist *out,
-                 char *why, size_t why_size)
+int idlist_parse(char *text, size_t size, enum idlist_separator separator, idlist_encoder encode,
+		 struct idlist *out, char *why, size_t why_size)
 {
-	struct parser p = {.separator = separator, .encode = encode, .why = why, .why_size = why_size};
+	struct rules rules = {.separator = separator, .encode = encode, .why = why, .why_size = why_size};
 	char *grown = realloc(text, size + 1); /* for the end of the last id */
 	int rc;
 
 	*out = (struct idlist){0};
-	if (!grown) {
+	if (!grown)
 		free(text);
-		snprintf(why, why_size, "%s", strerror(ENOMEM));
-		return -ENOMEM;
-	}
-	p.at = grown;
-	p.end = grown + size;
-	if (separator == IDLIST_LINES && has_bom(grown, size))
-		p.at += BOM_BYTES;
-	rc = parse(&p, grown, out);
+	rc = grown ? parse(&rules, grown, size, out) : -ENOMEM;
 	if (rc == -ENOMEM)
 		snprintf(why, why_size, "%s", strerror(ENOMEM));
 	if (rc)
@@ -272,10 +285,77 @@ void idlist_free(struct idlist *list)
 	*list = (struct idlist){0};
 }
 
+/* ------------------------------------------------------------------ a list as it comes */
+
+void idlist_scan_start(struct idlist_scan *scan, enum idlist_separator separator)
+{
+	*scan = (struct idlist_scan){.separator = separator};
+}
+
+static int scan_piece(struct idlist_scan *scan, const char *piece, size_t len, bool ended, char *why,
+		      size_t why_size)
+{
+	struct rules rules = {.separator = scan->separator,
+			      .crlf = scan->crlf,
+			      .utf16 = scan->utf16,
+			      .why = why,
+			      .why_size = why_size};
+	char id[IDLIST_PIECE_MAX];
+	int rc;
+
+	if (scan->count == 0 && scan->separator == IDLIST_LINES && has_bom(piece, len)) {
+		piece += BOM_BYTES;
+		len -= BOM_BYTES;
+	}
+	if (len > sizeof id)
+		return refuse(&rules, scan->count, -EINVAL, "the id is longer than 255 bytes");
+	rc = read_id(&rules, scan->count, piece, ended, id, &len);
+	scan->crlf = rules.crlf;
+	scan->utf16 = rules.utf16;
+	scan->count += !rc;
+	return rc;
+}
+
+int idlist_scan_add(struct idlist_scan *scan, const char *data, size_t size, char *why, size_t why_size)
+{
+	const char *end = data + size;
+	int rc = 0;
+
+	while (!rc && data < end) {
+		const char *stop = memchr(data, separator_byte(scan->separator), (size_t)(end - data));
+		size_t len = (size_t)((stop ? stop : end) - data), room = sizeof scan->part - scan->held;
+		bool direct = stop && !scan->held;
+
+		if (!direct) {
+			memcpy(scan->part + scan->held, data, len < room ? len : room);
+			scan->held += len < room ? len : room;
+		}
+		if (direct)
+			rc = scan_piece(scan, data, len, true, why, why_size);
+		else if (stop || scan->held == sizeof scan->part)
+			rc = scan_piece(scan, scan->part, scan->held, true, why, why_size);
+		if (stop)
+			scan->held = 0;
+		data += len + (stop ? 1 : 0);
+	}
+	return rc;
+}
+
+int idlist_scan_end(struct idlist_scan *scan, char *why, size_t why_size)
+{
+	bool is_mark = scan->count == 0 && scan->separator == IDLIST_LINES && scan->held == BOM_BYTES &&
+		       has_bom(scan->part, scan->held);
+	int rc = scan->held && !is_mark ? scan_piece(scan, scan->part, scan->held, false, why, why_size) : 0;
+
+	scan->held = 0;
+	return rc;
+}
+
 /* ------------------------------------------------------------------ twice */
 
 /* A hash table, by open addressing, of the numbers of ids (plus one: zero is a free place). */
-int idlist_check_unique(const struct idlist *list, enum idlist_separator separator, char *why, size_t why_size)
+int idlist_check_unique(const struct idlist *list, enum idlist_separator separator, char *why,
+			size_t why_size)
 {
 	uint64_t places = 16;
 	uint32_t *table;
@@ -296,7 +376,7 @@ int idlist_check_unique(const struct idlist *list, enum idlist_separator separat
 		for (; !rc && table[place]; place = (place + 1) & (places - 1))
 			if (!strcmp(list->id[table[place] - 1], id)) {
 				snprintf(why, why_size, "%s %llu: the id is that of %s %u", noun(separator),
-				         (unsigned long long)n + 1, noun(separator), table[place]);
+					 (unsigned long long)n + 1, noun(separator), table[place]);
 				rc = -EINVAL;
 			}
 		table[place] = (uint32_t)n + 1;

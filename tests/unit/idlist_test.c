@@ -30,12 +30,34 @@ static int parse(const char *text, size_t size, enum idlist_separator separator,
 	return idlist_parse(copy, size, separator, encode, out, why, sizeof why);
 }
 
+/* The same list in pieces of every size: what is found, and where, must not depend on them. */
+static void assert_scans(const char *text, size_t size, enum idlist_separator separator, int want,
+			 const char *says)
+{
+	for (size_t step = 1; step <= size + 1; step = step < 8 ? step + 1 : step * 2) {
+		struct idlist_scan scan;
+		int rc = 0;
+
+		*why = 0;
+		idlist_scan_start(&scan, separator);
+		for (size_t at = 0; at < size && !rc; at += step)
+			rc = idlist_scan_add(&scan, text + at, size - at < step ? size - at : step, why,
+					     sizeof why);
+		if (!rc)
+			rc = idlist_scan_end(&scan, why, sizeof why);
+		assert_int_equal(rc, want);
+		if (!strstr(why, says))
+			fail_msg("says '%s', want '%s'", why, says);
+	}
+}
+
 static void assert_ids(const char *text, size_t size, enum idlist_separator separator, const char *want,
 		       size_t want_size)
 {
 	struct idlist list;
 	size_t at = 0;
 
+	assert_scans(text, size, separator, 0, "");
 	assert_int_equal(parse(text, size, separator, NULL, &list), 0);
 	assert_int_equal(list.size_bytes, want_size);
 	assert_memory_equal(list.text, want, want_size);
@@ -47,7 +69,8 @@ static void assert_ids(const char *text, size_t size, enum idlist_separator sepa
 	idlist_free(&list);
 }
 
-static void assert_refused(const char *text, size_t size, enum idlist_separator separator, int rc, const char *says)
+static void assert_refused(const char *text, size_t size, enum idlist_separator separator, int rc,
+			   const char *says)
 {
 	struct idlist list;
 
@@ -56,6 +79,7 @@ static void assert_refused(const char *text, size_t size, enum idlist_separator 
 	assert_null(list.id);
 	if (!strstr(why, says))
 		fail_msg("says '%s', want '%s'", why, says);
+	assert_scans(text, size, separator, rc, says);
 }
 
 static void test_lines(void **state)
@@ -113,16 +137,20 @@ static void test_escapes(void **state)
 
 static void test_refusals(void **state)
 {
-	char long_id[256];
+	char long_id[5000];
 
 	(void)state;
 	memset(long_id, 'x', sizeof long_id);
 	assert_refused(long_id, 256, IDLIST_LINES, -EINVAL, "line 1: the id is longer than 255 bytes");
+	assert_refused(long_id, sizeof long_id, IDLIST_NULS, -EINVAL,
+		       "id 1: the id is longer than 255 bytes");
 	assert_refused(TEXT("a\n\nb\n"), IDLIST_LINES, -EINVAL, "line 2: the id is empty");
 	assert_refused(TEXT("a\n..\n"), IDLIST_LINES, -EILSEQ, "line 2: the id is \".\" or \"..\"");
 	assert_refused(TEXT(".vecfs\n"), IDLIST_LINES, -EILSEQ, "line 1: the id .vecfs is reserved");
 	assert_refused(TEXT("a\0b\n"), IDLIST_LINES, -EILSEQ, "line 1: the id has a NUL byte in it");
-	assert_refused(TEXT("\xff\xfe" "a\0\n\0"), IDLIST_LINES, -EILSEQ, "line 1: the id is UTF-16, want UTF-8");
+	assert_refused(TEXT("\xff\xfe"
+			    "a\0\n\0"),
+		       IDLIST_LINES, -EILSEQ, "line 1: the id is UTF-16, want UTF-8");
 }
 
 static size_t slash_encoder(const char *id, size_t len, char *out)
@@ -161,7 +189,8 @@ static void test_unique(void **state)
 	(void)state;
 	for (int i = 0; i < COUNT; i++)
 		end += sprintf(end, "%d\n", i == COUNT - 1 ? 4711 : i);
-	assert_int_equal(idlist_parse(text, (size_t)(end - text), IDLIST_LINES, NULL, &list, why, sizeof why), 0);
+	assert_int_equal(idlist_parse(text, (size_t)(end - text), IDLIST_LINES, NULL, &list, why, sizeof why),
+			 0);
 	assert_int_equal(idlist_check_unique(&list, IDLIST_LINES, why, sizeof why), -EINVAL);
 	assert_string_equal(why, "line 100000: the id is that of line 4712");
 	list.count--;
@@ -176,7 +205,8 @@ static void test_unique(void **state)
 /* Any ids written as lines, or with NULs, are read back as they were. */
 static void test_round_trips(void **state)
 {
-	static const char bytes[] = "\n\r\\/%nrb \xef\xbb\xbf" "a\x01\x7f\xff";
+	static const char bytes[] = "\n\r\\/%nrb \xef\xbb\xbf"
+				    "a\x01\x7f\xff";
 
 	(void)state;
 	srand(1);
@@ -210,10 +240,10 @@ static void test_round_trips(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_lines),     cmocka_unit_test(test_byte_order_mark),
-		cmocka_unit_test(test_line_ends), cmocka_unit_test(test_nuls),
-		cmocka_unit_test(test_escapes),   cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_encoder),   cmocka_unit_test(test_unique),
+		cmocka_unit_test(test_lines),       cmocka_unit_test(test_byte_order_mark),
+		cmocka_unit_test(test_line_ends),   cmocka_unit_test(test_nuls),
+		cmocka_unit_test(test_escapes),     cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_encoder),     cmocka_unit_test(test_unique),
 		cmocka_unit_test(test_round_trips),
 	};
 
