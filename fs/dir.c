@@ -3,9 +3,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fs/batch.h"
 #include "fs/control.h"
 #include "fs/handle.h"
 #include "fs/listing.h"
+#include "fs/refusal.h"
+#include "fs/refused.h"
 #include "fs/vector.h"
 
 #define CONTROL_NAME ".vecfs"
@@ -92,6 +95,8 @@ static int remove_one(struct serve *s, uint32_t id)
 		return rc;
 	rc = vs_collection_remove(s->store, id);
 	opened_saved_all(s, &all);
+	if (!rc)
+		batch_forget(id);
 	return rc;
 }
 
@@ -182,9 +187,19 @@ const struct node_ops dir_root_ops = {
 static int collection_lookup(fuse_req_t req, const struct node *dir, const char *name,
 			     struct fuse_entry_param *e)
 {
+	int rc;
+
 	if (!strcmp(name, CONTROL_NAME))
 		return control_entry(ops_serve(req), dir->collection, e);
-	return vector_lookup(ops_serve(req), dir->collection, name, e);
+	rc = vector_lookup(ops_serve(req), dir->collection, name, e);
+	return rc == -ENOENT ? refused_lookup(ops_serve(req), dir->collection, name, e) : rc;
+}
+
+static int collection_unlink(fuse_req_t req, const struct node *dir, const char *name)
+{
+	int rc = vector_unlink(req, dir, name);
+
+	return rc == -ENOENT ? refused_unlink(ops_serve(req), dir->collection, name) : rc;
 }
 
 struct vector_listing {
@@ -225,7 +240,7 @@ const struct node_ops dir_collection_ops = {
 	.lookup = collection_lookup,
 	.list = collection_list,
 	.create = handle_create,
-	.unlink = vector_unlink,
+	.unlink = collection_unlink,
 	.attr = collection_attr,
 	.setattr = collection_setattr,
 };
@@ -234,7 +249,11 @@ const struct node_ops dir_collection_ops = {
 
 static int tx_lookup(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e)
 {
-	return child_lookup(ops_serve(req), dir->collection, name, e);
+	int rc = child_lookup(ops_serve(req), dir->collection, name, e);
+
+	if (!rc)
+		refusal_load(ops_serve(req), node_of(e->ino).collection);
+	return rc;
 }
 
 static ssize_t tx_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus)

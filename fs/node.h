@@ -8,6 +8,7 @@
  *   collection << 40 | kind               its control nodes; those of the mount have collection 0
  *   collection << 40 | kind | which       the arrays of a collection and the files of a batch
  *   collection << 40 | 1 << 39 | n        the link to its segment n
+ *   collection << 40 | 3 << 38 | n        refusal n of a vector that an open batch does not have
  *   collection << 40 | entry              a vector (entries start at VS_ENTRY_FIRST)
  *   1 << 63 | collection << 40 | version << 4 | which
  *                                         an array as it was at one version of the collection: what such a
@@ -32,6 +33,7 @@ enum node_kind {
 	NODE_VECTOR,
 	NODE_SEGMENT,
 	NODE_MOMENT, /* an array at one version */
+	NODE_REFUSED, /* a refused vector, which a batch does not have: its refusal's number */
 	/* From here on a kind is also the number of its node. */
 	NODE_CONTROL, /* .vecfs of the mount, of a collection, of a batch */
 	NODE_LOG,
@@ -44,21 +46,32 @@ enum node_kind {
 	NODE_COMMIT,
 	NODE_VIEW = 32,   /* | enum node_view */
 	NODE_UPLOAD = 64, /* | enum node_view: a batch's vectors.* */
-	NODE_TEXT = 96,   /* | enum vs_batch_text: a batch's ids and delete */
-	NODE_KIND_COUNT = 128,
+	NODE_TEXT = 96,   /* | enum vs_batch_text: a batch's ids, delete, and their NUL-separated twins */
+	NODE_TEMPORARY = 128, /* | its number: what is to be renamed to one of a batch's files */
+	NODE_KIND_COUNT = 160,
 };
 #define NODE_WHICH_MASK 15u
 
 /* The arrays that a collection can be read as: its ids, and its vectors in each enum array_format. */
-enum node_view { NODE_VIEW_IDS, NODE_VIEW_VECTORS, NODE_VIEW_COUNT = NODE_VIEW_VECTORS + ARRAY_RAW + 1 };
+enum node_view {
+	NODE_VIEW_IDS,
+	NODE_VIEW_VECTORS,
+	NODE_VIEW_IDS0 = NODE_VIEW_VECTORS + ARRAY_RAW + 1, /* NUL-separated */
+	NODE_VIEW_COUNT
+};
 
 struct node {
 	enum node_kind kind;
 	uint32_t collection; /* 0: the mount's own control nodes */
-	uint64_t entry; /* a vector's number, a segment's, or the version (its low bits) of a NODE_MOMENT */
-	unsigned which; /* of NODE_VIEW, NODE_UPLOAD, NODE_MOMENT (enum node_view), NODE_TEXT */
+	uint64_t entry; /* a vector's number, a segment's, a refusal's, or the version (its low bits) of a NODE_MOMENT */
+	unsigned which; /* of NODE_VIEW, NODE_UPLOAD, NODE_MOMENT (enum node_view), NODE_TEXT, NODE_TEMPORARY */
 };
 
+/* Whether a NODE_VIEW or NODE_MOMENT is the ids, not the vectors. */
+static inline bool node_is_ids(const struct node *node)
+{
+	return node->which == NODE_VIEW_IDS || node->which == NODE_VIEW_IDS0;
+}
 struct node node_of(uint64_t ino);
 uint64_t node_ino(const struct node *node);
 uint64_t node_vector_ino(uint32_t collection, uint64_t entry);

@@ -30,6 +30,7 @@ const struct node_ops *ops_of(enum node_kind kind)
 		[NODE_VECTOR] = &vector_ops,
 		[NODE_SEGMENT] = &segment_ops,
 		[NODE_MOMENT] = &moment_ops,
+		[NODE_REFUSED] = &refused_ops,
 		[NODE_CONTROL] = &dir_control_ops,
 		[NODE_LOG] = &text_ops,
 		[NODE_METRICS] = &text_ops,
@@ -41,6 +42,7 @@ const struct node_ops *ops_of(enum node_kind kind)
 		[NODE_COMMIT] = &dir_commit_ops,
 		[NODE_UPLOAD] = &batch_upload_ops,
 		[NODE_TEXT] = &batch_text_ops,
+		[NODE_TEMPORARY] = &batch_temporary_ops,
 	};
 
 	return tables[kind] ? tables[kind] : &none;

@@ -11,22 +11,27 @@
 #include "fs/namelock.h"
 #include "fs/notify.h"
 #include "fs/recent.h"
+#include "fs/refusal.h"
 #include "fs/staging.h"
 
 void vector_refuse(struct serve *s, uint32_t collection, const char *name, const char *format, ...)
 {
 	struct vs_collection_info info = {0}, parent = {0};
-	char reason[256];
+	char reason[256], sentence[REFUSAL_WHY_BYTES];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(reason, sizeof reason, format, args);
 	va_end(args);
 	vs_collection_get(s->store, collection, &info);
-	if (info.parent && !vs_collection_get(s->store, info.parent, &parent))
+	if (info.parent && !vs_collection_get(s->store, info.parent, &parent)) {
 		message(VS_WARNING, "%s/.vecfs/tx/%s/%s: refused: %s", parent.name, info.name, name, reason);
-	else
+		snprintf(sentence, sizeof sentence, "%s: %s", name, reason);
+		if (strcmp(name, "(deleted)") != 0)
+			refusal_add(s, collection, name, sentence);
+	} else {
 		message(VS_WARNING, "%s/%s: refused: %s", info.name, name, reason);
+	}
 }
 
 void vector_entry(struct serve *s, uint32_t collection, const struct vs_attr *attr,

@@ -58,7 +58,7 @@ static int deaths_find(struct commit_job *j, struct collection *parent, struct d
 	if (!d->map || !d->count)
 		return -ENOMEM;
 	for (uint64_t i = 0; i < j->delete.count && !rc; i++)
-		rc = deaths_add(d, parent, j->delete.line[i], strlen(j->delete.line[i]));
+		rc = deaths_add(d, parent, j->delete.id[i], strlen(j->delete.id[i]));
 	for (uint32_t i = 0; i < j->piece_count; i++) {
 		const struct segment *seg = j->pieces[i].seg;
 
@@ -143,7 +143,7 @@ static void adopt_index(struct collection *parent, struct segment *seg)
 		entries_set(&parent->entries, row_entry(r), seg->n << parent->shift | slot);
 		index_insert(&parent->index, hash, row_entry(r));
 		parent->count++;
-		parent->name_bytes += r->name_len;
+		collection_count_name(parent, name, r->name_len);
 	}
 }
 
@@ -173,11 +173,10 @@ static int adopt(struct commit_job *j, struct op *op)
 	struct collection *parent = collection_get(&j->s->table, j->parent);
 	struct deaths deaths = {0};
 	size_t start = op->start;
-	int rc = j->rows ? rows_fix_schema(op, parent, job_row_bytes(j)) : 0;
+	int rc = job_fix_schema(j, op, parent);
 
 	if (rc)
-		return job_refuse(j, rc, "vectors of %zu bytes, but the collection has %zu", job_row_bytes(j),
-		              parent->row_bytes);
+		return rc;
 	rc = adopt_reserve(j, parent);
 	if (!rc)
 		rc = deaths_find(j, parent, &deaths);

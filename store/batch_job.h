@@ -13,14 +13,8 @@
 #define VECFS_STORE_BATCH_JOB_H
 
 #include "engine.h"
+#include "idlist.h"
 #include "upload.h"
-
-/* The lines of a text, which stays where it is. */
-struct lines {
-	char *text;
-	char **line; /* NUL-terminated in place */
-	uint64_t count;
-};
 
 /* A segment to hand over. */
 struct piece {
@@ -35,7 +29,7 @@ struct commit_job {
 	struct collection *batch; /* stays: it is marked as committing */
 	uint32_t parent;
 	struct upload_info upload;
-	struct lines ids, delete;
+	struct idlist ids, delete;
 	struct piece *pieces;
 	uint32_t piece_count;
 	uint64_t first_entry; /* of a range reserved for all rows */
@@ -57,6 +51,8 @@ static inline size_t job_row_bytes(const struct commit_job *j)
 	return j->upload.exists ? vs_row_bytes(&j->upload.schema) : j->batch->row_bytes;
 }
 
+/* Makes the parent's schema that of the batch's vectors, if it is still free, or refuses them. Within op. */
+int job_fix_schema(struct commit_job *j, struct op *op, struct collection *parent);
 /* If the batch is small enough for the log it is committed, and *done set. */
 int job_commit_small(struct commit_job *j, size_t parent_row_bytes, bool *done);
 int job_commit_large(struct commit_job *j);

@@ -112,7 +112,7 @@ static int small_apply(struct commit_job *j, struct op *op, struct collection *p
 	int rc = 0;
 
 	for (uint64_t i = 0; i < j->delete.count && !rc; i++) {
-		uint64_t entry = collection_entry(parent, j->delete.line[i], strlen(j->delete.line[i]));
+		uint64_t entry = collection_entry(parent, j->delete.id[i], strlen(j->delete.id[i]));
 
 		if (entry)
 			rc = rows_remove(op, parent, collection_row_of(parent, entry));
@@ -157,10 +157,7 @@ static int commit(struct commit_job *j, uint64_t bytes)
 		return rc;
 	}
 	parent = collection_get(&s->table, j->parent);
-	if (j->rows)
-		rc = rows_fix_schema(&op, parent, job_row_bytes(j));
-	if (rc)
-		job_refuse(j, rc, "vectors of %zu bytes, but the collection has %zu", job_row_bytes(j), parent->row_bytes);
+	rc = job_fix_schema(j, &op, parent);
 	if (!rc)
 		rc = small_reserve(j, parent);
 	if (!rc && (rc = small_apply(j, &op, parent, rows))) {

@@ -46,11 +46,21 @@ struct catalog_collection catalog_describe(const struct collection *c)
 		.dim = c->schema.dim,
 		.dtype = (uint8_t)c->schema.dtype,
 		.metric = (uint8_t)c->schema.metric,
-		.schema_fixed = c->schema_fixed,
+		.schema_flags = (uint8_t)((c->schema_fixed ? SCHEMA_FIXED : 0) | (c->schema_given ? SCHEMA_GIVEN : 0)),
 		.name_len = (uint8_t)strlen(c->name),
 		.perm = c->perm,
 		.mtime_ns = c->mtime_ns,
 	};
+}
+
+void catalog_schema(const struct catalog_collection *in, struct collection *c)
+{
+	struct vs_schema schema = {.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
+
+	collection_set_schema(c, &schema);
+	c->schema_fixed = in->schema_flags & SCHEMA_FIXED;
+	/* A store of before the flag was: what is not the default has been set by somebody. */
+	c->schema_given = in->schema_flags & SCHEMA_GIVEN || (!c->schema_fixed && (in->dim || in->dtype));
 }
 
 static char *put_collection(char *p, const struct collection *c, bool clean)
@@ -353,7 +363,7 @@ bool catalog_plausible(const struct vs_store *s, const struct catalog_collection
 	if (!in->id || in->id > VS_COLLECTION_MAX || (in->parent && (!up || up->parent)))
 		return false;
 	if (in->dtype >= VS_DTYPE_COUNT || in->metric >= VS_METRIC_COUNT || vs_row_bytes(&schema) > VS_ROW_BYTES_MAX ||
-	    (in->schema_fixed && !in->dim))
+	    (in->schema_flags & SCHEMA_FIXED && !in->dim))
 		return false;
 	return in->perm < s->perm_count && !vs_name_check(name, in->name_len);
 }
@@ -394,7 +404,6 @@ static int load_collection(struct vs_store *s, struct reader *r)
 	const struct catalog_segment *cs = text ? reader_take(r, (uint64_t)in->segments * sizeof *cs) : NULL;
 	uint32_t last = s->table.count ? s->table.all[s->table.count - 1]->id : 0;
 	char name[VS_NAME_MAX + 1] = {0};
-	struct vs_schema schema;
 	struct collection *c;
 
 	if (!cs || in->id <= last || in->id >= s->next_collection || !catalog_plausible(s, in, text) ||
@@ -408,9 +417,7 @@ static int load_collection(struct vs_store *s, struct reader *r)
 		free(c);
 		return -ENOMEM;
 	}
-	schema = (struct vs_schema){.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
-	collection_set_schema(c, &schema);
-	c->schema_fixed = in->schema_fixed;
+	catalog_schema(in, c);
 	c->perm = in->perm;
 	c->mtime_ns = in->mtime_ns;
 	c->next_entry = in->next_entry;

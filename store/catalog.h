@@ -25,6 +25,8 @@ struct catalog_image {
 
 /* What a collection is, but for its rows and index: as a catalog and RECORD_COLLECTION say it. */
 struct catalog_collection catalog_describe(const struct collection *c);
+/* The reverse, of the schema. */
+void catalog_schema(const struct catalog_collection *in, struct collection *c);
 /* Makes a new image of the store's present state. Under the store's lock. -ENOMEM. */
 int catalog_snapshot(const struct vs_store *s, uint32_t flags, struct catalog_image *out);
 void catalog_free(struct catalog_image *image);

@@ -17,7 +17,7 @@ struct pass {
 	char *buf;
 	uint32_t buf_rows;
 	bool image; /* the index on disk is loaded */
-	uint64_t rows, name_bytes, bad; /* of the collection */
+	uint64_t rows, name_bytes, line_bytes, bad; /* of the collection */
 	uint64_t lost;       /* rows without metadata, */
 	uint64_t nameless;   /* or without a names heap */
 	uint64_t unfindable; /* intact rows that the index on disk does not lead to */
@@ -145,6 +145,7 @@ static int check_row(struct pass *p, struct segment *seg, uint32_t slot, const c
 		return bad_vector(p, seg, slot, "vector damaged (checksum)");
 	p->rows++;
 	p->name_bytes += r->name_len;
+	p->line_bytes += idlist_line_bytes(segment_name(seg, r), r->name_len);
 	p->entry_max = row_entry(r) > p->entry_max ? row_entry(r) : p->entry_max;
 	if (p->image)
 		look_up(p, seg, slot);
@@ -304,7 +305,8 @@ static void compare_counts(struct pass *p)
 	const struct collection *c = p->cc->c;
 	bool whole = !p->bad && !p->lost;
 
-	if (p->unfindable || (whole && (c->count != p->rows || c->name_bytes != p->name_bytes)))
+	if (p->unfindable || (whole && (c->count != p->rows || c->name_bytes != p->name_bytes ||
+	                              c->line_bytes != p->line_bytes)))
 		check_found(p->cc->k, "%s: collections/%u/index: wrong, does not find %llu of %llu vectors",
 		            p->cc->title, c->id, (unsigned long long)p->unfindable, (unsigned long long)p->rows);
 }

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "entries.h"
+#include "idlist.h"
 #include "index.h"
 #include "overlay.h"
 #include "segment.h"
@@ -25,11 +26,13 @@ struct collection {
 	char name[VS_NAME_MAX + 1];
 	struct vs_schema schema;
 	bool schema_fixed; /* it has, or once had, a vector */
+	bool schema_given; /* somebody has set it */
 	size_t row_bytes;
 	unsigned shift; /* row number = segment << shift | slot */
 	uint32_t perm;  /* index into the table of permissions */
 	int64_t mtime_ns;
 	uint64_t count, name_bytes;
+	uint64_t line_bytes; /* of the ids as lines: idlist.h */
 	uint64_t version;
 	uint64_t next_entry;
 	bool damaged;
@@ -82,6 +85,11 @@ void collection_free(struct io *io, struct collection *c);
 int collection_unlink_id(struct io *io, uint32_t id);
 /* Sets the schema; row_bytes and shift follow. */
 void collection_set_schema(struct collection *c, const struct vs_schema *schema);
+/* Whether neither a vector nor anybody has said what its vectors are: the first upload does. */
+static inline bool collection_is_free(const struct collection *c)
+{
+	return !c->schema_fixed && !c->schema_given;
+}
 void collection_path(char path[SEGMENT_PATH_MAX], uint32_t id, const char *file);
 /* Makes room for one more segment, so that adding it cannot fail. -ENOMEM. */
 int collection_reserve_segment(struct collection *c);
@@ -90,6 +98,17 @@ void collection_add_segment(struct collection_table *t, struct collection *c, st
 
 /* ---- rows */
 
+/* A row has got, or has lost, this id: the sums over all ids follow. */
+static inline void collection_count_name(struct collection *c, const char *name, size_t len)
+{
+	c->name_bytes += len;
+	c->line_bytes += idlist_line_bytes(name, len);
+}
+static inline void collection_discount_name(struct collection *c, const char *name, size_t len)
+{
+	c->name_bytes -= len;
+	c->line_bytes -= idlist_line_bytes(name, len);
+}
 static inline struct segment *collection_segment(const struct collection *c, uint32_t row)
 {
 	return c->segments[row >> c->shift];

@@ -104,11 +104,14 @@ struct perm_class {
 	uint32_t mode, uid, gid;
 };
 
+#define SCHEMA_FIXED 1u /* it has, or once had, a vector */
+#define SCHEMA_GIVEN 2u /* somebody has set it */
+
 struct catalog_collection {
 	uint32_t id;
 	uint32_t parent;
 	uint32_t dim;
-	uint8_t dtype, metric, schema_fixed, name_len;
+	uint8_t dtype, metric, schema_flags, name_len;
 	uint32_t perm;
 	uint32_t segments;
 	int64_t mtime_ns;
@@ -177,16 +180,16 @@ static_assert(sizeof(struct catalog) == 112, "catalog");
  * (index.h), the places of the chunks (uint32_t[chunks]: 0, or which of the present chunks, counted from 1), and the
  * present chunks (entries.h).
  */
-#define INDEX_MAGIC 0x3158444e49434556ull /* "VECINDX1" */
+#define INDEX_MAGIC 0x3258444e49434556ull /* "VECINDX2" */
 
 struct index_image {
 	uint64_t magic;
 	uint64_t stamp;
-	uint64_t count, name_bytes; /* of the collection */
+	uint64_t count, name_bytes, line_bytes; /* of the collection */
 	uint64_t chunk_base;
 	uint64_t chunks, chunks_present;
 	uint32_t depth, pages;
 };
-static_assert(sizeof(struct index_image) == 64, "index_image");
+static_assert(sizeof(struct index_image) == 72, "index_image");
 
 #endif

@@ -67,6 +67,7 @@ static struct index_image image_head(const struct vs_store *s, const struct coll
 		.stamp = s->catalog_seq + 1, /* no other clean close has had it */
 		.count = c->count,
 		.name_bytes = c->name_bytes,
+		.line_bytes = c->line_bytes,
 		.chunk_base = c->entries.base,
 		.chunks = c->entries.count,
 		.depth = c->index.depth,
@@ -221,6 +222,7 @@ static int image_use(struct collection *c)
 		return rc;
 	c->count = head->count;
 	c->name_bytes = head->name_bytes;
+	c->line_bytes = head->line_bytes;
 	return 0;
 }
 

@@ -38,8 +38,10 @@ struct vs_moment {
 	int spill_fd;         /* -1 until something is kept */
 	int broken;           /* a copy could not be kept: the moment is lost, its readers get this */
 	pthread_mutex_t ids_mutex;
-	int ids_fd;           /* the text of ids, once somebody has asked for it; -1 before */
-	uint64_t ids_bytes;
+	struct ids_file {     /* by enum idlist_separator */
+		int fd;       /* once somebody has asked for it; -1 before */
+		uint64_t bytes;
+	} ids[2];
 };
 
 /* ------------------------------------------------------------------ keeping */
@@ -137,9 +139,10 @@ static struct vs_moment *moment_new(struct vs_store *s, struct collection *c)
 	m->info.version = c->version;
 	m->info.schema = c->schema;
 	m->info.row_bytes = c->row_bytes;
-	m->info.ids_bytes = c->name_bytes + m->info.rows;
+	m->info.ids_bytes = c->line_bytes;
+	m->info.ids0_bytes = c->name_bytes + m->info.rows;
 	entries_init(&m->kept);
-	m->spill_fd = m->ids_fd = -1;
+	m->spill_fd = m->ids[IDLIST_LINES].fd = m->ids[IDLIST_NULS].fd = -1;
 	pthread_mutex_init(&m->ids_mutex, NULL);
 	m->next = c->moments;
 	c->moments = m;
@@ -192,8 +195,9 @@ void vs_moment_close(struct vs_moment *m)
 		return;
 	if (m->spill_fd >= 0)
 		s->io->ops->close(s->io, m->spill_fd);
-	if (m->ids_fd >= 0)
-		s->io->ops->close(s->io, m->ids_fd);
+	for (int i = 0; i < 2; i++)
+		if (m->ids[i].fd >= 0)
+			s->io->ops->close(s->io, m->ids[i].fd);
 	entries_free(&m->kept);
 	pthread_mutex_destroy(&m->ids_mutex);
 	free(m->counts);
@@ -343,8 +347,18 @@ ssize_t vs_moment_vectors(struct vs_moment *m, void *buf, size_t size, uint64_t 
 
 /* ------------------------------------------------------------------ ids */
 
-/* Appends the ids of rows [first, first + count) to text; returns its length. Under the lock. */
-static int ids_text(const struct vs_moment *m, uint64_t first, uint64_t count, char *text, size_t *length)
+static size_t put_id(const char *id, size_t len, enum idlist_separator separator, char *out)
+{
+	if (separator == IDLIST_LINES)
+		return idlist_line(id, len, out);
+	memcpy(out, id, len);
+	out[len] = '\0';
+	return len + 1;
+}
+
+/* Writes the ids of rows [first, first + count) to text, and its length. Under the lock. */
+static int ids_text(const struct vs_moment *m, enum idlist_separator separator, uint64_t first, uint64_t count,
+                    char *text, size_t *length)
 {
 	size_t n = 0;
 
@@ -363,57 +377,65 @@ static int ids_text(const struct vs_moment *m, uint64_t first, uint64_t count, c
 			rc = -ESTALE;
 		if (rc)
 			return rc;
-		/* A damaged id is an empty line, so that the other lines keep their numbers. */
-		if (r) {
-			memcpy(text + n, name, r->name_len);
-			n += r->name_len;
-		}
-		text[n++] = '\n';
+		/* A damaged id is an empty one, so that the others keep their numbers. */
+		n += put_id(r ? name : "", r ? r->name_len : 0, separator, text + n);
 	}
 	*length = n;
 	return 0;
 }
 
-static int ids_build(struct vs_moment *m)
+static int ids_build(struct vs_moment *m, enum idlist_separator separator)
 {
-	char *text = malloc(IDS_ROWS * 256);
+	struct ids_file *file = &m->ids[separator];
+	char *text = malloc(IDS_ROWS * IDLIST_LINE_MAX);
 	int fd = text ? spill_open(m->s) : -ENOMEM, rc = fd < 0 ? fd : 0;
 
-	m->ids_bytes = 0;
+	file->bytes = 0;
 	for (uint64_t first = 0; first < m->info.rows && !rc; first += IDS_ROWS) {
 		uint64_t count = m->info.rows - first < IDS_ROWS ? m->info.rows - first : IDS_ROWS;
 		size_t length;
 
 		pthread_rwlock_rdlock(&m->s->lock);
-		rc = ids_text(m, first, count, text, &length);
+		rc = ids_text(m, separator, first, count, text, &length);
 		pthread_rwlock_unlock(&m->s->lock);
 		if (!rc)
-			rc = io_write_full(m->s->io, fd, text, length, m->ids_bytes);
+			rc = io_write_full(m->s->io, fd, text, length, file->bytes);
 		if (!rc)
-			m->ids_bytes += length;
+			file->bytes += length;
 	}
 	free(text);
 	if (rc && fd >= 0)
 		m->s->io->ops->close(m->s->io, fd);
 	if (!rc)
-		m->ids_fd = fd;
+		file->fd = fd;
 	return rc;
+}
+
+static ssize_t ids_read(struct vs_moment *m, enum idlist_separator separator, void *buf, size_t size, uint64_t off)
+{
+	struct ids_file *file = &m->ids[separator];
+	int rc = 0;
+
+	pthread_mutex_lock(&m->ids_mutex);
+	if (file->fd < 0)
+		rc = ids_build(m, separator);
+	pthread_mutex_unlock(&m->ids_mutex);
+	if (rc)
+		return rc;
+	if (off >= file->bytes)
+		return 0;
+	if (size > file->bytes - off)
+		size = file->bytes - off;
+	rc = io_read_full(m->s->io, file->fd, buf, size, off);
+	return rc ? rc : (ssize_t)size;
 }
 
 ssize_t vs_moment_ids(struct vs_moment *m, void *buf, size_t size, uint64_t off)
 {
-	int rc = 0;
+	return ids_read(m, IDLIST_LINES, buf, size, off);
+}
 
-	pthread_mutex_lock(&m->ids_mutex);
-	if (m->ids_fd < 0)
-		rc = ids_build(m);
-	pthread_mutex_unlock(&m->ids_mutex);
-	if (rc)
-		return rc;
-	if (off >= m->ids_bytes)
-		return 0;
-	if (size > m->ids_bytes - off)
-		size = m->ids_bytes - off;
-	rc = io_read_full(m->s->io, m->ids_fd, buf, size, off);
-	return rc ? rc : (ssize_t)size;
+ssize_t vs_moment_ids0(struct vs_moment *m, void *buf, size_t size, uint64_t off)
+{
+	return ids_read(m, IDLIST_NULS, buf, size, off);
 }

@@ -102,13 +102,12 @@ static bool collection_can_become(const struct vs_store *s, const struct collect
 		return !namesake && in->id >= s->next_collection;
 	if (c->parent != in->parent || (namesake && namesake != c))
 		return false;
-	return !c->segment_count || (in->schema_fixed && c->row_bytes == vs_row_bytes(&schema));
+	return !c->segment_count || (in->schema_flags & SCHEMA_FIXED && c->row_bytes == vs_row_bytes(&schema));
 }
 
 static int replay_collection(struct replay *rp, const struct record_collection *r)
 {
 	const struct catalog_collection *in = &r->body;
-	struct vs_schema schema = {.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
 	struct vs_store *s = rp->s;
 	struct collection *c = collection_get(&s->table, in->id);
 	char name[VS_NAME_MAX + 1] = {0};
@@ -134,8 +133,7 @@ static int replay_collection(struct replay *rp, const struct record_collection *
 	} else if (strcmp(c->name, name)) {
 		rc = collection_rename(&s->table, c, name);
 	}
-	collection_set_schema(c, &schema);
-	c->schema_fixed = in->schema_fixed;
+	catalog_schema(in, c);
 	c->perm = in->perm;
 	c->mtime_ns = in->mtime_ns;
 	return rc;
@@ -322,7 +320,7 @@ static int index_row(struct collection *c, struct segment *seg, uint32_t slot)
 	if (entry >= c->next_entry)
 		c->next_entry = entry + 1;
 	c->count++;
-	c->name_bytes += r->name_len;
+	collection_count_name(c, name, r->name_len);
 	return 0;
 }
 

@@ -183,7 +183,7 @@ void rows_add(struct op *op, struct collection *c, const struct row_change *chan
 	entries_set(&c->entries, change->entry, row);
 	index_insert(&c->index, collection_hash(c, change->name, change->name_len), change->entry);
 	c->count++;
-	c->name_bytes += change->name_len;
+	collection_count_name(c, change->name, change->name_len);
 	rows_listed(c);
 }
 
@@ -200,7 +200,8 @@ void rows_change(struct op *op, struct collection *c, uint32_t row, const struct
 	if (renamed) {
 		meta.name_at = names_alloc(&seg->names, change->name_len);
 		names_release(&seg->names, old.name_at, old.name_len);
-		c->name_bytes += change->name_len - (size_t)old.name_len;
+		collection_discount_name(c, old_name, old.name_len);
+		collection_count_name(c, change->name, change->name_len);
 	}
 	log_row(op, c, row, &meta, change->name, change->data);
 	if (renamed || change->entry != row_entry(&old)) {
@@ -364,6 +365,7 @@ int rows_remove(struct op *op, struct collection *c, uint32_t row)
 	struct segment *seg = collection_segment(c, row);
 	const char *name;
 	const struct row *found = collection_row(c, row, &name);
+	char copy[VS_NAME_MAX + 1];
 	struct row old;
 	uint64_t hash;
 	void *buf;
@@ -372,6 +374,7 @@ int rows_remove(struct op *op, struct collection *c, uint32_t row)
 	if (!found)
 		return -EIO;
 	old = *found;
+	memcpy(copy, name, old.name_len);
 	hash = collection_hash(c, name, old.name_len);
 	buf = malloc(c->row_bytes);
 	if (!buf)
@@ -385,7 +388,7 @@ int rows_remove(struct op *op, struct collection *c, uint32_t row)
 	entries_set(&c->entries, row_entry(&old), ROW_NONE);
 	index_remove(&c->index, hash, row_entry(&old));
 	c->count--;
-	c->name_bytes -= old.name_len;
+	collection_discount_name(c, copy, old.name_len);
 	rows_listed(c);
 	return 0;
 }
@@ -399,6 +402,7 @@ void rows_kill(struct op *op, struct collection *c, uint32_t row)
 	int rc;
 
 	moment_preserve(op->s, c, row);
+	collection_discount_name(c, name, old.name_len);
 	index_remove(&c->index, collection_hash(c, name, old.name_len), row_entry(&old));
 	entries_set(&c->entries, row_entry(&old), ROW_NONE);
 	names_release(&seg->names, old.name_at, old.name_len);
@@ -408,7 +412,6 @@ void rows_kill(struct op *op, struct collection *c, uint32_t row)
 	(void)rc;
 	c->dead++;
 	c->count--;
-	c->name_bytes -= old.name_len;
 	seg->digest_valid = false;
 }
 

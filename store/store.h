@@ -110,6 +110,7 @@ struct vs_collection_info {
 	struct vs_schema schema;
 	size_t row_bytes; /* 0 while dim is not fixed */
 	bool schema_fixed; /* it has, or once had, a vector: the schema stays */
+	bool schema_given; /* somebody has set it: uploads must have its dtype, which else the first of them brings */
 	uint64_t count;      /* vectors */
 	uint64_t name_bytes; /* the sum of the ids' lengths */
 	uint64_t version;    /* changes with every change of the collection, while the store is open */
@@ -134,7 +135,13 @@ int vs_collection_remove(struct vs_store *s, uint32_t id);
 int vs_collection_rename(struct vs_store *s, uint32_t id, const char *name, bool exclusive);
 /* Sets the parts of which (VS_SET_*). */
 int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const struct vs_perm *perm, int64_t mtime_ns);
-/* -EBUSY once the collection has, or ever had, a vector; -EINVAL for impossible values. */
+/* Sets the parts of which, and leaves the others. -EBUSY once the collection has, or ever had, a vector, unless it is
+ * that already; -EINVAL for impossible values. */
+#define VS_SCHEMA_DIM 1u
+#define VS_SCHEMA_DTYPE 2u
+#define VS_SCHEMA_METRIC 4u
+int vs_schema_change(struct vs_store *s, uint32_t id, unsigned which, const struct vs_schema *schema);
+/* All of them. */
 int vs_schema_set(struct vs_store *s, uint32_t id, const struct vs_schema *schema);
 
 /* ------------------------------------------------------------------ vectors */
@@ -206,15 +213,17 @@ struct vs_moment_info {
 	struct vs_schema schema;
 	size_t row_bytes;
 	uint64_t rows;
-	uint64_t ids_bytes; /* of the text of all ids, a line each */
+	uint64_t ids_bytes;  /* of all ids, a line each (idlist.h), */
+	uint64_t ids0_bytes; /* and each ended by a NUL */
 };
 int vs_moment_open(struct vs_store *s, uint32_t collection, struct vs_moment **out);
 void vs_moment_close(struct vs_moment *m);
 void vs_moment_info(const struct vs_moment *m, struct vs_moment_info *out);
 /* Copies [off, off + size) of the rows laid end to end; fewer bytes at the end. Rows are verified: -EIO. */
 ssize_t vs_moment_vectors(struct vs_moment *m, void *buf, size_t size, uint64_t off);
-/* The same of the text of ids: line n names row n. */
+/* The same of the ids: line n, or the nth of those that end in NUL, names row n. A damaged id is an empty one. */
 ssize_t vs_moment_ids(struct vs_moment *m, void *buf, size_t size, uint64_t off);
+ssize_t vs_moment_ids0(struct vs_moment *m, void *buf, size_t size, uint64_t off);
 
 /*
  * The segment file n (0..segments-1) of a collection: path relative to the store's directory. Before it returns,
@@ -230,32 +239,59 @@ int vs_segment_path(struct vs_store *s, uint32_t collection, uint32_t n, char *p
  * step and removes the batch; until then nobody sees any of it through the parent.
  */
 struct vs_upload;
-/* Starts the batch's upload of rows (a former one is dropped). dim must be the parent's, unless that has none. -EBUSY
- * if one is being written. */
+/* Starts the batch's upload of rows (a former one is dropped). dim must be the parent's, unless that has none; so must
+ * the dtype, unless nobody has given that. -EBUSY if one is being written. */
 int vs_upload_begin(struct vs_store *s, uint32_t batch, const struct vs_schema *schema, struct vs_upload **out);
 /* Appends packed rows; the bytes need not end at a row's end. One thread at a time for one upload. */
 int vs_upload_append(struct vs_upload *u, const void *data, size_t size);
+/* Reads back packed rows of an upload that is being written; fewer bytes at its end. The same one thread. */
+ssize_t vs_upload_read(struct vs_upload *u, void *buf, size_t size, uint64_t off);
+/* The same of the batch's finished upload. -ENOENT: it has none. */
+ssize_t vs_batch_upload_read(struct vs_store *s, uint32_t batch, void *buf, size_t size, uint64_t off);
+/* Drops the batch's upload, finished or torn. -EBUSY if one is being written. */
+int vs_upload_drop(struct vs_store *s, uint32_t batch);
 /* Ends it: keep (then -EINVAL if the last row is incomplete, and it is dropped) or drop. u is gone in any case. */
 int vs_upload_end(struct vs_upload *u, bool keep);
 
-enum vs_batch_text { VS_BATCH_IDS, VS_BATCH_DELETE, VS_BATCH_TEXT_COUNT };
-/* Writes at offset off of one of the batch's texts (ids, a line each); truncate empties it first. */
+/*
+ * The files of a batch beside its upload: two lists of ids, each as lines or NUL-separated (idlist.h; not both); and
+ * some that the engine only keeps for who writes them, until the batch goes: an array that does not come in order, what
+ * was refused, and files that are to be renamed to one of the others.
+ */
+enum vs_batch_text {
+	VS_BATCH_IDS,
+	VS_BATCH_DELETE,
+	VS_BATCH_IDS0,
+	VS_BATCH_DELETE0,
+	VS_BATCH_REFUSED,
+	VS_BATCH_ARRAY,
+	VS_BATCH_ARRAY_LAST = VS_BATCH_ARRAY + 15,
+	VS_BATCH_TEMPORARY,
+	VS_BATCH_TEMPORARY_LAST = VS_BATCH_TEMPORARY + 15,
+	VS_BATCH_TEXT_COUNT
+};
+/* Writes at offset off; truncate sets the size. */
 int vs_batch_text_write(struct vs_store *s, uint32_t batch, enum vs_batch_text which, const void *data, size_t size,
                         uint64_t off);
 int vs_batch_text_truncate(struct vs_store *s, uint32_t batch, enum vs_batch_text which, uint64_t size);
 ssize_t vs_batch_text_read(struct vs_store *s, uint32_t batch, enum vs_batch_text which, void *buf, size_t size,
                            uint64_t off);
+/* -ENOENT: there is none. An empty one is one. */
+int vs_batch_text_size(struct vs_store *s, uint32_t batch, enum vs_batch_text which, uint64_t *size);
+int vs_batch_text_remove(struct vs_store *s, uint32_t batch, enum vs_batch_text which);
+/* to, if there is one, is replaced. */
+int vs_batch_text_rename(struct vs_store *s, uint32_t batch, enum vs_batch_text from, enum vs_batch_text to);
 struct vs_batch_info {
-	bool has_upload;
+	bool has_upload;  /* a finished one */
+	bool upload_torn; /* one that has not got to its end: it is being written, or its writer is gone */
 	uint64_t upload_rows;
-	bool has_text[VS_BATCH_TEXT_COUNT];
-	uint64_t text_bytes[VS_BATCH_TEXT_COUNT];
+	struct vs_schema upload_schema;
 };
 int vs_batch_get(struct vs_store *s, uint32_t batch, struct vs_batch_info *out);
 /*
  * Applies a batch: durable when it returns 0. Refused (-EINVAL, nothing changed, the batch stays) with a sentence in
- * why: an id twice or illegal (with its line number), more or fewer ids than rows, a wrong row size, an upload still
- * being written (-EBUSY). Ids to delete that do not exist are ignored. Without ids the rows are named 0, 1, 2, ...
+ * why: an id twice or illegal (with its line number), more or fewer ids than rows, a wrong row size, an upload that has
+ * not got to its end, or is still being written (-EBUSY). Ids to delete that do not exist are ignored. Without ids the rows are named 0, 1, 2, ...
  */
 int vs_batch_commit(struct vs_store *s, uint32_t batch, char *why, size_t why_size);
 

@@ -16,6 +16,7 @@ static void info_fill(const struct vs_store *s, const struct collection *c, stru
 		.schema = c->schema,
 		.row_bytes = c->row_bytes,
 		.schema_fixed = c->schema_fixed,
+		.schema_given = c->schema_given,
 		.count = c->count,
 		.name_bytes = c->name_bytes,
 		.version = c->version,
@@ -106,6 +107,7 @@ static int create(struct op *op, uint32_t parent, const char *name, const struct
 		if (up)
 			collection_set_schema(c, &up->schema);
 		c->schema_fixed = up && up->schema_fixed;
+		c->schema_given = up && up->schema_given;
 		c->perm = class;
 		c->mtime_ns = engine_now_ns();
 		rc = collection_add(&s->table, c);
@@ -235,27 +237,56 @@ int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const str
 	return rc;
 }
 
-int vs_schema_set(struct vs_store *s, uint32_t id, const struct vs_schema *schema)
+static bool schema_is_possible(const struct vs_schema *schema)
 {
+	return (unsigned)schema->dtype < VS_DTYPE_COUNT && (unsigned)schema->metric < VS_METRIC_COUNT &&
+	       schema->dim <= VS_ROW_BYTES_MAX * 8 && vs_row_bytes(schema) <= VS_ROW_BYTES_MAX &&
+	       (schema->dtype != VS_BIT || schema->dim % 8 == 0);
+}
+
+/* What the collection's schema becomes; -EALREADY: it is that already. */
+static int schema_merge(const struct collection *c, unsigned which, const struct vs_schema *schema,
+                        struct vs_schema *out)
+{
+	*out = c->schema;
+	if (which & VS_SCHEMA_DIM)
+		out->dim = schema->dim;
+	if (which & VS_SCHEMA_DTYPE)
+		out->dtype = schema->dtype;
+	if (which & VS_SCHEMA_METRIC)
+		out->metric = schema->metric;
+	if (!schema_is_possible(out))
+		return -EINVAL;
+	if (out->dim != c->schema.dim || out->dtype != c->schema.dtype || out->metric != c->schema.metric ||
+	    (which & VS_SCHEMA_DTYPE && collection_is_free(c)))
+		return c->schema_fixed || c->committing || c->children ? -EBUSY : 0;
+	return -EALREADY;
+}
+
+int vs_schema_change(struct vs_store *s, uint32_t id, unsigned which, const struct vs_schema *schema)
+{
+	struct vs_schema merged;
 	struct collection *c;
 	struct op op;
-	int rc;
+	int rc = op_begin(s, &op, OP_SMALL_BYTES);
 
-	if ((unsigned)schema->dtype >= VS_DTYPE_COUNT || (unsigned)schema->metric >= VS_METRIC_COUNT ||
-	    schema->dim > VS_ROW_BYTES_MAX * 8 || vs_row_bytes(schema) > VS_ROW_BYTES_MAX ||
-	    (schema->dtype == VS_BIT && schema->dim % 8))
-		return -EINVAL;
-	rc = op_begin(s, &op, OP_SMALL_BYTES);
 	if (rc)
 		return rc;
 	c = collection_get(&s->table, id);
-	if (!c || c->schema_fixed || c->committing || c->children) {
-		rc = c ? -EBUSY : -ENOENT;
-	} else {
-		collection_set_schema(c, schema);
+	rc = c ? schema_merge(c, which, schema, &merged) : -ENOENT;
+	if (!rc) {
+		collection_set_schema(c, &merged);
+		c->schema_given |= which & VS_SCHEMA_DTYPE;
 		c->version++;
 		rows_log_collection(&op, c);
 	}
 	op_end(&op);
-	return rc;
+	return rc == -EALREADY ? 0 : rc;
+}
+
+int vs_schema_set(struct vs_store *s, uint32_t id, const struct vs_schema *schema)
+{
+	if (!schema_is_possible(schema))
+		return -EINVAL;
+	return vs_schema_change(s, id, VS_SCHEMA_DIM | VS_SCHEMA_DTYPE | VS_SCHEMA_METRIC, schema);
 }

@@ -192,3 +192,32 @@ nobody_unmounts() { as_nobody timeout 30 "$here/vecfs" umount "$own/mnt"; }
 	refused "Permission denied" as_nobody "$here/vecfs" mount -o $transport "$store" other
 	refused "" as_nobody "$here/vecfs" check "$store"
 }
+
+@test "segments/N.npy: not even the store's owner can write to them by mistake, and the daemon still can" {
+	of_nobody
+	nobody_mounts
+	mnt=$own/mnt
+	as_nobody mkdir $mnt/docs $mnt/private
+	as_nobody chmod 700 $mnt/private
+	as_nobody cp one $mnt/docs/apple
+	as_nobody cp one $mnt/private/apple
+	segment=$mnt/docs/.vecfs/segments/0.npy
+	[ "$(as_nobody stat -L -c %a $segment)" = 444 ]
+	[ "$(as_nobody stat -L -c %a $mnt/private/.vecfs/segments/0.npy)" = 400 ]
+	refused "Permission denied" as_nobody dd if=/dev/zero of=$segment bs=4 count=1 conv=notrunc
+	refused "Permission denied" as_nobody truncate -s 0 $segment
+	as_nobody python3 -c 'import numpy as np, sys
+assert np.load(sys.argv[1]).shape == (1, 100)
+try: np.load(sys.argv[1], mmap_mode="r+")
+except PermissionError: pass
+else: assert False' $segment
+	nobody_unmounts
+	nobody_mounts # which opens them again
+	as_nobody cp two $mnt/docs/apple
+	as_nobody cp two $mnt/docs/pear
+	nobody_unmounts
+	as_nobody "$here/vecfs" check $own/store
+	nobody_mounts
+	as_nobody cmp two $mnt/docs/apple
+	nobody_unmounts
+}

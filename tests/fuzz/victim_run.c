@@ -44,6 +44,7 @@ static void read_moment(struct vs_store *s, uint32_t c)
 	vs_moment_vectors(m, buf, sizeof buf, info.rows * info.row_bytes / 2);
 	vs_moment_ids(m, buf, sizeof buf, 0);
 	vs_moment_ids(m, buf, sizeof buf, info.ids_bytes / 2);
+	vs_moment_ids0(m, buf, sizeof buf, 0);
 	vs_moment_close(m);
 }
 
@@ -132,7 +133,10 @@ static void change_batch(struct vs_store *s, const struct vs_collection_info *c)
 
 	read_collection(s, c);
 	vs_batch_get(s, c->id, &info);
-	vs_batch_text_read(s, c->id, VS_BATCH_IDS, buf, sizeof buf, 0);
+	for (int i = 0; i < VS_BATCH_TEXT_COUNT; i++)
+		vs_batch_text_read(s, c->id, (enum vs_batch_text)i, buf, sizeof buf, 0);
+	for (uint64_t off = 0; off < 64; off += 7)
+		vs_batch_upload_read(s, c->id, buf, sizeof buf, off);
 	vs_batch_commit(s, c->id, why, sizeof why);
 }
 

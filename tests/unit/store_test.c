@@ -199,6 +199,8 @@ static void a_schema_is_fixed_by_the_first_vector(void **state)
 	assert_int_equal(vs_entry_reserve(f->s, f->docs, &attr.entry), 0);
 	assert_int_equal(vs_put(f->s, f->docs, "a", &attr, "abc", 3, NULL), -EINVAL);
 	assert_int_equal(vs_put(f->s, f->docs, "a", &attr, "abcde", 5, NULL), 0);
+	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0); /* which it is */
+	schema.dim = 7;
 	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), -EBUSY);
 	assert_int_equal(vs_remove(f->s, f->docs, "a", NULL), 0);
 	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), -EBUSY);
@@ -447,9 +449,9 @@ static void a_batch_that_is_wrong_is_refused_and_stays(void **state)
 	} cases[] = {
 		{"x\n", "1 ids, but 2 vectors"},
 		{"x\ny\nz\n", "3 ids, but 2 vectors"},
-		{"x\nx\n", "line 2: 'x' stands in line 1 already"},
-		{"x\na/b\n", "line 2: not a file name"},
-		{"x\n.vecfs\n", "line 2: the name .vecfs is reserved"},
+		{"x\nx\n", "ids: line 2: the id is that of line 1"},
+		{"x\na/b\n", "ids: line 2: the id has a '/' in it"},
+		{"x\n.vecfs\n", "ids: line 2: the id .vecfs is reserved"},
 	};
 	struct fixture *f = *state;
 	struct vs_collection_info c;
