@@ -298,6 +298,99 @@ there_and_back() {
 	[ "$(ls | grep -c '^out')" = 1 ]
 }
 
+@test "two exports to one file at once: a whole file of one of them, and a FILE.tmp of the user's is left alone" {
+	python3 - <<-'P'
+		import numpy as np
+		for name in 'one', 'two':
+		    np.save(name + '.npy', np.full((20000, 64), len(name) if name == 'one' else 7, '<f4'))
+	P
+	vecfs import -q mnt/one one.npy
+	vecfs import -q mnt/two two.npy
+	echo mine >out.npy.tmp
+	for _ in 1 2 3 4 5; do
+		for name in one two; do background "$VECFS_BIN" export -q mnt/$name out.npy; done
+		for pid in "${running[@]}"; do wait "$pid"; done
+		running=()
+		cmp out.npy one.npy || cmp out.npy two.npy
+	done
+	[ "$(cat out.npy.tmp)" = mine ]
+	[ "$(find . -maxdepth 1 -name '.*' -type f | wc -l)" = 0 ]
+}
+
+@test "export over a file keeps its mode, owner and attributes, follows a link, and refuses what may not be written" {
+	arrays
+	vecfs import -q --ids ids mnt/new a.npy
+	mkdir folder
+	echo old >folder/real.npy
+	chmod 640 folder/real.npy
+	setfattr -n user.note -v kept folder/real.npy || echo "(no xattrs here)"
+	note=$(getfattr --only-values -n user.note folder/real.npy 2>/dev/null || :)
+	[ "$(id -u)" != 0 ] || chown 1234:4321 folder/real.npy
+	before=$(stat -c '%a %u %g' folder/real.npy)
+	ln -s real.npy folder/second
+	ln -s folder/second link.npy
+	vecfs export -q mnt/new link.npy
+	[ -L link.npy ]
+	cmp folder/real.npy a.npy
+	[ "$(stat -c '%a %u %g' folder/real.npy)" = "$before" ]
+	[ "$(getfattr --only-values -n user.note folder/real.npy 2>/dev/null || :)" = "$note" ]
+	ln -s nowhere dangling.npy
+	run vecfs export -q mnt/new dangling.npy
+	[ "$status" = 1 ]
+	[ ! -e nowhere ]
+	(umask 027; exec "$VECFS_BIN" export -q mnt/new fresh.npy)
+	[ "$(stat -c %a fresh.npy)" = 640 ]
+	if [ "$(id -u)" != 0 ]; then
+		chmod 400 fresh.npy
+		run vecfs export -q mnt/new fresh.npy
+		[ "$status" = 1 ]
+	fi
+	[ "$(ls -A folder | wc -l)" = 2 ]
+}
+
+@test "export to /dev/stdout, /dev/fd/N, a FIFO and - writes there, whatever is behind it" {
+	arrays
+	vecfs import -q --ids ids mnt/new a.npy
+	{ echo before; vecfs export -q --format f32 mnt/new /dev/stdout; echo after; } >all
+	cmp all <(echo before; cat a.f32; echo after)
+	vecfs export -q --format f32 mnt/new /dev/stdout | cmp - a.f32
+	vecfs export -q --format f32 mnt/new /dev/fd/7 7>seventh
+	cmp seventh a.f32
+	mkfifo pipe.f32
+	background cp pipe.f32 from-pipe
+	vecfs export -q mnt/new pipe.f32
+	finishes "${running[0]}"
+	[ -p pipe.f32 ]
+	cmp from-pipe a.f32
+	vecfs export -q --format f32 mnt/new /dev/null
+	[ -c /dev/null ]
+	vecfs export -q --format f32 --ids /dev/fd/8 mnt/new - 8>eighth >out
+	cmp out a.f32
+	cmp eighth ids
+}
+
+@test "an export that is interrupted or killed leaves nothing, and the old file" {
+	python3 -c 'import numpy; numpy.save("big.npy", numpy.ones((60000, 512), "<f4"))'
+	vecfs import -q mnt/big big.npy
+	mkdir out
+	echo old >out/old.npy
+	for signal in INT TERM KILL; do
+		for target in old new; do
+			background "$VECFS_BIN" export mnt/big out/$target.npy
+			sleep 0.01
+			kill -$signal $! 2>/dev/null && no wait $!
+			case $target in
+			old) [ "$(cat out/old.npy)" = old ] ;;
+			new) [ ! -e out/new.npy ] ;;
+			esac || cmp out/$target.npy big.npy # it was faster than the signal
+			echo old >out/old.npy
+			rm -f out/new.npy
+			[ "$(ls -A out)" = old.npy ]
+		done
+	done
+	rm big.npy
+}
+
 @test "import and export work in bounded memory, whatever the size of the file" {
 	[ $slow = 1 ] || skip "a sanitizer's memory is its own"
 	python3 - <<-'P'
