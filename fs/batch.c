@@ -93,7 +93,7 @@ static int commit(struct serve *s, const struct vs_collection_info *batch)
 {
 	struct node node = {.kind = NODE_COLLECTION, .collection = batch->id};
 	char why[WHY_BYTES] = "";
-	int rc = vs_batch_commit(s->store, batch->id, why, sizeof why);
+	int rc = vs_batch_commit(s->store, batch->id, 0, NULL, why, sizeof why);
 
 	if (rc)
 		batch_refuse(s, &node, "%s", *why ? why : strerror(-rc));

@@ -173,9 +173,17 @@ static int job_begin(struct commit_job *j, uint32_t batch)
 	return rc;
 }
 
-int vs_batch_commit(struct vs_store *s, uint32_t batch, char *why, size_t why_size)
+int job_check_new(struct commit_job *j, const struct collection *parent, const char *id, size_t len)
 {
-	struct commit_job j = {.s = s, .why = why, .why_size = why_size};
+	if (!(j->flags & VS_BATCH_ADD) || !collection_entry(parent, id, len))
+		return 0;
+	return job_refuse(j, -EEXIST, "'%.*s' is there already", (int)len, id);
+}
+
+int vs_batch_commit(struct vs_store *s, uint32_t batch, unsigned flags, struct vs_batch_change *change, char *why,
+                    size_t why_size)
+{
+	struct commit_job j = {.s = s, .flags = flags, .why = why, .why_size = why_size};
 	struct vs_collection_info parent;
 	bool done = false;
 	int rc;
@@ -200,6 +208,8 @@ int vs_batch_commit(struct vs_store *s, uint32_t batch, char *why, size_t why_si
 		j.batch->committing = false;
 		pthread_rwlock_unlock(&s->lock);
 	}
+	if (!rc && change)
+		*change = (struct vs_batch_change){j.rows - j.replaced, j.replaced, j.deleted};
 	lines_free(&j.ids);
 	lines_free(&j.delete);
 	if (!rc)

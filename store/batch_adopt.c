@@ -24,7 +24,8 @@ static void deaths_free(struct deaths *d)
 	free(d->count);
 }
 
-static int deaths_add(struct deaths *d, struct collection *parent, const char *id, size_t len)
+/* Counts the death in *died, unless the row was to die already. */
+static int deaths_add(struct deaths *d, struct collection *parent, const char *id, size_t len, uint64_t *died)
 {
 	uint64_t entry = collection_entry(parent, id, len);
 	uint32_t row, n, slot;
@@ -41,8 +42,11 @@ static int deaths_add(struct deaths *d, struct collection *parent, const char *i
 		if (rc)
 			return rc;
 	}
-	d->count[n] += !(d->map[n][slot / 64] >> (slot % 64) & 1);
+	if (d->map[n][slot / 64] >> (slot % 64) & 1)
+		return 0;
 	d->map[n][slot / 64] |= 1ull << (slot % 64);
+	d->count[n]++;
+	++*died;
 	return 0;
 }
 
@@ -57,13 +61,20 @@ static int deaths_find(struct commit_job *j, struct collection *parent, struct d
 	d->count = calloc(d->segments + 1, sizeof *d->count);
 	if (!d->map || !d->count)
 		return -ENOMEM;
+	j->replaced = j->deleted = 0; /* by an attempt before this one */
 	for (uint64_t i = 0; i < j->delete.count && !rc; i++)
-		rc = deaths_add(d, parent, j->delete.line[i], strlen(j->delete.line[i]));
+		rc = deaths_add(d, parent, j->delete.line[i], strlen(j->delete.line[i]), &j->deleted);
 	for (uint32_t i = 0; i < j->piece_count; i++) {
 		const struct segment *seg = j->pieces[i].seg;
 
-		for (uint32_t slot = 0; slot < seg->count && !rc; slot++)
-			rc = deaths_add(d, parent, segment_name(seg, &seg->rows[slot]), seg->rows[slot].name_len);
+		for (uint32_t slot = 0; slot < seg->count && !rc; slot++) {
+			const char *id = segment_name(seg, &seg->rows[slot]);
+			size_t len = seg->rows[slot].name_len;
+
+			rc = job_check_new(j, parent, id, len);
+			if (!rc)
+				rc = deaths_add(d, parent, id, len, &j->replaced);
+		}
 	}
 	return rc;
 }

@@ -42,6 +42,8 @@ struct commit_job {
 	uint64_t rows;        /* in all */
 	uint32_t perm;        /* of uploaded rows */
 	size_t log_bytes;     /* that the change takes, as far as known */
+	unsigned flags;       /* VS_BATCH_* */
+	uint64_t replaced, deleted; /* ids: known when the change is made */
 	char *why;
 	size_t why_size;
 };
@@ -56,6 +58,9 @@ static inline size_t job_row_bytes(const struct commit_job *j)
 {
 	return j->upload.exists ? vs_row_bytes(&j->upload.schema) : j->batch->row_bytes;
 }
+
+/* -EEXIST if the batch may only add and the id is there already. Under the lock. */
+int job_check_new(struct commit_job *j, const struct collection *parent, const char *id, size_t len);
 
 /* If the batch is small enough for the log it is committed, and *done set. */
 int job_commit_small(struct commit_job *j, size_t parent_row_bytes, bool *done);

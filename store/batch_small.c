@@ -61,8 +61,8 @@ static int small_read(struct commit_job *j, char *rows)
 	return rc;
 }
 
-static int small_put(struct op *op, struct collection *parent, const char *id, const struct vs_perm *perm,
-                     int64_t mtime_ns, const void *data, size_t size)
+static int small_put(struct commit_job *j, struct op *op, struct collection *parent, const char *id,
+                     const struct vs_perm *perm, int64_t mtime_ns, const void *data, size_t size)
 {
 	struct vs_attr attr = {.mtime_ns = mtime_ns, .perm = *perm};
 	struct row_put put;
@@ -70,9 +70,11 @@ static int small_put(struct op *op, struct collection *parent, const char *id, c
 
 	if (!rc)
 		rc = rows_put_prepare(op, parent, id, &attr, data, size, &put);
-	if (!rc)
-		rows_put(op, parent, &put);
-	return rc;
+	if (rc)
+		return rc;
+	rows_put(op, parent, &put);
+	j->replaced += put.replaced != 0;
+	return 0;
 }
 
 /* The batch's own vectors, one after the other. */
@@ -96,8 +98,8 @@ static int small_put_files(struct commit_job *j, struct op *op, struct collectio
 			break;
 		memcpy(name, p, r->name_len);
 		name[r->name_len] = 0;
-		rc = small_put(op, parent, name, &(struct vs_perm){class->mode, class->uid, class->gid}, r->mtime_ns, data,
-		               b->row_bytes);
+		rc = small_put(j, op, parent, name, &(struct vs_perm){class->mode, class->uid, class->gid}, r->mtime_ns,
+		               data, b->row_bytes);
 	}
 	free(data);
 	return rc;
@@ -114,15 +116,41 @@ static int small_apply(struct commit_job *j, struct op *op, struct collection *p
 	for (uint64_t i = 0; i < j->delete.count && !rc; i++) {
 		uint64_t entry = collection_entry(parent, j->delete.line[i], strlen(j->delete.line[i]));
 
-		if (entry)
+		if (entry) {
 			rc = rows_remove(op, parent, collection_row_of(parent, entry));
+			j->deleted++;
+		}
 	}
 	if (!rc)
 		rc = small_put_files(j, op, parent);
 	for (uint64_t i = 0; i < j->upload.rows && !rc; i++) {
 		char buf[24];
 
-		rc = small_put(op, parent, job_upload_id(j, i, buf), &perm, now_ns, rows + i * row_bytes, row_bytes);
+		rc = small_put(j, op, parent, job_upload_id(j, i, buf), &perm, now_ns, rows + i * row_bytes, row_bytes);
+	}
+	return rc;
+}
+
+/* Before anything has changed, too. */
+static int small_check_new(struct commit_job *j, const struct collection *parent)
+{
+	const struct collection *b = j->batch;
+	uint64_t entry = 0;
+	char buf[24];
+	int rc = 0;
+
+	for (uint64_t i = 0; i < j->upload.rows && j->flags & VS_BATCH_ADD && !rc; i++) {
+		const char *id = job_upload_id(j, i, buf);
+
+		rc = job_check_new(j, parent, id, strlen(id));
+	}
+	while (!rc && j->flags & VS_BATCH_ADD && (entry = entries_next(&b->entries, entry))) {
+		uint32_t row = collection_row_of(b, entry);
+		const char *id;
+		const struct row *r = row == ROW_NONE ? NULL : collection_row(b, row, &id);
+
+		if (r)
+			rc = job_check_new(j, parent, id, r->name_len);
 	}
 	return rc;
 }
@@ -161,6 +189,8 @@ static int commit(struct commit_job *j, uint64_t bytes)
 		rc = rows_fix_schema(&op, parent, job_row_bytes(j));
 	if (rc)
 		job_refuse(j, rc, "vectors of %zu bytes, but the collection has %zu", job_row_bytes(j), parent->row_bytes);
+	if (!rc)
+		rc = small_check_new(j, parent);
 	if (!rc)
 		rc = small_reserve(j, parent);
 	if (!rc && (rc = small_apply(j, &op, parent, rows))) {

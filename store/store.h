@@ -256,8 +256,17 @@ int vs_batch_get(struct vs_store *s, uint32_t batch, struct vs_batch_info *out);
  * Applies a batch: durable when it returns 0. Refused (-EINVAL, nothing changed, the batch stays) with a sentence in
  * why: an id twice or illegal (with its line number), more or fewer ids than rows, a wrong row size, an upload still
  * being written (-EBUSY). Ids to delete that do not exist are ignored. Without ids the rows are named 0, 1, 2, ...
+ *
+ * change (may be NULL) tells what it did: ids that it added, that it gave another vector, and that it deleted (one that
+ * it deleted and put again is deleted and added). With VS_BATCH_ADD it is refused with -EEXIST if an id of its vectors
+ * is there already.
  */
-int vs_batch_commit(struct vs_store *s, uint32_t batch, char *why, size_t why_size);
+struct vs_batch_change {
+	uint64_t added, replaced, deleted;
+};
+#define VS_BATCH_ADD 1u
+int vs_batch_commit(struct vs_store *s, uint32_t batch, unsigned flags, struct vs_batch_change *change, char *why,
+                    size_t why_size);
 
 /* ------------------------------------------------------------------ fsck */
 

@@ -211,7 +211,7 @@ static int perform_batch(struct scene *at)
 	if (!rc && op->deletes)
 		rc = write_text(at, batch, VS_BATCH_DELETE, op->puts + op->uploads, op->deletes);
 	if (!rc)
-		rc = vs_batch_commit(at->s, batch, sentence, sizeof sentence);
+		rc = vs_batch_commit(at->s, batch, 0, NULL, sentence, sizeof sentence);
 	return rc == -EINVAL ? wrong(at, "batch refused: %s", sentence) : rc;
 }
 

@@ -75,7 +75,7 @@ static void put_batch(struct vs_store *s, uint32_t c, const char *prefix)
 	}
 	assert_int_equal(vs_upload_end(u, true), 0);
 	assert_int_equal(vs_batch_text_write(s, batch, VS_BATCH_IDS, ids, (size_t)(p - ids), 0), 0);
-	assert_int_equal(vs_batch_commit(s, batch, why, sizeof why), 0);
+	assert_int_equal(vs_batch_commit(s, batch, 0, NULL, why, sizeof why), 0);
 	free(v);
 }
 

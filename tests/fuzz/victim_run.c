@@ -133,7 +133,7 @@ static void change_batch(struct vs_store *s, const struct vs_collection_info *c)
 	read_collection(s, c);
 	vs_batch_get(s, c->id, &info);
 	vs_batch_text_read(s, c->id, VS_BATCH_IDS, buf, sizeof buf, 0);
-	vs_batch_commit(s, c->id, why, sizeof why);
+	vs_batch_commit(s, c->id, 0, NULL, why, sizeof why);
 }
 
 static void use_collection(struct vs_store *s, const struct vs_collection_info *c)
