@@ -10,6 +10,7 @@
 #include "fs/message.h"
 #include "fs/notify.h"
 #include "fs/opened.h"
+#include "fs/result.h"
 #include "fs/upload.h"
 
 #define WHY_BYTES 512
@@ -92,9 +93,12 @@ int batch_unlink(fuse_req_t req, const struct node *dir, const char *name)
 static int commit(struct serve *s, const struct vs_collection_info *batch)
 {
 	struct node node = {.kind = NODE_COLLECTION, .collection = batch->id};
+	unsigned flags = result_adds_only(s, batch->id) ? VS_BATCH_ADD : 0;
+	struct vs_batch_change change = {0};
 	char why[WHY_BYTES] = "";
-	int rc = vs_batch_commit(s->store, batch->id, 0, NULL, why, sizeof why);
+	int rc = vs_batch_commit(s->store, batch->id, flags, &change, why, sizeof why);
 
+	result_tell(s, batch->id, rc, &change, *why ? why : strerror(-rc));
 	if (rc)
 		batch_refuse(s, &node, "%s", *why ? why : strerror(-rc));
 	if (rc == -EINVAL)

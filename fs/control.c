@@ -39,6 +39,7 @@ static const struct item collection_items[] = {
 static const struct item batch_items[] = {
 	{NODE_TEXT, VS_BATCH_IDS},
 	{NODE_TEXT, VS_BATCH_DELETE},
+	{NODE_RESULT, 0},
 	{NODE_UPLOAD, NODE_VIEW_VECTORS + ARRAY_NPY},
 	{NODE_UPLOAD, NODE_VIEW_VECTORS + ARRAY_FVECS},
 	{NODE_UPLOAD, NODE_VIEW_VECTORS + ARRAY_BVECS},
@@ -96,6 +97,7 @@ static mode_t limit_of(enum node_kind kind)
 	switch (kind) {
 	case NODE_SCHEMA:
 	case NODE_TEXT:
+	case NODE_RESULT:
 		return S_IFREG | 0666;
 	case NODE_UPLOAD: /* it goes straight into a segment, and can be read when it is committed */
 		return S_IFREG | 0222;
@@ -179,6 +181,8 @@ static bool is_listed(struct serve *s, const struct node *dir, const struct vs_c
 		return item->which == NODE_VIEW_VECTORS + ARRAY_NPY && batch_has(s, info->id, &node);
 	case NODE_TEXT:
 		return batch_has(s, info->id, &node);
+	case NODE_RESULT: /* what is listed is what has been put there */
+		return false;
 	default:
 		return true;
 	}

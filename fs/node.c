@@ -142,6 +142,8 @@ const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, 
 		return "tx";
 	case NODE_COMMIT:
 		return "commit";
+	case NODE_RESULT:
+		return "result";
 	case NODE_VIEW:
 		return which == NODE_VIEW_IDS ? "ids" : array_name(which, dtype, buffer);
 	case NODE_UPLOAD:

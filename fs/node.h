@@ -42,6 +42,7 @@ enum node_kind {
 	NODE_SEGMENTS,
 	NODE_TX,
 	NODE_COMMIT,
+	NODE_RESULT, /* of a batch's commit */
 	NODE_VIEW = 32,   /* | enum node_view */
 	NODE_UPLOAD = 64, /* | enum node_view: a batch's vectors.* */
 	NODE_TEXT = 96,   /* | enum vs_batch_text: a batch's ids and delete */

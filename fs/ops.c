@@ -39,6 +39,7 @@ const struct node_ops *ops_of(enum node_kind kind)
 		[NODE_SEGMENTS] = &dir_segments_ops,
 		[NODE_TX] = &dir_tx_ops,
 		[NODE_COMMIT] = &dir_commit_ops,
+		[NODE_RESULT] = &result_ops,
 		[NODE_UPLOAD] = &batch_upload_ops,
 		[NODE_TEXT] = &batch_text_ops,
 	};

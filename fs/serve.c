@@ -16,6 +16,7 @@
 #include "fs/notify.h"
 #include "fs/opened.h"
 #include "fs/ops.h"
+#include "fs/result.h"
 
 #define SYNC_WAIT_US 1000
 #define THREADS_MAX 16 /* on the classic transport; io_uring has one a CPU */
@@ -132,7 +133,8 @@ static int prepare(struct serve *s, const char *mountpoint)
 		return -errno;
 	s->opened = opened_table_new();
 	s->moments = moment_table_new();
-	if (!s->opened || !s->moments)
+	s->results = result_table_new();
+	if (!s->opened || !s->moments || !s->results)
 		return -ENOMEM;
 	return find_root(s);
 }
@@ -258,6 +260,7 @@ void serve_end(struct serve *s)
 		fuse_session_destroy(s->session);
 	opened_table_free(s->opened);
 	moment_table_free(s->moments);
+	result_table_free(s->results);
 	free(s->store_dir);
 	free(s->mountpoint);
 	free(s);

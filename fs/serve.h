@@ -34,6 +34,7 @@ struct serve_options {
 struct fuse_session;
 struct opened_table;
 struct moment_table;
+struct result_table;
 struct notify;
 
 /* What handlers need to know. Only serve.c changes it, and but for transport only before requests arrive. */
@@ -54,6 +55,7 @@ struct serve {
 	atomic_bool failed;         /* a transport that was insisted upon is not there */
 	struct opened_table *opened;
 	struct moment_table *moments;
+	struct result_table *results;
 	struct notify *notify;
 	void (*ready)(void *arg);
 	void *ready_arg;

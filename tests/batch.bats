@@ -407,3 +407,26 @@ open("returned", "w")'
 	refused "not permitted" cp 1 $tx/b/.vecfs/nonsense
 	rmdir $tx/b
 }
+
+@test "a batch's result says what its commit did: added, replaced, deleted; or why it was refused" {
+	cp 1 mnt/docs/gone
+	mkdir $tx/b
+	cp 3 4 5 $tx/b/
+	cp 2 $tx/b/apple
+	echo gone >$tx/b/.vecfs/delete
+	[ "$(ls $tx/b/.vecfs)" = delete ]
+	exec 7<$tx/b/.vecfs/result 8>$tx/b/.vecfs/result
+	no bash -c 'echo nonsense >&8'
+	echo replace=no >&8
+	no python3 -c 'import os, sys; os.rename(*sys.argv[1:])' $tx/b $commit/b
+	[ "$(cat <&7)" = "refused='apple' is there already" ]
+	cmp mnt/docs/apple 1
+	[ -e mnt/docs/gone ]
+	exec 8>&- # with it goes the wish
+	exec 7<$tx/b/.vecfs/result
+	mv $tx/b $commit/
+	[ "$(tr '\n' ' ' <&7)" = "added=3 replaced=1 deleted=1 " ]
+	exec 7<&-
+	cmp mnt/docs/apple 2
+	[ "$(ls mnt/docs | tr '\n' ' ')" = "3 4 5 apple pear " ]
+}
