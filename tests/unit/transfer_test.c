@@ -62,23 +62,22 @@ static void write_raw_input(void)
 static void transfer_file(const char *from, enum array_format from_format, enum vs_dtype from_dtype,
                           const char *to, enum array_format to_format, enum vs_dtype to_dtype)
 {
-	struct array_shape shape;
+	struct source_options options = {.format = from_format, .dtype = from_dtype};
+	struct transfer_target target = {.format = to_format, .ids_fd = -1};
 	struct progress progress;
 	struct source *source;
-	int fd;
 
-	assert_int_equal(source_open(from, from_format, from_dtype, from_format == ARRAY_RAW ? DIM : 0,
-	                             &source, why, sizeof why),
-	                 0);
-	shape = *source_shape(source);
-	assert_int_equal(shape.rows, ROWS);
-	assert_int_equal(shape.dim, DIM);
-	shape.dtype = to_dtype;
-	progress_start(&progress, "test", 0, array_row_bytes(&shape), true);
-	fd = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	assert_int_equal(transfer_run(source, fd, to_format, &shape, &progress, why, sizeof why), 0);
-	assert_int_equal(progress.done_bytes, array_row_bytes(&shape) * ROWS);
-	close(fd);
+	options.dim = from_format == ARRAY_RAW ? DIM : 0;
+	assert_int_equal(source_open(from, &options, &source, why, sizeof why), 0);
+	target.shape = *source_shape(source);
+	assert_int_equal(target.shape.rows, ROWS);
+	assert_int_equal(target.shape.dim, DIM);
+	target.shape.dtype = to_dtype;
+	progress_start(&progress, "test", 0, array_row_bytes(&target.shape), true);
+	target.fd = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	assert_int_equal(transfer_run(source, &target, &progress, why, sizeof why), 0);
+	assert_int_equal(progress.done_bytes, array_row_bytes(&target.shape) * ROWS);
+	close(target.fd);
 	source_close(source);
 }
 
@@ -136,7 +135,7 @@ static void assert_refused(enum array_format format, const void *data, size_t si
 	struct source *source;
 
 	write_file(IN, data, size);
-	assert_true(source_open(IN, format, VS_F32, 0, &source, why, sizeof why) < 0);
+	assert_true(source_open(IN, &(struct source_options){.format = format}, &source, why, sizeof why) < 0);
 	assert_null(source);
 	assert_non_null(strstr(why, says));
 }
@@ -165,7 +164,7 @@ static void test_a_row_with_another_dim_is_refused(void **state)
 
 	(void)state;
 	write_file(IN, vecs, sizeof vecs);
-	assert_int_equal(source_open(IN, ARRAY_FVECS, VS_F32, 0, &source, why, sizeof why), 0);
+	assert_int_equal(source_open(IN, &(struct source_options){.format = ARRAY_FVECS}, &source, why, sizeof why), 0);
 	assert_int_equal(source_read(source, buf, sizeof buf, why, sizeof why), -EINVAL);
 	assert_string_equal(why, "row 1: found dim 5, want 4 like the first");
 	source_close(source);
@@ -179,7 +178,7 @@ static void test_a_file_that_shrinks_is_refused(void **state)
 
 	(void)state;
 	write_raw_input();
-	assert_int_equal(source_open(IN, ARRAY_RAW, VS_F32, DIM, &source, why, sizeof why), 0);
+	assert_int_equal(source_open(IN, &(struct source_options){.format = ARRAY_RAW, .dim = DIM}, &source, why, sizeof why), 0);
 	assert_int_equal(truncate(IN, ROWS / 2 * DIM * 4), 0);
 	while ((n = source_read(source, buf, 1 << 20, why, sizeof why)) > 0)
 		continue;
