@@ -227,6 +227,11 @@ static int open_source(struct import *im)
 		return -EINVAL;
 	}
 	im->shape = *source_shape(im->source);
+	if (im->shape.is_uint16 && im->dtype != VS_BF16) {
+		message(VS_ERROR, "%s: found integers of 16 bits ('<u2'), want f32, f16, bf16, i8 or u8: if they are the bits "
+		                  "of bf16, say so with --dtype bf16", im->file);
+		return -EINVAL;
+	}
 	return 0;
 }
 

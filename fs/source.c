@@ -143,7 +143,8 @@ static int start_text(struct source *s, const struct source_options *o, char *wh
 	if (rc != 0)
 		return rc;
 	told = vectext_rows(s->text, &rows);
-	s->shape = (struct array_shape){VS_F32, vectext_dim(s->text), ARRAY_ROWS_UNTOLD};
+	s->shape = (struct array_shape){
+		.dtype = VS_F32, .dim = vectext_dim(s->text), .rows = ARRAY_ROWS_UNTOLD};
 	if (told || counted == 0)
 		s->shape.rows = told ? rows : lines;
 	if (s->shape.dim == 0) /* nothing is behind a byte order mark, say */

@@ -128,7 +128,8 @@ static int begin(struct serve *s, const struct node *node, struct upload_handle 
 	if (rc)
 		return refuse(s, node, h, rc, strerror(-rc));
 	if (h->format == ARRAY_RAW)
-		h->shape = (struct array_shape){info.schema.dtype, info.schema.dim, ARRAY_ROWS_UNTOLD};
+		h->shape = (struct array_shape){
+			.dtype = info.schema.dtype, .dim = info.schema.dim, .rows = ARRAY_ROWS_UNTOLD};
 	if (h->format == ARRAY_RAW && h->shape.dim == 0)
 		return refuse(s, node, h, -EINVAL,
 			      "a raw file does not tell its dim: write it to schema first");

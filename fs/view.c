@@ -26,7 +26,7 @@ static enum array_format format_of(const struct node *node)
 
 static struct array_shape shape_of(const struct vs_moment_info *info)
 {
-	return (struct array_shape){info->schema.dtype, info->schema.dim, info->rows};
+	return (struct array_shape){.dtype = info->schema.dtype, .dim = info->schema.dim, .rows = info->rows};
 }
 
 static uint64_t size_of(const struct node *node, const struct vs_moment_info *info)

@@ -335,6 +335,28 @@ there_and_back() {
 	for bad in -1 1x '' 99999999999999999999; do refused "want a number" vecfs import --start "$bad" mnt/new a.npy; done
 }
 
+@test "a .npy of uint16 is bf16 only if --dtype bf16 says so; ml_dtypes' own mark is understood" {
+	python3 - <<-'P'
+		import numpy as np
+		bits = np.arange(1200, dtype='<u2').reshape(50, 24)
+		np.save('bits.npy', bits)
+		data = open('bits.npy', 'rb').read()
+		open('marked.npy', 'wb').write(data.replace(b"'<u2'", b"'<V2'"))
+		np.savez('bits.npz', bits)
+	P
+	for file in bits.npy bits.npz; do
+		refused "--dtype bf16" vecfs import -q mnt/new $file
+		refused "--dtype bf16" vecfs import -q --dtype f32 mnt/new $file
+		[ ! -e mnt/new ]
+	done
+	vecfs import -q --dtype bf16 mnt/new bits.npy
+	vecfs export -q mnt/new out.npy
+	cmp out.npy bits.npy
+	vecfs import -q mnt/marked marked.npy
+	vecfs export -q mnt/marked out.npy
+	cmp out.npy bits.npy
+}
+
 @test "two shards imported at once without ids: one of them is refused, the other is whole" {
 	python3 - <<-'P'
 		import numpy as np

@@ -146,7 +146,7 @@ static void test_sizes_that_lie_are_refused(void **state)
 	unsigned char npy[ARRAY_HEADER_BYTES_MAX + 16] = {0};
 
 	(void)state;
-	array_header_build(ARRAY_NPY, &(struct array_shape){VS_F32, 4, 2}, npy);
+	array_header_build(ARRAY_NPY, &(struct array_shape){.dtype = VS_F32, .dim = 4, .rows = 2}, npy);
 	assert_refused(ARRAY_NPY, npy, sizeof npy, "2 rows of dim 4, which is 160 bytes; found 144");
 	assert_refused(ARRAY_FBIN, bin, sizeof bin - 1, "2 rows of dim 4, which is 40 bytes; found 39");
 	assert_refused(ARRAY_FBIN, bin, 7, "end within the fbin header");
