@@ -99,15 +99,23 @@ static int join(char path[PATH_MAX], const char *dir, const char *format, ...)
 static int find_mount(struct import *im, const char *collection)
 {
 	static struct mountpoint m;
+	char schema[PATH_MAX];
 	int rc = mountpoint_resolve(collection, im->collection);
 
 	if (rc != 0)
 		return fail(collection, rc);
-	if (mountpoint_around(im->collection, &m) != 0 || strcmp(m.path, im->collection) == 0) {
+	rc = join(im->control, im->collection, ".vecfs");
+	if (rc == 0)
+		rc = join(schema, im->control, "schema");
+	if (rc != 0)
+		return rc;
+	/* A collection may be bind-mounted: then it is a mountpoint itself, and unlike the root of one has a schema. */
+	if (mountpoint_around(im->collection, &m) != 0 ||
+	    (strcmp(m.path, im->collection) == 0 && access(schema, F_OK) != 0)) {
 		message(VS_ERROR, "%s: want a directory below a mountpoint of vecfs", collection);
 		return -EINVAL;
 	}
-	return join(im->control, im->collection, ".vecfs");
+	return 0;
 }
 
 static int load_schema(struct import *im)

@@ -573,6 +573,20 @@ there_and_back() {
 	[ ! -e mnt/new ]
 }
 
+@test "import and export on a bind-mounted collection" {
+	need_root
+	arrays
+	mkdir bound
+	mount --bind mnt/docs bound || skip "no bind mounts here"
+	run vecfs import -q --ids ids bound a.npy
+	vecfs export -q --ids out.ids bound out.npy || :
+	umount bound
+	[ "$status" = 0 ]
+	cmp out.npy a.npy
+	cmp out.ids ids
+	[ "$(stats docs vectors)" = 50 ]
+}
+
 @test "two exports to one file at once: a whole file of one of them, and a FILE.tmp of the user's is left alone" {
 	python3 - <<-'P'
 		import numpy as np

@@ -14,13 +14,27 @@
 #include <unistd.h>
 
 #include "fs/transfer.h"
+#include "scratch.h"
 
 #define DIM 100u
 #define ROWS 6000u /* more than two chunks */
-#define IN "/tmp/vecfs-transfer-in"
-#define OUT "/tmp/vecfs-transfer-out"
+#define IN path_of("in")
+#define OUT path_of("out")
+#define OUT2 path_of("out2")
 
 static char why[256];
+static struct scratch scratch;
+
+/* A file of the test's own folder; good for the next few calls. */
+static const char *path_of(const char *name)
+{
+	static char paths[4][sizeof scratch.dir + 16];
+	static unsigned next;
+	char *path = paths[next++ % 4];
+
+	snprintf(path, sizeof paths[0], "%s/%s", scratch.dir, name);
+	return path;
+}
 
 static void write_file(const char *path, const void *data, size_t size)
 {
@@ -100,8 +114,8 @@ static void test_there_and_back_in_each_format(void **state)
 	write_raw_input();
 	for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
 		transfer_file(IN, ARRAY_RAW, VS_F32, OUT, formats[i], VS_F32);
-		transfer_file(OUT, formats[i], VS_F32, OUT "2", ARRAY_RAW, VS_F32);
-		assert_same_files(IN, OUT "2");
+		transfer_file(OUT, formats[i], VS_F32, OUT2, ARRAY_RAW, VS_F32);
+		assert_same_files(IN, OUT2);
 	}
 }
 
@@ -125,8 +139,8 @@ static void test_conversions_there_and_back(void **state)
 	(void)state;
 	write_raw_input();
 	transfer_file(IN, ARRAY_RAW, VS_F32, OUT, ARRAY_RAW, VS_F16);
-	transfer_file(OUT, ARRAY_RAW, VS_F16, OUT "2", ARRAY_NPY, VS_BF16);
-	transfer_file(OUT "2", ARRAY_NPY, VS_F32, OUT, ARRAY_RAW, VS_F32);
+	transfer_file(OUT, ARRAY_RAW, VS_F16, OUT2, ARRAY_NPY, VS_BF16);
+	transfer_file(OUT2, ARRAY_NPY, VS_F32, OUT, ARRAY_RAW, VS_F32);
 	assert_same_files(IN, OUT);
 }
 
@@ -188,12 +202,17 @@ static void test_a_file_that_shrinks_is_refused(void **state)
 	free(buf);
 }
 
-static int remove_files(void **state)
+static int make_folder(void **state)
 {
 	(void)state;
-	unlink(IN);
-	unlink(OUT);
-	unlink(OUT "2");
+	scratch_new(&scratch);
+	return 0;
+}
+
+static int remove_folder(void **state)
+{
+	(void)state;
+	scratch_free(&scratch);
 	return 0;
 }
 
@@ -208,5 +227,5 @@ int main(void)
 		cmocka_unit_test(test_a_file_that_shrinks_is_refused),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, remove_files);
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
