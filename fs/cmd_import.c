@@ -67,6 +67,7 @@ struct import {
 	bool made_collection, made_batch, set_schema;
 	int result; /* of the batch, opened: what its commit did */
 	struct vs_schema schema; /* of the collection; dim is 0 while it is not fixed */
+	bool is_free;            /* it never had a vector or a schema: it takes the dtype of what comes first */
 	/* What is imported. */
 	struct source *source;
 	struct idlist ids;
@@ -140,15 +141,37 @@ static int load_schema(struct import *im)
 	return 0;
 }
 
+/* Whether somebody has given it a schema stands in its stats. */
+static int load_is_free(struct import *im)
+{
+	static struct keyfile k;
+	const char *given;
+	int rc = keyfile_load(im->control, "stats", &k);
+
+	if (rc != 0)
+		return fail(im->collection, rc);
+	given = keyfile_get(&k, "schema_given");
+	if (given)
+		im->is_free = strcmp(given, "0") == 0;
+	else /* it says nothing of it: a schema like that of a new collection is none */
+		im->is_free = im->schema.dim == 0 && im->schema.dtype == VS_F32;
+	return 0;
+}
+
 /* Before anything is made: a missing collection is like one without dim that has the wanted dtype. */
 static int look_at_collection(struct import *im, bool *missing)
 {
 	struct stat st;
+	int rc;
 
 	*missing = stat(im->collection, &st) != 0;
-	if (!*missing)
-		return S_ISDIR(st.st_mode) ? load_schema(im) : fail(im->collection, -ENOTDIR);
-	return errno == ENOENT ? 0 : fail(im->collection, -errno);
+	im->is_free = *missing;
+	if (*missing)
+		return errno == ENOENT ? 0 : fail(im->collection, -errno);
+	if (!S_ISDIR(st.st_mode))
+		return fail(im->collection, -ENOTDIR);
+	rc = load_schema(im);
+	return rc == 0 ? load_is_free(im) : rc;
 }
 
 static int write_text(const char *path, const char *text, size_t size)
@@ -175,12 +198,6 @@ static int write_schema(const struct import *im, enum vs_dtype dtype)
 	return rc;
 }
 
-/* One that never had a vector nor a schema has what mkdir gives it, and takes the dtype of what comes first. */
-static bool is_free(const struct import *im)
-{
-	return im->schema.dim == 0 && im->schema.dtype == VS_F32;
-}
-
 static int prepare_collection(struct import *im, bool missing)
 {
 	int rc;
@@ -188,7 +205,7 @@ static int prepare_collection(struct import *im, bool missing)
 	if (missing && mkdir(im->collection, 0777) != 0)
 		return fail(im->collection, -errno);
 	im->made_collection = missing;
-	if (!is_free(im) || im->shape.dtype == im->schema.dtype)
+	if (!im->is_free || im->shape.dtype == im->schema.dtype)
 		return 0;
 	rc = write_schema(im, im->shape.dtype);
 	im->set_schema = rc == 0 && !missing;
@@ -244,11 +261,11 @@ static int open_source(struct import *im)
 }
 
 /* The shape in which the vectors are to be written: that of the file, but for conversion and packed bits. */
-static int choose_shape(struct import *im, bool missing)
+static int choose_shape(struct import *im)
 {
 	enum vs_dtype found = im->shape.dtype, want = im->schema.dtype;
 
-	if (missing || is_free(im))
+	if (im->is_free)
 		want = im->dtype >= 0 ? (enum vs_dtype)im->dtype : found;
 	if (im->shape.rows == 0 || im->shape.dim == 0) {
 		message(VS_ERROR, "%s: found no vectors", im->file);
@@ -566,7 +583,7 @@ static int import_into(struct import *im, const char *collection)
 	if (rc == 0)
 		rc = open_source(im);
 	if (rc == 0)
-		rc = choose_shape(im, missing);
+		rc = choose_shape(im);
 	if (rc == 0)
 		rc = load_ids(im);
 	if (rc == 0)
