@@ -67,7 +67,8 @@ struct import {
 	bool made_collection, made_batch, set_schema;
 	int result; /* of the batch, opened: what its commit did */
 	struct vs_schema schema; /* of the collection; dim is 0 while it is not fixed */
-	bool is_free;            /* it never had a vector or a schema: it takes the dtype of what comes first */
+	bool is_free;            /* it never had a vector or a schema: it takes the dtype of what comes first, */
+	bool upload_decides;     /* of an upload, too */
 	/* What is imported. */
 	struct source *source;
 	struct idlist ids;
@@ -151,6 +152,7 @@ static int load_is_free(struct import *im)
 	if (rc != 0)
 		return fail(im->collection, rc);
 	given = keyfile_get(&k, "schema_given");
+	im->upload_decides = given != NULL;
 	if (given)
 		im->is_free = strcmp(given, "0") == 0;
 	else /* it says nothing of it: a schema like that of a new collection is none */
@@ -198,6 +200,13 @@ static int write_schema(const struct import *im, enum vs_dtype dtype)
 	return rc;
 }
 
+/* Whether the rows bring their dtype along: NumPy's names of dtypes have neither bf16 nor bit. */
+static bool upload_decides(const struct import *im)
+{
+	return im->upload_decides && im->shape.rows != ARRAY_ROWS_UNTOLD && im->shape.dtype != VS_BF16 &&
+	       im->shape.dtype != VS_BIT;
+}
+
 static int prepare_collection(struct import *im, bool missing)
 {
 	int rc;
@@ -205,7 +214,7 @@ static int prepare_collection(struct import *im, bool missing)
 	if (missing && mkdir(im->collection, 0777) != 0)
 		return fail(im->collection, -errno);
 	im->made_collection = missing;
-	if (!im->is_free || im->shape.dtype == im->schema.dtype)
+	if (!im->is_free || im->shape.dtype == im->schema.dtype || upload_decides(im))
 		return 0;
 	rc = write_schema(im, im->shape.dtype);
 	im->set_schema = rc == 0 && !missing;

@@ -384,6 +384,10 @@ there_and_back() {
 	sed 's/id-7$/id-6/' ids >twice
 	head -c -10 a.u8bin | refused "" vecfs import -q --format u8bin mnt/free -
 	[ "$(cat mnt/free/.vecfs/schema)" = "$before" ]
+	refused "twice: line 8: the id is that of line 7" vecfs import -q --ids twice mnt/free f16.npy
+	[ "$(cat mnt/free/.vecfs/schema)" = "$before" ]
+	vecfs import -q --ids ids mnt/f16 f16.npy
+	refused "want f16" vecfs import -q --ids ids mnt/f16 u8.npy
 	vecfs import -q --dtype f16 mnt/free a.npy
 	grep -qx dtype=f16 mnt/free/.vecfs/schema
 	mkdir mnt/told
@@ -415,6 +419,32 @@ there_and_back() {
 	refused "-0" vecfs export -q --escape --ids list mnt/three out.npy
 	vecfs export -q --escape -0 --ids back0 mnt/three out.npy
 	cmp list0 back0
+}
+
+@test "ids with newlines: -0 there and back is exact, and without it line n still names row n" {
+	[ -e mnt/docs/.vecfs/ids0 ] || skip "this mount has no list of ids separated by NUL"
+	arrays
+	{ printf '%s\0' $'a\nb' $'\xef\xbb\xbfc' $'d\r' '100%\n'; tail -n +5 ids | tr '\n' '\0'; } >list0
+	vecfs import -q -0 --ids list0 mnt/new a.npy
+	[ -e mnt/new/$'a\nb' ]
+	cmp mnt/new/$'a\nb' <(head -c 96 a.f32)
+	vecfs export -q -0 --ids back0 mnt/new out.npy
+	cmp back0 list0
+	vecfs export -q --ids lines mnt/new out.npy
+	[ "$(head -n 4 lines)" = $'a/\\nb\n/\\bc\nd/\\r\n100%\\n' ]
+	[ "$(wc -l <lines)" = 50 ]
+	cmp lines mnt/new/.vecfs/ids
+	sed 's/$/\r/' lines >dos
+	for list in lines dos; do
+		vecfs import -q --ids $list mnt/$list out.npy
+		vecfs export -q -0 --ids back0 mnt/$list out.npy
+		cmp back0 list0
+	done
+	refused "is about the file of --ids" vecfs import -0 mnt/docs a.npy
+	# Files of a folder, by name and content, whatever they are called.
+	(cd mnt/new && find . -type f -printf '%P\0' | sort -z >"$here/sorted0" && xargs -0 cat <"$here/sorted0" >"$here/sorted.f32")
+	vecfs import -q --dim 24 -0 --ids sorted0 mnt/sorted sorted.f32
+	diff -r mnt/new mnt/sorted
 }
 
 @test "ids of other systems: a BOM and CRLF are understood, a mixture is refused with its line; --ids - reads stdin" {
