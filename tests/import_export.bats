@@ -667,6 +667,20 @@ there_and_back() {
 	[ "$(ls -A folder | wc -l)" = 2 ]
 }
 
+@test "export to a file system without unnamed files, as a mount of vecfs is: whole, and nothing beside it" {
+	vec 1 24 >mnt/docs/a
+	mkdir mnt/copies
+	for _ in 1 2; do # a new file, and over an old one
+		vecfs export -q --format f32 mnt/docs mnt/copies/a
+		cmp mnt/copies/a mnt/docs/a
+		[ "$(ls -A mnt/copies)" = a ]
+		vec 2 24 >mnt/docs/a
+	done
+	vec 3 24 >mnt/docs/b
+	no vecfs export -q --format f32 mnt/docs mnt/copies/c # two vectors are not one
+	[ "$(ls -A mnt/copies)" = a ]
+}
+
 @test "export to /dev/stdout, /dev/fd/N, a FIFO and - writes there, whatever is behind it" {
 	arrays
 	vecfs import -q --ids ids mnt/new a.npy
