@@ -98,8 +98,8 @@ static int open_moment(struct export *ex)
 	char ids[PATH_MAX], vectors[PATH_MAX], why[WHY_BYTES];
 
 	/* What --escape has made of an id is a line as it stands. */
-	if (snprintf(ids, sizeof ids, "%s/.vecfs/%s", ex->collection, ex->nulls && !ex->escape ? "ids0" : "ids") >=
-	            (int)sizeof ids ||
+	if (snprintf(ids, sizeof ids, "%s/.vecfs/%s", ex->collection,
+		     ex->nulls && !ex->escape ? "ids0" : "ids") >= (int)sizeof ids ||
 	    snprintf(vectors, sizeof vectors, "%s/.vecfs/vectors.npy", ex->collection) >= (int)sizeof vectors)
 		return fail(ex->collection, -ENAMETOOLONG);
 	if (ex->ids_file && (ex->ids_fd = open(ids, O_RDONLY | O_CLOEXEC)) < 0)
@@ -165,7 +165,8 @@ static int refuse_id(const struct id_copy *c, const char *id, size_t len, const 
 	return -EINVAL;
 }
 
-/* Writes one id as it was before import --escape; none that a reader of the list would take for something else. */
+/* Writes one id as it was before import --escape; none that a reader of the list would take for something
+ * else. */
 static int put_unescaped(struct id_copy *c, const char *id, size_t len)
 {
 	bool nulls = c->ex->nulls;
@@ -173,11 +174,12 @@ static int put_unescaped(struct id_copy *c, const char *id, size_t len)
 	size_t n = len <= VS_NAME_MAX ? ids_unescape(id, len, plain) : 0;
 
 	if (n == 0)
-		return refuse_id(c, id, len, "is not what import --escape makes of an id: export it without --escape");
+		return refuse_id(c, id, len,
+				 "is not what import --escape makes of an id: export it without --escape");
 	if (nulls && memchr(plain, 0, n))
 		return refuse_id(c, id, len, "has a NUL in it: export it without -0");
 	if (!nulls && (memchr(plain, '\n', n) || plain[n - 1] == '\r' ||
-	               (c->count == 0 && n >= 3 && memcmp(plain, "\xef\xbb\xbf", 3) == 0)))
+		       (c->count == 0 && n >= 3 && memcmp(plain, "\xef\xbb\xbf", 3) == 0)))
 		return refuse_id(c, id, len, "cannot be a line of text: export it with -0");
 	plain[n] = nulls ? 0 : '\n';
 	c->out_used += n + 1;
@@ -199,7 +201,7 @@ static int take_ids(struct id_copy *c)
 	}
 	if (rc == 0)
 		rc = c->ex->escape ? transfer_write(c->ex->ids.fd, c->out, c->out_used)
-		                   : transfer_write(c->ex->ids.fd, c->in, (size_t)(at - c->in));
+				   : transfer_write(c->ex->ids.fd, c->in, (size_t)(at - c->in));
 	c->in_used = (size_t)(end - at);
 	memmove(c->in, at, c->in_used);
 	return rc;
@@ -227,7 +229,7 @@ static int copy_ids(struct export *ex)
 		return fail(ex->ids_file, interrupt_came() ? -EINTR : rc);
 	if (c.count != ex->shape.rows || c.in_used > 0) {
 		message(VS_ERROR, "%s: found %llu ids and %llu vectors", ex->collection,
-		        (unsigned long long)c.count, (unsigned long long)ex->shape.rows);
+			(unsigned long long)c.count, (unsigned long long)ex->shape.rows);
 		return -EIO;
 	}
 	return 0;
@@ -328,10 +330,14 @@ static int set_option(struct export *ex, int answer, char **argv)
 static int run(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"ids", required_argument, NULL, OPT_IDS}, {"null", no_argument, NULL, '0'},
-		{"escape", no_argument, NULL, OPT_ESCAPE}, {"dtype", required_argument, NULL, OPT_DTYPE},
-		{"format", required_argument, NULL, OPT_FORMAT}, {"quiet", no_argument, NULL, 'q'},
-		{"help", no_argument, NULL, 'h'}, {0},
+		{"ids", required_argument, NULL, OPT_IDS},
+		{"null", no_argument, NULL, '0'},
+		{"escape", no_argument, NULL, OPT_ESCAPE},
+		{"dtype", required_argument, NULL, OPT_DTYPE},
+		{"format", required_argument, NULL, OPT_FORMAT},
+		{"quiet", no_argument, NULL, 'q'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
 	};
 	static struct export ex = {.dtype = -1, .ids_fd = -1};
 	int answer, rc;
@@ -348,7 +354,7 @@ static int run(int argc, char **argv)
 	ex.file = argv[optind + 1];
 	if ((ex.nulls || ex.escape) && !ex.ids_file)
 		return command_misused(&command_export, "%s is about the file of --ids: give one",
-		                       ex.nulls ? "-0" : "--escape");
+				       ex.nulls ? "-0" : "--escape");
 	if (ex.ids_file && strcmp(ex.ids_file, ex.file) == 0)
 		return command_misused(&command_export, "%s is either the ids or the vectors", ex.file);
 	return export_collection(&ex);

@@ -65,10 +65,10 @@ struct import {
 	char batch[PATH_MAX];      /* COLLECTION/.vecfs/tx/NAME */
 	char batch_name[32];
 	bool made_collection, made_batch, set_schema;
-	int result; /* of the batch, opened: what its commit did */
+	int result;              /* of the batch, opened: what its commit did */
 	struct vs_schema schema; /* of the collection; dim is 0 while it is not fixed */
-	bool is_free;            /* it never had a vector or a schema: it takes the dtype of what comes first, */
-	bool upload_decides;     /* of an upload, too */
+	bool is_free;        /* it never had a vector or a schema: it takes the dtype of what comes first, */
+	bool upload_decides; /* of an upload, too */
 	/* What is imported. */
 	struct source *source;
 	struct idlist ids;
@@ -111,7 +111,8 @@ static int find_mount(struct import *im, const char *collection)
 		rc = join(schema, im->control, "schema");
 	if (rc != 0)
 		return rc;
-	/* A collection may be bind-mounted: then it is a mountpoint itself, and unlike the root of one has a schema. */
+	/* A collection may be bind-mounted: then it is a mountpoint itself, and unlike the root of one has a
+	 * schema. */
 	if (mountpoint_around(im->collection, &m) != 0 ||
 	    (strcmp(m.path, im->collection) == 0 && access(schema, F_OK) != 0)) {
 		message(VS_ERROR, "%s: want a directory below a mountpoint of vecfs", collection);
@@ -136,7 +137,8 @@ static int load_schema(struct import *im)
 	if (parsed < 0 || parsed_metric < 0)
 		return fail(im->collection, -EPROTO);
 	im->schema = (struct vs_schema){
-		.dim = dim ? (uint32_t)strtoul(dim, NULL, 10) : 0, .dtype = (enum vs_dtype)parsed,
+		.dim = dim ? (uint32_t)strtoul(dim, NULL, 10) : 0,
+		.dtype = (enum vs_dtype)parsed,
 		.metric = (enum vs_metric)parsed_metric,
 	};
 	return 0;
@@ -192,7 +194,7 @@ static int write_schema(const struct import *im, enum vs_dtype dtype)
 {
 	char path[PATH_MAX], text[96];
 	int n = snprintf(text, sizeof text, "dtype=%s\nmetric=%s\n", vs_dtype_name(dtype),
-	                 vs_metric_name(im->schema.metric));
+			 vs_metric_name(im->schema.metric));
 	int rc = join(path, im->control, "schema");
 
 	if (rc == 0 && (rc = write_text(path, text, (size_t)n)) != 0)
@@ -262,8 +264,11 @@ static int open_source(struct import *im)
 	}
 	im->shape = *source_shape(im->source);
 	if (im->shape.is_uint16 && im->dtype != VS_BF16) {
-		message(VS_ERROR, "%s: found integers of 16 bits ('<u2'), want f32, f16, bf16, i8 or u8: if they are the bits "
-		                  "of bf16, say so with --dtype bf16", im->file);
+		message(VS_ERROR,
+			"%s: found integers of 16 bits ('<u2'), want f32, f16, bf16, i8 or u8: if they are "
+			"the bits "
+			"of bf16, say so with --dtype bf16",
+			im->file);
 		return -EINVAL;
 	}
 	return 0;
@@ -315,12 +320,14 @@ static int load_ids(struct import *im)
 	char why[WHY_BYTES];
 
 	if (source_has_ids(im->source) && (im->ids_file || im->starts)) {
-		message(VS_ERROR, "%s: it brings its own ids: leave out %s", im->file, im->ids_file ? "--ids" : "--start");
+		message(VS_ERROR, "%s: it brings its own ids: leave out %s", im->file,
+			im->ids_file ? "--ids" : "--start");
 		return -EINVAL;
 	}
 	if (!im->ids_file)
 		return 0;
-	if (ids_load(im->ids_file, im->nulls ? IDLIST_NULS : IDLIST_LINES, im->escape, &im->ids, why, sizeof why) != 0) {
+	if (ids_load(im->ids_file, im->nulls ? IDLIST_NULS : IDLIST_LINES, im->escape, &im->ids, why,
+		     sizeof why) != 0) {
 		message(VS_ERROR, "%s: %s", im->ids_file, why);
 		return -EINVAL;
 	}
@@ -340,12 +347,15 @@ static bool is_numbered(const struct import *im)
 
 static int refuse_number(const struct import *im, const char *why)
 {
-	message(VS_ERROR, "%s: %s: number the rows from another one on with --start N, or replace vectors with --replace",
-	        im->collection, why);
+	message(VS_ERROR,
+		"%s: %s: number the rows from another one on with --start N, or replace vectors with "
+		"--replace",
+		im->collection, why);
 	return -EEXIST;
 }
 
-/* The commit decides whether a number exists already; a few are looked up here, before all rows are written for nothing. */
+/* The commit decides whether a number exists already; a few are looked up here, before all rows are written
+ * for nothing. */
 static int look_for_numbers(const struct import *im)
 {
 	uint64_t rows = im->shape.rows == ARRAY_ROWS_UNTOLD ? 1 : im->shape.rows;
@@ -424,7 +434,8 @@ static int write_list(const struct idlist *ids, int fd)
 	return rc;
 }
 
-/* Opens the batch's file of ids; one that is known as a whole is written at once. *fd: where others go, or -1. */
+/* Opens the batch's file of ids; one that is known as a whole is written at once. *fd: where others go, or
+ * -1. */
 static int start_ids(struct import *im, int *fd)
 {
 	char path[PATH_MAX];
@@ -454,14 +465,17 @@ static int choose_upload(const struct import *im, enum array_format *format, cha
 	*format = ARRAY_NPY;
 	if (im->shape.rows == ARRAY_ROWS_UNTOLD) {
 		if (im->schema.dim == 0 && dtype != VS_F32 && dtype != VS_U8) {
-			message(VS_ERROR, "%s: a stream that does not tell its rows can be imported as f32 or u8, or into a "
-			                  "collection that has a dim: import it from a file", im->file);
+			message(VS_ERROR,
+				"%s: a stream that does not tell its rows can be imported as f32 or u8, or "
+				"into a "
+				"collection that has a dim: import it from a file",
+				im->file);
 			return -EINVAL;
 		}
 		*format = im->schema.dim != 0 ? ARRAY_RAW : dtype == VS_U8 ? ARRAY_BVECS : ARRAY_FVECS;
 	}
 	snprintf(name, 32, ".vecfs/vectors.%s",
-	         *format == ARRAY_RAW ? vs_dtype_name(dtype) : array_format_name(*format));
+		 *format == ARRAY_RAW ? vs_dtype_name(dtype) : array_format_name(*format));
 	return 0;
 }
 
@@ -559,7 +573,8 @@ static int run_batch(struct import *im)
 		rc = open_result(im);
 	if (rc != 0)
 		return rc;
-	progress_start(&im->progress, "import", rows == ARRAY_ROWS_UNTOLD ? 0 : row_bytes * rows, row_bytes, im->quiet);
+	progress_start(&im->progress, "import", rows == ARRAY_ROWS_UNTOLD ? 0 : row_bytes * rows, row_bytes,
+		       im->quiet);
 	rc = fill_batch(im);
 	if (rc == 0)
 		rc = commit_batch(im);
@@ -661,8 +676,8 @@ static int set_option(struct import *im, int answer, char **argv)
 		return 0;
 	case OPT_DIM:
 		if (!parse_number(optarg, VS_ROW_BYTES_MAX * 8, &n) || n == 0)
-			return command_misused(&command_import, "--dim %s: want a number from 1 to %u", optarg,
-			                       VS_ROW_BYTES_MAX * 8);
+			return command_misused(&command_import, "--dim %s: want a number from 1 to %u",
+					       optarg, VS_ROW_BYTES_MAX * 8);
 		im->dim = (uint32_t)n;
 		return 0;
 	default:
@@ -673,12 +688,18 @@ static int set_option(struct import *im, int answer, char **argv)
 static int run(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"ids", required_argument, NULL, OPT_IDS}, {"null", no_argument, NULL, '0'},
-		{"escape", no_argument, NULL, OPT_ESCAPE}, {"start", required_argument, NULL, OPT_START},
-		{"replace", no_argument, NULL, OPT_REPLACE}, {"member", required_argument, NULL, OPT_MEMBER},
-		{"dtype", required_argument, NULL, OPT_DTYPE}, {"dim", required_argument, NULL, OPT_DIM},
-		{"format", required_argument, NULL, OPT_FORMAT}, {"quiet", no_argument, NULL, 'q'},
-		{"help", no_argument, NULL, 'h'}, {0},
+		{"ids", required_argument, NULL, OPT_IDS},
+		{"null", no_argument, NULL, '0'},
+		{"escape", no_argument, NULL, OPT_ESCAPE},
+		{"start", required_argument, NULL, OPT_START},
+		{"replace", no_argument, NULL, OPT_REPLACE},
+		{"member", required_argument, NULL, OPT_MEMBER},
+		{"dtype", required_argument, NULL, OPT_DTYPE},
+		{"dim", required_argument, NULL, OPT_DIM},
+		{"format", required_argument, NULL, OPT_FORMAT},
+		{"quiet", no_argument, NULL, 'q'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
 	};
 	static struct import im = {.dtype = -1, .result = -1};
 	int answer, rc;

@@ -35,7 +35,8 @@ static int read_all(int fd, char **text, size_t *size)
 
 static int read_file(const char *path, char **text, size_t *size)
 {
-	int fd = strcmp(path, "-") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) : open(path, O_RDONLY | O_CLOEXEC);
+	int fd = strcmp(path, "-") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+					: open(path, O_RDONLY | O_CLOEXEC);
 	int rc;
 
 	*text = NULL;
@@ -56,7 +57,7 @@ size_t ids_escape(const char *id, size_t len, char *out)
 {
 	static const char digits[] = "0123456789ABCDEF";
 	bool reserved = (len == 1 && id[0] == '.') || (len == 2 && memcmp(id, "..", 2) == 0) ||
-	                (len == 6 && memcmp(id, ".vecfs", 6) == 0);
+			(len == 6 && memcmp(id, ".vecfs", 6) == 0);
 	char *to = out;
 
 	for (size_t i = 0; i < len; i++) {
@@ -107,7 +108,7 @@ size_t ids_unescape(const char *id, size_t len, char *out)
 /* ------------------------------------------------------------------ lists */
 
 int ids_load(const char *path, enum idlist_separator separator, bool escape, struct idlist *out, char *why,
-             size_t why_size)
+	     size_t why_size)
 {
 	size_t size;
 	char *text;

@@ -13,10 +13,10 @@
 #include <strings.h>
 
 #define NUMBER_BYTES_MAX 500
-#define EXPONENT_MAX 99999     /* beyond any number; larger ones are taken as this */
-#define EXACT_POWER_MAX 22     /* 10^22 is the last power that a double holds exactly */
+#define EXPONENT_MAX 99999 /* beyond any number; larger ones are taken as this */
+#define EXACT_POWER_MAX 22 /* 10^22 is the last power that a double holds exactly */
 #define EXACT_DIGITS_MAX (UINT64_C(1) << 53)
-#define BELOW_FLOAT_BITS 29    /* of a double's fraction, those that a float has no room for */
+#define BELOW_FLOAT_BITS 29 /* of a double's fraction, those that a float has no room for */
 
 /* What a decimal number is made of: digits × 10^exponent. */
 struct decimal {
@@ -94,23 +94,25 @@ static bool split(const char *p, const char *end, struct decimal *d)
 }
 
 /*
- * One multiplication or division of two exact doubles is rounded once. To round its result again is safe, but for a
- * result in the middle between two floats: the number itself may have been on either side of it.
+ * One multiplication or division of two exact doubles is rounded once. To round its result again is safe, but
+ * for a result in the middle between two floats: the number itself may have been on either side of it.
  */
 static bool parse_fast(const struct decimal *d, float *out)
 {
-	static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-	                                1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+	static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+					1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+					1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 	uint64_t bits, middle = UINT64_C(1) << (BELOW_FLOAT_BITS - 1);
 	double value;
 
 	if (!d->is_exact || d->digits > EXACT_DIGITS_MAX || d->exponent > EXACT_POWER_MAX ||
 	    d->exponent < -EXACT_POWER_MAX)
 		return false;
-	value = d->exponent < 0 ? (double)d->digits / powers[-d->exponent] : (double)d->digits * powers[d->exponent];
+	value = d->exponent < 0 ? (double)d->digits / powers[-d->exponent]
+				: (double)d->digits * powers[d->exponent];
 	memcpy(&bits, &value, sizeof bits);
-	if (d->digits != 0 && (value < (double)FLT_MIN || value > (double)FLT_MAX ||
-	                       (bits & (2 * middle - 1)) == middle))
+	if (d->digits != 0 &&
+	    (value < (double)FLT_MIN || value > (double)FLT_MAX || (bits & (2 * middle - 1)) == middle))
 		return false;
 	*out = (float)(d->negative ? -value : value);
 	return true;

@@ -20,7 +20,8 @@
 
 /* ------------------------------------------------------------------ what a path means */
 
-/* The number of one of our own descriptors if that is what the path names (/dev/stdout leads to one), else -1. */
+/* The number of one of our own descriptors if that is what the path names (/dev/stdout leads to one), else
+ * -1. */
 static int own_descriptor(const char *path)
 {
 	char copy[PATH_MAX], folder[PATH_MAX], own[PATH_MAX], *end;
@@ -82,9 +83,10 @@ static int make_name(const char *path, char out[PATH_MAX])
 	if (getrandom(&random, sizeof random, 0) != sizeof random)
 		return -EIO;
 	strcpy(copy, path);
-	return snprintf(out, PATH_MAX, "%s/.%.200s.%016llx", dirname(copy), name, (unsigned long long)random) < PATH_MAX
-	               ? 0
-	               : -ENAMETOOLONG;
+	return snprintf(out, PATH_MAX, "%s/.%.200s.%016llx", dirname(copy), name,
+			(unsigned long long)random) < PATH_MAX
+		       ? 0
+		       : -ENAMETOOLONG;
 }
 
 static int open_named(struct output *out)
@@ -115,8 +117,10 @@ static int open_temporary(struct output *out)
 		out->fd = open(dirname(copy), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
 		if (out->fd >= 0)
 			return 0;
-		/* EISDIR is what kernels and file systems say that do not know O_TMPFILE; others say what they like. */
-		if (errno == ENOENT || errno == EACCES || errno == EROFS || errno == ENOSPC || errno == EDQUOT)
+		/* EISDIR is what kernels and file systems say that do not know O_TMPFILE; others say what
+		 * they like. */
+		if (errno == ENOENT || errno == EACCES || errno == EROFS || errno == ENOSPC ||
+		    errno == EDQUOT)
 			return -errno;
 	}
 	return open_named(out);
@@ -149,7 +153,8 @@ static int keep_attributes(const struct output *out, const struct stat *st)
 		if (fstat(out->fd, &own) != 0 || own.st_uid != st->st_uid || own.st_gid != st->st_gid)
 			return -EPERM;
 	}
-	/* The mode comes last but for the ACL that is part of it: a change of owner clears some of its bits. */
+	/* The mode comes last but for the ACL that is part of it: a change of owner clears some of its bits.
+	 */
 	if (fchmod(out->fd, st->st_mode & 07777) != 0)
 		return -errno;
 	keep_xattrs(out->fd, out->path);
@@ -161,7 +166,8 @@ static int keep_attributes(const struct output *out, const struct stat *st)
 static int open_in_place(struct output *out, int descriptor)
 {
 	out->in_place = true;
-	out->fd = descriptor >= 0 ? fcntl(descriptor, F_DUPFD_CLOEXEC, 0) : open(out->path, O_WRONLY | O_CLOEXEC);
+	out->fd = descriptor >= 0 ? fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+				  : open(out->path, O_WRONLY | O_CLOEXEC);
 	return out->fd < 0 ? -errno : 0;
 }
 

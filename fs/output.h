@@ -2,12 +2,13 @@
 /*
  * output - a file that appears under its name only when it is complete and durable.
  *
- * Until then it has no name at all, where the file system can do that (O_TMPFILE): a process that dies leaves nothing.
- * Elsewhere it has a name that nobody can guess. Two processes that write the same file do not meet: the last one to
- * finish wins, with a whole file.
+ * Until then it has no name at all, where the file system can do that (O_TMPFILE): a process that dies leaves
+ * nothing. Elsewhere it has a name that nobody can guess. Two processes that write the same file do not meet:
+ * the last one to finish wins, with a whole file.
  *
- * An existing file is replaced by one of the same mode, owner and extended attributes (ACLs are some). What is no
- * regular file (standard output, a pipe, a device, /dev/fd/N) is written in place. A symbolic link is followed.
+ * An existing file is replaced by one of the same mode, owner and extended attributes (ACLs are some). What
+ * is no regular file (standard output, a pipe, a device, /dev/fd/N) is written in place. A symbolic link is
+ * followed.
  *
  * One thread at a time for one output.
  */
@@ -26,8 +27,9 @@ struct output {
 };
 
 /*
- * Starts writing what is to become path ("-": standard output), to out->fd. -EACCES, -EPERM: an existing file that
- * may not be written, or whose owner cannot be kept; -ELOOP: a symbolic link that leads nowhere. Else -errno.
+ * Starts writing what is to become path ("-": standard output), to out->fd. -EACCES, -EPERM: an existing file
+ * that may not be written, or whose owner cannot be kept; -ELOOP: a symbolic link that leads nowhere. Else
+ * -errno.
  */
 int output_open(const char *path, struct output *out);
 /* Makes it durable and gives it its name. On failure, as with output_drop(), nothing is left. */

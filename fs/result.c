@@ -54,7 +54,8 @@ bool result_adds_only(struct serve *s, uint32_t batch)
 	return found;
 }
 
-void result_tell(struct serve *s, uint32_t batch, int rc, const struct vs_batch_change *change, const char *why)
+void result_tell(struct serve *s, uint32_t batch, int rc, const struct vs_batch_change *change,
+		 const char *why)
 {
 	char text[TEXT_BYTES];
 
@@ -65,8 +66,8 @@ void result_tell(struct serve *s, uint32_t batch, int rc, const struct vs_batch_
 				*p = '?';
 		strcat(text, "\n");
 	} else {
-		snprintf(text, sizeof text, "added=%" PRIu64 "\nreplaced=%" PRIu64 "\ndeleted=%" PRIu64 "\n", change->added,
-			 change->replaced, change->deleted);
+		snprintf(text, sizeof text, "added=%" PRIu64 "\nreplaced=%" PRIu64 "\ndeleted=%" PRIu64 "\n",
+			 change->added, change->replaced, change->deleted);
 	}
 	pthread_mutex_lock(&s->results->lock);
 	for (struct result *r = s->results->first; r; r = r->next)

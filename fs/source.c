@@ -143,30 +143,34 @@ static int start_text(struct source *s, const struct source_options *o, char *wh
 	if (rc != 0)
 		return rc;
 	told = vectext_rows(s->text, &rows);
-	s->shape = (struct array_shape){
-		.dtype = VS_F32, .dim = vectext_dim(s->text), .rows = ARRAY_ROWS_UNTOLD};
+	s->shape =
+		(struct array_shape){.dtype = VS_F32, .dim = vectext_dim(s->text), .rows = ARRAY_ROWS_UNTOLD};
 	if (told || counted == 0)
 		s->shape.rows = told ? rows : lines;
 	if (s->shape.dim == 0) /* nothing is behind a byte order mark, say */
 		s->shape.rows = 0;
 	if (told && counted == 0 && rows != lines - 1) {
 		snprintf(why, why_size, "the first line says %llu rows, found %llu", (unsigned long long)rows,
-		         (unsigned long long)lines - 1);
+			 (unsigned long long)lines - 1);
 		return -EINVAL;
 	}
 	return check_dim(s, o->dim, why, why_size);
 }
 
-static int start(struct source *s, const char *path, const struct source_options *o, char *why, size_t why_size)
+static int start(struct source *s, const char *path, const struct source_options *o, char *why,
+		 size_t why_size)
 {
-	int rc = o->archived ? stream_open_member(path, o->member, &s->in, why, why_size) : stream_open(path, &s->in);
+	int rc = o->archived ? stream_open_member(path, o->member, &s->in, why, why_size)
+			     : stream_open(path, &s->in);
 
 	if (rc == 0)
-		rc = o->text != VECTEXT_NONE ? start_text(s, o, why, why_size) : start_array(s, o, why, why_size);
+		rc = o->text != VECTEXT_NONE ? start_text(s, o, why, why_size)
+					     : start_array(s, o, why, why_size);
 	if (rc != 0)
 		return rc;
 	s->left_bytes = UINT64_MAX;
-	if (s->shape.rows != ARRAY_ROWS_UNTOLD && __builtin_mul_overflow(s->shape.rows, s->row_bytes, &s->left_bytes))
+	if (s->shape.rows != ARRAY_ROWS_UNTOLD &&
+	    __builtin_mul_overflow(s->shape.rows, s->row_bytes, &s->left_bytes))
 		rc = -EFBIG;
 	return rc;
 }
@@ -198,7 +202,7 @@ int source_format_of_name(const char *file_name, struct source_options *out)
 }
 
 int source_open(const char *path, const struct source_options *options, struct source **out, char *why,
-                size_t why_size)
+		size_t why_size)
 {
 	struct source *s = calloc(1, sizeof *s);
 	int rc;
@@ -266,7 +270,7 @@ static ssize_t check_short(const struct source *s, size_t size, char *why, size_
 		snprintf(why, why_size, "the file ends within a row of dim %u", s->shape.dim);
 	else
 		snprintf(why, why_size, "the file ends before its %llu rows of dim %u do",
-		         (unsigned long long)s->shape.rows, s->shape.dim);
+			 (unsigned long long)s->shape.rows, s->shape.dim);
 	return -EINVAL;
 }
 
@@ -333,7 +337,8 @@ static ssize_t read_text(struct source *s, void *buf, size_t capacity, char *why
 
 ssize_t source_read(struct source *s, void *buf, size_t capacity, char *why, size_t why_size)
 {
-	ssize_t n = s->text ? read_text(s, buf, capacity, why, why_size) : read_array(s, buf, capacity, why, why_size);
+	ssize_t n = s->text ? read_text(s, buf, capacity, why, why_size)
+			    : read_array(s, buf, capacity, why, why_size);
 
 	if (n < 0 && !*why)
 		snprintf(why, why_size, "%s", strerror((int)-n));

@@ -21,7 +21,7 @@ struct source_options {
 	bool archived;          /* the array is a member of an .npz archive */
 	enum vectext_form text; /* NONE: an array */
 	enum array_format format;
-	enum vs_dtype dtype;    /* of a raw file */
+	enum vs_dtype dtype; /* of a raw file */
 
 	const char *member; /* of the archive; NULL: its only array */
 	uint32_t dim;       /* of a raw file; of any other what it must be; 0: not known */
@@ -29,21 +29,23 @@ struct source_options {
 	bool escape;        /* percent-encode the ids of a text (ids.h) */
 };
 
-/* The format by a file's suffix: array_format_of_name's, .npz, .txt, .vec, .tsv, ".word2vec", ".glove". -EINVAL. */
+/* The format by a file's suffix: array_format_of_name's, .npz, .txt, .vec, .tsv, ".word2vec", ".glove".
+ * -EINVAL. */
 int source_format_of_name(const char *file_name, struct source_options *out);
 
 /*
- * Opens the file at path ("-": standard input). *out is closed with source_close(). -EINVAL: why says what was
- * expected and found.
+ * Opens the file at path ("-": standard input). *out is closed with source_close(). -EINVAL: why says what
+ * was expected and found.
  */
 int source_open(const char *path, const struct source_options *options, struct source **out, char *why,
-                size_t why_size);
-/* What it holds. rows is ARRAY_ROWS_UNTOLD in a stream whose format does not tell them; dim is 0 only without rows. */
+		size_t why_size);
+/* What it holds. rows is ARRAY_ROWS_UNTOLD in a stream whose format does not tell them; dim is 0 only without
+ * rows. */
 const struct array_shape *source_shape(const struct source *s);
 /*
- * The next bytes of rows laid end to end, as many as capacity has room for, or of a text fewer; 0 after the last. In
- * formats with a prefix before each row, and of a text, capacity must have room for a row (with its prefix), and whole
- * rows are handed out. -EINVAL, -EIO: why says what is wrong; -EINTR: a signal arrived.
+ * The next bytes of rows laid end to end, as many as capacity has room for, or of a text fewer; 0 after the
+ * last. In formats with a prefix before each row, and of a text, capacity must have room for a row (with its
+ * prefix), and whole rows are handed out. -EINVAL, -EIO: why says what is wrong; -EINTR: a signal arrived.
  */
 ssize_t source_read(struct source *s, void *buf, size_t capacity, char *why, size_t why_size);
 /* Whether it brings ids: it is a text. */

@@ -12,7 +12,7 @@
 
 #include "fs/zip.h"
 
-#define AHEAD_BYTES ((off_t)8 << 20) /* asked of the disk while earlier bytes are written elsewhere */
+#define AHEAD_BYTES ((off_t)8 << 20)  /* asked of the disk while earlier bytes are written elsewhere */
 #define INPUT_BYTES ((size_t)1 << 18) /* of deflated bytes at a time */
 #define COUNT_BYTES ((size_t)1 << 20)
 
@@ -127,7 +127,8 @@ static ssize_t read_plain(struct stream *s, void *buf, size_t size, char *why, s
 	if (at_end)
 		size = (size_t)left;
 	if (size > 0)
-		n = s->inflating ? inflate_some(s, buf, size, why, why_size) : read_member(s, buf, size, why, why_size);
+		n = s->inflating ? inflate_some(s, buf, size, why, why_size)
+				 : read_member(s, buf, size, why, why_size);
 	if (n < 0)
 		return n;
 	if ((size_t)n < size)
@@ -174,7 +175,8 @@ int stream_open(const char *path, struct stream **out)
 	*out = NULL;
 	if (!s)
 		return -ENOMEM;
-	s->fd = strcmp(path, "-") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) : open(path, O_RDONLY | O_CLOEXEC);
+	s->fd = strcmp(path, "-") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+				       : open(path, O_RDONLY | O_CLOEXEC);
 	if (s->fd < 0 || fstat(s->fd, &st) != 0)
 		rc = -errno;
 	else if (S_ISDIR(st.st_mode))

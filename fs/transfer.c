@@ -52,17 +52,19 @@ static bool prepare(struct transfer *t)
 {
 	size_t from_bytes = array_row_bytes(&t->from), to_bytes = array_row_bytes(&t->to);
 
-	/* Rows that get a prefix must be read whole; those that have one are, where there is room for row and prefix. */
+	/* Rows that get a prefix must be read whole; those that have one are, where there is room for row and
+	 * prefix. */
 	t->chunk_bytes = CHUNK_BYTES;
 	if (from_bytes + ARRAY_PREFIX_BYTES > CHUNK_BYTES)
 		t->chunk_bytes = 2 * from_bytes;
 	if (t->prefix_bytes > 0)
 		t->chunk_bytes = t->chunk_bytes / from_bytes * from_bytes;
 	t->lines = malloc(LINES_BYTES);
-	return t->lines && posix_memalign((void **)&t->read, PAGE_BYTES, t->chunk_bytes + ARRAY_HEADER_BYTES_MAX) == 0 &&
+	return t->lines &&
+	       posix_memalign((void **)&t->read, PAGE_BYTES, t->chunk_bytes + ARRAY_HEADER_BYTES_MAX) == 0 &&
 	       posix_memalign((void **)&t->converted, PAGE_BYTES, GROWTH_MAX * t->chunk_bytes) == 0 &&
 	       posix_memalign((void **)&t->prefixed, PAGE_BYTES,
-	                      t->chunk_bytes / from_bytes * (to_bytes + ARRAY_PREFIX_BYTES) + 1) == 0;
+			      t->chunk_bytes / from_bytes * (to_bytes + ARRAY_PREFIX_BYTES) + 1) == 0;
 }
 
 static const unsigned char *convert(struct transfer *t, size_t *size)
@@ -104,7 +106,8 @@ static int write_numbers(struct transfer *t, size_t size)
 
 	t->row_stream_bytes += size;
 	for (; rows > 0 && rc == 0; rows--) {
-		used += (size_t)snprintf(t->lines + used, NUMBER_BYTES_MAX + 1, "%llu\n", (unsigned long long)t->number++);
+		used += (size_t)snprintf(t->lines + used, NUMBER_BYTES_MAX + 1, "%llu\n",
+					 (unsigned long long)t->number++);
 		if (rows > 1 && used + NUMBER_BYTES_MAX < LINES_BYTES)
 			continue;
 		rc = transfer_write(t->ids_fd, t->lines, used);
@@ -150,12 +153,17 @@ static int copy_rows(struct transfer *t, char *why, size_t why_size)
 	return rc;
 }
 
-int transfer_run(struct source *source, const struct transfer_target *target, struct progress *progress, char *why,
-                 size_t why_size)
+int transfer_run(struct source *source, const struct transfer_target *target, struct progress *progress,
+		 char *why, size_t why_size)
 {
 	struct transfer t = {
-		.source = source, .fd = target->fd, .ids_fd = target->ids_fd, .from = *source_shape(source),
-		.to = target->shape, .prefix_bytes = array_row_prefix(target->format), .progress = progress,
+		.source = source,
+		.fd = target->fd,
+		.ids_fd = target->ids_fd,
+		.from = *source_shape(source),
+		.to = target->shape,
+		.prefix_bytes = array_row_prefix(target->format),
+		.progress = progress,
 		.number = target->first_number,
 	};
 	int rc = -ENOMEM;

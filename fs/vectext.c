@@ -30,8 +30,8 @@ struct vectext {
 	size_t capacity, begin, end;
 };
 
-__attribute__((format(printf, 4, 5)))
-static int refuse(const struct vectext *t, char *why, size_t why_size, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static int refuse(const struct vectext *t, char *why, size_t why_size,
+							const char *format, ...)
 {
 	int n = snprintf(why, why_size, "line %llu: ", (unsigned long long)t->line);
 	va_list args;
@@ -75,13 +75,15 @@ static int read_more(struct vectext *t, char *why, size_t why_size)
 	return 0;
 }
 
-/* Finds the end of the next line, of which *len bytes are its own and *whole are to be skipped. 1, or 0 at the end. */
+/* Finds the end of the next line, of which *len bytes are its own and *whole are to be skipped. 1, or 0 at
+ * the end. */
 static int peek_line(struct vectext *t, size_t *len, size_t *whole, char *why, size_t why_size)
 {
 	size_t searched = 0;
 	const char *newline;
 
-	while (!(newline = memchr(t->buf + t->begin + searched, '\n', t->end - t->begin - searched)) && !t->at_end) {
+	while (!(newline = memchr(t->buf + t->begin + searched, '\n', t->end - t->begin - searched)) &&
+	       !t->at_end) {
 		int rc;
 
 		searched = t->end - t->begin;
@@ -94,16 +96,18 @@ static int peek_line(struct vectext *t, size_t *len, size_t *whole, char *why, s
 	return *whole > 0;
 }
 
-/* Line ends are like the first: of a mixture nobody can tell which bytes belong to ids. The last may have none. */
-static int check_line_end(struct vectext *t, const char *line, size_t *len, bool ended, char *why, size_t why_size)
+/* Line ends are like the first: of a mixture nobody can tell which bytes belong to ids. The last may have
+ * none. */
+static int check_line_end(struct vectext *t, const char *line, size_t *len, bool ended, char *why,
+			  size_t why_size)
 {
 	bool crlf = *len > 0 && line[*len - 1] == '\r';
 
 	if (t->line == 1)
 		t->crlf = crlf;
 	if (crlf != t->crlf && (crlf || ended))
-		return refuse(t, why, why_size, "it ends in %s, the lines before it in %s", crlf ? "CR LF" : "LF alone",
-		              crlf ? "LF alone" : "CR LF");
+		return refuse(t, why, why_size, "it ends in %s, the lines before it in %s",
+			      crlf ? "CR LF" : "LF alone", crlf ? "LF alone" : "CR LF");
 	*len -= crlf;
 	return 0;
 }
@@ -150,7 +154,8 @@ static const char *skip_separator(const struct vectext *t, const char *p, const 
 }
 
 /* Reads dim numbers that make up [p, end). */
-static int read_numbers(const struct vectext *t, const char *p, const char *end, float *row, char *why, size_t why_size)
+static int read_numbers(const struct vectext *t, const char *p, const char *end, float *row, char *why,
+			size_t why_size)
 {
 	uint32_t n = 0;
 
@@ -160,8 +165,9 @@ static int read_numbers(const struct vectext *t, const char *p, const char *end,
 
 		p = next ? skip_separator(t, next, end) : NULL;
 		if (!p)
-			return refuse(t, why, why_size, "number %u: found '%.*s', want a number that f32 can hold", n + 1,
-			              (int)(end - field < 40 ? end - field : 40), field);
+			return refuse(t, why, why_size,
+				      "number %u: found '%.*s', want a number that f32 can hold", n + 1,
+				      (int)(end - field < 40 ? end - field : 40), field);
 	}
 	if (n != t->dim)
 		return refuse(t, why, why_size, "found %u numbers, want %u", n, t->dim);
@@ -171,7 +177,7 @@ static int read_numbers(const struct vectext *t, const char *p, const char *end,
 /* ------------------------------------------------------------------ ids */
 
 static int take_id(const struct vectext *t, const char *id, size_t len, char *out, size_t *out_len, char *why,
-                   size_t why_size)
+		   size_t why_size)
 {
 	char encoded[IDS_ESCAPE_FACTOR * ID_BYTES_MAX];
 	int bad;
@@ -186,7 +192,8 @@ static int take_id(const struct vectext *t, const char *id, size_t len, char *ou
 	if (bad == -ENAMETOOLONG)
 		return refuse(t, why, why_size, "the id is longer than %d bytes", VS_NAME_MAX);
 	if (bad != 0)
-		return refuse(t, why, why_size, "the id '%.*s' is no file name (--escape would encode it)", (int)len, id);
+		return refuse(t, why, why_size, "the id '%.*s' is no file name (--escape would encode it)",
+			      (int)len, id);
 	memcpy(out, id, len);
 	*out_len = len;
 	return 0;
@@ -235,8 +242,8 @@ static bool ends_in_number(const char *id, size_t len)
 	       number_parse(field, end, &ignored) == end;
 }
 
-static int read_line(const struct vectext *t, const char *line, size_t len, float *row, char *id, size_t *id_len,
-                     char *why, size_t why_size)
+static int read_line(const struct vectext *t, const char *line, size_t len, float *row, char *id,
+		     size_t *id_len, char *why, size_t why_size)
 {
 	const char *end = line + len, *id_end, *numbers;
 	int rc;
@@ -247,14 +254,16 @@ static int read_line(const struct vectext *t, const char *line, size_t len, floa
 		id_end = memchr(line, '\t', len);
 		numbers = id_end ? id_end + 1 : NULL;
 		if (!id_end)
-			return refuse(t, why, why_size, "found no tab, want one between the id and its numbers");
+			return refuse(t, why, why_size,
+				      "found no tab, want one between the id and its numbers");
 	} else {
 		numbers = last_fields(line, end, t->dim);
 		id_end = numbers ? numbers - 1 : NULL;
 		if (!numbers || ends_in_number(line, (size_t)(id_end - line))) {
 			uint32_t fields = count_fields(line, end);
 
-			return refuse(t, why, why_size, "found %u numbers, want %u", fields > 0 ? fields - 1 : 0, t->dim);
+			return refuse(t, why, why_size, "found %u numbers, want %u",
+				      fields > 0 ? fields - 1 : 0, t->dim);
 		}
 	}
 	rc = read_numbers(t, numbers, end, row, why, why_size);
@@ -269,7 +278,8 @@ static bool take_count(const char **p, const char *end, uint64_t *out)
 	const char *start = *p;
 
 	for (*out = 0; *p < end && **p >= '0' && **p <= '9'; ++*p)
-		if (__builtin_mul_overflow(*out, 10u, out) || __builtin_add_overflow(*out, (unsigned)(**p - '0'), out))
+		if (__builtin_mul_overflow(*out, 10u, out) ||
+		    __builtin_add_overflow(*out, (unsigned)(**p - '0'), out))
 			return false;
 	return *p > start && (*p == end || is_blank(**p));
 }
@@ -284,7 +294,8 @@ static bool parse_head(const char *line, size_t len, uint64_t *rows, uint64_t *d
 	return take_count(&p, end, dim) && skip_blanks(p, end) == end;
 }
 
-/* Takes "ROWS DIM" if it stands there. With vectors of one number it could be one of them: then only when asked for. */
+/* Takes "ROWS DIM" if it stands there. With vectors of one number it could be one of them: then only when
+ * asked for. */
 static int take_head(struct vectext *t, size_t len, char *why, size_t why_size)
 {
 	const char *line = t->buf + t->begin;
@@ -302,8 +313,9 @@ static int take_head(struct vectext *t, size_t len, char *why, size_t why_size)
 		return 0;
 	if (!found || dim == 0 || dim > DIM_MAX) {
 		t->line++;
-		return refuse(t, why, why_size, "found '%.*s', want the numbers of rows and of dim (1 to %zu)",
-		              (int)(len < 40 ? len : 40), line, (size_t)DIM_MAX);
+		return refuse(t, why, why_size,
+			      "found '%.*s', want the numbers of rows and of dim (1 to %zu)",
+			      (int)(len < 40 ? len : 40), line, (size_t)DIM_MAX);
 	}
 	t->has_rows = true;
 	t->rows = rows;
@@ -338,7 +350,8 @@ static int find_dim(struct vectext *t, size_t len, char *why, size_t why_size)
 	if (fields > 0 && fields <= DIM_MAX)
 		return 0;
 	t->line++;
-	return refuse(t, why, why_size, "found %u numbers behind the id, want 1 to %zu", fields, (size_t)DIM_MAX);
+	return refuse(t, why, why_size, "found %u numbers behind the id, want 1 to %zu", fields,
+		      (size_t)DIM_MAX);
 }
 
 static int start(struct vectext *t, char *why, size_t why_size)
@@ -363,7 +376,7 @@ static int start(struct vectext *t, char *why, size_t why_size)
 /* ------------------------------------------------------------------ public */
 
 int vectext_open(struct stream *in, const struct vectext_options *options, struct vectext **out, char *why,
-                 size_t why_size)
+		 size_t why_size)
 {
 	struct vectext *t = calloc(1, sizeof *t);
 	int rc;
@@ -402,22 +415,23 @@ bool vectext_rows(const struct vectext *t, uint64_t *rows)
 	return t->has_rows;
 }
 
-int vectext_read(struct vectext *t, float *row, char id[VS_NAME_MAX], size_t *id_len, char *why, size_t why_size)
+int vectext_read(struct vectext *t, float *row, char id[VS_NAME_MAX], size_t *id_len, char *why,
+		 size_t why_size)
 {
 	const char *line;
 	size_t len;
 	int rc = take_line(t, &line, &len, why, why_size);
 
 	if (rc == 0 && t->has_rows && t->rows_read < t->rows) {
-		snprintf(why, why_size, "the first line says %llu rows, found %llu", (unsigned long long)t->rows,
-		         (unsigned long long)t->rows_read);
+		snprintf(why, why_size, "the first line says %llu rows, found %llu",
+			 (unsigned long long)t->rows, (unsigned long long)t->rows_read);
 		return -EINVAL;
 	}
 	if (rc <= 0)
 		return rc;
 	if (t->has_rows && t->rows_read == t->rows)
 		return refuse(t, why, why_size, "it is one more than the %llu rows that the first line says",
-		              (unsigned long long)t->rows);
+			      (unsigned long long)t->rows);
 	t->rows_read++;
 	rc = read_line(t, line, len, row, id, id_len, why, why_size);
 	return rc != 0 ? rc : 1;

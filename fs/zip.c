@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The directory of an archive stands at its end: a record that says where it starts, behind it a comment of up to
- * 64 KiB. Fields that are too small for a value are all ones, and the value is in a zip64 record or field.
+ * The directory of an archive stands at its end: a record that says where it starts, behind it a comment of
+ * up to 64 KiB. Fields that are too small for a value are all ones, and the value is in a zip64 record or
+ * field.
  */
 #include "fs/zip.h"
 
@@ -59,7 +60,8 @@ static uint64_t get(const unsigned char *p, unsigned bytes)
 
 static int damaged(const struct archive *a, const char *what)
 {
-	snprintf(a->why, a->why_size, "found no whole .npz archive (%s), want one written by numpy.savez", what);
+	snprintf(a->why, a->why_size, "found no whole .npz archive (%s), want one written by numpy.savez",
+		 what);
 	return -EINVAL;
 }
 
@@ -106,7 +108,8 @@ static int find_directory64(const struct archive *a, uint64_t end_off, uint64_t 
 
 static int find_directory(const struct archive *a, uint64_t *off, uint64_t *size)
 {
-	size_t tail_size = a->size < END_BYTES + COMMENT_BYTES_MAX ? (size_t)a->size : END_BYTES + COMMENT_BYTES_MAX;
+	size_t tail_size =
+		a->size < END_BYTES + COMMENT_BYTES_MAX ? (size_t)a->size : END_BYTES + COMMENT_BYTES_MAX;
 	unsigned char *tail = malloc(tail_size + 1), *end = NULL;
 	int rc = tail ? read_at(a, tail, tail_size, a->size - tail_size) : -ENOMEM;
 
@@ -184,10 +187,14 @@ static int next_entry(const struct archive *a, size_t *at, struct entry *e)
 	if (name_len + extra_len + comment_len > left - ENTRY_BYTES)
 		return damaged(a, "its directory is cut off");
 	*e = (struct entry){
-		.name = (const char *)p + ENTRY_BYTES, .name_len = name_len, .flags = (unsigned)get(p + 8, 2),
+		.name = (const char *)p + ENTRY_BYTES,
+		.name_len = name_len,
+		.flags = (unsigned)get(p + 8, 2),
 		.local_off = get(p + 42, 4),
-		.member = {.method = (enum zip_method)get(p + 10, 2), .crc = (uint32_t)get(p + 16, 4),
-		           .size = get(p + 20, 4), .plain_size = get(p + 24, 4)},
+		.member = {.method = (enum zip_method)get(p + 10, 2),
+			   .crc = (uint32_t)get(p + 16, 4),
+			   .size = get(p + 20, 4),
+			   .plain_size = get(p + 24, 4)},
 	};
 	if (!widen(e, p + ENTRY_BYTES + name_len, extra_len))
 		return damaged(a, "a zip64 field is cut off");
@@ -199,7 +206,8 @@ static int next_entry(const struct archive *a, size_t *at, struct entry *e)
 
 static bool is_array(const struct entry *e)
 {
-	return e->name_len > SUFFIX_BYTES && memcmp(e->name + e->name_len - SUFFIX_BYTES, SUFFIX, SUFFIX_BYTES) == 0;
+	return e->name_len > SUFFIX_BYTES &&
+	       memcmp(e->name + e->name_len - SUFFIX_BYTES, SUFFIX, SUFFIX_BYTES) == 0;
 }
 
 static bool is_named(const struct entry *e, const char *name)
@@ -210,7 +218,8 @@ static bool is_named(const struct entry *e, const char *name)
 		return is_array(e);
 	if (len == strlen(name) && memcmp(e->name, name, len) == 0)
 		return true;
-	return is_array(e) && len - SUFFIX_BYTES == strlen(name) && memcmp(e->name, name, len - SUFFIX_BYTES) == 0;
+	return is_array(e) && len - SUFFIX_BYTES == strlen(name) &&
+	       memcmp(e->name, name, len - SUFFIX_BYTES) == 0;
 }
 
 /* Says which arrays there are. */
@@ -220,11 +229,12 @@ static int refuse_choice(const struct archive *a, const char *name)
 	struct entry e;
 
 	used = (size_t)(name ? snprintf(a->why, a->why_size, "found no array %s; it has", name)
-	                     : snprintf(a->why, a->why_size, "found more than one array, name one (--member):"));
+			     : snprintf(a->why, a->why_size,
+					"found more than one array, name one (--member):"));
 	while (used < a->why_size && next_entry(a, &at, &e) > 0)
 		if (is_array(&e))
 			used += (size_t)snprintf(a->why + used, a->why_size - used, " %.*s",
-			                         (int)(e.name_len - SUFFIX_BYTES), e.name);
+						 (int)(e.name_len - SUFFIX_BYTES), e.name);
 	return -EINVAL;
 }
 
@@ -244,7 +254,8 @@ static int choose(const struct archive *a, const char *name, struct entry *out)
 	return found == 1 || (found && name) ? 0 : refuse_choice(a, name);
 }
 
-/* Where the bytes start: behind a header of its own, whose name and fields may be longer than the directory's. */
+/* Where the bytes start: behind a header of its own, whose name and fields may be longer than the
+ * directory's. */
 static int locate(const struct archive *a, const struct entry *e, struct zip_member *out)
 {
 	unsigned char local[LOCAL_BYTES];
@@ -259,11 +270,14 @@ static int locate(const struct archive *a, const struct entry *e, struct zip_mem
 	if (out->off > a->size || out->size > a->size - out->off)
 		return damaged(a, "a member is cut off");
 	if (e->flags & FLAG_ENCRYPTED || (out->method != ZIP_STORED && out->method != ZIP_DEFLATED)) {
-		snprintf(a->why, a->why_size, "the array %.*s is %s: want it stored or deflated", (int)e->name_len, e->name,
-		         e->flags & FLAG_ENCRYPTED ? "encrypted" : "compressed in another way");
+		snprintf(a->why, a->why_size, "the array %.*s is %s: want it stored or deflated",
+			 (int)e->name_len, e->name,
+			 e->flags & FLAG_ENCRYPTED ? "encrypted" : "compressed in another way");
 		return -EINVAL;
 	}
-	return out->method == ZIP_STORED && out->size != out->plain_size ? damaged(a, "a member has two sizes") : 0;
+	return out->method == ZIP_STORED && out->size != out->plain_size
+		       ? damaged(a, "a member has two sizes")
+		       : 0;
 }
 
 int zip_find(int fd, const char *name, struct zip_member *out, char *why, size_t why_size)

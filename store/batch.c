@@ -180,8 +180,8 @@ int job_check_new(struct commit_job *j, const struct collection *parent, const c
 	return job_refuse(j, -EEXIST, "'%.*s' is there already", (int)len, id);
 }
 
-int vs_batch_commit(struct vs_store *s, uint32_t batch, unsigned flags, struct vs_batch_change *change, char *why,
-                    size_t why_size)
+int vs_batch_commit(struct vs_store *s, uint32_t batch, unsigned flags, struct vs_batch_change *change,
+		    char *why, size_t why_size)
 {
 	struct commit_job j = {.s = s, .flags = flags, .why = why, .why_size = why_size};
 	struct vs_collection_info parent;

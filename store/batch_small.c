@@ -62,7 +62,7 @@ static int small_read(struct commit_job *j, char *rows)
 }
 
 static int small_put(struct commit_job *j, struct op *op, struct collection *parent, const char *id,
-                     const struct vs_perm *perm, int64_t mtime_ns, const void *data, size_t size)
+		     const struct vs_perm *perm, int64_t mtime_ns, const void *data, size_t size)
 {
 	struct vs_attr attr = {.mtime_ns = mtime_ns, .perm = *perm};
 	struct row_put put;
@@ -98,8 +98,8 @@ static int small_put_files(struct commit_job *j, struct op *op, struct collectio
 			break;
 		memcpy(name, p, r->name_len);
 		name[r->name_len] = 0;
-		rc = small_put(j, op, parent, name, &(struct vs_perm){class->mode, class->uid, class->gid}, r->mtime_ns,
-		               data, b->row_bytes);
+		rc = small_put(j, op, parent, name, &(struct vs_perm){class->mode, class->uid, class->gid},
+			       r->mtime_ns, data, b->row_bytes);
 	}
 	free(data);
 	return rc;
@@ -126,7 +126,8 @@ static int small_apply(struct commit_job *j, struct op *op, struct collection *p
 	for (uint64_t i = 0; i < j->upload.rows && !rc; i++) {
 		char buf[24];
 
-		rc = small_put(j, op, parent, job_upload_id(j, i, buf), &perm, now_ns, rows + i * row_bytes, row_bytes);
+		rc = small_put(j, op, parent, job_upload_id(j, i, buf), &perm, now_ns, rows + i * row_bytes,
+			       row_bytes);
 	}
 	return rc;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whole files to import: texts and .npz archives. First byte of the input: the form; second: the dim that is expected,
- * and whether ids are percent-encoded. The rest is the file. What is handed out is whole rows with legal ids, as many
- * as were told.
+ * Whole files to import: texts and .npz archives. First byte of the input: the form; second: the dim that is
+ * expected, and whether ids are percent-encoded. The rest is the file. What is handed out is whole rows with
+ * legal ids, as many as were told.
  */
 #include <assert.h>
 #include <fcntl.h>

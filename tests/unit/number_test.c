@@ -65,9 +65,11 @@ static void test_random_digits(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		unsigned long long a = next_random() >> next_random() % 64, b = next_random() >> next_random() % 64;
+		unsigned long long a = next_random() >> next_random() % 64,
+				   b = next_random() >> next_random() % 64;
 
-		snprintf(text, sizeof text, "%s%llu.%llue%d", i % 2 ? "-" : "", a, b, (int)(next_random() % 100) - 50);
+		snprintf(text, sizeof text, "%s%llu.%llue%d", i % 2 ? "-" : "", a, b,
+			 (int)(next_random() % 100) - 50);
 		assert_same(text);
 	}
 }
@@ -79,11 +81,13 @@ static void test_middles(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < ROUNDS / 10; i++) {
-		uint32_t bits = ((uint32_t)next_random() & 0x007fffff) | (120 + (uint32_t)(next_random() % 16)) << 23;
+		uint32_t bits =
+			((uint32_t)next_random() & 0x007fffff) | (120 + (uint32_t)(next_random() % 16)) << 23;
 		float value;
 
 		memcpy(&value, &bits, sizeof value);
-		snprintf(text, sizeof text, "%.60f", ((double)value + (double)nextafterf(value, INFINITY)) / 2);
+		snprintf(text, sizeof text, "%.60f",
+			 ((double)value + (double)nextafterf(value, INFINITY)) / 2);
 		assert_same(text);
 		strcat(text, "1");
 		assert_same(text);
@@ -100,9 +104,26 @@ static void test_middles(void **state)
 static void test_edges(void **state)
 {
 	static const char *const texts[] = {
-		"0", "-0", "0e99999", "1e-45", "7e-46", "1.17549435e-38", "1.1754942e-38", "3.4028235e38", "3.4028236e38",
-		"3.40282357e38", "1e39", "-1e99999", "1e-99999", "00000000000000000000000000001", ".5", "5.", "1E+2", "+3",
-		"123456789012345678901234567890", "0.000000000000000000000000000000000000000000000001",
+		"0",
+		"-0",
+		"0e99999",
+		"1e-45",
+		"7e-46",
+		"1.17549435e-38",
+		"1.1754942e-38",
+		"3.4028235e38",
+		"3.4028236e38",
+		"3.40282357e38",
+		"1e39",
+		"-1e99999",
+		"1e-99999",
+		"00000000000000000000000000001",
+		".5",
+		"5.",
+		"1E+2",
+		"+3",
+		"123456789012345678901234567890",
+		"0.000000000000000000000000000000000000000000000001",
 		"100000000000000000000000000000000000000000000000e-46",
 	};
 
@@ -119,14 +140,16 @@ static void test_words(void **state)
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
 		float got, want = strtof(texts[i], NULL);
 
-		assert_ptr_equal(number_parse(texts[i], texts[i] + strlen(texts[i]), &got), texts[i] + strlen(texts[i]));
+		assert_ptr_equal(number_parse(texts[i], texts[i] + strlen(texts[i]), &got),
+				 texts[i] + strlen(texts[i]));
 		assert_memory_equal(&got, &want, sizeof got);
 	}
 }
 
 static void test_what_is_no_number(void **state)
 {
-	static const char *const texts[] = {"", ".", "-", "+", "e5", "-.", "1e", "1e+", "x", "n", "in", "--1", "+ 1", " 1", ".e1"};
+	static const char *const texts[] = {"",  ".", "-",  "+",   "e5",  "-.", "1e", "1e+",
+					    "x", "n", "in", "--1", "+ 1", " 1", ".e1"};
 	char longest[600];
 	float got;
 
@@ -170,14 +193,10 @@ static void test_other_locales(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_random_floats),
-		cmocka_unit_test(test_random_digits),
-		cmocka_unit_test(test_middles),
-		cmocka_unit_test(test_edges),
-		cmocka_unit_test(test_words),
-		cmocka_unit_test(test_what_is_no_number),
-		cmocka_unit_test(test_ends),
-		cmocka_unit_test(test_other_locales),
+		cmocka_unit_test(test_random_floats), cmocka_unit_test(test_random_digits),
+		cmocka_unit_test(test_middles),       cmocka_unit_test(test_edges),
+		cmocka_unit_test(test_words),         cmocka_unit_test(test_what_is_no_number),
+		cmocka_unit_test(test_ends),          cmocka_unit_test(test_other_locales),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
