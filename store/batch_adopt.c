@@ -71,9 +71,9 @@ static int deaths_find(struct commit_job *j, struct collection *parent, struct d
 			const char *id = segment_name(seg, &seg->rows[slot]);
 			size_t len = seg->rows[slot].name_len;
 
-			rc = job_check_new(j, parent, id, len);
-			if (!rc)
-				rc = deaths_add(d, parent, id, len, &j->replaced);
+			/* With nothing to replace there is no death to look for: one lookup either way. */
+			rc = j->flags & VS_BATCH_ADD ? job_check_new(j, parent, id, len)
+			                             : deaths_add(d, parent, id, len, &j->replaced);
 		}
 	}
 	return rc;
