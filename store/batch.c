@@ -83,16 +83,18 @@ const char *job_upload_id(const struct commit_job *j, uint64_t i, char buf[24])
 }
 
 /* Whether a file of the batch has this id. Its rows do not change any more, but the applier still moves them. */
-static bool is_file(const struct commit_job *j, const char *id, size_t len)
+static int is_file(const struct commit_job *j, const char *id, size_t len, bool *found)
 {
-	bool found;
+	uint64_t entry = 0;
+	int rc = 0;
 
-	if (!j->batch->count)
-		return false;
-	pthread_rwlock_rdlock(&j->s->lock);
-	found = collection_entry(j->batch, id, len);
-	pthread_rwlock_unlock(&j->s->lock);
-	return found;
+	if (j->batch->count) {
+		engine_read_lock(j->s);
+		rc = collection_entry(j->batch, id, len, &entry);
+		pthread_rwlock_unlock(&j->s->lock);
+	}
+	*found = entry;
+	return rc;
 }
 
 /* Refuses an id that stands in the list twice, or both in the list and as a file of the batch. */
@@ -112,8 +114,10 @@ static int check_twice(struct commit_job *j)
 		const char *id = job_upload_id(j, i, buf);
 		size_t len = strlen(id);
 		uint64_t at = XXH3_64bits(id, len) & (capacity - 1);
+		bool found;
 
-		if (is_file(j, id, len))
+		rc = is_file(j, id, len, &found);
+		if (!rc && found)
 			rc = job_refuse(j, -EINVAL, "ids: line %llu: '%s' is also a file of the batch", (unsigned long long)i + 1,
 			            id);
 		for (; !rc && seen[at] && j->ids.count; at = (at + 1) & (capacity - 1))

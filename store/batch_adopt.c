@@ -26,12 +26,12 @@ static void deaths_free(struct deaths *d)
 
 static int deaths_add(struct deaths *d, struct collection *parent, const char *id, size_t len)
 {
-	uint64_t entry = collection_entry(parent, id, len);
+	uint64_t entry;
 	uint32_t row, n, slot;
-	int rc;
+	int rc = collection_entry(parent, id, len, &entry);
 
-	if (!entry)
-		return 0;
+	if (rc || !entry)
+		return rc;
 	row = collection_row_of(parent, entry);
 	n = row >> parent->shift;
 	slot = collection_slot(parent, row);
@@ -76,6 +76,12 @@ static size_t deaths_bytes(const struct deaths *d, uint32_t n)
 	return list < d->bytes ? list : d->bytes;
 }
 
+/* Whether nothing of a segment stays. */
+static bool deaths_are_all(const struct deaths *d, const struct collection *parent, uint32_t n)
+{
+	return d->count[n] + parent->segments[n]->dead == parent->segments[n]->count;
+}
+
 static void deaths_log(struct op *op, const struct collection *parent, const struct deaths *d, uint32_t n)
 {
 	size_t bytes = deaths_bytes(d, n);
@@ -99,6 +105,10 @@ static void deaths_apply(struct op *op, struct collection *parent, const struct 
 	for (uint32_t n = 0; n < d->segments; n++) {
 		if (!d->map[n])
 			continue;
+		if (deaths_are_all(d, parent, n)) {
+			rows_leave_segment(op, parent, parent->segments[n]);
+			continue;
+		}
 		deaths_log(op, parent, d, n);
 		for (size_t i = 0; i < d->bytes / 8; i++)
 			for (uint64_t bits = d->map[n][i]; bits; bits &= bits - 1)
@@ -118,54 +128,106 @@ static size_t adopt_bytes(const struct commit_job *j, const struct deaths *d)
 	return bytes;
 }
 
-/* Index and entries get room for the rows of the pieces one by one, so that what fails leaves only unused entries. */
+/* Everything gets room for the pieces but the index: what fails leaves only unused entries. */
 static int adopt_reserve(struct commit_job *j, struct collection *parent)
 {
 	int rc = catalog_reserve(j->s, j->piece_count + 1);
 
 	if (!rc && ((uint64_t)parent->segment_count + j->piece_count) << parent->shift > ROW_NONE)
 		rc = -ENOSPC;
+	if (!rc)
+		rc = collection_reserve_segments(parent, j->piece_count + 1);
 	for (uint64_t i = 0; i < j->rows && !rc; i++)
 		rc = entries_reserve(&parent->entries, j->first_entry + i);
 	return rc;
 }
 
-static void adopt_index(struct collection *parent, struct segment *seg)
+/* Takes the first rows of a segment out of entries and index again. */
+static void unindex(struct collection *parent, const struct segment *seg, uint32_t rows)
 {
-	for (uint32_t slot = 0; slot < seg->count; slot++) {
+	for (uint32_t slot = 0; slot < rows; slot++) {
 		const struct row *r = &seg->rows[slot];
-		const char *name = segment_name(seg, r);
-		uint64_t hash = collection_hash(parent, name, r->name_len);
 
-		/* Memory is all that this could want, and without any the store is at its end anyway. */
-		if (index_reserve(&parent->index, hash, collection_hash_of, parent))
-			abort();
+		index_remove(&parent->index, collection_hash(parent, segment_name(seg, r), r->name_len), row_entry(r));
+		entries_set(&parent->entries, row_entry(r), ROW_NONE);
+		parent->count--;
+		parent->name_bytes -= r->name_len;
+	}
+}
+
+/* Puts a piece under a free number of the parent, with all its rows. -ENOMEM: nothing is as if it had been. */
+static int adopt_piece(struct commit_job *j, struct collection *parent, struct segment *seg)
+{
+	uint32_t slot;
+	int rc = 0;
+
+	seg->n = collection_free_number(parent, 0);
+	segment_get(seg);
+	collection_place_segment(&j->s->table, parent, seg);
+	for (slot = 0; slot < seg->count && !rc; slot++) {
+		const struct row *r = &seg->rows[slot];
+		uint64_t hash = collection_hash(parent, segment_name(seg, r), r->name_len);
+
+		rc = index_reserve(&parent->index, hash, collection_hash_of, parent);
+		if (rc)
+			break;
 		entries_set(&parent->entries, row_entry(r), seg->n << parent->shift | slot);
 		index_insert(&parent->index, hash, row_entry(r));
 		parent->count++;
 		parent->name_bytes += r->name_len;
 	}
+	if (rc)
+		unindex(parent, seg, slot);
+	return rc;
 }
 
-static int adopt_piece(struct commit_job *j, struct op *op, struct collection *parent, struct piece *p)
+/* Takes back a piece whose rows are out already. The record that would have told of it has not been written. */
+static void abandon_piece(struct commit_job *j, struct collection *parent, struct segment *seg)
 {
-	struct record_adopt *r;
-	int rc = collection_reserve_segment(parent);
+	struct segment *placeholder = segment_placeholder(seg->n, 0, 0);
 
-	if (rc)
-		return rc;
-	r = op_append(op, RECORD_ADOPT, parent->id, sizeof *r);
-	r->head.row = j->batch->id;
-	r->head.value = p->n;
-	r->head.flags = p->uploaded ? RECORD_UPLOADED : 0;
-	r->segment = p->seg->n = parent->segment_count;
-	r->count = p->count;
-	r->names_end = p->seg->names.end;
-	r->next_entry = parent->next_entry;
-	collection_add_segment(&j->s->table, parent, p->seg);
-	adopt_index(parent, p->seg);
-	p->seg = NULL; /* the parent's now */
-	return 0;
+	seg->count = 0;
+	seg->going = true;
+	if (placeholder) {
+		parent->segments[seg->n] = placeholder;
+		segment_put(j->s->io, seg);
+		collection_trim_segments(&j->s->table, parent);
+	}
+}
+
+static int adopt_pieces(struct commit_job *j, struct collection *parent)
+{
+	uint32_t done = 0;
+	int rc = 0;
+
+	while (done < j->piece_count && !rc) {
+		rc = adopt_piece(j, parent, j->pieces[done].seg);
+		if (rc)
+			abandon_piece(j, parent, j->pieces[done].seg);
+		else
+			done++;
+	}
+	while (rc && done--) {
+		unindex(parent, j->pieces[done].seg, j->pieces[done].seg->count);
+		abandon_piece(j, parent, j->pieces[done].seg);
+	}
+	return rc;
+}
+
+static void adopt_log(struct commit_job *j, struct op *op, struct collection *parent)
+{
+	for (uint32_t i = 0; i < j->piece_count; i++) {
+		const struct piece *p = &j->pieces[i];
+		struct record_adopt *r = op_append(op, RECORD_ADOPT, parent->id, sizeof *r);
+
+		r->head.row = j->batch->id;
+		r->head.value = p->n;
+		r->head.flags = p->uploaded ? RECORD_UPLOADED : 0;
+		r->segment = p->seg->n;
+		r->count = p->count;
+		r->names_end = p->seg->names.end;
+		r->next_entry = parent->next_entry;
+	}
 }
 
 static int adopt(struct commit_job *j, struct op *op)
@@ -185,14 +247,14 @@ static int adopt(struct commit_job *j, struct op *op)
 		j->log_bytes = adopt_bytes(j, &deaths);
 		rc = -EAGAIN;
 	}
+	if (!rc)
+		rc = adopt_pieces(j, parent);
 	if (rc) {
 		op->start = start;
 		deaths_free(&deaths);
 		return rc;
 	}
-	for (uint32_t i = 0; i < j->piece_count; i++)
-		if (adopt_piece(j, op, parent, &j->pieces[i]))
-			abort(); /* no memory for a pointer */
+	adopt_log(j, op, parent);
 	/* After that: the death of a chunk's last entry would free it, with what was reserved for the new ones. */
 	deaths_apply(op, parent, &deaths);
 	deaths_free(&deaths);
@@ -261,8 +323,11 @@ int job_commit_large(struct commit_job *j)
 		rc = job_prepare_pieces(j);
 	if (!rc)
 		rc = adopt_op(j);
-	for (uint32_t i = 0; i < j->piece_count; i++)
-		segment_close(j->s->io, j->pieces[i].seg);
+	for (uint32_t i = 0; i < j->piece_count; i++) {
+		if (j->pieces[i].seg)
+			segment_map_release(j->pieces[i].seg);
+		segment_put(j->s->io, j->pieces[i].seg);
+	}
 	free(j->pieces);
 	return rc;
 }

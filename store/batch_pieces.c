@@ -74,12 +74,24 @@ static int write_own(struct column_writer *w, const struct segment *seg, uint32_
 	return writer_put(w, slot, rows, count, NULL, 0);
 }
 
+/* Keeps the mapping of a segment of the batch; released in any case. */
+static bool own_keep(struct commit_job *j, struct segment *own)
+{
+	bool mapped;
+
+	engine_read_lock(j->s);
+	segment_map_keep(own);
+	mapped = segment_rows(own);
+	pthread_rwlock_unlock(&j->s->lock);
+	return mapped;
+}
+
 static int piece_write(struct commit_job *j, const struct piece *p, struct column_writer *w)
 {
-	const struct segment *own = p->uploaded ? NULL : j->batch->segments[p->n];
+	struct segment *own = p->uploaded ? NULL : j->batch->segments[p->n];
 	struct row *rows = malloc(ROWS_AT_ONCE * sizeof *rows);
 	char *names = malloc(ROWS_AT_ONCE * 256);
-	int rc = rows && names ? 0 : -ENOMEM;
+	int rc = rows && names && (!own || own_keep(j, own)) ? 0 : -ENOMEM;
 
 	for (uint32_t slot = 0; slot < p->count && !rc; slot += ROWS_AT_ONCE) {
 		uint32_t count = p->count - slot < ROWS_AT_ONCE ? p->count - slot : ROWS_AT_ONCE;
@@ -87,8 +99,10 @@ static int piece_write(struct commit_job *j, const struct piece *p, struct colum
 		rc = own ? write_own(w, own, slot, count, rows)
 		         : write_uploaded(w, (uint64_t)p->n * j->upload.piece_rows + slot, slot, count, rows, names);
 	}
-	if (own)
+	if (own) {
 		w->names_at = own->names.end;
+		segment_map_release(own);
+	}
 	free(rows);
 	free(names);
 	return rc;
@@ -121,7 +135,8 @@ static int piece_prepare(struct commit_job *j, struct piece *p, uint64_t *entry)
 	}
 	*entry = w.entry;
 	if (rc >= 0)
-		rc = segment_open_at(io, paths, &schema, p->count, w.names_at, &p->seg);
+		rc = segment_open_batch(&j->s->files, j->parent, j->batch->id, p->n, p->uploaded, &schema, p->count, w.names_at,
+		                        &p->seg);
 	return rc < 0 ? rc : 0;
 }
 
@@ -133,7 +148,7 @@ static int piece_verify(struct commit_job *j, const struct piece *p)
 	int rc = row ? 0 : -ENOMEM;
 
 	for (uint32_t slot = 0; slot < p->count && !rc; slot++) {
-		rc = io_read_full(j->s->io, p->seg->fd[SEGMENT_VECTORS], row, row_bytes, segment_offset(p->seg, slot));
+		rc = segment_read(p->seg, SEGMENT_VECTORS, row, row_bytes, segment_offset(p->seg, slot));
 		if (!rc && p->seg->rows[slot].data_sum != sum_data(row, row_bytes))
 			rc = job_refuse(j, -EIO, "vector %llu of the upload is damaged",
 			            (unsigned long long)p->n * j->upload.piece_rows + slot);

@@ -89,7 +89,7 @@ static int small_put_files(struct commit_job *j, struct op *op, struct collectio
 		const struct row *r = row == ROW_NONE ? NULL : collection_row(b, row, &p);
 		const struct perm_class *class = r ? engine_perm_get(j->s, r->perm) : NULL;
 
-		rc = r ? collection_bytes(j->s->io, b, row, data) : -EIO;
+		rc = r ? collection_bytes(b, row, data) : -EIO;
 		if (!rc && sum_data(data, b->row_bytes) != r->data_sum)
 			rc = -EIO;
 		if (rc)
@@ -112,9 +112,10 @@ static int small_apply(struct commit_job *j, struct op *op, struct collection *p
 	int rc = 0;
 
 	for (uint64_t i = 0; i < j->delete.count && !rc; i++) {
-		uint64_t entry = collection_entry(parent, j->delete.line[i], strlen(j->delete.line[i]));
+		uint64_t entry;
 
-		if (entry)
+		rc = collection_entry(parent, j->delete.line[i], strlen(j->delete.line[i]), &entry);
+		if (!rc && entry)
 			rc = rows_remove(op, parent, collection_row_of(parent, entry));
 	}
 	if (!rc)
@@ -139,7 +140,7 @@ static int small_reserve(struct commit_job *j, struct collection *parent)
 	seg = parent->segments[parent->room];
 	if (n > seg->rows_max - seg->count)
 		n = seg->rows_max - seg->count; /* the rest goes to a new segment, which allocates in its turn */
-	return segment_reserve(j->s->io, seg, seg->count + n, seg->names.end + granules);
+	return segment_reserve(seg, seg->count + n, seg->names.end + granules);
 }
 
 static int commit(struct commit_job *j, uint64_t bytes)

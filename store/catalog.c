@@ -358,7 +358,7 @@ bool catalog_plausible(const struct vs_store *s, const struct catalog_collection
 	return in->perm < s->perm_count && !vs_name_check(name, in->name_len);
 }
 
-/* Closed segments, known by count only: recover_collection opens them. */
+/* Closed segments, known by count only: recovery opens them. */
 static int load_segments(struct vs_store *s, struct collection *c, const struct catalog_segment *cs, uint32_t n)
 {
 	uint64_t rows_max = 1ull << c->shift;
@@ -370,18 +370,13 @@ static int load_segments(struct vs_store *s, struct collection *c, const struct 
 
 		if (cs[i].count > rows_max || cs[i].names_end > rows_max * NAMES_CLASSES)
 			return -EUCLEAN;
-		seg = calloc(1, sizeof *seg);
-		if (!seg || collection_reserve_segment(c)) {
-			free(seg);
+		seg = segment_placeholder(i, cs[i].count, cs[i].count ? cs[i].names_end : 0);
+		if (!seg || collection_reserve_segments(c, 1)) {
+			segment_put(s->io, seg);
 			return -ENOMEM;
 		}
-		seg->n = i;
-		seg->count = cs[i].count;
 		seg->rows_digest = cs[i].rows_digest;
 		seg->names_digest = cs[i].names_digest;
-		for (int k = 0; k < SEGMENT_COLUMNS; k++)
-			seg->fd[k] = -1;
-		names_init(&seg->names, cs[i].names_end);
 		collection_add_segment(&s->table, c, seg);
 	}
 	return 0;

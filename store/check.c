@@ -88,18 +88,14 @@ void check_collection_close(struct check_collection *cc)
 	struct collection *c = cc->c;
 
 	for (uint32_t i = 0; cc->segments && i < c->segment_count; i++) {
-		struct segment *old = c->segments[i], *seg = calloc(1, sizeof *seg);
+		struct segment *old = c->segments[i];
+		struct segment *seg = segment_placeholder(i, cc->segments[i].count, cc->segments[i].names_end);
 
 		if (!seg)
 			continue; /* it stays open, that is all */
-		seg->n = i;
-		seg->count = cc->segments[i].count;
 		seg->rows_digest = old->rows_digest;
 		seg->names_digest = old->names_digest;
-		for (int k = 0; k < SEGMENT_COLUMNS; k++)
-			seg->fd[k] = -1;
-		names_init(&seg->names, cc->segments[i].names_end);
-		segment_close(cc->k->io, old);
+		segment_put(cc->k->io, old);
 		c->segments[i] = seg;
 	}
 	index_free(&c->index);

@@ -40,6 +40,14 @@ static bool row_dead(const struct segment *seg, const struct row *r)
 	return !r->name_len && segment_row_valid(seg, r);
 }
 
+/* The entry with an id; all that there is is mapped. */
+static uint64_t entry_of(const struct collection *c, const char *id, size_t len)
+{
+	uint64_t entry;
+
+	return collection_entry(c, id, len, &entry) ? 0 : entry;
+}
+
 /* What cannot be kept makes room: the mount that follows fills dead rows. */
 static int give_up(struct pass *p, struct segment *seg, uint32_t slot)
 {
@@ -116,7 +124,7 @@ static void look_up(struct pass *p, const struct segment *seg, uint32_t slot)
 	uint64_t entry = row_entry(r);
 
 	if (entries_get(&c->entries, entry) != (seg->n << c->shift | slot) ||
-	    collection_entry(c, segment_name(seg, r), r->name_len) != entry)
+	    entry_of(c, segment_name(seg, r), r->name_len) != entry)
 		p->unfindable++;
 }
 
@@ -208,7 +216,7 @@ static bool name_lost(struct pass *p, struct lost_key *key, const char *id, size
 
 	if (vs_name_check(id, len))
 		return false;
-	if (collection_entry(c, id, len))
+	if (entry_of(c, id, len))
 		return true;
 	if (!index_find(&c->index, collection_hash(c, id, len), is_of_lost, key))
 		return false;
@@ -249,7 +257,7 @@ static int index_row(struct pass *p, struct segment *seg, uint32_t slot)
 		return 0;
 	if (entries_get(&c->entries, row_entry(r)) != ROW_NONE)
 		return bad_vector(p, seg, slot, "is there twice (same entry number)");
-	if (collection_entry(c, id, r->name_len))
+	if (entry_of(c, id, r->name_len))
 		return bad_vector(p, seg, slot, "is there twice");
 	hash = collection_hash(c, id, r->name_len);
 	rc = entries_reserve(&c->entries, row_entry(r));

@@ -72,12 +72,13 @@ static uint64_t name_hash(const struct collection_table *t, uint32_t parent, con
 	return XXH3_64bits_withSeed(name, strlen(name), t->hash_seed ^ parent * 0x9e3779b97f4a7c15ull);
 }
 
-static uint64_t table_hash_of(void *arg, uint64_t entry)
+static int table_hash_of(void *arg, uint64_t entry, uint64_t *hash)
 {
 	struct collection_table *t = arg;
 	struct collection *c = collection_get(t, (uint32_t)entry);
 
-	return name_hash(t, c->parent, c->name);
+	*hash = name_hash(t, c->parent, c->name);
+	return 0;
 }
 
 struct name_key {
@@ -175,7 +176,7 @@ void collection_free(struct io *io, struct collection *c)
 {
 	moment_orphan(c);
 	for (uint32_t i = 0; i < c->segment_count; i++)
-		segment_close(io, c->segments[i]);
+		segment_put(io, c->segments[i]);
 	free(c->segments);
 	index_free(&c->index);
 	entries_free(&c->entries);
@@ -211,9 +212,9 @@ void collection_set_schema(struct collection *c, const struct vs_schema *schema)
 	c->shift = c->row_bytes ? segment_shift(c->row_bytes) : 0;
 }
 
-int collection_reserve_segment(struct collection *c)
+int collection_reserve_segments(struct collection *c, uint32_t more)
 {
-	struct segment **p = realloc(c->segments, (c->segment_count + 1) * sizeof(struct segment *));
+	struct segment **p = realloc(c->segments, ((size_t)c->segment_count + more) * sizeof(struct segment *));
 
 	if (!p)
 		return -ENOMEM;
@@ -225,6 +226,35 @@ void collection_add_segment(struct collection_table *t, struct collection *c, st
 {
 	c->segments[c->segment_count++] = seg;
 	t->segments++;
+}
+
+void collection_place_segment(struct collection_table *t, struct collection *c, struct segment *seg)
+{
+	if (seg->n == c->segment_count) {
+		collection_add_segment(t, c, seg);
+		return;
+	}
+	assert(!segment_has_files(c->segments[seg->n]) && !c->segments[seg->n]->count);
+	segment_put(NULL, c->segments[seg->n]);
+	c->segments[seg->n] = seg;
+}
+
+uint32_t collection_free_number(const struct collection *c, uint32_t from)
+{
+	while (from < c->segment_count && (segment_has_files(c->segments[from]) || c->segments[from]->count))
+		from++;
+	return from;
+}
+
+void collection_trim_segments(struct collection_table *t, struct collection *c)
+{
+	while (c->segment_count && !segment_has_files(c->segments[c->segment_count - 1]) &&
+	       !c->segments[c->segment_count - 1]->count) {
+		segment_put(NULL, c->segments[--c->segment_count]);
+		t->segments--;
+	}
+	if (c->room > c->segment_count)
+		c->room = c->segment_count;
 }
 
 /* ------------------------------------------------------------------ rows */
@@ -241,7 +271,10 @@ const struct row *collection_row(const struct collection *c, uint32_t row, const
 	}
 	if (collection_slot(c, row) >= seg->count)
 		return NULL; /* the index lies */
-	r = &seg->rows[collection_slot(c, row)];
+	r = segment_rows(seg);
+	if (!r)
+		return NULL;
+	r += collection_slot(c, row);
 	*name = segment_name(seg, r);
 	if (!r->name_len && !segment_is_dead(seg, collection_slot(c, row)))
 		return NULL; /* zeros where there was a row: damage too */
@@ -268,10 +301,10 @@ int collection_take_entries(struct collection *c, uint64_t n, uint64_t *first)
 	return 0;
 }
 
-int collection_bytes(struct io *io, const struct collection *c, uint32_t row, void *buf)
+int collection_bytes(const struct collection *c, uint32_t row, void *buf)
 {
 	const struct overlay_item *item = overlay_find(&c->overlay, row);
-	const struct segment *seg = collection_segment(c, row);
+	struct segment *seg = collection_segment(c, row);
 
 	if (item && item->data) {
 		const char *name = (const char *)(item->data + 1);
@@ -279,8 +312,7 @@ int collection_bytes(struct io *io, const struct collection *c, uint32_t row, vo
 		memcpy(buf, name + names_granules(item->data->row.name_len) * NAME_GRANULE, c->row_bytes);
 		return 0;
 	}
-	return io_read_full(io, seg->fd[SEGMENT_VECTORS], buf, c->row_bytes,
-	                    segment_offset(seg, collection_slot(c, row)));
+	return segment_read(seg, SEGMENT_VECTORS, buf, c->row_bytes, segment_offset(seg, collection_slot(c, row)));
 }
 
 uint64_t collection_hash(const struct collection *c, const char *name, size_t len)
@@ -288,37 +320,50 @@ uint64_t collection_hash(const struct collection *c, const char *name, size_t le
 	return XXH3_64bits_withSeed(name, len, c->hash_seed);
 }
 
-uint64_t collection_hash_of(void *arg, uint64_t entry)
+/* Whether a row cannot be looked at for want of a mapping, which is not the same as being damaged. */
+static bool is_out_of_reach(const struct collection *c, uint32_t row)
+{
+	const struct segment *seg = collection_segment(c, row);
+
+	return segment_has_files(seg) && !overlay_find(&c->overlay, row) && !segment_rows(seg);
+}
+
+int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash)
 {
 	const struct collection *c = arg;
 	const char *name;
 	uint32_t row = entries_get(&c->entries, entry);
 	const struct row *r = row == ROW_NONE ? NULL : collection_row(c, row, &name);
 
-	return r ? collection_hash(c, name, r->name_len) : 0;
+	*hash = r ? collection_hash(c, name, r->name_len) : 0;
+	return !r && row != ROW_NONE && is_out_of_reach(c, row) ? -EIO : 0;
 }
 
 struct id_key {
 	const struct collection *c;
 	const char *name;
 	size_t len;
+	bool unsure; /* a row that could have been it is out of reach */
 };
 
 static bool id_matches(void *arg, uint64_t entry)
 {
-	const struct id_key *key = arg;
+	struct id_key *key = arg;
 	const char *name;
 	uint32_t row = entries_get(&key->c->entries, entry);
 	const struct row *r = row == ROW_NONE ? NULL : collection_row(key->c, row, &name);
 
+	if (!r && row != ROW_NONE && is_out_of_reach(key->c, row))
+		key->unsure = true;
 	return r && row_entry(r) == entry && r->name_len == key->len && !memcmp(name, key->name, key->len);
 }
 
-uint64_t collection_entry(const struct collection *c, const char *name, size_t len)
+int collection_entry(const struct collection *c, const char *name, size_t len, uint64_t *entry)
 {
-	struct id_key key = {c, name, len};
+	struct id_key key = {.c = c, .name = name, .len = len};
 
-	return index_find(&c->index, collection_hash(c, name, len), id_matches, &key);
+	*entry = index_find(&c->index, collection_hash(c, name, len), id_matches, &key);
+	return !*entry && key.unsure ? -EIO : 0;
 }
 
 int collection_scan_names(struct collection *c, struct segment *seg)

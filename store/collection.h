@@ -83,10 +83,16 @@ int collection_unlink_id(struct io *io, uint32_t id);
 /* Sets the schema; row_bytes and shift follow. */
 void collection_set_schema(struct collection *c, const struct vs_schema *schema);
 void collection_path(char path[SEGMENT_PATH_MAX], uint32_t id, const char *file);
-/* Makes room for one more segment, so that adding it cannot fail. -ENOMEM. */
-int collection_reserve_segment(struct collection *c);
+/* Makes room for more segments, so that adding them cannot fail. -ENOMEM. */
+int collection_reserve_segments(struct collection *c, uint32_t more);
 /* Appends to a collection's segments; the table's sum follows if it is in a table. */
 void collection_add_segment(struct collection_table *t, struct collection *c, struct segment *seg);
+/* The lowest number from `from` on that has neither files nor rows; the number of segments if all have. */
+uint32_t collection_free_number(const struct collection *c, uint32_t from);
+/* Puts a segment at its number, in place of a placeholder or at the end (after collection_reserve_segments). */
+void collection_place_segment(struct collection_table *t, struct collection *c, struct segment *seg);
+/* Takes placeholders without rows from the end. */
+void collection_trim_segments(struct collection_table *t, struct collection *c);
 
 /* ---- rows */
 
@@ -108,12 +114,12 @@ uint32_t collection_row_of(const struct collection *c, uint64_t entry);
 /* Reserves n entry numbers; -ENOSPC: there are no more. The store's lock may be shared. */
 int collection_take_entries(struct collection *c, uint64_t n, uint64_t *first);
 /* The bytes of a row as they are, not verified. */
-int collection_bytes(struct io *io, const struct collection *c, uint32_t row, void *buf);
+int collection_bytes(const struct collection *c, uint32_t row, void *buf);
 uint64_t collection_hash(const struct collection *c, const char *name, size_t len);
-/* The entry with this id, or 0. */
-uint64_t collection_entry(const struct collection *c, const char *name, size_t len);
-/* index_hash_fn; arg is the collection. 0 for a damaged row: it cannot be found by its id any more anyway. */
-uint64_t collection_hash_of(void *arg, uint64_t entry);
+/* The entry with this id, or 0. -EIO: that cannot be told, for want of a mapping. */
+int collection_entry(const struct collection *c, const char *name, size_t len, uint64_t *entry);
+/* index_hash_fn; arg is the collection. The hash is 0 for a damaged row: it cannot be found by its id any more anyway. */
+int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash);
 /* Learns which places of a segment's names heap are free, if that is not known yet. -ENOMEM. */
 int collection_scan_names(struct collection *c, struct segment *seg);
 

@@ -519,6 +519,8 @@ int op_begin(struct vs_store *s, struct op *op, size_t bytes)
 	if (rc)
 		return rc;
 	pthread_rwlock_wrlock(&s->lock);
+	if (files_mapped_full(&s->files))
+		files_unmap_oldest(&s->files);
 	*op = (struct op){.s = s, .reserved = bytes, .start = c->open->used};
 	/* Under the lock the open group stays the same, and nobody else appends. */
 	return 0;

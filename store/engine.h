@@ -23,6 +23,7 @@
 #include "catalog.h"
 #include "collection.h"
 #include "commit.h"
+#include "files.h"
 #include "io.h"
 #include "log.h"
 #include "store.h"
@@ -35,6 +36,7 @@ struct counters {
 struct vs_store {
 	struct io *io;
 	bool own_io;
+	struct files files;
 	int lock_fd;
 	struct vs_options options;
 	bool read_only;
@@ -47,7 +49,6 @@ struct vs_store {
 	struct perm_class *perms;
 	uint32_t perm_count;
 	struct collection *dropped; /* until the applier has passed their end; chained by dropped_next */
-	struct segment *retired;
 	_Atomic bool directory_changed; /* collections/ since the last checkpoint */
 	uint64_t catalog_seq;       /* of the newest slot */
 	_Atomic uint64_t catalog_room;      /* bytes allocated in each slot's file */
@@ -75,6 +76,8 @@ void engine_report(struct vs_store *s, enum vs_severity severity, const char *fo
 int engine_lock(struct vs_store *s, char *why, size_t why_size);
 void engine_unlock(struct vs_store *s);
 void engine_random(void *p, size_t size);
+/* Takes the store's lock, shared, for something that looks at rows. */
+void engine_read_lock(struct vs_store *s);
 int64_t engine_now_ns(void); /* wall clock */
 int64_t engine_tick_ms(void); /* monotonic */
 /* Index of a permission class; -ENOENT if it is not in the table yet. Under the lock. */

@@ -32,7 +32,8 @@ struct vs_moment {
 	struct vs_moment_info info;
 	unsigned shift;
 	uint32_t segment_count;
-	uint32_t *counts;     /* rows of each segment then */
+	uint32_t *counts;     /* rows of each segment then, */
+	struct segment **segments; /* with a reference to each that had some */
 	struct entries kept;
 	uint64_t kept_count;
 	int spill_fd;         /* -1 until something is kept */
@@ -81,7 +82,7 @@ static int keep(struct vs_moment *m, uint32_t row)
 		copy->row = *r;
 		memcpy(copy->name, name, r->name_len);
 	}
-	rc = collection_bytes(m->s->io, m->c, row, copy + 1);
+	rc = collection_bytes(m->c, row, copy + 1);
 	if (!rc)
 		rc = entries_reserve(&m->kept, row);
 	if (!rc)
@@ -98,11 +99,18 @@ void moment_preserve(struct vs_store *s, struct collection *c, uint32_t row)
 
 	(void)s;
 	for (struct vs_moment *m = c->moments; m; m = m->next) {
-		if (m->broken || n >= m->segment_count || slot >= m->counts[n] ||
+		if (m->broken || n >= m->segment_count || slot >= m->counts[n] || m->segments[n] != c->segments[n] ||
 		    entries_get(&m->kept, row) != ROW_NONE)
 			continue;
 		m->broken = keep(m, row);
 	}
+}
+
+void moment_preserve_segment(struct vs_store *s, struct collection *c, struct segment *seg)
+{
+	for (uint32_t slot = 0; c->moments && c->overlay.count && slot < seg->count; slot++)
+		if (overlay_find(&c->overlay, seg->n << c->shift | slot))
+			moment_preserve(s, c, seg->n << c->shift | slot);
 }
 
 void moment_orphan(struct collection *c)
@@ -121,7 +129,10 @@ static struct vs_moment *moment_new(struct vs_store *s, struct collection *c)
 	if (!m)
 		return NULL;
 	m->counts = calloc(c->segment_count + 1, sizeof *m->counts);
-	if (!m->counts) {
+	m->segments = calloc(c->segment_count + 1, sizeof *m->segments);
+	if (!m->counts || !m->segments) {
+		free(m->counts);
+		free(m->segments);
 		free(m);
 		return NULL;
 	}
@@ -132,6 +143,8 @@ static struct vs_moment *moment_new(struct vs_store *s, struct collection *c)
 	for (uint32_t i = 0; i < c->segment_count; i++) {
 		m->counts[i] = c->segments[i]->count;
 		m->info.rows += m->counts[i];
+		if (m->counts[i])
+			segment_get(m->segments[i] = c->segments[i]);
 	}
 	m->info.collection = c->id;
 	m->info.version = c->version;
@@ -196,6 +209,9 @@ void vs_moment_close(struct vs_moment *m)
 		s->io->ops->close(s->io, m->ids_fd);
 	entries_free(&m->kept);
 	pthread_mutex_destroy(&m->ids_mutex);
+	for (uint32_t i = 0; i < m->segment_count; i++)
+		segment_put(s->io, m->segments[i]);
+	free(m->segments);
 	free(m->counts);
 	free(m);
 }
@@ -228,6 +244,38 @@ static int read_kept(const struct vs_moment *m, uint32_t index, struct kept_row 
 	return rc;
 }
 
+/*
+ * A row that was not kept, wherever it is now: NULL if it is damaged. Of a segment that has lost all its rows at once
+ * nothing was kept, for its files stay as they were as long as somebody has a reference.
+ */
+static int row_there(const struct vs_moment *m, uint32_t row, const struct row **out, const char **name)
+{
+	struct segment *seg = m->segments[row >> m->shift];
+	const struct row *rows;
+
+	if (!seg->going) {
+		*out = m->c ? collection_row(m->c, row, name) : NULL;
+		return m->c ? 0 : -ESTALE;
+	}
+	rows = segment_rows(seg);
+	*out = rows ? rows + (row & ((1u << m->shift) - 1)) : NULL;
+	if (*out && !segment_row_valid(seg, *out))
+		*out = NULL;
+	if (*out)
+		*name = segment_name(seg, *out);
+	return 0;
+}
+
+static int bytes_there(const struct vs_moment *m, uint32_t row, void *buf)
+{
+	struct segment *seg = m->segments[row >> m->shift];
+	uint32_t slot = row & ((1u << m->shift) - 1);
+
+	if (!seg->going)
+		return collection_bytes(m->c, row, buf);
+	return segment_read(seg, SEGMENT_VECTORS, buf, m->info.row_bytes, segment_offset(seg, slot));
+}
+
 static int read_one(const struct vs_moment *m, uint32_t row, void *buf)
 {
 	uint32_t index = entries_get(&m->kept, row);
@@ -239,11 +287,10 @@ static int read_one(const struct vs_moment *m, uint32_t row, void *buf)
 	if (index != ROW_NONE) {
 		rc = read_kept(m, index, &head, buf);
 		r = &head.row;
-	} else if (m->c) {
-		rc = collection_bytes(m->s->io, m->c, row, buf);
-		r = collection_row(m->c, row, &name);
 	} else {
-		return -ESTALE;
+		rc = row_there(m, row, &r, &name);
+		if (!rc)
+			rc = bytes_there(m, row, buf);
 	}
 	if (!rc && (!r || r->data_sum != sum_data(buf, m->info.row_bytes)))
 		rc = -EBADMSG;
@@ -253,19 +300,17 @@ static int read_one(const struct vs_moment *m, uint32_t row, void *buf)
 /* Reads up to max whole rows from row on with one call, if they are all in the segment's file. Returns how many. */
 static int read_run(const struct vs_moment *m, uint32_t row, uint32_t max, void *buf)
 {
-	const struct collection *c = m->c;
-	const struct segment *seg;
-	uint32_t slot;
+	struct segment *seg = m->segments[row >> m->shift];
+	uint32_t slot = row & ((1u << m->shift) - 1);
+	const struct row *rows;
 	int rc;
 
-	if (!c || m->kept_count || c->overlay.count || max < 2)
+	if (m->kept_count || max < 2 || (!seg->going && (!m->c || m->c->overlay.count)))
 		return 0;
-	seg = collection_segment(c, row);
-	slot = collection_slot(c, row);
-	rc = io_read_full(m->s->io, seg->fd[SEGMENT_VECTORS], buf, max * m->info.row_bytes,
-	                  segment_offset(seg, slot));
+	rows = segment_rows(seg);
+	rc = rows ? segment_read(seg, SEGMENT_VECTORS, buf, max * m->info.row_bytes, segment_offset(seg, slot)) : -ENOMEM;
 	for (uint32_t i = 0; i < max && !rc; i++)
-		if (seg->rows[slot + i].data_sum != sum_data((char *)buf + i * m->info.row_bytes, m->info.row_bytes))
+		if (rows[slot + i].data_sum != sum_data((char *)buf + i * m->info.row_bytes, m->info.row_bytes))
 			rc = -EBADMSG;
 	return rc ? rc : (int)max;
 }
@@ -330,7 +375,7 @@ ssize_t vs_moment_vectors(struct vs_moment *m, void *buf, size_t size, uint64_t 
 			n = left;
 		if (part && !whole && !(whole = malloc(row_bytes)))
 			return -ENOMEM;
-		pthread_rwlock_rdlock(&m->s->lock);
+		engine_read_lock(m->s);
 		rc = read_rows(m, row, part ? 1 : n / row_bytes, part ? whole : (char *)buf + done);
 		pthread_rwlock_unlock(&m->s->lock);
 		if (part && !rc)
@@ -357,10 +402,8 @@ static int ids_text(const struct vs_moment *m, uint64_t first, uint64_t count, c
 
 		if (!rc && index != ROW_NONE)
 			rc = read_kept(m, index, &head, NULL);
-		else if (!rc && m->c)
-			r = collection_row(m->c, row, &name);
 		else if (!rc)
-			rc = -ESTALE;
+			rc = row_there(m, row, &r, &name);
 		if (rc)
 			return rc;
 		/* A damaged id is an empty line, so that the other lines keep their numbers. */
@@ -384,7 +427,7 @@ static int ids_build(struct vs_moment *m)
 		uint64_t count = m->info.rows - first < IDS_ROWS ? m->info.rows - first : IDS_ROWS;
 		size_t length;
 
-		pthread_rwlock_rdlock(&m->s->lock);
+		engine_read_lock(m->s);
 		rc = ids_text(m, first, count, text, &length);
 		pthread_rwlock_unlock(&m->s->lock);
 		if (!rc)

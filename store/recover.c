@@ -24,16 +24,12 @@ struct replay {
 /* A segment that only the log knows yet: its files may not even exist. */
 static int placeholder_add(struct vs_store *s, struct collection *c)
 {
-	struct segment *seg = calloc(1, sizeof *seg);
+	struct segment *seg = segment_placeholder(c->segment_count, 0, 0);
 
-	if (!seg || collection_reserve_segment(c)) {
-		free(seg);
+	if (!seg || collection_reserve_segments(c, 1)) {
+		segment_put(s->io, seg);
 		return -ENOMEM;
 	}
-	seg->n = c->segment_count;
-	for (int i = 0; i < SEGMENT_COLUMNS; i++)
-		seg->fd[i] = -1;
-	names_init(&seg->names, 0);
 	collection_add_segment(&s->table, c, seg);
 	return 0;
 }
@@ -83,10 +79,14 @@ static int replay_row(struct replay *rp, const struct record_row *r)
 static int replay_trim(struct replay *rp, const struct record *r)
 {
 	struct collection *c = collection_get(&rp->s->table, r->collection);
+	struct segment *seg;
 
 	if (!c || r->row >> c->shift >= c->segment_count || !segment_fits(c, r->value, 0))
 		return -EUCLEAN;
-	collection_segment(c, r->row)->count = (uint32_t)r->value;
+	seg = collection_segment(c, r->row);
+	seg->count = (uint32_t)r->value;
+	if (!seg->count)
+		names_init(&seg->names, 0);
 	c->mtime_ns = rp->time_ns;
 	return 0;
 }
@@ -161,18 +161,19 @@ static int replay_adopt(struct replay *rp, const struct record_adopt *r)
 	struct record_adopt *p;
 	int rc;
 
-	if (!c || !c->schema_fixed || r->segment != c->segment_count || !segment_fits(c, r->count, r->names_end) ||
+	if (!c || !c->schema_fixed || r->segment > c->segment_count || !segment_fits(c, r->count, r->names_end) ||
 	    (uint64_t)(r->segment + 1ull) << c->shift > ROW_NONE || r->next_entry < c->next_entry ||
-	    r->next_entry > 1ull << VS_ENTRY_BITS)
+	    r->next_entry > 1ull << VS_ENTRY_BITS || (r->segment < c->segment_count && c->segments[r->segment]->count))
 		return -EUCLEAN;
 	p = realloc(rp->adoptions, (rp->adoption_count + 1) * sizeof *p);
 	if (!p)
 		return -ENOMEM;
 	rp->adoptions = p;
 	p[rp->adoption_count++] = *r;
-	rc = placeholder_add(rp->s, c);
+	rc = r->segment == c->segment_count ? placeholder_add(rp->s, c) : 0;
 	if (rc)
 		return rc;
+	c->segments[r->segment]->adopts++;
 	c->segments[r->segment]->count = r->count;
 	names_init(&c->segments[r->segment]->names, r->names_end);
 	c->next_entry = r->next_entry;
@@ -247,30 +248,43 @@ static void damaged(struct vs_store *s, struct collection *c, const char *what, 
 	engine_report(s, VS_ERROR, "%s: damaged: %s: %s; run vecfs check", c->name, what, strerror(-rc));
 }
 
+/* What the log says was perhaps in the page cache only: all is synced again before the log goes. */
+static int mark_written(struct vs_store *s, struct segment *seg)
+{
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++) {
+		int fd = segment_file(seg, i);
+
+		if (fd < 0)
+			return fd;
+		segment_file_written(seg, i);
+	}
+	return files_relieve(&s->files);
+}
+
 /* Opens segment i in place of its placeholder. fresh: its files may not exist, or be short, before the second pass. */
 static int segment_load(struct vs_store *s, struct collection *c, uint32_t i, bool replaying)
 {
 	struct segment *old = c->segments[i], *seg;
-	int rc = segment_open(s->io, c->id, i, &c->schema, replaying ? 0 : old->count, replaying ? 0 : old->names.end,
-	                      &seg);
+	int rc;
 
+	if (!old->count)
+		return 0; /* whatever files there are of it are left-overs */
+	rc = segment_open(&s->files, c->id, i, &c->schema, replaying ? 0 : old->count, replaying ? 0 : old->names.end, &seg);
 	if (rc == -ENOENT && replaying && !old->rows_digest)
-		rc = segment_create_missing(s->io, c->id, i, &c->schema, &seg);
+		rc = segment_create_missing(&s->files, c->id, i, &c->schema, &seg);
 	if (rc)
 		return rc;
-	seg->count = old->count;
+	seg->count = seg->high = seg->applied = old->count;
+	seg->adopts = old->adopts;
 	seg->rows_digest = old->rows_digest;
 	seg->names_digest = old->names_digest;
 	seg->digest_valid = !replaying && old->rows_digest;
 	names_init(&seg->names, old->names.end);
 	if (!replaying)
 		seg->header_rows = seg->count;
-	/* What the log says was perhaps in the page cache only: all is synced again before the log goes. */
-	for (int k = 0; k < SEGMENT_COLUMNS && replaying; k++)
-		seg->dirty[k] = true;
-	segment_close(s->io, old);
+	segment_put(s->io, old);
 	c->segments[i] = seg;
-	return 0;
+	return replaying ? mark_written(s, seg) : 0;
 }
 
 /* What the log has for the segments that can be opened reaches them also if another one is damaged. */
@@ -287,12 +301,12 @@ static int open_segments(struct vs_store *s, struct collection *c, bool replayin
 }
 
 /* After the second pass: every file is as long as what is in use. */
-static int verify_sizes(struct vs_store *s, struct collection *c)
+static int verify_sizes(struct collection *c)
 {
 	int rc = 0;
 
 	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
-		rc = segment_verify_size(s->io, c->segments[i]);
+		rc = segment_has_files(c->segments[i]) ? segment_verify_size(c->segments[i]) : 0;
 	return rc;
 }
 
@@ -300,11 +314,15 @@ static int verify_sizes(struct vs_store *s, struct collection *c)
 
 static int index_row(struct collection *c, struct segment *seg, uint32_t slot)
 {
-	const struct row *r = &seg->rows[slot];
-	const char *name = segment_name(seg, r);
-	uint64_t hash, entry = row_entry(r);
+	const struct row *rows = segment_rows(seg), *r = rows + slot;
+	const char *name;
+	uint64_t hash, entry;
 	int rc;
 
+	if (!rows)
+		return -ENOMEM;
+	name = segment_name(seg, r);
+	entry = row_entry(r);
 	if (!r->name_len && segment_row_valid(seg, r)) {
 		c->dead++;
 		return segment_set_dead(seg, slot);
@@ -339,32 +357,43 @@ static int index_collection(struct vs_store *s, struct collection *c)
 				return rc;
 			bad += rc == -EBADMSG;
 		}
+		while (files_mapped_full(&s->files))
+			files_unmap_oldest(&s->files);
 	}
 	if (bad)
 		engine_report(s, VS_ERROR, "%s: %llu damaged rows; run vecfs check", c->name, (unsigned long long)bad);
 	return 0;
 }
 
-static void load_collection(struct vs_store *s, struct collection *c)
+/* Whether an error is about the files, and not about what the process or the machine is short of. */
+static bool is_damage(int rc)
+{
+	return rc && rc != -EMFILE && rc != -ENFILE && rc != -ENOMEM && rc != -EAGAIN && rc != -EINTR;
+}
+
+/* Files that are not as they should be make a damaged collection; without means to look at them none is opened. */
+static int load_collection(struct vs_store *s, struct collection *c)
 {
 	int rc = open_segments(s, c, false);
 
-	if (rc) {
+	collection_trim_segments(&s->table, c);
+	if (is_damage(rc))
 		damaged(s, c, "segment files", rc);
-		return;
-	}
+	if (rc)
+		return is_damage(rc) ? 0 : rc;
 	if (c->index_stamp) {
 		rc = image_load(s, c);
-		if (!rc)
-			return;
+		if (!is_damage(rc))
+			return rc;
 		engine_report(s, VS_WARNING, "%s: no index image (%s), rebuilding it", c->name, strerror(-rc));
 	}
 	c->index_stamp = 0;
 	rc = index_collection(s, c);
 	if (c->count)
 		s->settled = false; /* an empty collection has no image */
-	if (rc)
+	if (is_damage(rc))
 		damaged(s, c, "index", rc);
+	return is_damage(rc) ? 0 : rc;
 }
 
 /* ------------------------------------------------------------------ left-overs */
@@ -382,7 +411,7 @@ static bool file_is_left(const struct collection *c, const char *name)
 	if (end == name)
 		return false;
 	if (!strcmp(end, ".npy") || !strcmp(end, ".rows") || !strcmp(end, ".names"))
-		return n >= c->segment_count;
+		return n >= c->segment_count || !segment_has_files(c->segments[n]);
 	return !strcmp(end, ".adopt");
 }
 
@@ -484,6 +513,23 @@ static int finish(struct vs_store *s, const struct log_position *end)
 	return rc < 0 ? rc : 0;
 }
 
+/* Moves adopted files to where they belong. Only the last that came under a number have a claim to it. */
+static int carry_out_adoptions(struct replay *rp)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < rp->adoption_count && !rc; i++) {
+		const struct record_adopt *r = &rp->adoptions[i];
+		struct collection *c = collection_get(&rp->s->table, r->head.collection);
+
+		/* The placeholder counts those that have passed. */
+		if (c && ++c->segments[r->segment]->batch_n == c->segments[r->segment]->adopts)
+			rc = apply_adoption(rp->s, r);
+	}
+	free(rp->adoptions);
+	return rc;
+}
+
 static int replay_log(struct vs_store *s, char *why, size_t why_size)
 {
 	struct replay rp = {.s = s};
@@ -492,12 +538,13 @@ static int replay_log(struct vs_store *s, char *why, size_t why_size)
 
 	if (rc == -EUCLEAN && !*why)
 		snprintf(why, why_size, "the log does not fit the catalog");
-	for (size_t i = 0; i < rp.adoption_count && !rc; i++)
-		rc = apply_records(s, &rp.adoptions[i], sizeof rp.adoptions[i]);
-	free(rp.adoptions);
-	if (rc)
+	if (rc) {
+		free(rp.adoptions);
 		return rc;
-	rc = open_all(s);
+	}
+	rc = carry_out_adoptions(&rp);
+	if (!rc)
+		rc = open_all(s);
 	if (!rc)
 		rc = log_scan(s->io, &again, false, write_frame, s, why, why_size);
 	if (rc)
@@ -505,7 +552,8 @@ static int replay_log(struct vs_store *s, char *why, size_t why_size)
 	for (uint32_t i = 0; i < s->table.count; i++) {
 		struct collection *c = s->table.all[i];
 
-		if (!c->damaged && (rc = verify_sizes(s, c)) == -EUCLEAN)
+		collection_trim_segments(&s->table, c);
+		if (!c->damaged && (rc = verify_sizes(c)) == -EUCLEAN)
 			damaged(s, c, "segment files", rc);
 		if (!c->damaged && !rc)
 			rc = index_collection(s, c);
@@ -544,7 +592,7 @@ int recover(struct vs_store *s, char *why, size_t why_size)
 	if (!clean)
 		return replay_log(s, why, why_size);
 	s->settled = true;
-	for (uint32_t i = 0; i < s->table.count; i++)
-		load_collection(s, s->table.all[i]);
-	return 0;
+	for (uint32_t i = 0; i < s->table.count && !rc; i++)
+		rc = load_collection(s, s->table.all[i]);
+	return rc;
 }

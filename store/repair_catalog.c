@@ -102,17 +102,13 @@ static int add_segment(struct check *k, struct collection *c, uint32_t i)
 	uint64_t rows = file_size(k->io, c->id, i, SEGMENT_ROWS) / sizeof(struct row);
 	uint64_t granules = file_size(k->io, c->id, i, SEGMENT_NAMES) / NAME_GRANULE;
 	uint64_t rows_max = 1ull << c->shift, granules_max = rows_max * NAMES_CLASSES;
-	struct segment *seg = calloc(1, sizeof *seg);
+	struct segment *seg = segment_placeholder(i, (uint32_t)(rows < rows_max ? rows : rows_max),
+	                                          (uint32_t)(granules < granules_max ? granules : granules_max));
 
-	if (!seg || collection_reserve_segment(c)) {
-		free(seg);
+	if (!seg || collection_reserve_segments(c, 1)) {
+		segment_put(k->io, seg);
 		return -ENOMEM;
 	}
-	seg->n = i;
-	seg->count = (uint32_t)(rows < rows_max ? rows : rows_max);
-	for (int column = 0; column < SEGMENT_COLUMNS; column++)
-		seg->fd[column] = -1;
-	names_init(&seg->names, (uint32_t)(granules < granules_max ? granules : granules_max));
 	collection_add_segment(&k->s->table, c, seg);
 	return 0;
 }

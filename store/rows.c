@@ -62,23 +62,24 @@ void rows_log_collection(struct op *op, const struct collection *c)
 
 /* ------------------------------------------------------------------ making room */
 
-static int segment_add(struct vs_store *s, struct collection *c)
+/* Makes the files of segment n, a free number or the next one. */
+static int segment_add(struct vs_store *s, struct collection *c, uint32_t n)
 {
 	struct segment *seg;
 	int rc = catalog_reserve(s, 1);
 
-	if (!rc && (uint64_t)(c->segment_count + 1) << c->shift > ROW_NONE)
+	if (!rc && (uint64_t)(n + 1) << c->shift > ROW_NONE)
 		rc = -ENOSPC;
 	if (!rc)
-		rc = collection_reserve_segment(c);
+		rc = collection_reserve_segments(c, 1);
 	c->directory_changed = true;
 	if (!rc)
-		rc = segment_create(s->io, c->id, c->segment_count, &c->schema, &seg);
+		rc = segment_create(&s->files, c->id, n, &c->schema, &seg);
 	if (rc) {
 		s->untidy = true; /* what it has made of it may still be there */
 		return rc;
 	}
-	collection_add_segment(&s->table, c, seg);
+	collection_place_segment(&s->table, c, seg);
 	return 0;
 }
 
@@ -87,20 +88,21 @@ static int segment_with_room(struct vs_store *s, struct collection *c, struct se
 {
 	int rc = 0;
 
-	while (c->room < c->segment_count && c->segments[c->room]->count == c->segments[c->room]->rows_max)
+	while (c->room < c->segment_count && segment_has_files(c->segments[c->room]) &&
+	       (c->segments[c->room]->going || c->segments[c->room]->count == c->segments[c->room]->rows_max))
 		c->room++;
-	if (c->room == c->segment_count)
-		rc = segment_add(s, c);
+	if (c->room == c->segment_count || !segment_has_files(c->segments[c->room]))
+		rc = segment_add(s, c, c->room);
 	*out = rc ? NULL : c->segments[c->room];
 	return rc;
 }
 
-int rows_reserve_name(struct vs_store *s, struct collection *c, struct segment *seg, const char *name, size_t len)
+int rows_reserve_name(struct collection *c, struct segment *seg, const char *name, size_t len)
 {
 	int rc = collection_scan_names(c, seg);
 
 	if (!rc)
-		rc = segment_reserve(s->io, seg, seg->allocated, names_end_after(&seg->names, len));
+		rc = segment_reserve(seg, seg->allocated, names_end_after(&seg->names, len));
 	if (!rc)
 		rc = index_reserve(&c->index, collection_hash(c, name, len), collection_hash_of, c);
 	return rc;
@@ -112,9 +114,9 @@ int rows_reserve_new(struct vs_store *s, struct collection *c, const char *name,
 	int rc = segment_with_room(s, c, &seg);
 
 	if (!rc)
-		rc = rows_reserve_name(s, c, seg, name, len);
+		rc = rows_reserve_name(c, seg, name, len);
 	if (!rc)
-		rc = segment_reserve(s->io, seg, seg->count + 1, 0);
+		rc = segment_reserve(seg, seg->count + 1, 0);
 	if (!rc)
 		rc = entries_reserve(&c->entries, entry);
 	if (!rc)
@@ -179,7 +181,8 @@ void rows_add(struct op *op, struct collection *c, const struct row_change *chan
 
 	assert(seg->count < seg->rows_max && change->data);
 	log_row(op, c, row, &meta, change->name, change->data);
-	seg->count++;
+	if (++seg->count > seg->high)
+		seg->high = seg->count;
 	entries_set(&c->entries, change->entry, row);
 	index_insert(&c->index, collection_hash(c, change->name, change->name_len), change->entry);
 	c->count++;
@@ -236,18 +239,18 @@ int rows_fix_schema(struct op *op, struct collection *c, size_t size)
 	return 0;
 }
 
-/* Takes back what a first vector that could not be put has fixed. The applier may just be syncing its segment. */
+/* Takes back what a first vector that could not be put has fixed. */
 static void unfix_schema(struct vs_store *s, struct collection *c, const struct vs_schema *schema)
 {
 	while (c->segment_count) {
 		struct segment *seg = c->segments[--c->segment_count];
 
 		assert(!seg->count);
+		seg->unlinked = true; /* the applier may just be syncing it */
 		if (segment_unlink(s->io, c->id, seg->n))
 			s->untidy = true;
 		c->directory_changed = true;
-		seg->retired_next = s->retired;
-		s->retired = seg;
+		segment_put(s->io, seg);
 		s->table.segments--;
 	}
 	c->room = 0;
@@ -271,7 +274,9 @@ int rows_put_prepare(struct op *op, struct collection *c, const char *name, cons
 		.data = data,
 		.data_sum = sum_data(data, size),
 	};
-	put->replaced = rc ? 0 : collection_entry(c, name, put->change.name_len);
+	put->replaced = 0;
+	if (!rc)
+		rc = collection_entry(c, name, put->change.name_len, &put->replaced);
 	if (!rc)
 		rc = put->replaced ? entries_reserve(&c->entries, attr->entry)
 		                   : rows_reserve_new(op->s, c, name, put->change.name_len, attr->entry);
@@ -305,6 +310,7 @@ static void log_trim(struct op *op, struct collection *c, struct segment *seg, u
 	while (seg->count > count)
 		overlay_drop(&c->overlay, seg->n << c->shift | --seg->count);
 	seg->digest_valid = false;
+	seg->trims++;
 	r->row = seg->n << c->shift;
 	r->value = count;
 	if (seg->n < c->room)
@@ -344,7 +350,7 @@ static int fill_hole(struct op *op, struct collection *c, uint32_t row, void *bu
 	if (!found || entries_get(&c->entries, row_entry(found)) != last)
 		return -EIO;
 	/* As it is, not verified: if it is damaged it stays so, and is found so when it is read. */
-	rc = collection_bytes(op->s->io, c, last, buf);
+	rc = collection_bytes(c, last, buf);
 	if (!rc)
 		rc = overlay_reserve(&c->overlay, 2);
 	if (rc)
@@ -410,6 +416,28 @@ void rows_kill(struct op *op, struct collection *c, uint32_t row)
 	c->count--;
 	c->name_bytes -= old.name_len;
 	seg->digest_valid = false;
+}
+
+void rows_leave_segment(struct op *op, struct collection *c, struct segment *seg)
+{
+	moment_preserve_segment(op->s, c, seg);
+	for (uint32_t slot = 0; slot < seg->count; slot++) {
+		uint32_t row = seg->n << c->shift | slot;
+		const char *name;
+		const struct row *r = collection_row(c, row, &name);
+
+		if (segment_is_dead(seg, slot)) {
+			segment_clear_dead(seg, slot);
+			c->dead--;
+			continue;
+		}
+		index_remove(&c->index, collection_hash(c, name, r->name_len), row_entry(r));
+		entries_set(&c->entries, row_entry(r), ROW_NONE);
+		c->count--;
+		c->name_bytes -= r->name_len;
+	}
+	seg->going = true;
+	log_trim(op, c, seg, 0);
 }
 
 /* Fills up to limit dead rows. */

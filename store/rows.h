@@ -25,7 +25,7 @@ struct row_change {
 /* Makes sure that the changes below cannot fail for want of memory or space: a new row with this id, if fresh, or a
  * longer id for an existing row of segment seg. */
 int rows_reserve_new(struct vs_store *s, struct collection *c, const char *name, size_t len, uint64_t entry);
-int rows_reserve_name(struct vs_store *s, struct collection *c, struct segment *seg, const char *name, size_t len);
+int rows_reserve_name(struct collection *c, struct segment *seg, const char *name, size_t len);
 /* Adds a row (after rows_reserve_new). */
 void rows_add(struct op *op, struct collection *c, const struct row_change *change);
 /* Changes an existing row in place; its entry and id may change too (for an id, after rows_reserve_name). The index
@@ -50,6 +50,8 @@ int rows_remove(struct op *op, struct collection *c, uint32_t row);
 /* Marks a row dead, as a RECORD_DEAD that the caller logs will say: out of the index, its id free. The segment has its
  * dead_map already, so that this cannot fail. */
 void rows_kill(struct op *op, struct collection *c, uint32_t row);
+/* Takes all rows of a segment at once, each of which can be read or is dead: its files go when the applier has passed. */
+void rows_leave_segment(struct op *op, struct collection *c, struct segment *seg);
 /* Fills the dead rows that a large batch left, in small ops of its own: called without the lock. */
 int rows_vacuum(struct vs_store *s, uint32_t collection);
 /* Finds or adds a class of permissions; -ENOSPC when the table is full. */

@@ -32,6 +32,16 @@ void engine_report(struct vs_store *s, enum vs_severity severity, const char *fo
 	s->options.report(s->options.report_arg, severity, line);
 }
 
+void engine_read_lock(struct vs_store *s)
+{
+	if (files_mapped_full(&s->files)) {
+		pthread_rwlock_wrlock(&s->lock);
+		files_unmap_oldest(&s->files);
+		pthread_rwlock_unlock(&s->lock);
+	}
+	pthread_rwlock_rdlock(&s->lock);
+}
+
 int64_t engine_now_ns(void)
 {
 	struct timespec t;
@@ -195,12 +205,7 @@ static void free_store(struct vs_store *s)
 		collection_free(s->io, c);
 	}
 	collection_table_free(&s->table);
-	while (s->retired) {
-		struct segment *seg = s->retired;
-
-		s->retired = seg->retired_next;
-		segment_close(s->io, seg);
-	}
+	files_free(&s->files);
 	free(s->perms);
 	commit_free(s);
 	engine_unlock(s);
@@ -256,11 +261,13 @@ int vs_open(const char *dir, const struct vs_options *options, struct vs_store *
 	if (!s->options.log_bytes)
 		s->options.log_bytes = LOG_FILE_BYTES;
 	s->io = options->io;
+	files_init(&s->files, s->io, s->read_only, options->files_max, options->maps_max);
 	rc = init_locks(s);
 	if (!rc && !s->io) {
 		s->own_io = true;
 		rc = io_new_real(dir, !s->read_only, &s->io);
 	}
+	s->files.io = s->io;
 	if (!rc && !s->read_only)
 		rc = refuse_foreign(s, why, why_size);
 	if (!rc)
@@ -301,7 +308,12 @@ static int settle_collection(struct vs_store *s, struct collection *c)
 	if (c->damaged)
 		return 0;
 	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
-		rc = segment_settle(s->io, c->segments[i], &c->schema);
+		if (segment_has_files(c->segments[i]))
+			rc = segment_settle(c->segments[i], &c->schema);
+	if (!rc)
+		rc = files_relieve(&s->files);
+	while (files_mapped_full(&s->files))
+		files_unmap_oldest(&s->files);
 	if (rc || c->index_stamp || c->dead)
 		return rc;
 	rc = c->count ? image_write(s, c) : image_remove(s, c);
@@ -404,23 +416,24 @@ const char *vs_uuid(struct vs_store *s)
 
 int vs_segment_path(struct vs_store *s, uint32_t collection, uint32_t n, char *path, size_t path_size, uint64_t *rows)
 {
+	char own[SEGMENT_PATH_MAX];
 	struct collection *c;
 	int rc = s->read_only ? 0 : commit_wait_applied(s);
 
 	if (rc)
 		return rc;
-	pthread_rwlock_wrlock(&s->lock);
+	if (!s->read_only)
+		rc = apply_header(s, collection, n);
+	if (rc)
+		return rc;
+	pthread_rwlock_rdlock(&s->lock);
 	c = collection_get(&s->table, collection);
-	rc = !c || n >= c->segment_count ? -ENOENT : c->damaged ? -EIO : 0;
-	if (!rc && !s->read_only)
-		rc = segment_write_header(s->io, c->segments[n], &c->schema, c->segments[n]->count);
+	rc = !c || n >= c->segment_count || !c->segments[n]->count ? -ENOENT : c->damaged ? -EIO : 0;
 	if (!rc) {
-		char own[SEGMENT_PATH_MAX];
-
 		segment_path(own, collection, n, SEGMENT_VECTORS);
 		snprintf(path, path_size, "%s", own);
 		if (rows)
-			*rows = c->segments[n]->count;
+			*rows = s->read_only ? c->segments[n]->count : c->segments[n]->header_rows;
 	}
 	pthread_rwlock_unlock(&s->lock);
 	return rc;

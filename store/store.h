@@ -52,6 +52,8 @@ struct vs_options {
 	 * Called with no lock held; from any thread. */
 	void (*report)(void *arg, enum vs_severity severity, const char *line);
 	void *report_arg;
+	/* How many descriptors and mappings of segments may be kept open for the next use; 0: 512 and 16,384. */
+	unsigned files_max, maps_max;
 	struct io *io; /* NULL: the real file system at dir. Otherwise used as it is, and not freed */
 };
 
