@@ -11,6 +11,7 @@
 #include "engine.h"
 
 #define RUN_BUFFERS 256
+#define SYNC_DIRECTORIES 64u /* with that many changed one call for all takes less time */
 #define SHORTAGE_MS 10
 #define SHORTAGE_TRIES 1000
 
@@ -313,8 +314,8 @@ static struct segment *segment_at(struct vs_store *s, struct collection *c, uint
 	return seg;
 }
 
-/* Collections are freed by this thread only (when it passes their RECORD_DROP), so no lock is needed to keep one. */
-static int sync_collection(struct vs_store *s, struct collection *c)
+/* Brings the headers of a collection's segments up to date. */
+static int write_headers(struct vs_store *s, struct collection *c)
 {
 	bool end = false;
 	int rc = 0;
@@ -325,23 +326,69 @@ static int sync_collection(struct vs_store *s, struct collection *c)
 		if (!seg)
 			continue;
 		rc = seg->unlinked ? 0 : segment_write_header(seg, &c->schema, seg->applied);
-		if (!rc)
-			rc = segment_sync(seg);
 		segment_put(s->io, seg);
 		if (!rc)
 			rc = files_relieve(&s->files);
 	}
+	return rc;
+}
+
+static int sync_collection(struct vs_store *s, struct collection *c)
+{
+	bool end = false;
+	int rc = 0;
+
+	for (uint32_t i = 0; !rc && !end; i++) {
+		struct segment *seg = segment_at(s, c, i, &end);
+
+		if (seg)
+			rc = segment_sync(seg);
+		segment_put(s->io, seg);
+	}
 	return rc ? rc : sync_directories(s, c, &c->directory_changed);
 }
 
-int apply_sync(struct vs_store *s)
+/* Collections are freed by this thread only (when it passes their RECORD_DROP), so no lock is needed to keep one. */
+static int each_collection(struct vs_store *s, int (*fn)(struct vs_store *s, struct collection *c))
 {
 	struct collection *c;
 	uint32_t after = 0;
 	int rc = 0;
 
 	for (; rc >= 0 && (c = collection_after(s, after)); after = c->id)
-		rc = sync_collection(s, c);
+		rc = fn(s, c);
+	return rc < 0 ? rc : 0;
+}
+
+static int count_directory(struct vs_store *s, struct collection *c)
+{
+	s->changed_directories += c->directory_changed;
+	return 0;
+}
+
+/* A call for all that is written instead of one for each. What changes meanwhile is the next checkpoint's. */
+static int forget_directory(struct vs_store *s, struct collection *c)
+{
+	(void)s;
+	c->directory_changed = false;
+	return 0;
+}
+
+int apply_sync(struct vs_store *s)
+{
+	int rc = each_collection(s, write_headers);
+
+	s->changed_directories = 0;
+	each_collection(s, count_directory);
+	if (!rc && s->changed_directories >= SYNC_DIRECTORIES) {
+		each_collection(s, forget_directory);
+		s->directory_changed = false;
+		rc = files_sync_all(&s->files);
+	} else if (!rc) {
+		rc = files_sync_many(&s->files);
+	}
+	if (!rc)
+		rc = each_collection(s, sync_collection);
 	return rc < 0 ? rc : sync_directories(s, NULL, &s->directory_changed);
 }
 
@@ -519,6 +566,7 @@ static void segment_remove(struct vs_store *s, struct collection *c, struct segm
 		if (segment_file(seg, i) < 0)
 			engine_report(s, VS_WARNING, "%s: a view of what it was is lost: too many open files", c->name);
 	seg->unlinked = true;
+	segment_write_off(seg);
 	c->directory_changed = true;
 	if (segment_unlink(s->io, c->id, seg->n))
 		s->untidy = true;
@@ -585,7 +633,7 @@ static void drop_collections(struct vs_store *s, const struct group *g)
 /* Whether the applier should start, rather than wait for more groups to come. */
 static bool is_wanted(const struct commit *c)
 {
-	return c->failed || c->stop || c->requests ||
+	return c->failed || c->stop || c->requests || c->relief ||
 	       (c->durable && (c->hurry || c->durable_count >= GROUPS_LAZY || c->switch_file));
 }
 
@@ -611,7 +659,7 @@ static struct group *next_groups(struct commit *c, bool *stop)
 			waited = pthread_cond_timedwait(&c->ready, &c->mutex, &t) == ETIMEDOUT;
 		}
 	}
-	c->applier_idle = false;
+	c->applier_idle = c->relief = false;
 	if (!c->failed && c->durable) {
 		first = c->durable;
 		while (*end) {
@@ -680,6 +728,22 @@ static bool apply_and_finish(struct vs_store *s, struct group *g)
 	return !rc;
 }
 
+/* For those who wait until less is to be synced. */
+static bool relieve(struct vs_store *s)
+{
+	int rc;
+
+	if (!files_dirty_full(&s->files))
+		return true;
+	rc = files_relieve(&s->files);
+	if (rc)
+		commit_poison(s, "cannot sync the segments", rc);
+	pthread_mutex_lock(&s->commit.mutex);
+	pthread_cond_broadcast(&s->commit.room);
+	pthread_mutex_unlock(&s->commit.mutex);
+	return !rc;
+}
+
 void *apply_thread(void *store)
 {
 	struct vs_store *s = store;
@@ -689,6 +753,8 @@ void *apply_thread(void *store)
 		struct group *g = next_groups(&s->commit, &stop);
 
 		if (g && !apply_and_finish(s, g))
+			stop = true;
+		if (!stop && !relieve(s))
 			stop = true;
 		serve_all(s, stop);
 	}

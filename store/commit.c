@@ -493,6 +493,20 @@ static int start_logging(struct vs_store *s)
 	return rc;
 }
 
+/* Waits while more is written than descriptors can be kept open for: the applier syncs it. */
+static void wait_relief(struct vs_store *s)
+{
+	struct commit *c = &s->commit;
+
+	pthread_mutex_lock(&c->mutex);
+	while (!c->failed && !c->applier_gone && files_dirty_full(&s->files)) {
+		c->relief = true;
+		pthread_cond_signal(&c->ready);
+		pthread_cond_wait(&c->room, &c->mutex);
+	}
+	pthread_mutex_unlock(&c->mutex);
+}
+
 int op_begin(struct vs_store *s, struct op *op, size_t bytes)
 {
 	struct commit *c = &s->commit;
@@ -502,6 +516,8 @@ int op_begin(struct vs_store *s, struct op *op, size_t bytes)
 		return -EROFS;
 	if (!__atomic_load_n(&s->logging, __ATOMIC_ACQUIRE) && (rc = start_logging(s)))
 		return rc;
+	if (files_dirty_full(&s->files))
+		wait_relief(s);
 	if (bytes > s->log.group_bytes - sizeof(struct frame)) /* which a full disk may have made small */
 		return s->log.group_bytes < LOG_GROUP_BYTES / 4 ? -ENOSPC : -E2BIG;
 	pthread_mutex_lock(&c->mutex);

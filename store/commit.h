@@ -58,6 +58,7 @@ struct commit {
 	bool stop;
 	int failed;           /* 0, or -EROFS once a write-back failed: nothing more is ever written */
 	struct waiter *waiters;
+	bool relief;          /* somebody waits until less is to be synced */
 	struct header_request *requests;
 	bool applier_gone; /* nobody serves them any more */
 };

@@ -49,6 +49,7 @@ struct vs_store {
 	struct perm_class *perms;
 	uint32_t perm_count;
 	struct collection *dropped; /* until the applier has passed their end; chained by dropped_next */
+	uint32_t changed_directories;   /* the applier's */
 	_Atomic bool directory_changed; /* collections/ since the last checkpoint */
 	uint64_t catalog_seq;       /* of the newest slot */
 	_Atomic uint64_t catalog_room;      /* bytes allocated in each slot's file */

@@ -9,6 +9,7 @@
 #include "segment.h"
 
 #define UNMAP_AT_ONCE 64
+#define SYNC_MANY 64u /* files: then one call for all takes less time */
 
 void files_init(struct files *f, struct io *io, bool read_only, unsigned open_max, unsigned mapped_max)
 {
@@ -231,29 +232,84 @@ int segment_sync(struct segment *seg)
 	return rc;
 }
 
-int files_relieve(struct files *f)
+void segment_write_off(struct segment *seg)
 {
-	int rc = 0;
+	struct files *f = seg->files;
 
-	while (!rc) {
-		struct file_use *u;
+	pthread_mutex_lock(&f->mutex);
+	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
+		struct file_use *u = &seg->use[i];
 
-		pthread_mutex_lock(&f->mutex);
-		u = f->dirty_count > f->open_max / 2 ? f->dirty.next : &f->dirty;
-		if (u != &f->dirty) {
-			use_begin(u);
-			u->seg->refs++;
-		}
-		pthread_mutex_unlock(&f->mutex);
-		if (u == &f->dirty)
-			break;
+		if (!u->dirty)
+			continue;
+		use_begin(u);
+		u->dirty = false;
+		f->dirty_count--;
+		use_end(f, u);
+	}
+	pthread_mutex_unlock(&f->mutex);
+}
+
+/* Takes the uses of all written files that nobody uses, as a list, with a reference to each segment. */
+static struct file_use *take_dirty(struct files *f)
+{
+	struct file_use *list = NULL, *u;
+
+	pthread_mutex_lock(&f->mutex);
+	while ((u = f->dirty.next) != &f->dirty) {
+		use_begin(u);
+		u->seg->refs++;
+		u->next = list;
+		list = u;
+	}
+	pthread_mutex_unlock(&f->mutex);
+	return list;
+}
+
+/* Ends such uses, of files that are synced now if synced says so. */
+static void end_dirty(struct files *f, struct file_use *list, bool synced)
+{
+	while (list) {
+		struct file_use *u = list;
 		struct segment *seg = u->seg;
 
-		rc = use_sync(f, u, seg->fd[u->column]);
+		pthread_mutex_lock(&f->mutex);
+		list = u->next;
+		if (synced) {
+			u->dirty = false;
+			f->dirty_count--;
+		}
+		use_end(f, u);
+		pthread_mutex_unlock(&f->mutex);
 		segment_put(f->io, seg);
 	}
-	while (f->open > f->open_max && files_evict(f))
-		;
+}
+
+int files_sync_all(struct files *f)
+{
+	struct file_use *list = take_dirty(f);
+	int rc = f->io->ops->syncall(f->io);
+
+	end_dirty(f, list, rc >= 0);
+	return rc < 0 ? rc : 0;
+}
+
+int files_sync_many(struct files *f)
+{
+	return f->dirty_count >= SYNC_MANY ? files_sync_all(f) : 0;
+}
+
+int files_relieve(struct files *f)
+{
+	int rc = f->dirty_count > f->open_max / 2 ? files_sync_all(f) : 0;
+	bool more = true;
+
+	while (more) {
+		pthread_mutex_lock(&f->mutex);
+		more = f->open > f->open_max;
+		pthread_mutex_unlock(&f->mutex);
+		more = more && files_evict(f);
+	}
 	return rc;
 }
 

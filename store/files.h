@@ -45,7 +45,8 @@ struct files {
 	bool read_only;
 	pthread_mutex_t mutex;
 	struct file_use clean, dirty; /* heads of rings: oldest next */
-	unsigned open, open_max, dirty_count;
+	unsigned open, open_max;
+	_Atomic unsigned dirty_count;
 	struct map_use maps;          /* the same */
 	_Atomic unsigned mapped;
 	unsigned mapped_max;
@@ -64,8 +65,17 @@ void files_adopt(struct files *f, struct segment *seg);
 void files_put(struct segment *seg, enum segment_column column, int fd);
 /* Closes one descriptor that nobody uses. false: there is none. */
 bool files_evict(struct files *f);
-/* The applier's: syncs what was written longest ago, if so much waits for that that others may soon find no room. */
+/* Whether so much waits to be synced that whoever makes more should wait for the applier. */
+static inline bool files_dirty_full(const struct files *f)
+{
+	return atomic_load_explicit(&f->dirty_count, memory_order_relaxed) > f->open_max / 2 + f->open_max / 4;
+}
+/* The applier's: syncs what was written, if so much waits for that that others may soon find no room. */
 int files_relieve(struct files *f);
+/* The applier's: makes everything in the store's directory durable, names included. */
+int files_sync_all(struct files *f);
+/* The applier's: syncs what was written if that is so much that one call for everything takes less. */
+int files_sync_many(struct files *f);
 /* Whether there are more mappings than there should be. */
 static inline bool files_mapped_full(const struct files *f)
 {

@@ -78,7 +78,7 @@ static struct index_image image_head(const struct vs_store *s, const struct coll
 	return head;
 }
 
-int image_write(struct vs_store *s, struct collection *c)
+int image_write(struct vs_store *s, struct collection *c, bool sync)
 {
 	struct index_image head = image_head(s, c);
 	char path[SEGMENT_PATH_MAX], fresh[SEGMENT_PATH_MAX];
@@ -97,7 +97,7 @@ int image_write(struct vs_store *s, struct collection *c)
 		rc = put_pages(&w, &c->index);
 	if (!rc)
 		rc = put_chunks(&w, &c->entries);
-	if (!rc && s->io->ops->datasync(s->io, w.fd) < 0)
+	if (!rc && sync && s->io->ops->datasync(s->io, w.fd) < 0)
 		rc = -EIO; /* whatever it was: not one of the errors that are only about this image */
 	s->io->ops->close(s->io, w.fd);
 	if (rc >= 0)
@@ -107,7 +107,8 @@ int image_write(struct vs_store *s, struct collection *c)
 		return rc;
 	}
 	collection_path(path, c->id, NULL);
-	rc = s->io->ops->syncdir(s->io, path);
+	if (sync)
+		rc = s->io->ops->syncdir(s->io, path);
 	if (rc < 0)
 		return rc;
 	c->index_stamp = head.stamp;

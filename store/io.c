@@ -90,6 +90,12 @@ static int real_syncdir(struct io *io, const char *path)
 	return rc;
 }
 
+/* The root was opened before anything was written: this descriptor is told of every write-back that has failed. */
+static int real_syncall(struct io *io)
+{
+	return result(syncfs(root_of(io)));
+}
+
 static int real_size(struct io *io, int fd, uint64_t *size)
 {
 	struct stat st;
@@ -178,6 +184,7 @@ static const struct io_ops real_ops = {
 	.write_behind = real_write_behind,
 	.datasync = real_datasync,
 	.syncdir = real_syncdir,
+	.syncall = real_syncall,
 	.size = real_size,
 	.rename = real_rename,
 	.unlink = real_unlink,

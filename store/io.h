@@ -39,6 +39,8 @@ struct io_ops {
 	int (*datasync)(struct io *io, int fd);
 	/* fsync(2) of a directory: its names are on the disk when this returns 0. */
 	int (*syncdir)(struct io *io, const char *path);
+	/* syncfs(2): all files and names are on the disk when this returns 0. One call for many files. */
+	int (*syncall)(struct io *io);
 	int (*size)(struct io *io, int fd, uint64_t *size);
 	int (*rename)(struct io *io, const char *from, const char *to);
 	int (*unlink)(struct io *io, const char *path);

@@ -12,7 +12,8 @@
 #include "npy.h"
 #include "sum.h"
 
-/* Space is allocated in steps of a quarter of what there is, within these bounds. */
+/* Space is allocated in steps of a quarter of what there is, within these bounds; below, in steps of all there is. */
+#define STEP_BYTES_FIRST (4u << 10)
 #define STEP_BYTES_MIN (64u << 10)
 #define STEP_BYTES_MAX (64u << 20)
 /* So much must have gone, and such a share of what is left, for its space to be given back. */
@@ -307,10 +308,11 @@ bool segment_row_valid(const struct segment *seg, const struct row *row)
 static int allocate(struct io *io, int fd, uint64_t base, uint64_t unit, uint32_t have, uint32_t want, uint32_t max,
                     uint32_t *got)
 {
-	uint64_t step = have * unit / 4, more;
+	uint64_t step = have * unit / 4, more, least = have * unit;
 	int rc;
 
-	step = step < STEP_BYTES_MIN ? STEP_BYTES_MIN : step > STEP_BYTES_MAX ? STEP_BYTES_MAX : step;
+	least = least < STEP_BYTES_FIRST ? STEP_BYTES_FIRST : least > STEP_BYTES_MIN ? STEP_BYTES_MIN : least;
+	step = step < least ? least : step > STEP_BYTES_MAX ? STEP_BYTES_MAX : step;
 	more = have + (step + unit - 1) / unit;
 	more = more < want ? want : more > max ? max : more;
 	rc = io_allocate(io, fd, FALLOC_FL_KEEP_SIZE, base + have * unit, (more - have) * unit);
@@ -396,8 +398,6 @@ int segment_settle(struct segment *seg, const struct vs_schema *schema)
 	rc = segment_write_header(seg, schema, seg->count);
 	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && !rc; i++)
 		rc = cut(seg, i);
-	if (!rc)
-		rc = segment_sync(seg);
 	if (!rc && !segment_rows(seg))
 		rc = -ENOMEM;
 	if (rc)

@@ -104,6 +104,8 @@ void segment_file_done(struct segment *seg, enum segment_column column);
 void segment_file_written(struct segment *seg, enum segment_column column);
 /* Opens a column as segment_file does, by the names its files have now, for the cache. */
 int segment_file_open(struct segment *seg, enum segment_column column);
+/* Nobody needs to sync what was written. */
+void segment_write_off(struct segment *seg);
 /* Reads or writes all of a range of a column. A write marks it as to be synced: the applier's. */
 int segment_read(struct segment *seg, enum segment_column column, void *buf, size_t size, uint64_t off);
 int segment_writev(struct segment *seg, enum segment_column column, struct iovec *iov, int count, uint64_t off);
@@ -163,7 +165,7 @@ bool segment_row_valid(const struct segment *seg, const struct row *row);
 int segment_write_header(struct segment *seg, const struct vs_schema *schema, uint32_t count);
 /* datasync of what is dirty. */
 int segment_sync(struct segment *seg);
-/* Cuts the files to what is in use and computes the digests: the last step before a clean catalog. */
+/* Cuts the files to what is in use and computes the digests: the last step, but for a sync, before a clean catalog. */
 int segment_settle(struct segment *seg, const struct vs_schema *schema);
 /* Whether so many rows have gone that their space is worth giving back. */
 bool segment_is_loose(const struct segment *seg);

@@ -18,6 +18,7 @@
 #include "rows.h"
 
 #define COMMIT_MS_DEFAULT 5u
+#define SETTLE_MANY 32u /* collections: one sync of everything takes less time than one for each file */
 
 void engine_report(struct vs_store *s, enum vs_severity severity, const char *format, ...)
 {
@@ -301,7 +302,7 @@ static int vacuum_all(struct vs_store *s)
 	return rc == -EIO ? 0 : rc; /* a row that cannot be read stays where it is */
 }
 
-static int settle_collection(struct vs_store *s, struct collection *c)
+static int settle_collection(struct vs_store *s, struct collection *c, bool sync)
 {
 	int rc = 0;
 
@@ -316,7 +317,7 @@ static int settle_collection(struct vs_store *s, struct collection *c)
 		files_unmap_oldest(&s->files);
 	if (rc || c->index_stamp || c->dead)
 		return rc;
-	rc = c->count ? image_write(s, c) : image_remove(s, c);
+	rc = c->count ? image_write(s, c, sync) : image_remove(s, c);
 	/* Without space for an image the next opening scans. */
 	return rc == -ENOSPC ? 0 : rc;
 }
@@ -324,10 +325,14 @@ static int settle_collection(struct vs_store *s, struct collection *c)
 /* Leaves the files as small and as quick to open as can be, and says so in the catalog. */
 static int settle(struct vs_store *s)
 {
+	bool many = s->table.count >= SETTLE_MANY;
 	int rc = 0;
 
+	/* Until the catalog says that all is clean, the order in which it becomes durable does not matter. */
 	for (uint32_t i = 0; i < s->table.count && rc >= 0; i++)
-		rc = settle_collection(s, s->table.all[i]);
+		rc = settle_collection(s, s->table.all[i], !many);
+	if (rc >= 0 && many)
+		rc = files_sync_all(&s->files);
 	/* Removed files stay removed: nobody looks for left-overs in a clean store. */
 	if (rc >= 0)
 		rc = apply_sync(s);

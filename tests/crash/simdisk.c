@@ -384,6 +384,29 @@ static int disk_syncdir(struct io *io, const char *path)
 	return leave(&c, rc);
 }
 
+static int disk_syncall(struct io *io)
+{
+	struct call c;
+	int rc = enter(&c, io, "syncall", true, CAN_FAIL | CAN_FILL);
+
+	for (struct simnode *node = c.d->tree.nodes; node; node = node->next) {
+		if (rc && !c.d->crashed && !node->directory) {
+			struct simfate fate;
+
+			simfate_init(&fate, c.d->seed, c.d->now);
+			simfile_lose(&node->file, &fate);
+			node->sync_failed = true;
+		}
+		if (rc || c.last)
+			continue;
+		if (node->directory)
+			simtree_syncdir(&c.d->tree, node);
+		else
+			simfile_sync(&node->file, c.d->now);
+	}
+	return leave(&c, rc);
+}
+
 /* ------------------------------------------------------------------ names */
 
 /* What rename(2) refuses. */
@@ -554,6 +577,7 @@ static const struct io_ops disk_ops = {
 	.write_behind = disk_write_behind,
 	.datasync = disk_datasync,
 	.syncdir = disk_syncdir,
+	.syncall = disk_syncall,
 	.size = disk_size,
 	.rename = disk_rename,
 	.unlink = disk_unlink,
