@@ -177,6 +177,19 @@ static int job_begin(struct commit_job *j, uint32_t batch)
 	return rc;
 }
 
+/* The batch is durable: what cannot be tidied now is tidied by a later batch, view or close, and is no refusal. */
+static void tidy(struct vs_store *s, uint32_t collection)
+{
+	struct vs_collection_info info = {0};
+	int rc = rows_vacuum(s, collection);
+
+	if (!rc)
+		return;
+	vs_collection_get(s, collection, &info);
+	engine_report(s, VS_WARNING, "%s: committed; the space of what it replaced is not free yet: %s", info.name,
+	              strerror(-rc));
+}
+
 int vs_batch_commit(struct vs_store *s, uint32_t batch, char *why, size_t why_size)
 {
 	struct commit_job j = {.s = s, .why = why, .why_size = why_size};
@@ -209,7 +222,7 @@ int vs_batch_commit(struct vs_store *s, uint32_t batch, char *why, size_t why_si
 	if (!rc)
 		rc = commit_wait(s);
 	if (!rc)
-		rc = rows_vacuum(s, j.parent);
+		tidy(s, j.parent);
 	s->counters.batches += !rc;
 	if (rc && !*why)
 		snprintf(why, why_size, "%s", strerror(-rc));

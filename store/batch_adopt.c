@@ -234,6 +234,8 @@ static int adopt(struct commit_job *j, struct op *op)
 {
 	struct collection *parent = collection_get(&j->s->table, j->parent);
 	struct deaths deaths = {0};
+	struct vs_schema schema = parent->schema;
+	bool fixed = parent->schema_fixed;
 	size_t start = op->start;
 	int rc = j->rows ? rows_fix_schema(op, parent, job_row_bytes(j)) : 0;
 
@@ -250,6 +252,8 @@ static int adopt(struct commit_job *j, struct op *op)
 	if (!rc)
 		rc = adopt_pieces(j, parent);
 	if (rc) {
+		if (!fixed)
+			rows_unfix_schema(j->s, parent, &schema);
 		op->start = start;
 		deaths_free(&deaths);
 		return rc;

@@ -149,6 +149,8 @@ static int commit(struct commit_job *j, uint64_t bytes)
 	char *rows = malloc(j->upload.rows * job_row_bytes(j) + 1);
 	int rc = rows ? small_read(j, rows) : -ENOMEM;
 	struct collection *parent;
+	struct vs_schema schema;
+	bool fixed;
 	struct op op;
 
 	if (!rc)
@@ -158,12 +160,18 @@ static int commit(struct commit_job *j, uint64_t bytes)
 		return rc;
 	}
 	parent = collection_get(&s->table, j->parent);
+	schema = parent->schema;
+	fixed = parent->schema_fixed;
 	if (j->rows)
 		rc = rows_fix_schema(&op, parent, job_row_bytes(j));
 	if (rc)
 		job_refuse(j, rc, "vectors of %zu bytes, but the collection has %zu", job_row_bytes(j), parent->row_bytes);
 	if (!rc)
 		rc = small_reserve(j, parent);
+	if (rc && !fixed) { /* nothing has changed */
+		rows_unfix_schema(s, parent, &schema);
+		op.start = s->commit.open->used;
+	}
 	if (!rc && (rc = small_apply(j, &op, parent, rows))) {
 		/* Some of it is done in memory, and none of it logged: only a fresh start is honest. Nothing but a disk
 		 * that cannot be read, or no memory, leads here. */

@@ -10,7 +10,6 @@
 #include "sum.h"
 
 #define PERM_MAX 65535u
-#define VACUUM_ROWS 2u /* moved in one op: keeps the lock's hold short */
 
 int rows_perm(struct op *op, const struct vs_perm *perm, uint32_t *index)
 {
@@ -239,8 +238,7 @@ int rows_fix_schema(struct op *op, struct collection *c, size_t size)
 	return 0;
 }
 
-/* Takes back what a first vector that could not be put has fixed. */
-static void unfix_schema(struct vs_store *s, struct collection *c, const struct vs_schema *schema)
+void rows_unfix_schema(struct vs_store *s, struct collection *c, const struct vs_schema *schema)
 {
 	while (c->segment_count) {
 		struct segment *seg = c->segments[--c->segment_count];
@@ -275,6 +273,8 @@ int rows_put_prepare(struct op *op, struct collection *c, const char *name, cons
 		.data_sum = sum_data(data, size),
 	};
 	put->replaced = 0;
+	put->schema = schema;
+	put->fixed = !fixed;
 	if (!rc)
 		rc = collection_entry(c, name, put->change.name_len, &put->replaced);
 	if (!rc)
@@ -285,10 +285,18 @@ int rows_put_prepare(struct op *op, struct collection *c, const char *name, cons
 	if (!rc)
 		rc = rows_perm(op, &attr->perm, &put->change.perm);
 	if (rc && !fixed) {
-		unfix_schema(op->s, c, &schema);
+		rows_unfix_schema(op->s, c, &schema);
 		op->start = start;
 	}
 	return rc;
+}
+
+void rows_put_cancel(struct op *op, struct collection *c, const struct row_put *put)
+{
+	if (!put->fixed)
+		return;
+	rows_unfix_schema(op->s, c, &put->schema);
+	rows_log_collection(op, c);
 }
 
 void rows_put(struct op *op, struct collection *c, const struct row_put *put)
@@ -330,61 +338,76 @@ static void trim_dead(struct op *op, struct collection *c, struct segment *seg)
 		log_trim(op, c, seg, count);
 }
 
-/* Moves the last row of a segment into the hole at row, which holds nothing any more, and shortens the segment. */
-static int fill_hole(struct op *op, struct collection *c, uint32_t row, void *buf)
+/* A row that moves into a hole: all that can fail is done before anything changes. */
+struct filler {
+	uint32_t last; /* where it is; the hole itself: nothing moves */
+	struct row meta;
+	char name[256];
+	void *data;
+};
+
+/* Looks at the last living row of the segment of the hole at row. data of the filler is row_bytes. */
+static int filler_find(struct collection *c, uint32_t row, struct filler *f)
 {
 	struct segment *seg = collection_segment(c, row);
-	uint32_t last = seg->n << c->shift | (seg->count - 1);
-	const char *name;
+	uint32_t last = seg->count - 1;
 	const struct row *found;
-	struct row meta;
-	char name_copy[256];
+	const char *name;
 	int rc;
 
-	if (row == last) {
-		moment_preserve(op->s, c, last);
-		log_trim(op, c, seg, seg->count - 1);
+	while (last != collection_slot(c, row) && segment_is_dead(seg, last))
+		last--;
+	f->last = seg->n << c->shift | last;
+	if (f->last == row)
 		return 0;
-	}
-	found = collection_row(c, last, &name);
-	if (!found || entries_get(&c->entries, row_entry(found)) != last)
+	found = collection_row(c, f->last, &name);
+	if (!found || entries_get(&c->entries, row_entry(found)) != f->last)
 		return -EIO;
 	/* As it is, not verified: if it is damaged it stays so, and is found so when it is read. */
-	rc = collection_bytes(c, last, buf);
+	rc = collection_bytes(c, f->last, f->data);
 	if (!rc)
 		rc = overlay_reserve(&c->overlay, 2);
 	if (rc)
 		return rc;
-	meta = *found;
-	memcpy(name_copy, name, meta.name_len);
-	moment_preserve(op->s, c, row);
-	moment_preserve(op->s, c, last);
-	log_row(op, c, row, &meta, name_copy, buf);
-	entries_set(&c->entries, row_entry(&meta), row);
-	log_trim(op, c, seg, seg->count - 1);
+	f->meta = *found;
+	memcpy(f->name, name, found->name_len);
 	return 0;
+}
+
+/* Moves it into the hole at row, which holds nothing any more, and shortens the segment. */
+static void fill_hole(struct op *op, struct collection *c, uint32_t row, const struct filler *f)
+{
+	struct segment *seg = collection_segment(c, row);
+
+	moment_preserve(op->s, c, row);
+	if (f->last != row) {
+		moment_preserve(op->s, c, f->last);
+		log_row(op, c, row, &f->meta, f->name, f->data);
+		entries_set(&c->entries, row_entry(&f->meta), row);
+	}
+	trim_dead(op, c, seg);
+	log_trim(op, c, seg, collection_slot(c, f->last));
 }
 
 int rows_remove(struct op *op, struct collection *c, uint32_t row)
 {
 	struct segment *seg = collection_segment(c, row);
+	struct filler filler;
 	const char *name;
 	const struct row *found = collection_row(c, row, &name);
 	struct row old;
 	uint64_t hash;
-	void *buf;
 	int rc;
 
 	if (!found)
 		return -EIO;
 	old = *found;
 	hash = collection_hash(c, name, old.name_len);
-	buf = malloc(c->row_bytes);
-	if (!buf)
-		return -ENOMEM;
-	trim_dead(op, c, seg);
-	rc = fill_hole(op, c, row, buf);
-	free(buf);
+	filler.data = malloc(c->row_bytes);
+	rc = filler.data ? filler_find(c, row, &filler) : -ENOMEM;
+	if (!rc)
+		fill_hole(op, c, row, &filler);
+	free(filler.data);
 	if (rc)
 		return rc;
 	names_release(&seg->names, old.name_at, old.name_len);
@@ -440,33 +463,39 @@ void rows_leave_segment(struct op *op, struct collection *c, struct segment *seg
 	log_trim(op, c, seg, 0);
 }
 
-/* Fills up to limit dead rows. */
-static int fill_dead(struct op *op, struct collection *c, unsigned limit)
+/* Fills one dead row of a segment that has some, after those at its end. */
+static int fill_dead(struct op *op, struct collection *c, struct segment *seg)
 {
-	void *buf = malloc(c->row_bytes);
-	int rc = buf ? 0 : -ENOMEM;
+	struct filler filler;
+	uint32_t slot = 0;
+	int rc;
 
-	for (uint32_t i = 0; i < c->segment_count && limit && !rc; i++) {
-		struct segment *seg = c->segments[i];
-
-		if (seg->dead)
-			trim_dead(op, c, seg);
-		for (uint32_t slot = 0; seg->dead && limit; limit--) {
-			while (!segment_is_dead(seg, slot))
-				slot++;
-			segment_clear_dead(seg, slot);
-			rc = fill_hole(op, c, i << c->shift | slot, buf);
-			if (rc) {
-				segment_set_dead(seg, slot);
-				break;
-			}
-			c->dead--;
-			trim_dead(op, c, seg);
-		}
+	trim_dead(op, c, seg);
+	if (!seg->dead)
+		return 0;
+	while (!segment_is_dead(seg, slot))
+		slot++;
+	filler.data = malloc(c->row_bytes);
+	rc = filler.data ? filler_find(c, seg->n << c->shift | slot, &filler) : -ENOMEM;
+	if (!rc) {
+		segment_clear_dead(seg, slot);
+		c->dead--;
+		fill_hole(op, c, seg->n << c->shift | slot, &filler);
+		trim_dead(op, c, seg);
 	}
-	free(buf);
-	touched(c);
+	free(filler.data);
 	return rc;
+}
+
+/* Fills one dead row of a collection. */
+static int vacuum_one(struct op *op, struct collection *c)
+{
+	uint32_t i = 0;
+
+	while (i < c->segment_count && !c->segments[i]->dead)
+		i++;
+	touched(c);
+	return i < c->segment_count ? fill_dead(op, c, c->segments[i]) : 0;
 }
 
 int rows_vacuum(struct vs_store *s, uint32_t collection)
@@ -486,14 +515,12 @@ int rows_vacuum(struct vs_store *s, uint32_t collection)
 		pthread_rwlock_unlock(&s->lock);
 		if (!row_bytes)
 			break;
-		rc = op_begin(s, &op, op_row_bytes(row_bytes) * VACUUM_ROWS + OP_SMALL_BYTES * VACUUM_ROWS);
-		if (rc == -ENOSPC || rc == -E2BIG) /* a small log: one at a time will do */
-			rc = op_begin(s, &op, op_row_bytes(row_bytes) + 3 * OP_SMALL_BYTES);
+		rc = op_begin(s, &op, op_row_bytes(row_bytes) + 3 * OP_SMALL_BYTES);
 		if (rc)
 			break;
 		c = collection_get(&s->table, collection);
 		if (c)
-			rc = fill_dead(&op, c, op.reserved > 2 * op_row_bytes(row_bytes) ? VACUUM_ROWS / 2 : 1);
+			rc = vacuum_one(&op, c);
 		more = c && c->dead;
 		op_end(&op);
 	}

@@ -35,14 +35,20 @@ void rows_change(struct op *op, struct collection *c, uint32_t row, const struct
 struct row_put {
 	struct row_change change;
 	uint64_t replaced; /* the entry that has the id now, or 0 */
+	bool fixed;              /* it has fixed the schema, */
+	struct vs_schema schema; /* which was this */
 };
 /* The first vector of a collection fixes its dim. -EINVAL: not the collection's size of vectors. */
 int rows_fix_schema(struct op *op, struct collection *c, size_t size);
+/* Takes that back, with the segments made for it, which have no rows; the caller sees to the log. */
+void rows_unfix_schema(struct vs_store *s, struct collection *c, const struct vs_schema *schema);
 /* Everything of a put (see vs_put) that can fail. A refused first vector leaves no trace: neither dim nor its record.
  * name and data must live until rows_put. */
 int rows_put_prepare(struct op *op, struct collection *c, const char *name, const struct vs_attr *attr,
                      const void *data, size_t size, struct row_put *put);
 void rows_put(struct op *op, struct collection *c, const struct row_put *put);
+/* Instead of rows_put: leaves no trace. The op has room for the record of the collection. */
+void rows_put_cancel(struct op *op, struct collection *c, const struct row_put *put);
 /* Counts a change of what is listed: version, mtime. */
 void rows_listed(struct collection *c);
 /* Removes a row: the last one of its segment moves into its place. -EIO if that one cannot be read. */

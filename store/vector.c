@@ -426,21 +426,22 @@ static int rename_across(struct op *op, struct collection *from, uint64_t entry,
 	if (!buf)
 		return -ENOMEM;
 	perm = engine_perm_get(op->s, change.perm);
-	attr = (struct vs_attr){
-		.entry = __atomic_fetch_add(&to->next_entry, 1, __ATOMIC_RELAXED),
-		.mtime_ns = change.mtime_ns,
-		.perm = {perm->mode, perm->uid, perm->gid},
-	};
+	attr = (struct vs_attr){.mtime_ns = change.mtime_ns, .perm = {perm->mode, perm->uid, perm->gid}};
 	rc = read_row(from, collection_row_of(from, entry), buf);
 	if (!rc)
+		rc = collection_take_entries(to, 1, &attr.entry);
+	if (!rc)
 		rc = rows_put_prepare(op, to, new_name, &attr, buf, from->row_bytes, &put);
-	if (!rc)
+	if (!rc) {
 		rc = rows_remove(op, from, collection_row_of(from, entry));
-	if (!rc)
-		rows_put(op, to, &put);
+		if (rc)
+			rows_put_cancel(op, to, &put);
+		else
+			rows_put(op, to, &put);
+	}
 	free(buf);
 	*new_entry = attr.entry;
-	return rc == -EBADMSG ? -EIO : rc;
+	return rc;
 }
 
 int vs_rename(struct vs_store *s, uint32_t from, const char *old_name, uint32_t to, const char *new_name,
@@ -470,6 +471,8 @@ int vs_rename(struct vs_store *s, uint32_t from, const char *old_name, uint32_t 
 		rc = src == dst ? rename_within(&op, src, found, new_name, target)
 		                : rename_across(&op, src, found, dst, new_name, entry);
 	op_end(&op);
+	if (rc == -EBADMSG)
+		rc = read_failed(s, from, found, rc);
 	*replaced = rc || (from == to && target == found) ? 0 : target;
 	s->counters.renames += !rc;
 	return rc;
