@@ -488,9 +488,11 @@ static void drop_collection(struct vs_store *s, uint32_t id)
 	pthread_rwlock_unlock(&s->lock);
 	if (!c)
 		return;
-	s->directory_changed = true;
-	if (collection_unlink_id(s->io, id))
-		s->untidy = true;
+	if (!c->fresh || c->has_directory) {
+		s->directory_changed = true;
+		if (collection_unlink_id(s->io, id))
+			s->untidy = true;
+	}
 	collection_free(s->io, c);
 }
 

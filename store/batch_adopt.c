@@ -278,7 +278,11 @@ static int adopt_begin(struct commit_job *j)
 	if (rc)
 		return rc;
 	parent = collection_get(&j->s->table, j->parent);
-	rc = collection_take_entries(parent, j->rows, &j->first_entry);
+	/* It must be durable before the record, and is by the sync of the pieces' names. */
+	rc = collection_make_directory(j->s->io, parent);
+	j->s->directory_changed = parent->directory_changed = true;
+	if (!rc)
+		rc = collection_take_entries(parent, j->rows, &j->first_entry);
 	class = &j->s->perms[j->batch->perm];
 	if (!rc)
 		rc = rows_perm(&op, &(struct vs_perm){class->mode & 0666, class->uid, class->gid}, &j->perm);

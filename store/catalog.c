@@ -101,8 +101,9 @@ int catalog_snapshot(const struct vs_store *s, uint32_t flags, struct catalog_im
 	if (s->perm_count)
 		memcpy(p, s->perms, s->perm_count * sizeof *s->perms);
 	p += perms_bytes(s->perm_count);
-	for (uint32_t i = 0; i < s->table.count; i++)
-		p = put_collection(p, s->table.all[i], flags & CATALOG_CLEAN);
+	for (uint32_t i = 0; i < s->table.slots; i++)
+		if (s->table.all[i])
+			p = put_collection(p, s->table.all[i], flags & CATALOG_CLEAN);
 	assert(p == (char *)head + bytes);
 	return 0;
 }
@@ -387,7 +388,7 @@ static int load_collection(struct vs_store *s, struct reader *r)
 	const struct catalog_collection *in = reader_take(r, sizeof *in);
 	const char *text = in ? reader_take(r, padded(in->name_len)) : NULL;
 	const struct catalog_segment *cs = text ? reader_take(r, (uint64_t)in->segments * sizeof *cs) : NULL;
-	uint32_t last = s->table.count ? s->table.all[s->table.count - 1]->id : 0;
+	uint32_t last = s->table.slots ? s->table.ids[s->table.slots - 1] : 0;
 	char name[VS_NAME_MAX + 1] = {0};
 	struct vs_schema schema;
 	struct collection *c;

@@ -155,13 +155,7 @@ static struct vs_store *tables_new(struct io *io)
 
 static void tables_free(struct vs_store *s)
 {
-	while (s->table.count) {
-		struct collection *c = s->table.all[s->table.count - 1];
-
-		collection_take(&s->table, c);
-		collection_free(s->io, c);
-	}
-	collection_table_free(&s->table);
+	collection_table_free(&s->table, s->io);
 	free(s->perms);
 	engine_unlock(s);
 	pthread_rwlock_destroy(&s->lock);

@@ -10,6 +10,8 @@
 #include "moment.h"
 #include "sum.h"
 
+#define GAPS_MIN 64u
+
 void collection_path(char path[SEGMENT_PATH_MAX], uint32_t id, const char *file)
 {
 	snprintf(path, SEGMENT_PATH_MAX, "collections/%u%s%s", id, file ? "/" : "", file ? file : "");
@@ -24,23 +26,28 @@ void collection_table_init(struct collection_table *t, uint64_t hash_seed)
 	t->hash_seed = hash_seed;
 }
 
-void collection_table_free(struct collection_table *t)
+void collection_table_free(struct collection_table *t, struct io *io)
 {
-	assert(!t->count);
+	for (uint32_t i = 0; i < t->slots; i++)
+		if (t->all[i])
+			collection_free(io, t->all[i]);
+	t->slots = t->count = 0;
 	index_free(&t->by_name);
 	free(t->all);
+	free(t->ids);
 	t->all = NULL;
+	t->ids = NULL;
 }
 
-/* The place of the first collection whose id is not below id. */
+/* The place of the first collection, or gap, whose id is not below id. */
 static uint32_t table_place(const struct collection_table *t, uint32_t id)
 {
-	uint32_t low = 0, high = t->count;
+	uint32_t low = 0, high = t->slots;
 
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
 
-		if (t->all[mid]->id < id)
+		if (t->ids[mid] < id)
 			low = mid + 1;
 		else
 			high = mid;
@@ -52,14 +59,61 @@ struct collection *collection_get(const struct collection_table *t, uint32_t id)
 {
 	uint32_t i = table_place(t, id);
 
-	return i < t->count && t->all[i]->id == id ? t->all[i] : NULL;
+	return i < t->slots && t->ids[i] == id ? t->all[i] : NULL;
 }
 
 struct collection *collection_next(const struct collection_table *t, uint32_t after)
 {
-	uint32_t i = after == UINT32_MAX ? t->count : table_place(t, after + 1);
+	uint32_t i = after == UINT32_MAX ? t->slots : table_place(t, after + 1);
 
-	return i < t->count ? t->all[i] : NULL;
+	while (i < t->slots && !t->all[i])
+		i++;
+	return i < t->slots ? t->all[i] : NULL;
+}
+
+struct collection *collection_next_child(const struct collection *parent, uint32_t after)
+{
+	struct collection *c = parent->first_child;
+
+	while (c && c->id <= after)
+		c = c->next_sibling;
+	return c;
+}
+
+void collection_table_pack(struct collection_table *t)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < t->slots; i++) {
+		if (!t->all[i])
+			continue;
+		t->all[n] = t->all[i];
+		t->ids[n++] = t->ids[i];
+	}
+	assert(n == t->count);
+	t->slots = n;
+}
+
+static void child_add(struct collection *up, struct collection *c)
+{
+	c->prev_sibling = up->last_child;
+	if (up->last_child)
+		up->last_child->next_sibling = c;
+	else
+		up->first_child = c;
+	up->last_child = c;
+}
+
+static void child_take(struct collection *up, struct collection *c)
+{
+	if (c->prev_sibling)
+		c->prev_sibling->next_sibling = c->next_sibling;
+	else
+		up->first_child = c->next_sibling;
+	if (c->next_sibling)
+		c->next_sibling->prev_sibling = c->prev_sibling;
+	else
+		up->last_child = c->prev_sibling;
 }
 
 static size_t padded(const char *name)
@@ -105,23 +159,30 @@ struct collection *collection_find(const struct collection_table *t, uint32_t pa
 
 int collection_add(struct collection_table *t, struct collection *c)
 {
+	struct collection *up = collection_get(t, c->parent);
 	uint64_t hash = name_hash(t, c->parent, c->name);
 	int rc;
 
-	assert(!t->count || t->all[t->count - 1]->id < c->id);
-	if (t->count == t->capacity) {
+	assert(!t->slots || t->ids[t->slots - 1] < c->id);
+	if (t->slots == t->capacity) {
 		uint32_t capacity = t->capacity ? t->capacity * 2 : 16;
 		struct collection **all = realloc(t->all, capacity * sizeof(struct collection *));
+		uint32_t *ids = realloc(t->ids, capacity * sizeof *ids);
 
-		if (!all)
+		t->all = all ? all : t->all;
+		t->ids = ids ? ids : t->ids;
+		if (!all || !ids)
 			return -ENOMEM;
-		t->all = all;
 		t->capacity = capacity;
 	}
 	rc = index_reserve(&t->by_name, hash, table_hash_of, t);
 	if (rc)
 		return rc;
-	t->all[t->count++] = c;
+	t->ids[t->slots] = c->id;
+	t->all[t->slots++] = c;
+	t->count++;
+	if (up)
+		child_add(up, c);
 	t->name_bytes += padded(c->name);
 	t->segments += c->segment_count;
 	index_insert(&t->by_name, hash, c->id);
@@ -130,13 +191,19 @@ int collection_add(struct collection_table *t, struct collection *c)
 
 void collection_take(struct collection_table *t, struct collection *c)
 {
+	struct collection *up = collection_get(t, c->parent);
 	uint32_t i = table_place(t, c->id);
 
 	index_remove(&t->by_name, name_hash(t, c->parent, c->name), c->id);
 	t->name_bytes -= padded(c->name);
 	t->segments -= c->segment_count;
 	t->count--;
-	memmove(t->all + i, t->all + i + 1, (t->count - i) * sizeof(struct collection *));
+	t->all[i] = NULL;
+	if (up)
+		child_take(up, c);
+	/* So that on average a removal moves a few pointers and no search meets many gaps. */
+	if (t->slots - t->count > GAPS_MIN && t->slots - t->count > t->count / 2)
+		collection_table_pack(t);
 }
 
 int collection_rename(struct collection_table *t, struct collection *c, const char *name)
@@ -184,6 +251,26 @@ void collection_free(struct io *io, struct collection *c)
 	if (c->image)
 		io->ops->unmap(io, c->image, c->image_bytes);
 	free(c);
+}
+
+int collection_make_directory(struct io *io, struct collection *c)
+{
+	char path[SEGMENT_PATH_MAX];
+	int rc;
+
+	if (c->has_directory)
+		return 0;
+	collection_path(path, c->id, NULL);
+	rc = io->ops->mkdir(io, path, 0700);
+	if (rc == -EEXIST && c->fresh && c->segment_count == 0 && !c->parent) {
+		/* Left over from a lost collection of the same number. */
+		collection_unlink_id(io, c->id);
+		rc = io->ops->mkdir(io, path, 0700);
+	}
+	if (rc < 0 && rc != -EEXIST)
+		return rc;
+	c->has_directory = true;
+	return 0;
 }
 
 int collection_unlink_id(struct io *io, uint32_t id)

@@ -37,7 +37,10 @@ struct collection {
 	uint32_t segment_count;
 	uint32_t room;   /* no segment before this one has room */
 	uint64_t dead;   /* rows that wait for the vacuum */
-	uint32_t children; /* open batches */
+	uint32_t children; /* open batches, by rising id: */
+	struct collection *first_child, *last_child, *prev_sibling, *next_sibling;
+	bool fresh;                     /* made since the store was opened: then it has a directory only if this says so */
+	_Atomic bool has_directory;
 	_Atomic bool directory_changed; /* since the last checkpoint: files came or went */
 	struct index index;
 	struct entries entries;
@@ -55,8 +58,11 @@ struct collection {
 };
 
 struct collection_table {
-	struct collection **all; /* by rising id */
-	uint32_t count, capacity;
+	/* By rising id, with gaps: NULL where one has been taken, until there are too many of them. */
+	struct collection **all;
+	uint32_t *ids; /* of all, gaps included */
+	uint32_t slots, capacity;
+	uint32_t count; /* without gaps */
 	struct index by_name;
 	uint64_t hash_seed;
 	uint64_t name_bytes; /* sums over all of them, for the size of a catalog: names padded to 8, */
@@ -64,20 +70,28 @@ struct collection_table {
 };
 
 void collection_table_init(struct collection_table *t, uint64_t hash_seed);
-void collection_table_free(struct collection_table *t);
+/* Frees the collections, too. */
+void collection_table_free(struct collection_table *t, struct io *io);
 struct collection *collection_get(const struct collection_table *t, uint32_t id);
 struct collection *collection_find(const struct collection_table *t, uint32_t parent, const char *name);
 /* The one with the lowest id above after, of any parent; NULL at the end. */
 struct collection *collection_next(const struct collection_table *t, uint32_t after);
+/* The batch of a parent with the lowest id above after; NULL at the end. */
+struct collection *collection_next_child(const struct collection *parent, uint32_t after);
 /* Adds a collection, whose id is above all others'. -ENOMEM. */
 int collection_add(struct collection_table *t, struct collection *c);
+/* Takes one out, which has no children. */
 void collection_take(struct collection_table *t, struct collection *c);
+/* Closes the gaps: all[0..count) are there. */
+void collection_table_pack(struct collection_table *t);
 /* Gives it another name. -ENOMEM. */
 int collection_rename(struct collection_table *t, struct collection *c, const char *name);
 
 struct collection *collection_new(uint32_t id, uint32_t parent, const char *name, uint64_t hash_seed);
 /* Frees it and closes its files. */
 void collection_free(struct io *io, struct collection *c);
+/* Makes the directory, which a collection gets with its first file. Any thread. */
+int collection_make_directory(struct io *io, struct collection *c);
 /* Removes a collection's directory and all in it, as far as it is there. The first error, but it goes on. */
 int collection_unlink_id(struct io *io, uint32_t id);
 /* Sets the schema; row_bytes and shift follow. */

@@ -483,10 +483,12 @@ static int open_all(struct vs_store *s)
 		char path[SEGMENT_PATH_MAX];
 		int rc;
 
+		c->index_stamp = 0;
+		if (!c->segment_count)
+			continue;
 		collection_path(path, c->id, NULL);
 		rc = s->io->ops->mkdir(s->io, path, 0700);
 		c->directory_changed = true;
-		c->index_stamp = 0;
 		rc = rc == -EEXIST || rc >= 0 ? open_segments(s, c, true) : rc;
 		if (rc == -EUCLEAN || rc == -ENOENT)
 			damaged(s, c, "segment files", rc);
@@ -542,6 +544,7 @@ static int replay_log(struct vs_store *s, char *why, size_t why_size)
 		free(rp.adoptions);
 		return rc;
 	}
+	collection_table_pack(&s->table);
 	rc = carry_out_adoptions(&rp);
 	if (!rc)
 		rc = open_all(s);

@@ -71,7 +71,9 @@ static int segment_add(struct vs_store *s, struct collection *c, uint32_t n)
 		rc = -ENOSPC;
 	if (!rc)
 		rc = collection_reserve_segments(c, 1);
-	c->directory_changed = true;
+	c->directory_changed = s->directory_changed = true;
+	if (!rc)
+		rc = collection_make_directory(s->io, c);
 	if (!rc)
 		rc = segment_create(&s->files, c->id, n, &c->schema, &seg);
 	if (rc) {

@@ -199,13 +199,7 @@ static void free_store(struct vs_store *s)
 		s->dropped = c->dropped_next;
 		collection_free(s->io, c);
 	}
-	while (s->table.count) {
-		struct collection *c = s->table.all[s->table.count - 1];
-
-		collection_take(&s->table, c);
-		collection_free(s->io, c);
-	}
-	collection_table_free(&s->table);
+	collection_table_free(&s->table, s->io);
 	files_free(&s->files);
 	free(s->perms);
 	commit_free(s);
@@ -296,6 +290,9 @@ static int vacuum_all(struct vs_store *s)
 {
 	int rc = 0;
 
+	pthread_rwlock_wrlock(&s->lock);
+	collection_table_pack(&s->table);
+	pthread_rwlock_unlock(&s->lock);
 	for (uint32_t i = 0; i < s->table.count && !rc; i++)
 		if (s->table.all[i]->dead)
 			rc = rows_vacuum(s, s->table.all[i]->id);
@@ -306,7 +303,7 @@ static int settle_collection(struct vs_store *s, struct collection *c, bool sync
 {
 	int rc = 0;
 
-	if (c->damaged)
+	if (c->damaged || (c->fresh && !c->has_directory))
 		return 0;
 	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
 		if (segment_has_files(c->segments[i]))
@@ -395,8 +392,8 @@ void vs_counters(struct vs_store *s, struct vs_counters *out)
 		.replayed_records = c->replayed_records,
 	};
 	pthread_rwlock_rdlock(&s->lock);
-	for (uint32_t i = 0; i < s->table.count; i++) {
-		if (s->table.all[i]->parent)
+	for (uint32_t i = 0; i < s->table.slots; i++) {
+		if (!s->table.all[i] || s->table.all[i]->parent)
 			continue;
 		out->collections++;
 		out->vectors += s->table.all[i]->count;

@@ -53,30 +53,19 @@ int vs_collection_get(struct vs_store *s, uint32_t id, struct vs_collection_info
 
 int vs_collection_next(struct vs_store *s, uint32_t parent, uint32_t after, struct vs_collection_info *out)
 {
-	const struct collection *c;
+	const struct collection *c, *up;
 
 	pthread_rwlock_rdlock(&s->lock);
-	for (c = collection_next(&s->table, after); c && c->parent != parent; c = collection_next(&s->table, c->id))
-		;
+	up = collection_get(&s->table, parent);
+	if (parent)
+		c = up ? collection_next_child(up, after) : NULL;
+	else
+		for (c = collection_next(&s->table, after); c && c->parent != parent; c = collection_next(&s->table, c->id))
+			;
 	if (c)
 		info_fill(s, c, out);
 	pthread_rwlock_unlock(&s->lock);
 	return c ? 0 : -ENOENT;
-}
-
-/* Creates the directory; one left over from a lost collection of the same number is emptied. */
-static int create_directory(struct vs_store *s, uint32_t id)
-{
-	char path[SEGMENT_PATH_MAX];
-	int rc;
-
-	collection_path(path, id, NULL);
-	rc = s->io->ops->mkdir(s->io, path, 0700);
-	if (rc == -EEXIST) {
-		collection_unlink_id(s->io, id);
-		rc = s->io->ops->mkdir(s->io, path, 0700);
-	}
-	return rc;
 }
 
 static int create(struct op *op, uint32_t parent, const char *name, const struct vs_perm *perm, uint32_t *id)
@@ -94,11 +83,7 @@ static int create(struct op *op, uint32_t parent, const char *name, const struct
 		return -ENOSPC;
 	rc = catalog_reserve(s, 1);
 	if (!rc)
-		rc = create_directory(s, s->next_collection);
-	if (rc)
-		return rc;
-	s->directory_changed = true;
-	rc = rows_perm(op, perm, &class);
+		rc = rows_perm(op, perm, &class);
 	c = rc ? NULL : collection_new(s->next_collection, parent, name, s->hash_seed);
 	if (!rc && !c)
 		rc = -ENOMEM;
@@ -107,14 +92,13 @@ static int create(struct op *op, uint32_t parent, const char *name, const struct
 			collection_set_schema(c, &up->schema);
 		c->schema_fixed = up && up->schema_fixed;
 		c->perm = class;
+		c->fresh = true;
 		c->mtime_ns = engine_now_ns();
 		rc = collection_add(&s->table, c);
 	}
 	if (rc) {
 		if (c)
 			collection_free(s->io, c);
-		if (collection_unlink_id(s->io, s->next_collection))
-			s->untidy = true;
 		return rc;
 	}
 	if (up)
@@ -150,7 +134,6 @@ void collection_drop(struct op *op, struct collection *c)
 	collection_take(&s->table, c);
 	c->dropped_next = s->dropped;
 	s->dropped = c;
-	s->directory_changed = true;
 }
 
 int vs_collection_remove(struct vs_store *s, uint32_t id)

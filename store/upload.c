@@ -119,6 +119,8 @@ int vs_upload_begin(struct vs_store *s, uint32_t batch, const struct vs_schema *
 	up = rc ? NULL : collection_get(&s->table, c->parent);
 	if (!rc && c->upload)
 		rc = -EBUSY;
+	if (!rc)
+		rc = collection_make_directory(s->io, c);
 	if (!rc && (up->schema.dtype != schema->dtype || (up->schema.dim && up->schema.dim != schema->dim)))
 		rc = -EINVAL;
 	if (!rc)
@@ -402,6 +404,8 @@ static int text_open(struct vs_store *s, uint32_t batch, enum vs_batch_text whic
 		return -EROFS;
 	pthread_rwlock_rdlock(&s->lock);
 	rc = batch_get(s, batch, &c);
+	if (!rc && write)
+		rc = collection_make_directory(s->io, c);
 	pthread_rwlock_unlock(&s->lock);
 	if (rc && (write || rc != -EBUSY))
 		return rc;
