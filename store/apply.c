@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine.h"
+#include "image.h"
 
 #define RUN_BUFFERS 256
 #define SYNC_DIRECTORIES 64u /* with that many changed one call for all takes less time */
@@ -548,6 +549,7 @@ static void forget(struct vs_store *s, const struct group *g)
 static void segment_leave(struct vs_store *s, struct collection *c, struct segment *seg)
 {
 	struct segment *placeholder = segment_placeholder(seg->n, 0, 0);
+	bool emptied;
 
 	if (!placeholder)
 		return; /* the number is lost until the store is opened again */
@@ -556,7 +558,12 @@ static void segment_leave(struct vs_store *s, struct collection *c, struct segme
 	if (placeholder->n < c->room)
 		c->room = placeholder->n;
 	collection_trim_segments(&s->table, c);
+	emptied = !c->count && !c->segment_count;
+	if (emptied)
+		image_drop(s->io, c);
 	pthread_rwlock_unlock(&s->lock);
+	if (emptied && image_remove(s, c))
+		s->untidy = true;
 	segment_put(s->io, seg);
 }
 

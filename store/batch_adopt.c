@@ -285,7 +285,11 @@ static int adopt_begin(struct commit_job *j)
 		rc = collection_take_entries(parent, j->rows, &j->first_entry);
 	class = &j->s->perms[j->batch->perm];
 	if (!rc)
-		rc = rows_perm(&op, &(struct vs_perm){class->mode & 0666, class->uid, class->gid}, &j->perm);
+		rc = rows_perm(&op, &(struct vs_perm){class->mode & 0666, class->uid, class->gid}, &j->perm.class);
+	if (!rc) {
+		j->perm.next = j->s->perm_holds;
+		j->s->perm_holds = &j->perm;
+	}
 	op_end(&op);
 	/* The batch's own vectors must have reached their files, which nobody changes any more. */
 	return rc ? rc : commit_wait_applied(j->s);
@@ -323,6 +327,19 @@ static int adopt_op(struct commit_job *j)
 	return rc;
 }
 
+/* From here on the rows themselves tell of their class. */
+static void release_perm(struct commit_job *j)
+{
+	struct perm_hold **p;
+
+	pthread_rwlock_wrlock(&j->s->lock);
+	for (p = &j->s->perm_holds; *p && *p != &j->perm; p = &(*p)->next)
+		;
+	if (*p)
+		*p = j->perm.next;
+	pthread_rwlock_unlock(&j->s->lock);
+}
+
 int job_commit_large(struct commit_job *j)
 {
 	int rc = adopt_begin(j);
@@ -331,6 +348,7 @@ int job_commit_large(struct commit_job *j)
 		rc = job_prepare_pieces(j);
 	if (!rc)
 		rc = adopt_op(j);
+	release_perm(j);
 	for (uint32_t i = 0; i < j->piece_count; i++) {
 		if (j->pieces[i].seg)
 			segment_map_release(j->pieces[i].seg);

@@ -40,7 +40,7 @@ struct commit_job {
 	uint32_t piece_count;
 	uint64_t first_entry; /* of a range reserved for all rows */
 	uint64_t rows;        /* in all */
-	uint32_t perm;        /* of uploaded rows */
+	struct perm_hold perm; /* of uploaded rows */
 	size_t log_bytes;     /* that the change takes, as far as known */
 	char *why;
 	size_t why_size;

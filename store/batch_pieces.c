@@ -46,7 +46,7 @@ static int write_uploaded(struct column_writer *w, uint64_t first, uint32_t slot
 		size_t len = strlen(id);
 
 		rows[i] = (struct row){.data_sum = sums[i], .mtime_ns = now_ns, .name_len = (uint8_t)len,
-		                       .perm = (uint16_t)j->perm, .name_at = w->names_at + at};
+		                       .perm = (uint16_t)j->perm.class, .name_at = w->names_at + at};
 		row_set_entry(&rows[i], w->entry++);
 		rows[i].row_sum = sum_row(&rows[i], id);
 		memset(names + (size_t)at * NAME_GRANULE, 0, name_max);

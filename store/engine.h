@@ -33,6 +33,11 @@ struct counters {
 	_Atomic uint64_t batches, checksum_errors, replayed_records;
 };
 
+struct perm_hold {
+	uint32_t class;
+	struct perm_hold *next;
+};
+
 struct vs_store {
 	struct io *io;
 	bool own_io;
@@ -48,6 +53,11 @@ struct vs_store {
 	uint32_t next_collection;
 	struct perm_class *perms;
 	uint32_t perm_count;
+	/* Once all numbers are given out: a bit for each class that may be in use, and where to look for the next that is
+	 * not. Numbers that somebody will use, of whom no row or collection tells yet. */
+	uint64_t *perm_used;
+	uint32_t perm_next;
+	struct perm_hold *perm_holds;
 	struct collection *dropped; /* until the applier has passed their end; chained by dropped_next */
 	uint32_t changed_directories;   /* the applier's */
 	_Atomic bool directory_changed; /* collections/ since the last checkpoint */

@@ -99,7 +99,7 @@ struct record_row {
 };
 static_assert(sizeof(struct record_row) == 56, "record_row");
 
-/* A row of the table of permissions. Rows refer to it by index; it only grows. */
+/* A row of the table of permissions. Rows refer to it by index; one that none refers to may get another meaning. */
 struct perm_class {
 	uint32_t mode, uid, gid;
 };

@@ -116,6 +116,17 @@ int image_write(struct vs_store *s, struct collection *c, bool sync)
 	return 0;
 }
 
+void image_drop(struct io *io, struct collection *c)
+{
+	if (!c->image)
+		return;
+	index_free(&c->index);
+	entries_free(&c->entries);
+	io->ops->unmap(io, c->image, c->image_bytes);
+	c->image = NULL;
+	c->index_stamp = 0;
+}
+
 int image_remove(struct vs_store *s, struct collection *c)
 {
 	char path[SEGMENT_PATH_MAX];

@@ -11,6 +11,83 @@
 
 #define PERM_MAX 65535u
 
+/* ------------------------------------------------------------------ classes of permissions */
+
+static void mark(uint64_t *used, uint32_t class)
+{
+	used[class / 64] |= 1ull << (class % 64);
+}
+
+/* Marks the classes of a collection's rows; -EIO if there are some that cannot be seen. */
+static int mark_rows(const struct collection *c, uint64_t *used)
+{
+	for (uint32_t i = 0; i < c->segment_count; i++) {
+		const struct segment *seg = c->segments[i];
+		const struct row *rows = segment_rows(seg);
+
+		if (seg->count && !rows)
+			return -EIO;
+		for (uint32_t slot = 0; slot < seg->count; slot++) {
+			const struct overlay_item *item = overlay_find(&c->overlay, i << c->shift | slot);
+
+			/* Also a damaged row's: nobody can say what it was. */
+			mark(used, item ? item->meta->row.perm : rows[slot].perm);
+		}
+	}
+	return 0;
+}
+
+/*
+ * Finds the classes that nothing refers to any more. A record that gives such a number a new meaning comes later in the
+ * log than whatever took the last reference, so that no recovery sees the one without the other.
+ */
+static int find_unused(struct vs_store *s)
+{
+	uint64_t *used = calloc(PERM_MAX / 64 + 1, sizeof *used);
+	int rc = used ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; i < s->table.slots && !rc; i++) {
+		const struct collection *c = s->table.all[i];
+
+		if (!c)
+			continue;
+		mark(used, c->perm);
+		rc = mark_rows(c, used);
+	}
+	for (const struct perm_hold *h = s->perm_holds; h && !rc; h = h->next)
+		mark(used, h->class);
+	if (rc) {
+		free(used);
+		return rc;
+	}
+	free(s->perm_used);
+	s->perm_used = used;
+	s->perm_next = 0;
+	return 0;
+}
+
+/* A number for a new class: the next, or when there are no more one that is not in use. */
+static int new_class(struct vs_store *s, uint32_t *index)
+{
+	int rc;
+
+	if (s->perm_count <= PERM_MAX) {
+		*index = s->perm_count;
+		return 0;
+	}
+	for (int tries = 0; tries < 2; tries++) {
+		for (; s->perm_used && s->perm_next <= PERM_MAX; s->perm_next++)
+			if (!(s->perm_used[s->perm_next / 64] >> (s->perm_next % 64) & 1)) {
+				*index = s->perm_next++;
+				return 0;
+			}
+		rc = tries ? -ENOSPC : find_unused(s);
+		if (rc)
+			return rc == -EIO ? -ENOSPC : rc;
+	}
+	return -ENOSPC;
+}
+
 int rows_perm(struct op *op, const struct vs_perm *perm, uint32_t *index)
 {
 	struct vs_store *s = op->s;
@@ -20,16 +97,18 @@ int rows_perm(struct op *op, const struct vs_perm *perm, uint32_t *index)
 
 	if (found >= 0) {
 		*index = (uint32_t)found;
+		/* It may be one that was found unused. */
+		if (s->perm_used)
+			mark(s->perm_used, *index);
 		return 0;
 	}
-	if (s->perm_count > PERM_MAX)
-		return -ENOSPC;
-	rc = catalog_reserve(s, 1);
+	rc = new_class(s, index);
 	if (!rc)
-		rc = engine_perm_add(s, s->perm_count, &class);
+		rc = catalog_reserve(s, 1);
+	if (!rc)
+		rc = engine_perm_add(s, *index, &class);
 	if (rc)
 		return rc;
-	*index = s->perm_count - 1;
 	r = op_append(op, RECORD_PERM, 0, sizeof *r);
 	r->head.row = *index;
 	r->perm = class;

@@ -202,6 +202,7 @@ static void free_store(struct vs_store *s)
 	collection_table_free(&s->table, s->io);
 	files_free(&s->files);
 	free(s->perms);
+	free(s->perm_used);
 	commit_free(s);
 	engine_unlock(s);
 	pthread_mutex_destroy(&s->start_mutex);
