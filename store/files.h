@@ -42,7 +42,7 @@ struct map_use {
 
 struct files {
 	struct io *io;
-	bool read_only;
+	bool read_only; /* nothing is opened for writing; a recovery needs to, also of a store that is then only read */
 	pthread_mutex_t mutex;
 	struct file_use clean, dirty; /* heads of rings: oldest next */
 	unsigned open, open_max;

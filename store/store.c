@@ -257,7 +257,7 @@ int vs_open(const char *dir, const struct vs_options *options, struct vs_store *
 	if (!s->options.log_bytes)
 		s->options.log_bytes = LOG_FILE_BYTES;
 	s->io = options->io;
-	files_init(&s->files, s->io, s->read_only, options->files_max, options->maps_max);
+	files_init(&s->files, s->io, false, options->files_max, options->maps_max);
 	rc = init_locks(s);
 	if (!rc && !s->io) {
 		s->own_io = true;
