@@ -140,7 +140,7 @@ static int batch_text_attr(struct serve *s, const struct node *node, struct stat
 	*timeout_s = 0;
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
-	return control_file_attr(s, node, ops_now_ns(), info.text_bytes[node->which], st);
+	return control_file_attr(s, node, vs_time_now(), info.text_bytes[node->which], st);
 }
 
 static int batch_text_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,

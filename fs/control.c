@@ -106,29 +106,29 @@ static mode_t limit_of(enum node_kind kind)
 	}
 }
 
-int control_file_attr(struct serve *s, const struct node *node, int64_t mtime_ns, uint64_t size,
+int control_file_attr(struct serve *s, const struct node *node, vs_time mtime, uint64_t size,
 		      struct stat *st)
 {
-	struct vs_perm root = {s->root.st_mode & 07777, s->root.st_uid, s->root.st_gid};
+	struct vs_perm root = dir_root_perm(s);
 	struct vs_collection_info info;
 	uint64_t ino = node_ino(node);
 	int rc;
 
 	if (node->collection == 0) {
-		node_stat(ino, limit_of(node->kind), &root, mtime_ns, size, st);
+		node_stat(ino, limit_of(node->kind), &root, mtime, mtime, size, st);
 		return 0;
 	}
 	rc = vs_collection_get(s->store, node->collection, &info);
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
-	node_stat(ino, limit_of(node->kind), &info.perm, mtime_ns, size, st);
+	node_stat(ino, limit_of(node->kind), &info.perm, mtime, mtime, size, st);
 	return 0;
 }
 
 int control_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	*timeout_s = 1;
-	return control_file_attr(s, node, s->root.st_mtim.tv_sec * INT64_C(1000000000), 0, st);
+	return control_file_attr(s, node, s->started, 0, st);
 }
 
 /* ------------------------------------------------------------------ what is in it */
@@ -286,13 +286,14 @@ static ssize_t segment_read(struct serve *s, const struct node *node, void *buf,
 
 static int segment_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
 {
-	struct vs_perm perm = {0777, s->root.st_uid, s->root.st_gid};
+	struct vs_perm perm = dir_root_perm(s);
 	char target[PATH_MAX];
 	ssize_t len = segment_target(s, node, target, sizeof target);
 
 	if (len < 0)
 		return len == -ENOENT ? -ESTALE : (int)len;
-	node_stat(node_ino(node), S_IFLNK | 0777, &perm, s->root.st_mtim.tv_sec * INT64_C(1000000000),
+	perm.mode = 0777;
+	node_stat(node_ino(node), S_IFLNK | 0777, &perm, s->started, s->started,
 		  (uint64_t)len, st);
 	*timeout_s = 0;
 	return 0;

@@ -142,7 +142,7 @@ static int bear(struct serve *s, struct handle *h, const struct vs_perm *perm, s
 	if (!o)
 		return -ENOMEM;
 	h->attr.perm = *perm;
-	h->attr.mtime_ns = ops_now_ns();
+	h->attr.mtime = h->attr.ctime = vs_time_now();
 	pthread_mutex_lock(&o->lock);
 	h->born = true;
 	attach(h, o);
@@ -151,7 +151,7 @@ static int bear(struct serve *s, struct handle *h, const struct vs_perm *perm, s
 	/* Whoever else walks here must ask; but until then only this handle changes the attributes. */
 	e->entry_timeout = 0;
 	e->attr_timeout = ops_timeout_s(s);
-	node_stat(e->ino, VECTOR_LIMIT, perm, h->attr.mtime_ns, 0, &e->attr);
+	node_stat(e->ino, VECTOR_LIMIT, perm, h->attr.mtime, h->attr.ctime, 0, &e->attr);
 	return 0;
 }
 

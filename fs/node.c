@@ -153,7 +153,7 @@ const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, 
 	}
 }
 
-void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, int64_t mtime_ns,
+void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, vs_time mtime, vs_time ctime,
 	       uint64_t size, struct stat *st)
 {
 	memset(st, 0, sizeof *st);
@@ -165,11 +165,7 @@ void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, 
 	st->st_size = (off_t)size;
 	st->st_blksize = IO_BYTES;
 	st->st_blocks = (blkcnt_t)((size + BLOCK_BYTES - 1) / BLOCK_BYTES);
-	st->st_mtim.tv_sec = mtime_ns / 1000000000;
-	st->st_mtim.tv_nsec = mtime_ns % 1000000000;
-	if (st->st_mtim.tv_nsec < 0) { /* before 1970 */
-		st->st_mtim.tv_sec--;
-		st->st_mtim.tv_nsec += 1000000000;
-	}
-	st->st_atim = st->st_ctim = st->st_mtim;
+	vs_time_split(mtime, &st->st_mtim);
+	vs_time_split(ctime, &st->st_ctim);
+	st->st_atim = st->st_mtim;
 }

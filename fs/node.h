@@ -72,7 +72,7 @@ bool node_is_version(const struct node *node, uint64_t version);
 const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, char buffer[32]);
 
 /* Attributes of anything of this type and size that goes with a collection's (or the root's) permissions. */
-void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, int64_t mtime_ns,
-	       uint64_t size, struct stat *st);
+void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, vs_time mtime,
+	       vs_time ctime, uint64_t size, struct stat *st);
 
 #endif

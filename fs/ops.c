@@ -62,9 +62,9 @@ unsigned ops_setattr_which(const struct stat *st, int set, struct vs_attr *attr)
 
 	memset(attr, 0, sizeof *attr);
 	attr->perm = (struct vs_perm){st->st_mode & 07777, st->st_uid, st->st_gid};
-	attr->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+	attr->mtime = vs_time_of(&st->st_mtim);
 	if (set & FUSE_SET_ATTR_MTIME_NOW)
-		attr->mtime_ns = ops_now_ns();
+		attr->mtime = vs_time_now();
 	if (set & FUSE_SET_ATTR_MODE)
 		which |= VS_SET_MODE;
 	if (set & FUSE_SET_ATTR_UID)
@@ -506,6 +506,8 @@ static void op_init(void *user, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, false); /* a truncation must not shrink what others see */
 	want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
 	want(conn, FUSE_CAP_IOCTL_DIR, false);
+	/* The kernel takes set-user-ID away itself at chown and truncate; at writes handle.c does. */
+	want(conn, FUSE_CAP_HANDLE_KILLPRIV, false);
 #ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
 	s->direct_mmap = offers(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
 	want(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP, s->direct_mmap);

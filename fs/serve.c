@@ -110,17 +110,15 @@ static int new_session(struct serve *s, bool io_uring)
 	return rc;
 }
 
-/* The root directory of the mount belongs to whom the store belongs to. */
+/* The root directory of the mount belongs to whom the store belongs to, if it was never given away. */
 static int find_root(struct serve *s)
 {
 	struct stat st;
-	struct vs_perm perm;
 
 	if (stat(s->store_dir, &st))
 		return -errno;
-	perm = (struct vs_perm){0755, st.st_uid, st.st_gid};
-	node_stat(FUSE_ROOT_ID, S_IFDIR | 07777, &perm, ops_now_ns(), 0, &s->root);
-	s->root.st_nlink = 1; /* unknown: find(1) must not count on it */
+	s->started = vs_time_now();
+	s->root_perm = (struct vs_perm){0755, st.st_uid, st.st_gid};
 	return 0;
 }
 

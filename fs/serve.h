@@ -43,7 +43,8 @@ struct serve {
 	struct fuse_session *session;
 	char *store_dir;  /* absolute */
 	char *mountpoint; /* absolute */
-	struct stat root; /* owner and mode of the mount's root directory */
+	vs_time started;
+	struct vs_perm root_perm; /* of the mount's root directory, until it gets others */
 	bool mounted;
 	int connection;       /* connection_open()'s */
 	bool direct_mmap;     /* the kernel maps direct_io files, too */

@@ -178,7 +178,7 @@ static int modify(struct serve *s, struct handle *h, const void *data, size_t si
 	int rc;
 
 	if (!(h->which & VS_SET_MTIME))
-		attr.mtime_ns = ops_now_ns();
+		attr.mtime = vs_time_now();
 	rc = vs_write(s->store, node.collection, node.entry, data, size, off, VS_SET_MTIME, &attr);
 	if (rc == -ENOENT)
 		return modify_copy(h, data, size, off);
@@ -281,7 +281,9 @@ void staging_set(struct handle *h, unsigned which, const struct vs_attr *attr)
 	if (which & VS_SET_GID)
 		h->attr.perm.gid = attr->perm.gid;
 	if (which & VS_SET_MTIME)
-		h->attr.mtime_ns = attr->mtime_ns;
+		h->attr.mtime = attr->mtime;
+	if (which)
+		h->attr.ctime = vs_time_after(h->attr.ctime, vs_time_now()); /* seen while it is not published */
 	if (h->born || h->size > 0 || is_collected(h))
 		h->which |= which;
 }
@@ -313,7 +315,7 @@ static int publish_new(struct serve *s, struct handle *h)
 
 	h->attr.entry = place(h).entry;
 	if (!(h->which & VS_SET_MTIME))
-		h->attr.mtime_ns = ops_now_ns();
+		h->attr.mtime = vs_time_now();
 	rc = put(s, h);
 	if (rc)
 		return rc;

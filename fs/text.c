@@ -143,7 +143,7 @@ static int text_attr(struct serve *s, const struct node *node, struct stat *st, 
 	if (rc)
 		return rc;
 	free(bytes);
-	return control_file_attr(s, node, ops_now_ns(), size, st);
+	return control_file_attr(s, node, vs_time_now(), size, st);
 }
 
 static int text_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)

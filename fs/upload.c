@@ -73,7 +73,7 @@ static int upload_attr(struct serve *s, const struct node *node, struct stat *st
 		rc = vs_collection_get(s->store, node->collection, &info);
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
-	return control_file_attr(s, node, ops_now_ns(), batch.upload_rows * info.row_bytes, st);
+	return control_file_attr(s, node, vs_time_now(), batch.upload_rows * info.row_bytes, st);
 }
 
 /* Sizes are not set: opening with O_TRUNC, and the preallocation of cp, change nothing. */

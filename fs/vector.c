@@ -35,7 +35,7 @@ void vector_entry(struct serve *s, uint32_t collection, const struct vs_attr *at
 	e->ino = node_vector_ino(collection, attr->entry);
 	e->entry_timeout = atomic_load(&s->names_changing) ? 0 : ops_timeout_s(s);
 	e->attr_timeout = opened_is_staged(s->opened, e->ino) ? 0 : ops_timeout_s(s);
-	node_stat(e->ino, VECTOR_LIMIT, &attr->perm, attr->mtime_ns, attr->size, &e->attr);
+	node_stat(e->ino, VECTOR_LIMIT, &attr->perm, attr->mtime, attr->ctime, attr->size, &e->attr);
 }
 
 int vector_lookup(struct serve *s, uint32_t collection, const char *name, struct fuse_entry_param *e)
@@ -64,12 +64,12 @@ static int opened_attr(struct serve *s, uint64_t ino, struct stat *st)
 	for (struct handle *h = o->handles; h && rc; h = h->next) {
 		if (!h->born)
 			continue;
-		node_stat(ino, VECTOR_LIMIT, &h->attr.perm, h->attr.mtime_ns, h->size, st);
+		node_stat(ino, VECTOR_LIMIT, &h->attr.perm, h->attr.mtime, h->attr.ctime, h->size, st);
 		rc = 0;
 	}
 	if (rc && o->copy) {
-		node_stat(ino, VECTOR_LIMIT, &o->copy->attr.perm, o->copy->attr.mtime_ns, o->copy->attr.size,
-			  st);
+		node_stat(ino, VECTOR_LIMIT, &o->copy->attr.perm, o->copy->attr.mtime, o->copy->attr.ctime,
+			  o->copy->attr.size, st);
 		st->st_nlink = 0;
 		rc = 0;
 	}
@@ -90,7 +90,7 @@ static int vector_attr(struct serve *s, const struct node *node, struct stat *st
 		return opened_attr(s, ino, st);
 	if (rc)
 		return rc;
-	node_stat(ino, VECTOR_LIMIT, &attr.perm, attr.mtime_ns, attr.size, st);
+	node_stat(ino, VECTOR_LIMIT, &attr.perm, attr.mtime, attr.ctime, attr.size, st);
 	if (!opened_is_staged(s->opened, ino))
 		*timeout_s = ops_timeout_s(s);
 	return 0;

@@ -48,7 +48,7 @@ int view_attr(struct serve *s, const struct node *node, const struct vs_moment_i
 
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
-	return control_file_attr(s, &fixed, collection.mtime_ns, size_of(node, info), st);
+	return control_file_attr(s, &fixed, collection.mtime, size_of(node, info), st);
 }
 
 static int moment_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)

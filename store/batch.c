@@ -82,6 +82,16 @@ const char *job_upload_id(const struct commit_job *j, uint64_t i, char buf[24])
 	return buf;
 }
 
+int job_replaced_perm(const struct collection *parent, const char *id)
+{
+	uint64_t entry = parent->count ? collection_entry(parent, id, strlen(id)) : 0;
+	uint32_t row = entry ? collection_row_of(parent, entry) : ROW_NONE;
+	const char *name;
+	const struct row *r = row == ROW_NONE ? NULL : collection_row(parent, row, &name);
+
+	return r ? r->perm : -1;
+}
+
 /* Whether a file of the batch has this id. Its rows do not change any more, but the applier still moves them. */
 static bool is_file(const struct commit_job *j, const char *id, size_t len)
 {

@@ -51,6 +51,12 @@ int job_refuse(struct commit_job *j, int rc, const char *format, ...) __attribut
 /* The id of an uploaded row, from the text of ids, or its number written to buf. */
 const char *job_upload_id(const struct commit_job *j, uint64_t i, char buf[24]);
 
+/*
+ * The class of permissions of the vector that an uploaded row replaces, or -1: the row takes them over, as a file that
+ * is written to keeps its own (vs_mode_written). Under the lock.
+ */
+int job_replaced_perm(const struct collection *parent, const char *id);
+
 /* Of each new vector. */
 static inline size_t job_row_bytes(const struct commit_job *j)
 {

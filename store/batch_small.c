@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "row_time.h"
 #include "rows.h"
 #include "sum.h"
 
@@ -62,9 +63,9 @@ static int small_read(struct commit_job *j, char *rows)
 }
 
 static int small_put(struct op *op, struct collection *parent, const char *id, const struct vs_perm *perm,
-                     int64_t mtime_ns, const void *data, size_t size)
+                     vs_time mtime, const void *data, size_t size)
 {
-	struct vs_attr attr = {.mtime_ns = mtime_ns, .perm = *perm};
+	struct vs_attr attr = {.mtime = mtime, .perm = *perm};
 	struct row_put put;
 	int rc = collection_take_entries(parent, 1, &attr.entry);
 
@@ -96,8 +97,8 @@ static int small_put_files(struct commit_job *j, struct op *op, struct collectio
 			break;
 		memcpy(name, p, r->name_len);
 		name[r->name_len] = 0;
-		rc = small_put(op, parent, name, &(struct vs_perm){class->mode, class->uid, class->gid}, r->mtime_ns, data,
-		               b->row_bytes);
+		rc = small_put(op, parent, name, &(struct vs_perm){class->mode, class->uid, class->gid}, row_mtime(r),
+		               data, b->row_bytes);
 	}
 	free(data);
 	return rc;
@@ -108,7 +109,7 @@ static int small_apply(struct commit_job *j, struct op *op, struct collection *p
 	const struct perm_class *class = &j->s->perms[j->batch->perm];
 	struct vs_perm perm = {class->mode & 0666, class->uid, class->gid};
 	size_t row_bytes = job_row_bytes(j);
-	int64_t now_ns = engine_now_ns();
+	vs_time now = vs_time_now();
 	int rc = 0;
 
 	for (uint64_t i = 0; i < j->delete.count && !rc; i++) {
@@ -121,8 +122,15 @@ static int small_apply(struct commit_job *j, struct op *op, struct collection *p
 		rc = small_put_files(j, op, parent);
 	for (uint64_t i = 0; i < j->upload.rows && !rc; i++) {
 		char buf[24];
+		const char *id = job_upload_id(j, i, buf);
+		int replaced = job_replaced_perm(parent, id);
+		struct vs_perm own = perm;
 
-		rc = small_put(op, parent, job_upload_id(j, i, buf), &perm, now_ns, rows + i * row_bytes, row_bytes);
+		if (replaced >= 0) {
+			class = engine_perm_get(j->s, (uint32_t)replaced);
+			own = (struct vs_perm){vs_mode_written(class->mode), class->uid, class->gid};
+		}
+		rc = small_put(op, parent, id, &own, now, rows + i * row_bytes, row_bytes);
 	}
 	return rc;
 }

@@ -123,6 +123,7 @@ int collection_add(struct collection_table *t, struct collection *c)
 	t->all[t->count++] = c;
 	t->name_bytes += padded(c->name);
 	t->segments += c->segment_count;
+	t->attribute_bytes += c->attributes.bytes;
 	index_insert(&t->by_name, hash, c->id);
 	return 0;
 }
@@ -134,6 +135,7 @@ void collection_take(struct collection_table *t, struct collection *c)
 	index_remove(&t->by_name, name_hash(t, c->parent, c->name), c->id);
 	t->name_bytes -= padded(c->name);
 	t->segments -= c->segment_count;
+	t->attribute_bytes -= c->attributes.bytes;
 	t->count--;
 	memmove(t->all + i, t->all + i + 1, (t->count - i) * sizeof(struct collection *));
 }
@@ -180,6 +182,7 @@ void collection_free(struct io *io, struct collection *c)
 	index_free(&c->index);
 	entries_free(&c->entries);
 	overlay_free(&c->overlay);
+	attributes_free(&c->attributes);
 	if (c->image)
 		io->ops->unmap(io, c->image, c->image_bytes);
 	free(c);
@@ -209,6 +212,27 @@ void collection_set_schema(struct collection *c, const struct vs_schema *schema)
 	c->schema = *schema;
 	c->row_bytes = vs_row_bytes(schema);
 	c->shift = c->row_bytes ? segment_shift(c->row_bytes) : 0;
+}
+
+void collection_changed(struct collection *c)
+{
+	c->ctime = vs_time_after(c->ctime, vs_time_now());
+}
+
+void collection_listed(struct collection *c)
+{
+	collection_changed(c);
+	c->mtime = c->ctime;
+}
+
+int collection_set_attribute(struct collection_table *t, struct collection *c, uint32_t tag, const void *value,
+                             uint32_t bytes)
+{
+	uint32_t before = c->attributes.bytes;
+	int rc = attributes_set(&c->attributes, tag, value, bytes);
+
+	t->attribute_bytes += c->attributes.bytes - before;
+	return rc;
 }
 
 int collection_reserve_segment(struct collection *c)

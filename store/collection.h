@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "attribute.h"
 #include "entries.h"
 #include "index.h"
 #include "overlay.h"
@@ -28,7 +29,8 @@ struct collection {
 	size_t row_bytes;
 	unsigned shift; /* row number = segment << shift | slot */
 	uint32_t perm;  /* index into the table of permissions */
-	int64_t mtime_ns;
+	vs_time mtime, ctime;
+	struct attributes attributes;
 	uint64_t count, name_bytes;
 	uint64_t version;
 	uint64_t next_entry;
@@ -60,7 +62,8 @@ struct collection_table {
 	struct index by_name;
 	uint64_t hash_seed;
 	uint64_t name_bytes; /* sums over all of them, for the size of a catalog: names padded to 8, */
-	uint64_t segments;   /* and segments */
+	uint64_t segments;   /* segments, */
+	uint64_t attribute_bytes; /* and attributes */
 };
 
 void collection_table_init(struct collection_table *t, uint64_t hash_seed);
@@ -72,6 +75,12 @@ struct collection *collection_next(const struct collection_table *t, uint32_t af
 /* Adds a collection, whose id is above all others'. -ENOMEM. */
 int collection_add(struct collection_table *t, struct collection *c);
 void collection_take(struct collection_table *t, struct collection *c);
+/* Its directory has changed, or it itself has: moves mtime and ctime, or ctime alone. */
+void collection_listed(struct collection *c);
+void collection_changed(struct collection *c);
+/* Sets an attribute; the table's sum follows. -ENOMEM. */
+int collection_set_attribute(struct collection_table *t, struct collection *c, uint32_t tag, const void *value,
+                             uint32_t bytes);
 /* Gives it another name. -ENOMEM. */
 int collection_rename(struct collection_table *t, struct collection *c, const char *name);
 

@@ -213,7 +213,7 @@ static void lead(struct vs_store *s)
 		return;
 	rc = lead_cut(s, fresh, ends, &g);
 	if (!rc && g->used) {
-		((struct frame *)(void *)g->buf)->time_ns = engine_now_ns();
+		((struct frame *)(void *)g->buf)->time = vs_time_now();
 		rc = log_write(&s->log, g->buf, g->used);
 		s->counters.commits++;
 		s->counters.commit_bytes += g->used;

@@ -46,6 +46,8 @@ struct vs_store {
 	uint32_t next_collection;
 	struct perm_class *perms;
 	uint32_t perm_count;
+	struct catalog_root root;
+	uint32_t version; /* of what is on the disk, while it is opened */
 	struct collection *dropped; /* until the applier has passed their end; chained by dropped_next */
 	struct segment *retired;
 	_Atomic bool directory_changed; /* collections/ since the last checkpoint */
@@ -64,18 +66,18 @@ struct vs_store {
 	/* A file that is not needed any more could not be removed: the store is not called clean, so that the next opening
 	 * looks for such files. */
 	_Atomic bool untidy;
+	struct replayed *replayed; /* read-only stores: the records that the overlays point into (recover.c) */
 	bool settled; /* the files are as a clean close leaves them */
 };
 
 /* Tells the user. No lock may be held. */
 void engine_report(struct vs_store *s, enum vs_severity severity, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-/* Takes the store's lock file and leaves our pid in it for whoever is refused; -EBUSY with a sentence in why. A read-only
- * store on a read-only disk needs no lock. */
+/* Takes the store's lock file and leaves our pid in it for whoever is refused; -EBUSY with a sentence in why. A store that
+ * is opened for reading only shares it with others like it, and does without where there is none. */
 int engine_lock(struct vs_store *s, char *why, size_t why_size);
 void engine_unlock(struct vs_store *s);
 void engine_random(void *p, size_t size);
-int64_t engine_now_ns(void); /* wall clock */
 int64_t engine_tick_ms(void); /* monotonic */
 /* Index of a permission class; -ENOENT if it is not in the table yet. Under the lock. */
 int engine_perm_find(const struct vs_store *s, const struct vs_perm *perm);

@@ -29,6 +29,8 @@ static int result(long rc)
 
 static int real_open(struct io *io, const char *path, int flags, mode_t mode)
 {
+	if (io->read_only && (flags & (O_ACCMODE | O_CREAT)) != O_RDONLY)
+		return -EROFS;
 	return result(openat(root_of(io), path, flags | O_CLOEXEC | O_NOFOLLOW, mode));
 }
 
@@ -103,22 +105,24 @@ static int real_size(struct io *io, int fd, uint64_t *size)
 
 static int real_rename(struct io *io, const char *from, const char *to)
 {
+	if (io->read_only)
+		return -EROFS;
 	return result(renameat(root_of(io), from, root_of(io), to));
 }
 
 static int real_unlink(struct io *io, const char *path)
 {
-	return result(unlinkat(root_of(io), path, 0));
+	return io->read_only ? -EROFS : result(unlinkat(root_of(io), path, 0));
 }
 
 static int real_mkdir(struct io *io, const char *path, mode_t mode)
 {
-	return result(mkdirat(root_of(io), path, mode));
+	return io->read_only ? -EROFS : result(mkdirat(root_of(io), path, mode));
 }
 
 static int real_rmdir(struct io *io, const char *path)
 {
-	return result(unlinkat(root_of(io), path, AT_REMOVEDIR));
+	return io->read_only ? -EROFS : result(unlinkat(root_of(io), path, AT_REMOVEDIR));
 }
 
 static int real_list(struct io *io, const char *path, io_name_fn fn, void *arg)
@@ -157,15 +161,21 @@ static int real_unmap(struct io *io, void *addr, size_t size)
 	return result(munmap(addr, size));
 }
 
-static int real_lock(struct io *io, int fd)
+static int real_lock(struct io *io, int fd, bool shared)
 {
 	(void)io;
-	return result(flock(fd, LOCK_EX | LOCK_NB));
+	return result(flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB));
 }
 
 static int real_statvfs(struct io *io, struct statvfs *st)
 {
 	return result(fstatvfs(root_of(io), st));
+}
+
+static int real_scratch(struct io *io)
+{
+	(void)io;
+	return result(memfd_create("vecfs-scratch", MFD_CLOEXEC));
 }
 
 static const struct io_ops real_ops = {
@@ -188,6 +198,7 @@ static const struct io_ops real_ops = {
 	.unmap = real_unmap,
 	.lock = real_lock,
 	.statvfs = real_statvfs,
+	.scratch = real_scratch,
 };
 
 int io_new_real(const char *dir, bool create, struct io **out)
@@ -201,7 +212,7 @@ int io_new_real(const char *dir, bool create, struct io **out)
 	root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return -errno;
-	real = malloc(sizeof *real);
+	real = calloc(1, sizeof *real);
 	if (!real) {
 		rc = -ENOMEM;
 		close(root);

@@ -50,6 +50,8 @@ static int spill_open(struct vs_store *s)
 	char path[32];
 	int fd;
 
+	if (s->read_only && s->io->ops->scratch)
+		return s->io->ops->scratch(s->io);
 	snprintf(path, sizeof path, "spill.%u", s->spill_number++);
 	fd = s->io->ops->open(s->io, path, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	if (fd >= 0)

@@ -143,7 +143,7 @@ static int add_collection(struct check *k, uint32_t id)
 	}
 	collection_set_schema(c, &schema);
 	c->schema_fixed = segments;
-	c->mtime_ns = engine_now_ns();
+	c->mtime = c->ctime = vs_time_now();
 	k->s->next_collection = id + 1;
 	for (uint32_t i = 0; i < segments && !rc; i++)
 		rc = add_segment(k, c, i);
@@ -189,6 +189,8 @@ static void new_identity(struct vs_store *s)
 	engine_random(&s->position.salt, sizeof s->position.salt);
 	s->position.epoch = s->position.seq = 1;
 	s->next_collection = 1;
+	s->root.perm = PERM_NONE;
+	s->root.mtime = s->root.ctime = vs_time_now();
 	collection_table_init(&s->table, s->hash_seed);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "moment.h"
+#include "row_time.h"
 #include "sum.h"
 
 #define PERM_MAX 65535u
@@ -48,7 +49,11 @@ int rows_perm_change(struct op *op, unsigned which, const struct vs_perm *perm, 
 		now.uid = perm->uid;
 	if (which & VS_SET_GID)
 		now.gid = perm->gid;
-	return which & (VS_SET_MODE | VS_SET_UID | VS_SET_GID) ? rows_perm(op, &now, index) : 0;
+	if (which & VS_DROP_SETID)
+		now.mode = vs_mode_written(now.mode);
+	if (now.mode == old->mode && now.uid == old->uid && now.gid == old->gid)
+		return 0;
+	return rows_perm(op, &now, index);
 }
 
 void rows_log_collection(struct op *op, const struct collection *c)
@@ -154,19 +159,19 @@ static void touched(struct collection *c)
 void rows_listed(struct collection *c)
 {
 	touched(c);
-	c->mtime_ns = engine_now_ns();
+	collection_listed(c);
 }
 
 static struct row row_of(const struct row_change *change, uint32_t name_at)
 {
 	struct row meta = {
 		.data_sum = change->data_sum,
-		.mtime_ns = change->mtime_ns,
 		.name_len = (uint8_t)change->name_len,
 		.perm = (uint16_t)change->perm,
-		.name_at = name_at,
+		.name_at = name_at & ROW_NAME_AT_MAX,
 	};
 
+	row_set_times(&meta, change->mtime, change->ctime);
 	row_set_entry(&meta, change->entry);
 	return meta;
 }
@@ -195,14 +200,17 @@ void rows_change(struct op *op, struct collection *c, uint32_t row, const struct
 	struct row old = *found, meta = row_of(change, old.name_at);
 	bool renamed = old.name_len != change->name_len || memcmp(old_name, change->name, old.name_len);
 	uint64_t old_hash = collection_hash(c, old_name, old.name_len);
+	struct record_row *record;
 
 	moment_preserve(op->s, c, row);
 	if (renamed) {
-		meta.name_at = names_alloc(&seg->names, change->name_len);
+		meta.name_at = names_alloc(&seg->names, change->name_len) & ROW_NAME_AT_MAX;
 		names_release(&seg->names, old.name_at, old.name_len);
 		c->name_bytes += change->name_len - (size_t)old.name_len;
 	}
-	log_row(op, c, row, &meta, change->name, change->data);
+	record = log_row(op, c, row, &meta, change->name, change->data);
+	if (renamed)
+		record->head.flags |= RECORD_RENAMED;
 	if (renamed || change->entry != row_entry(&old)) {
 		index_remove(&c->index, old_hash, row_entry(&old));
 		index_insert(&c->index, collection_hash(c, change->name, change->name_len), change->entry);
@@ -255,6 +263,16 @@ static void unfix_schema(struct vs_store *s, struct collection *c, const struct 
 	c->schema_fixed = false;
 }
 
+/* That of an entry, if it is later than another. */
+static vs_time ctime_of(const struct collection *c, uint64_t entry, vs_time other)
+{
+	uint32_t row = collection_row_of(c, entry);
+	const char *name;
+	const struct row *r = row == ROW_NONE ? NULL : collection_row(c, row, &name);
+
+	return r && row_ctime(r) > other ? row_ctime(r) : other;
+}
+
 int rows_put_prepare(struct op *op, struct collection *c, const char *name, const struct vs_attr *attr,
                      const void *data, size_t size, struct row_put *put)
 {
@@ -265,13 +283,17 @@ int rows_put_prepare(struct op *op, struct collection *c, const char *name, cons
 
 	put->change = (struct row_change){
 		.entry = attr->entry,
-		.mtime_ns = attr->mtime_ns,
+		.mtime = attr->mtime,
+		.ctime = attr->ctime,
 		.name = name,
 		.name_len = strlen(name),
 		.data = data,
 		.data_sum = sum_data(data, size),
 	};
 	put->replaced = rc ? 0 : collection_entry(c, name, put->change.name_len);
+	if (put->replaced)
+		put->change.ctime = ctime_of(c, put->replaced, attr->ctime);
+	put->change.ctime = vs_time_after(put->change.ctime, vs_time_now());
 	if (!rc)
 		rc = put->replaced ? entries_reserve(&c->entries, attr->entry)
 		                   : rows_reserve_new(op->s, c, name, put->change.name_len, attr->entry);

@@ -14,7 +14,7 @@
 /* What a row is to become. */
 struct row_change {
 	uint64_t entry;
-	int64_t mtime_ns;
+	vs_time mtime, ctime;
 	uint32_t perm;
 	const char *name;
 	size_t name_len;

@@ -83,7 +83,7 @@ static int map_columns(struct io *io, struct segment *seg)
 static int open_files(struct io *io, char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], struct segment *seg, int flags)
 {
 	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
-		seg->fd[i] = io->ops->open(io, paths[i], O_RDWR | flags, 0600);
+		seg->fd[i] = io->ops->open(io, paths[i], (io->read_only ? O_RDONLY : O_RDWR) | flags, 0600);
 		if (seg->fd[i] < 0)
 			return seg->fd[i];
 	}
@@ -110,6 +110,12 @@ static struct segment *segment_new(uint32_t n, const struct vs_schema *schema)
 	seg->header_rows = UINT32_MAX;
 	names_init(&seg->names, 0);
 	return seg;
+}
+
+int segment_unbacked(const struct vs_schema *schema, struct segment **out)
+{
+	*out = segment_new(0, schema);
+	return *out ? 0 : -ENOMEM;
 }
 
 void segment_close(struct io *io, struct segment *seg)

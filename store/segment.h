@@ -64,6 +64,8 @@ int segment_open(struct io *io, uint32_t collection, uint32_t n, const struct vs
  */
 int segment_open_at(struct io *io, char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], const struct vs_schema *schema,
                     uint32_t count, uint32_t names_end, struct segment **out);
+/* A segment without files, all of whose rows are in the overlay: of a store that is only read. -ENOMEM. */
+int segment_unbacked(const struct vs_schema *schema, struct segment **out);
 /* -EUCLEAN if a file is shorter than what is in use. */
 int segment_verify_size(struct io *io, const struct segment *seg);
 /* Closes the files; seg may be NULL. */

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "apply.h"
@@ -18,6 +17,8 @@
 #include "rows.h"
 
 #define COMMIT_MS_DEFAULT 5u
+#define LOCK_WAIT_MS 1000
+#define LOCK_RETRY_US 5000
 
 void engine_report(struct vs_store *s, enum vs_severity severity, const char *format, ...)
 {
@@ -30,22 +31,6 @@ void engine_report(struct vs_store *s, enum vs_severity severity, const char *fo
 	vsnprintf(line, sizeof line, format, args);
 	va_end(args);
 	s->options.report(s->options.report_arg, severity, line);
-}
-
-int64_t engine_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-int64_t engine_tick_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 int engine_perm_find(const struct vs_store *s, const struct vs_perm *perm)
@@ -76,27 +61,63 @@ int engine_perm_add(struct vs_store *s, uint32_t index, const struct perm_class 
 
 /* ------------------------------------------------------------------ opening */
 
-int engine_lock(struct vs_store *s, char *why, size_t why_size)
+/* Whoever writes to the store leaves its number there; who only reads it cannot. */
+static int lock_holder(struct vs_store *s)
 {
 	char text[32] = "";
+
+	s->io->ops->pread(s->io, s->lock_fd, text, sizeof text - 1, 0);
+	return atoi(text);
+}
+
+/*
+ * Takes the lock, shared by those who only read. It is tried for a moment while nobody is named who holds it: that may
+ * be somebody who just looks whether it is held, or a reader that is on its way out.
+ */
+static int take_lock(struct vs_store *s, char *why, size_t why_size)
+{
+	int64_t start_ms = engine_tick_ms();
+	int rc, holder = 0;
+
+	while ((rc = s->io->ops->lock(s->io, s->lock_fd, s->read_only)) == -EWOULDBLOCK && !holder) {
+		holder = lock_holder(s);
+		if (engine_tick_ms() - start_ms > LOCK_WAIT_MS)
+			break;
+		if (!holder)
+			usleep(LOCK_RETRY_US);
+	}
+	if (rc != -EWOULDBLOCK)
+		return rc;
+	if (holder)
+		snprintf(why, why_size, "in use by process %d", holder);
+	else
+		snprintf(why, why_size, "in use by a process that only reads it");
+	return -EBUSY;
+}
+
+/* A disk that knows no locks, or a store without a lock file, can still be read. */
+static int lock_shared(struct vs_store *s, char *why, size_t why_size)
+{
+	int rc;
+
+	s->lock_fd = s->io->ops->open(s->io, "lock", O_RDONLY, 0);
+	if (s->lock_fd < 0)
+		return s->lock_fd == -ENOENT ? 0 : s->lock_fd;
+	rc = take_lock(s, why, why_size);
+	return rc == -EBUSY ? rc : 0;
+}
+
+static int lock_exclusive(struct vs_store *s, char *why, size_t why_size)
+{
+	char text[32];
 	int rc;
 
 	s->lock_fd = s->io->ops->open(s->io, "lock", O_RDWR | O_CREAT, 0600);
-	if (s->lock_fd == -EROFS && s->read_only)
-		return 0;
 	if (s->lock_fd < 0)
 		return s->lock_fd;
-	rc = s->io->ops->lock(s->io, s->lock_fd);
-	if (rc == -EWOULDBLOCK) {
-		s->io->ops->pread(s->io, s->lock_fd, text, sizeof text - 1, 0);
-		snprintf(why, why_size, "in use by process %d", atoi(text));
-		rc = -EBUSY;
-	}
-	if (rc < 0) { /* what is in the file is its holder's */
-		s->io->ops->close(s->io, s->lock_fd);
-		s->lock_fd = -1;
+	rc = take_lock(s, why, why_size);
+	if (rc < 0)
 		return rc;
-	}
 	snprintf(text, sizeof text, "%d\n", (int)getpid());
 	rc = s->io->ops->truncate(s->io, s->lock_fd, 0);
 	/* On a full disk there may be no room even for this; the lock itself is what matters. */
@@ -105,11 +126,23 @@ int engine_lock(struct vs_store *s, char *why, size_t why_size)
 	return 0;
 }
 
+int engine_lock(struct vs_store *s, char *why, size_t why_size)
+{
+	int rc = s->read_only ? lock_shared(s, why, why_size) : lock_exclusive(s, why, why_size);
+
+	if (rc < 0 && s->lock_fd >= 0) { /* what is in the file is its holder's */
+		s->io->ops->close(s->io, s->lock_fd);
+		s->lock_fd = -1;
+	}
+	return rc;
+}
+
 void engine_unlock(struct vs_store *s)
 {
 	if (s->lock_fd < 0)
 		return;
-	s->io->ops->truncate(s->io, s->lock_fd, 0);
+	if (!s->read_only)
+		s->io->ops->truncate(s->io, s->lock_fd, 0);
 	s->io->ops->close(s->io, s->lock_fd);
 	s->lock_fd = -1;
 }
@@ -164,6 +197,8 @@ static int create_store(struct vs_store *s)
 	engine_random(&s->position.salt, sizeof s->position.salt);
 	s->position.epoch = s->position.seq = 1;
 	s->next_collection = 1;
+	s->root.perm = PERM_NONE;
+	s->root.mtime = s->root.ctime = vs_time_now();
 	collection_table_init(&s->table, s->hash_seed);
 	rc = s->io->ops->mkdir(s->io, "collections", 0700);
 	if (rc < 0 && rc != -EEXIST)
@@ -201,6 +236,7 @@ static void free_store(struct vs_store *s)
 		s->retired = seg->retired_next;
 		segment_close(s->io, seg);
 	}
+	recover_free(s);
 	free(s->perms);
 	commit_free(s);
 	engine_unlock(s);
@@ -261,6 +297,8 @@ int vs_open(const char *dir, const struct vs_options *options, struct vs_store *
 		s->own_io = true;
 		rc = io_new_real(dir, !s->read_only, &s->io);
 	}
+	if (!rc)
+		s->io->read_only = s->read_only;
 	if (!rc && !s->read_only)
 		rc = refuse_foreign(s, why, why_size);
 	if (!rc)
@@ -412,6 +450,8 @@ int vs_segment_path(struct vs_store *s, uint32_t collection, uint32_t n, char *p
 	pthread_rwlock_wrlock(&s->lock);
 	c = collection_get(&s->table, collection);
 	rc = !c || n >= c->segment_count ? -ENOENT : c->damaged ? -EIO : 0;
+	if (!rc && s->read_only && c->overlay.count)
+		rc = -EROFS; /* the file lacks what only the log has */
 	if (!rc && !s->read_only)
 		rc = segment_write_header(s->io, c->segments[n], &c->schema, c->segments[n]->count);
 	if (!rc) {

@@ -31,8 +31,26 @@
 #define VS_ENTRY_BITS 40
 #define VS_COLLECTION_MAX ((1u << 23) - 1)
 
+/*
+ * A time: nanoseconds since 1901-12-13 20:45:52 UTC, 2^31 seconds before 1970. That is the range of ext4 (2^34 seconds,
+ * to 2446-05-10 22:38:55), and what lies outside becomes its first or last second, as there.
+ */
+typedef uint64_t vs_time;
+#define VS_TIME_FIRST_S (-((int64_t)1 << 31))
+#define VS_TIME_SECONDS ((int64_t)1 << 34)
+#define VS_TIME_NS_PER_S UINT64_C(1000000000)
+#define VS_TIME_END ((uint64_t)VS_TIME_SECONDS * VS_TIME_NS_PER_S) /* no vs_time is that late */
+
 struct io;
 struct vs_store;
+struct timespec;
+
+/* Of seconds since 1970 and nanoseconds below 10^9. */
+vs_time vs_time_of(const struct timespec *t);
+void vs_time_split(vs_time t, struct timespec *out);
+vs_time vs_time_now(void);
+/* The ctime of something that changes at now and had ctime before: later, so that everybody who compares notices. */
+vs_time vs_time_after(vs_time before, vs_time now);
 
 enum vs_dtype { VS_F32, VS_F16, VS_BF16, VS_I8, VS_U8, VS_BIT, VS_DTYPE_COUNT };
 enum vs_metric { VS_L2, VS_IP, VS_COSINE, VS_METRIC_COUNT };
@@ -73,7 +91,13 @@ int vs_name_check(const char *name, size_t len);
  * Opens the store in directory dir, creating it when the directory is missing or empty (not if read_only:
  * -ENOENT). Recovers it first if it was not closed. On failure *out is NULL and why holds one sentence
  * without the path ("held by process 1234"): -EBUSY locked by another process, -EUCLEAN damaged beyond
- * serving (log or both catalogs), -ENOTEMPTY dir has other things in it, -EPROTO unknown format version.
+ * serving (log or both catalogs), -ENOTEMPTY dir has other things in it, -EPROTO of a format version, or with something
+ * in it, that this program does not know.
+ *
+ * A store of an older format is converted, unless read_only: then it is refused (-EPROTO).
+ *
+ * read_only opens nothing for writing, and so works on a read-only disk and for who may only read: a log that was not
+ * applied is replayed in memory. Any number of processes may have the store open so, but none beside one that writes.
  */
 int vs_open(const char *dir, const struct vs_options *options, struct vs_store **out, char *why, size_t why_size);
 /* Makes everything durable, writes the index images, marks the store clean. The handle is gone in any case. */
@@ -115,9 +139,16 @@ struct vs_collection_info {
 	uint64_t version;    /* changes with every change of the collection, while the store is open */
 	uint32_t segments;
 	struct vs_perm perm;
-	int64_t mtime_ns;
+	vs_time mtime, ctime;
 	bool damaged; /* everything in it answers -EIO */
 };
+
+/* What is left of a mode once somebody unprivileged has written to the file: no set-user-ID, nor set-group-ID where the
+ * group may execute it. */
+static inline uint32_t vs_mode_written(uint32_t mode)
+{
+	return mode & ~(mode & 010 ? 06000u : 04000u);
+}
 
 /* Creates an empty collection (parent 0), or a batch of collection parent (with the parent's schema). -EEXIST. */
 int vs_collection_create(struct vs_store *s, uint32_t parent, const char *name, const struct vs_perm *perm,
@@ -133,9 +164,30 @@ int vs_collection_remove(struct vs_store *s, uint32_t id);
  * exclusive it is -EEXIST for any. */
 int vs_collection_rename(struct vs_store *s, uint32_t id, const char *name, bool exclusive);
 /* Sets the parts of which (VS_SET_*). */
-int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const struct vs_perm *perm, int64_t mtime_ns);
+int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const struct vs_perm *perm, vs_time mtime);
 /* -EBUSY once the collection has, or ever had, a vector; -EINVAL for impossible values. */
 int vs_schema_set(struct vs_store *s, uint32_t id, const struct vs_schema *schema);
+
+/* The directory of the collections. Its mtime follows their coming, going and renaming. */
+struct vs_root {
+	bool owned; /* perm was set; else whoever serves the store decides */
+	struct vs_perm perm;
+	vs_time mtime, ctime;
+};
+void vs_root_get(struct vs_store *s, struct vs_root *out);
+/* Sets the parts of which (VS_SET_*); the first time mode, uid and gid all together, else -EINVAL. */
+int vs_root_set(struct vs_store *s, unsigned which, const struct vs_perm *perm, vs_time mtime);
+
+/* What else a collection is: values that the engine keeps, durably, and does not interpret. */
+enum vs_attribute {
+	VS_ATTRIBUTE_VIEWS = 1, /* its views, as their builder writes them */
+	VS_ATTRIBUTE_COUNT,
+};
+#define VS_ATTRIBUTE_BYTES_MAX 4096u
+/* Copies at most size bytes of the value and returns how many it has; -ENOENT if it has none. */
+ssize_t vs_attribute_get(struct vs_store *s, uint32_t collection, enum vs_attribute tag, void *value, size_t size);
+/* Sets it; size 0 removes it. -EINVAL: no such tag, or too long. */
+int vs_attribute_set(struct vs_store *s, uint32_t collection, enum vs_attribute tag, const void *value, size_t size);
 
 /* ------------------------------------------------------------------ vectors */
 
@@ -143,10 +195,13 @@ int vs_schema_set(struct vs_store *s, uint32_t id, const struct vs_schema *schem
 #define VS_SET_UID 2u
 #define VS_SET_GID 4u
 #define VS_SET_MTIME 8u
+#define VS_DROP_SETID 16u /* of vs_write: as a write by someone unprivileged does, see vs_mode_written */
 
+/* Every change of a vector, its attributes or its id moves its ctime, which nobody can set. */
 struct vs_attr {
 	uint64_t entry;
-	int64_t mtime_ns;
+	vs_time mtime;
+	vs_time ctime; /* told; a vector that is put gets a later one */
 	struct vs_perm perm;
 	size_t size; /* bytes: the collection's row_bytes */
 };
@@ -172,7 +227,7 @@ int vs_entry_reserve(struct vs_store *s, uint32_t collection, uint64_t *entry);
 int vs_put(struct vs_store *s, uint32_t collection, const char *name, const struct vs_attr *attr, const void *data,
            size_t size, uint64_t *replaced);
 /* Replaces bytes [off, off + size) of an entry's vector in one step (off 0 and the row size: all of it), and sets
- * the parts of which from attr (NULL if which is 0). -EFBIG: beyond the row. */
+ * the parts of which from attr (NULL if which has none). -EFBIG: beyond the row. */
 int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void *data, size_t size, size_t off,
              unsigned which, const struct vs_attr *attr);
 /* Removes an id; *entry (may be NULL) tells which entry died. */

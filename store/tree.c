@@ -21,7 +21,8 @@ static void info_fill(const struct vs_store *s, const struct collection *c, stru
 		.version = c->version,
 		.segments = c->segment_count,
 		.perm = {perm->mode, perm->uid, perm->gid},
-		.mtime_ns = c->mtime_ns,
+		.mtime = c->mtime,
+		.ctime = c->ctime,
 		.damaged = c->damaged,
 	};
 	snprintf(out->name, sizeof out->name, "%s", c->name);
@@ -64,6 +65,13 @@ int vs_collection_next(struct vs_store *s, uint32_t parent, uint32_t after, stru
 	return c ? 0 : -ENOENT;
 }
 
+static void root_log(struct op *op)
+{
+	struct record_root *r = op_append(op, RECORD_ROOT, 0, sizeof *r);
+
+	r->root = op->s->root;
+}
+
 /* Creates the directory; one left over from a lost collection of the same number is emptied. */
 static int create_directory(struct vs_store *s, uint32_t id)
 {
@@ -77,6 +85,17 @@ static int create_directory(struct vs_store *s, uint32_t id)
 		rc = s->io->ops->mkdir(s->io, path, 0700);
 	}
 	return rc;
+}
+
+/* The directory of the collections has changed, unless parent tells that it was a batch. */
+static void root_listed(struct op *op, uint32_t parent)
+{
+	struct catalog_root *root = &op->s->root;
+
+	if (parent)
+		return;
+	root->mtime = root->ctime = vs_time_after(root->ctime, vs_time_now());
+	root_log(op);
 }
 
 static int create(struct op *op, uint32_t parent, const char *name, const struct vs_perm *perm, uint32_t *id)
@@ -107,7 +126,7 @@ static int create(struct op *op, uint32_t parent, const char *name, const struct
 			collection_set_schema(c, &up->schema);
 		c->schema_fixed = up && up->schema_fixed;
 		c->perm = class;
-		c->mtime_ns = engine_now_ns();
+		collection_listed(c);
 		rc = collection_add(&s->table, c);
 	}
 	if (rc) {
@@ -121,6 +140,7 @@ static int create(struct op *op, uint32_t parent, const char *name, const struct
 		up->children++;
 	*id = s->next_collection++;
 	rows_log_collection(op, c);
+	root_listed(op, parent);
 	return 0;
 }
 
@@ -131,7 +151,7 @@ int vs_collection_create(struct vs_store *s, uint32_t parent, const char *name, 
 	int rc = vs_name_check(name, strlen(name));
 
 	if (!rc)
-		rc = op_begin(s, &op, 2 * OP_SMALL_BYTES);
+		rc = op_begin(s, &op, 3 * OP_SMALL_BYTES);
 	if (rc)
 		return rc;
 	rc = create(&op, parent, name, perm, id);
@@ -157,7 +177,7 @@ int vs_collection_remove(struct vs_store *s, uint32_t id)
 {
 	struct collection *c;
 	struct op op;
-	int rc = op_begin(s, &op, OP_SMALL_BYTES);
+	int rc = op_begin(s, &op, 2 * OP_SMALL_BYTES);
 
 	if (rc)
 		return rc;
@@ -168,8 +188,10 @@ int vs_collection_remove(struct vs_store *s, uint32_t id)
 		rc = -EBUSY;
 	else if (!c->parent && (c->count || c->dead || c->children || c->damaged))
 		rc = -ENOTEMPTY;
-	else
+	else {
+		root_listed(&op, c->parent);
 		collection_drop(&op, c);
+	}
 	op_end(&op);
 	return rc;
 }
@@ -192,8 +214,11 @@ static int rename_collection(struct op *op, struct collection *c, const char *na
 		collection_drop(op, target);
 	/* If memory fails here an empty collection of the new name is gone, and nothing else. */
 	rc = collection_rename(&s->table, c, name);
-	if (!rc)
+	if (!rc) {
+		collection_changed(c);
 		rows_log_collection(op, c);
+		root_listed(op, c->parent);
+	}
 	return rc;
 }
 
@@ -204,7 +229,7 @@ int vs_collection_rename(struct vs_store *s, uint32_t id, const char *name, bool
 	int rc = vs_name_check(name, strlen(name));
 
 	if (!rc)
-		rc = op_begin(s, &op, 2 * OP_SMALL_BYTES);
+		rc = op_begin(s, &op, 3 * OP_SMALL_BYTES);
 	if (rc)
 		return rc;
 	c = collection_get(&s->table, id);
@@ -213,7 +238,7 @@ int vs_collection_rename(struct vs_store *s, uint32_t id, const char *name, bool
 	return rc;
 }
 
-int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const struct vs_perm *perm, int64_t mtime_ns)
+int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const struct vs_perm *perm, vs_time mtime)
 {
 	struct collection *c;
 	struct op op;
@@ -227,8 +252,9 @@ int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const str
 	else
 		rc = rows_perm_change(&op, which, perm, &c->perm);
 	if (!rc) {
+		collection_changed(c);
 		if (which & VS_SET_MTIME)
-			c->mtime_ns = mtime_ns;
+			c->mtime = mtime;
 		rows_log_collection(&op, c);
 	}
 	op_end(&op);
@@ -255,6 +281,88 @@ int vs_schema_set(struct vs_store *s, uint32_t id, const struct vs_schema *schem
 		collection_set_schema(c, schema);
 		c->version++;
 		rows_log_collection(&op, c);
+	}
+	op_end(&op);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ the root */
+
+void vs_root_get(struct vs_store *s, struct vs_root *out)
+{
+	const struct perm_class *perm;
+
+	pthread_rwlock_rdlock(&s->lock);
+	*out = (struct vs_root){.owned = s->root.perm != PERM_NONE, .mtime = s->root.mtime, .ctime = s->root.ctime};
+	if (out->owned) {
+		perm = engine_perm_get(s, s->root.perm);
+		out->perm = (struct vs_perm){perm->mode, perm->uid, perm->gid};
+	}
+	pthread_rwlock_unlock(&s->lock);
+}
+
+int vs_root_set(struct vs_store *s, unsigned which, const struct vs_perm *perm, vs_time mtime)
+{
+	const unsigned all = VS_SET_MODE | VS_SET_UID | VS_SET_GID;
+	struct op op;
+	int rc = op_begin(s, &op, 2 * OP_SMALL_BYTES);
+
+	if (rc)
+		return rc;
+	if (s->root.perm != PERM_NONE)
+		rc = rows_perm_change(&op, which, perm, &s->root.perm);
+	else if (which & all)
+		rc = (which & all) == all ? rows_perm(&op, perm, &s->root.perm) : -EINVAL;
+	if (!rc) {
+		s->root.ctime = vs_time_after(s->root.ctime, vs_time_now());
+		if (which & VS_SET_MTIME)
+			s->root.mtime = mtime;
+		root_log(&op);
+	}
+	op_end(&op);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ attributes */
+
+ssize_t vs_attribute_get(struct vs_store *s, uint32_t collection, enum vs_attribute tag, void *value, size_t size)
+{
+	const struct collection *c;
+	const void *found = NULL;
+	uint32_t bytes = 0;
+
+	pthread_rwlock_rdlock(&s->lock);
+	c = collection_get(&s->table, collection);
+	if (c)
+		found = attributes_find(&c->attributes, tag, &bytes);
+	if (found)
+		memcpy(value, found, size < bytes ? size : bytes);
+	pthread_rwlock_unlock(&s->lock);
+	return found ? (ssize_t)bytes : -ENOENT;
+}
+
+int vs_attribute_set(struct vs_store *s, uint32_t collection, enum vs_attribute tag, const void *value, size_t size)
+{
+	struct collection *c;
+	struct record *r;
+	struct op op;
+	int rc;
+
+	if (!attribute_is_known(tag) || size > VS_ATTRIBUTE_BYTES_MAX)
+		return -EINVAL;
+	rc = op_begin(s, &op, sizeof *r + attribute_bytes((uint32_t)size));
+	if (rc)
+		return rc;
+	c = collection_get(&s->table, collection);
+	rc = c ? catalog_reserve_bytes(s, attribute_bytes((uint32_t)size)) : -ENOENT;
+	if (!rc)
+		rc = collection_set_attribute(&s->table, c, tag, value, (uint32_t)size);
+	if (!rc) {
+		r = op_append(&op, RECORD_ATTRIBUTE, c->id, sizeof *r + size);
+		r->row = tag;
+		r->value = size;
+		if (size)
+			memcpy(r + 1, value, size);
 	}
 	op_end(&op);
 	return rc;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "row_time.h"
 #include "rows.h"
 #include "sum.h"
 
@@ -44,7 +45,8 @@ static void attr_fill(const struct vs_store *s, const struct collection *c, cons
 	const struct perm_class *perm = engine_perm_get(s, r->perm);
 
 	out->entry = row_entry(r);
-	out->mtime_ns = r->mtime_ns;
+	out->mtime = row_mtime(r);
+	out->ctime = row_ctime(r);
 	out->perm = (struct vs_perm){perm->mode, perm->uid, perm->gid};
 	out->size = c->row_bytes;
 }
@@ -242,7 +244,7 @@ int vs_put(struct vs_store *s, uint32_t collection, const char *name, const stru
 	return rc;
 }
 
-/* What a row is now, as a change to start from. The name points into the caller's buffer. */
+/* What a row is now, as a change to start from: the change is made now. The name points into the caller's buffer. */
 static int change_of(const struct collection *c, uint32_t row, char name[256], struct row_change *out)
 {
 	const char *p;
@@ -253,7 +255,8 @@ static int change_of(const struct collection *c, uint32_t row, char name[256], s
 	memcpy(name, p, r->name_len);
 	*out = (struct row_change){
 		.entry = row_entry(r),
-		.mtime_ns = r->mtime_ns,
+		.mtime = row_mtime(r),
+		.ctime = vs_time_after(row_ctime(r), vs_time_now()),
 		.perm = r->perm,
 		.name = name,
 		.name_len = r->name_len,
@@ -294,9 +297,9 @@ static int edit_begin(struct vs_store *s, uint32_t collection, uint64_t entry, s
 static int edit_end(struct edit *e, int rc, unsigned which, const struct vs_attr *attr)
 {
 	if (which & VS_SET_MTIME)
-		e->change.mtime_ns = attr->mtime_ns;
-	if (!rc && attr)
-		rc = rows_perm_change(&e->op, which, &attr->perm, &e->change.perm);
+		e->change.mtime = attr->mtime;
+	if (!rc)
+		rc = rows_perm_change(&e->op, which, attr ? &attr->perm : NULL, &e->change.perm);
 	if (!rc)
 		rows_change(&e->op, e->c, e->row, &e->change);
 	op_end(&e->op);
@@ -426,7 +429,8 @@ static int rename_across(struct op *op, struct collection *from, uint64_t entry,
 	perm = engine_perm_get(op->s, change.perm);
 	attr = (struct vs_attr){
 		.entry = __atomic_fetch_add(&to->next_entry, 1, __ATOMIC_RELAXED),
-		.mtime_ns = change.mtime_ns,
+		.mtime = change.mtime,
+		.ctime = change.ctime,
 		.perm = {perm->mode, perm->uid, perm->gid},
 	};
 	rc = read_row(op->s, from, collection_row_of(from, entry), buf);

@@ -18,7 +18,8 @@ struct model_vector {
 	char name[VS_NAME_MAX + 1];
 	uint64_t entry;  /* 0: not known */
 	bool attr_known; /* mtime and perm */
-	int64_t mtime_ns;
+	vs_time mtime;
+	vs_time ctime; /* 0: not known */
 	struct vs_perm perm;
 	size_t size;
 	unsigned char *data;

@@ -36,7 +36,7 @@ void wreck_vector(const char *collection, const char *id, uint32_t dim, float *o
 
 static void put(struct vs_store *s, uint32_t c, const char *collection, const char *id, uint32_t dim)
 {
-	struct vs_attr attr = {.mtime_ns = 1, .perm = perm};
+	struct vs_attr attr = {.mtime = 1, .perm = perm};
 	float *v = malloc(dim * sizeof *v);
 
 	wreck_vector(collection, id, dim, v);

@@ -70,7 +70,7 @@ static void read_collection(struct vs_store *s, const struct vs_collection_info 
 
 static void put(struct vs_store *s, const struct vs_collection_info *c, const char *id)
 {
-	struct vs_attr attr = {.mtime_ns = 5, .perm = {.mode = 0600, .uid = 7, .gid = 7}};
+	struct vs_attr attr = {.mtime = 5, .perm = {.mode = 0600, .uid = 7, .gid = 7}};
 
 	if (c->row_bytes <= sizeof buf && !vs_entry_reserve(s, c->id, &attr.entry))
 		vs_put(s, c->id, id, &attr, buf, c->row_bytes ? c->row_bytes : 8, NULL);
@@ -79,7 +79,7 @@ static void put(struct vs_store *s, const struct vs_collection_info *c, const ch
 static void change_collection(struct vs_store *s, const struct vs_collection_info *c)
 {
 	struct listed l = {0};
-	struct vs_attr attr = {.mtime_ns = 9};
+	struct vs_attr attr = {.mtime = 9};
 	struct vs_moment *m = NULL;
 
 	vs_list(s, c->id, 0, add_listed, &l);

@@ -43,7 +43,7 @@ static void write_row(struct scratch *sc, struct segment *seg, uint32_t slot, co
 	struct row r = {.name_len = (uint8_t)strlen(id), .data_sum = sum_data(data, sizeof data)};
 
 	row_set_entry(&r, VS_ENTRY_FIRST + slot);
-	r.name_at = names_alloc(&seg->names, r.name_len);
+	r.name_at = names_alloc(&seg->names, r.name_len) & ROW_NAME_AT_MAX;
 	r.row_sum = sum_row(&r, id);
 	memcpy(name, id, r.name_len);
 	assert_int_equal(segment_reserve(sc->io, seg, slot + 1, seg->names.end), 0);
@@ -158,7 +158,7 @@ static void each_byte_of_a_row_and_its_id_counts(void **state)
 	assert_false(segment_row_valid(seg, &whole));
 	changed = (struct row){0};
 	assert_true(segment_row_valid(seg, &changed)); /* dead */
-	changed.mtime_ns = 1;
+	changed.mtime = 1;
 	assert_false(segment_row_valid(seg, &changed));
 	segment_close(sc->io, seg);
 }

@@ -73,7 +73,7 @@ static void fill(float v[DIM], float x)
 
 static uint64_t put(struct fixture *f, uint32_t collection, const char *id, float x)
 {
-	struct vs_attr attr = {.mtime_ns = 77, .perm = perm};
+	struct vs_attr attr = {.mtime = 77, .perm = perm};
 	float v[DIM];
 
 	fill(v, x);
@@ -222,7 +222,7 @@ static void vectors_survive_a_reopening(void **state)
 		assert_reads(f, f->docs, "a", 1);
 		assert_reads(f, f->docs, "b", 2);
 		assert_int_equal(vs_attr_get(f->s, f->docs, entry, &attr), 0);
-		assert_int_equal(attr.mtime_ns, 77);
+		assert_int_equal(attr.mtime, 77);
 		assert_int_equal(attr.perm.gid, 20);
 		assert_int_equal(attr.size, DIM * sizeof(float));
 		assert_int_equal(vs_name_get(f->s, f->docs, entry, name), 0);
@@ -250,7 +250,7 @@ static void a_part_of_a_vector_is_written(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t entry = put(f, f->docs, "a", 1);
-	struct vs_attr attr = {.mtime_ns = 99};
+	struct vs_attr attr = {.mtime = 99};
 	float v[DIM] = {1, 2, 3, 4}, got[DIM], x = 50;
 
 	assert_int_equal(vs_write(f->s, f->docs, entry, &x, sizeof x, 8, VS_SET_MTIME, &attr), 0);
@@ -262,7 +262,7 @@ static void a_part_of_a_vector_is_written(void **state)
 	assert_memory_equal(got, &v[3], 4);
 	assert_int_equal(vs_read(f->s, f->docs, entry, got, sizeof got, 16), 0);
 	assert_int_equal(vs_attr_get(f->s, f->docs, entry, &attr), 0);
-	assert_int_equal(attr.mtime_ns, 99);
+	assert_int_equal(attr.mtime, 99);
 }
 
 static void removing_one_leaves_the_others(void **state)
