@@ -119,6 +119,7 @@ int handle_open(fuse_req_t req, const struct node *node, struct fuse_file_info *
 
 	if (!h)
 		return -ENOMEM;
+	h->unprivileged = fuse_req_ctx(req)->uid != 0;
 	rc = open_at(s, h, opened_locate(s->opened, node_ino(node)), false);
 	if (rc) {
 		free(h);
@@ -179,6 +180,7 @@ int handle_create(fuse_req_t req, const struct node *dir, const struct ops_birth
 	h = handle_new(birth->name, birth->thread, birth->flags);
 	if (!h)
 		return -ENOMEM;
+	h->unprivileged = fuse_req_ctx(req)->uid != 0;
 	h->pending = (struct pending){.collection = dir->collection, .name = h->name};
 	if (!pending_add(&h->pending, birth->flags & O_EXCL)) {
 		free(h);

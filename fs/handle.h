@@ -23,6 +23,7 @@ struct handle {
 	struct opened *opened;
 	struct handle *next; /* of the same vector */
 	bool writable;
+	bool unprivileged; /* opened by somebody whose writes take set-user-ID away */
 	bool untouched; /* since it was opened: a truncation by its opener is open(2)'s own */
 	pid_t opener;   /* its thread */
 

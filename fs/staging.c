@@ -179,7 +179,8 @@ static int modify(struct serve *s, struct handle *h, const void *data, size_t si
 
 	if (!(h->which & VS_SET_MTIME))
 		attr.mtime = vs_time_now();
-	rc = vs_write(s->store, node.collection, node.entry, data, size, off, VS_SET_MTIME, &attr);
+	rc = vs_write(s->store, node.collection, node.entry, data, size, off,
+		      VS_SET_MTIME | (h->unprivileged ? VS_DROP_SETID : 0), &attr);
 	if (rc == -ENOENT)
 		return modify_copy(h, data, size, off);
 	if (rc)

@@ -228,10 +228,11 @@ void collection_listed(struct collection *c)
 int collection_set_attribute(struct collection_table *t, struct collection *c, uint32_t tag, const void *value,
                              uint32_t bytes)
 {
-	uint32_t before = c->attributes.bytes;
-	int rc = attributes_set(&c->attributes, tag, value, bytes);
+	int rc;
 
-	t->attribute_bytes += c->attributes.bytes - before;
+	t->attribute_bytes -= c->attributes.bytes;
+	rc = attributes_set(&c->attributes, tag, value, bytes);
+	t->attribute_bytes += c->attributes.bytes;
 	return rc;
 }
 

@@ -457,7 +457,8 @@ static void sweep_collection(struct vs_store *s, struct collection *c)
 		if (!file_is_left(c, list.names[i]))
 			continue;
 		snprintf(file, sizeof file, "%s/%s", path, list.names[i]);
-		s->io->ops->unlink(s->io, file);
+		if (s->io->ops->unlink(s->io, file) < 0)
+			s->untidy = true;
 		c->directory_changed = true;
 	}
 	io_names_free(&list);
@@ -487,7 +488,8 @@ static void sweep(struct vs_store *s)
 
 		if (*end || collection_get(&s->table, id))
 			continue;
-		collection_unlink_id(s->io, id);
+		if (collection_unlink_id(s->io, id))
+			s->untidy = true;
 		s->directory_changed = true;
 	}
 	io_names_free(&list);

@@ -333,7 +333,7 @@ static int load_collection(struct model *m, struct vs_store *s, const struct vs_
 		if (rc)
 			return rc;
 	}
-	return check_moment(s, c, why, why_size);
+	return m->rows_only ? 0 : check_moment(s, c, why, why_size);
 }
 
 int model_load(struct model *m, struct vs_store *s, char *why, size_t why_size)

@@ -40,6 +40,7 @@ struct model_collection {
 struct model {
 	struct model_collection collections[MODEL_COLLECTIONS_MAX];
 	size_t count;
+	bool rows_only; /* model_load leaves bulk views alone, which need a file to write to */
 };
 
 void model_clear(struct model *m);
