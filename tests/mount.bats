@@ -525,7 +525,7 @@ everything() { (cd "$1" && find . -type f -printf '%P %m %s %T@ %C@\n' | sort &&
 	run vecfs check medium
 	[ "$status" = 0 ]
 	[[ $output == *"replayed in memory"* ]]
-	printf '\377' | dd of=copy/collections/1/0.npy bs=1 seek=$((4096 + 40)) conv=notrunc status=none
+	printf '\377' | dd of=copy/collections/1/0.npy bs=1 seek=$((4096 + 10 * 400 + 40)) conv=notrunc status=none
 	run vecfs check medium
 	[ "$status" = 4 ]
 	[[ $output == *"damaged (checksum)"* ]]
