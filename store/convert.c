@@ -475,6 +475,47 @@ static int each_segment(struct vs_store *s, int (*fn)(struct vs_store *s, uint32
 	return rc < 0 ? rc : s->io->ops->syncdir(s->io, "collections");
 }
 
+/* How many of some rows have the id and the sum that version 1 would give them. */
+static unsigned count_old_rows(struct io *io, int fd, const struct names_map *names, uint64_t rows)
+{
+	unsigned old = 0;
+
+	for (uint64_t i = 0; i < rows; i++) {
+		struct row_v1 row;
+		uint64_t at;
+
+		if (io_read_full(io, fd, &row, sizeof row, i * sizeof row))
+			break;
+		at = (uint64_t)row.name_at * NAME_GRANULE;
+		old += row.name_len && at < names->size && names->size - at >= row.name_len &&
+		       row.row_sum == sum_row_v1(&row, (const char *)names->bytes + at);
+	}
+	return old;
+}
+
+bool convert_is_old(struct io *io, uint32_t collection, uint32_t n)
+{
+	char rows[SEGMENT_PATH_MAX], names[SEGMENT_PATH_MAX];
+	struct names_map map;
+	uint64_t size = 0;
+	bool old = false;
+	int fd;
+
+	segment_path(rows, collection, n, SEGMENT_ROWS);
+	segment_path(names, collection, n, SEGMENT_NAMES);
+	fd = io->ops->open(io, rows, O_RDONLY, 0);
+	if (fd < 0)
+		return false;
+	io->ops->size(io, fd, &size);
+	if (!map_names(io, names, &map)) {
+		old = count_old_rows(io, fd, &map, size / sizeof(struct row_v1)) > 0;
+		if (map.bytes)
+			io->ops->unmap(io, map.bytes, map.size);
+	}
+	io->ops->close(io, fd);
+	return old;
+}
+
 static int forget_segment(struct vs_store *s, uint32_t collection, const struct segment *seg)
 {
 	char new[SEGMENT_PATH_MAX];

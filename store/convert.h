@@ -17,12 +17,14 @@
 #ifndef VECFS_STORE_CONVERT_H
 #define VECFS_STORE_CONVERT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "store.h"
 
 struct catalog_image;
+struct io;
 struct log_position;
 
 /* Replaces a catalog of version 1 by one of our version. -EUCLEAN: it contradicts itself. */
@@ -37,6 +39,8 @@ vs_time convert_time(uint64_t time_ns);
  */
 int convert_store(struct vs_store *s, const struct log_position *start, const struct log_position *end, char *why,
                   size_t why_size);
+/* Whether the rows column of a segment is of version 1, by its sums: for a repair that has no catalog to ask. */
+bool convert_is_old(struct io *io, uint32_t collection, uint32_t n);
 /* Step 4 alone. */
 int convert_finish(struct vs_store *s);
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "convert.h"
 #include "npy.h"
 
 /* ------------------------------------------------------------------ what files there are */
@@ -127,6 +128,9 @@ static int add_collection(struct check *k, uint32_t id)
 
 	collection_path(path, id, NULL);
 	rc = k->io->ops->list(k->io, path, count_segments, &segments);
+	for (uint32_t i = 0; i < segments && !rc; i++)
+		if (convert_is_old(k->io, id, i))
+			return check_stop(k, -EPROTO, "%s: of format version 1, and without a catalog it cannot be converted", path);
 	if (rc == -ENOTDIR)
 		return 0;
 	if (rc)

@@ -321,6 +321,28 @@ static void a_full_disk_leaves_it_as_it_was(void **state)
 	simdisk_free(d);
 }
 
+/* Without a catalog nothing says which version it is, but the rows do: a repair must not take them for damaged. */
+static void an_old_store_without_a_catalog_is_left_alone(void **state)
+{
+	struct simdisk *d = simdisk_new();
+	char line[256] = "", zeros[4096] = "";
+	uint64_t size, size_after;
+	int fd;
+
+	(void)state;
+	load(d, "store-closed");
+	poke(d, "catalog.0", zeros, sizeof zeros, 0);
+	poke(d, "catalog.1", zeros, sizeof zeros, 0);
+	fd = disk_io->ops->open(disk_io, "collections/1/0.rows", O_RDONLY, 0);
+	assert_int_equal(disk_io->ops->size(disk_io, fd, &size), 0);
+	assert_int_equal(vs_check("sim", disk_io, true, say, line), VS_CHECK_FAILED);
+	assert_non_null(strstr(line, "version 1"));
+	assert_int_equal(disk_io->ops->size(disk_io, fd, &size_after), 0);
+	assert_int_equal(size, size_after);
+	disk_io->ops->close(disk_io, fd);
+	simdisk_free(d);
+}
+
 /* ------------------------------------------------------------------ newer versions */
 
 /* Makes a closed store with a collection that has an attribute; returns its newest catalog, of *size bytes. */
@@ -523,6 +545,7 @@ int main(void)
 		cmocka_unit_test(a_version_1_store_is_not_read_without_being_converted),
 		cmocka_unit_test(a_damaged_row_is_so_afterwards),
 		cmocka_unit_test(a_full_disk_leaves_it_as_it_was),
+		cmocka_unit_test(an_old_store_without_a_catalog_is_left_alone),
 		cmocka_unit_test(a_newer_version_is_refused),
 		cmocka_unit_test(an_unknown_attribute_is_refused),
 		cmocka_unit_test(attributes_last),
