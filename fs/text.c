@@ -13,6 +13,7 @@
 #include "fs/control.h"
 #include "fs/held.h"
 #include "fs/message.h"
+#include "quant/level.h"
 
 #define SCHEMA_BYTES_MAX 4096
 
@@ -28,7 +29,7 @@ struct text {
 
 static void print_version(FILE *out)
 {
-	fprintf(out, "vecfs %s (libfuse %s)\n", VECFS_VERSION, fuse_pkgversion());
+	fprintf(out, "vecfs %s (simd %s, libfuse %s)\n", VECFS_VERSION, level_name(level_get()), fuse_pkgversion());
 }
 
 static void print_metric(FILE *out, const char *name, const char *type, const char *help, uint64_t value)

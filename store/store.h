@@ -25,6 +25,8 @@
 #include <sys/statvfs.h>
 #include <sys/types.h>
 
+#include "quant/dtype.h"
+
 #define VS_NAME_MAX 255
 #define VS_ROW_BYTES_MAX (1u << 20) /* the largest vector */
 #define VS_ENTRY_FIRST 4096         /* entry numbers below are never used: room for control inodes */
@@ -34,7 +36,6 @@
 struct io;
 struct vs_store;
 
-enum vs_dtype { VS_F32, VS_F16, VS_BF16, VS_I8, VS_U8, VS_BIT, VS_DTYPE_COUNT };
 enum vs_metric { VS_L2, VS_IP, VS_COSINE, VS_METRIC_COUNT };
 enum vs_severity { VS_INFO, VS_WARNING, VS_ERROR };
 
@@ -55,9 +56,7 @@ struct vs_options {
 	struct io *io; /* NULL: the real file system at dir. Otherwise used as it is, and not freed */
 };
 
-/* Names of dtypes ("f32") and metrics ("l2"); -1 for an unknown word. */
-const char *vs_dtype_name(enum vs_dtype dtype);
-int vs_dtype_parse(const char *word);
+/* Names of metrics ("l2"), as quant/dtype.h has those of dtypes; -1 for an unknown word. */
 const char *vs_metric_name(enum vs_metric metric);
 int vs_metric_parse(const char *word);
 /* Bytes of a vector of this schema; 0 while dim is 0. */

@@ -444,7 +444,12 @@ one_line() {
 	done
 	run vecfs --version
 	[ "$status" = 0 ]
-	[[ $output =~ ^vecfs\ [0-9]+\.[0-9]+\.[0-9]+$ ]]
+	[[ $output =~ ^vecfs\ [0-9]+\.[0-9]+\.[0-9]+\ \(simd\ (scalar|avx2|avx512)\)$ ]]
+	VECFS_SIMD=scalar run vecfs --version
+	[[ $output == *"(simd scalar)" ]]
+	VECFS_SIMD=nonsense run vecfs --version
+	[ "$status" = 2 ]
+	one_line VECFS_SIMD
 	run vecfs
 	[ "$status" = 2 ]
 	run vecfs nonsense
