@@ -1,24 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* schema - metrics, row sizes and what a legal id is. */
+/* schema - row sizes and what a legal id is. */
 #include <errno.h>
 #include <string.h>
 
 #include "store.h"
-
-static const char *const metrics[VS_METRIC_COUNT] = {[VS_L2] = "l2", [VS_IP] = "ip", [VS_COSINE] = "cosine"};
-
-const char *vs_metric_name(enum vs_metric metric)
-{
-	return (unsigned)metric < VS_METRIC_COUNT ? metrics[metric] : "?";
-}
-
-int vs_metric_parse(const char *word)
-{
-	for (int i = 0; i < VS_METRIC_COUNT; i++)
-		if (!strcmp(word, metrics[i]))
-			return i;
-	return -1;
-}
 
 size_t vs_row_bytes(const struct vs_schema *schema)
 {

@@ -26,6 +26,7 @@
 #include <sys/types.h>
 
 #include "quant/dtype.h"
+#include "quant/metric.h"
 
 #define VS_NAME_MAX 255
 #define VS_ROW_BYTES_MAX (1u << 20) /* the largest vector */
@@ -36,7 +37,6 @@
 struct io;
 struct vs_store;
 
-enum vs_metric { VS_L2, VS_IP, VS_COSINE, VS_METRIC_COUNT };
 enum vs_severity { VS_INFO, VS_WARNING, VS_ERROR };
 
 struct vs_schema {
@@ -56,9 +56,6 @@ struct vs_options {
 	struct io *io; /* NULL: the real file system at dir. Otherwise used as it is, and not freed */
 };
 
-/* Names of metrics ("l2"), as quant/dtype.h has those of dtypes; -1 for an unknown word. */
-const char *vs_metric_name(enum vs_metric metric);
-int vs_metric_parse(const char *word);
 /* Bytes of a vector of this schema; 0 while dim is 0. */
 size_t vs_row_bytes(const struct vs_schema *schema);
 /* The dim of a vector of size bytes, or 0 if there is none (size not a multiple of the width, 0 or too big). */
