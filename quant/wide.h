@@ -176,6 +176,16 @@ SIMD_INLINE uint32_t wide_mask_gt(wide a, wide b)
 	return mask;
 }
 
+/* Bit i: lane i of a is not above that of b, and neither is a NaN. */
+SIMD_INLINE uint32_t wide_mask_le(wide a, wide b)
+{
+	uint32_t mask = 0;
+
+	for (int i = 0; i < WIDE; i++)
+		mask |= (uint32_t)(a.v[i] <= b.v[i]) << i;
+	return mask;
+}
+
 /* Changes the sign of the lanes whose bit is set. */
 SIMD_INLINE wide wide_flip(wide x, uint32_t mask)
 {
@@ -299,6 +309,14 @@ SIMD_INLINE uint32_t wide_mask_gt(wide a, wide b)
 	return low | high << 8;
 }
 
+SIMD_INLINE uint32_t wide_mask_le(wide a, wide b)
+{
+	unsigned low = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps((__m256)a.v[0], (__m256)b.v[0], _CMP_LE_OQ));
+	unsigned high = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps((__m256)a.v[1], (__m256)b.v[1], _CMP_LE_OQ));
+
+	return low | high << 8;
+}
+
 SIMD_INLINE wide wide_flip(wide x, uint32_t mask)
 {
 	const __m256i bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
@@ -373,6 +391,11 @@ SIMD_INLINE wide wide_sqrt(wide x)
 SIMD_INLINE uint32_t wide_mask_gt(wide a, wide b)
 {
 	return vf_lt(b.v[0], a.v[0]);
+}
+
+SIMD_INLINE uint32_t wide_mask_le(wide a, wide b)
+{
+	return _mm512_cmp_ps_mask((__m512)a.v[0], (__m512)b.v[0], _CMP_LE_OQ);
 }
 
 SIMD_INLINE wide wide_flip(wide x, uint32_t mask)
