@@ -4,31 +4,14 @@
 #include <assert.h>
 #include <float.h>
 #include <math.h>
-#include <stdatomic.h>
-#include <unistd.h>
 
 #include "quant/distance.h"
 #include "quant/scan.kernel.h"
 
-#define CACHE_BYTES_DEFAULT ((size_t)16 << 20)
 /* Fewer valid rows of a block than this are read one by one. */
 #define SPARSE_ROWS 16
 #define NIBBLE_MAX 127 /* two of them are added in a byte */
 #define BYTE_MAX 255
-
-bool scan_is_cold(size_t bytes)
-{
-	static atomic_size_t half;
-	size_t limit = atomic_load_explicit(&half, memory_order_relaxed);
-
-	if (!limit) {
-		long cache_bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
-
-		limit = (cache_bytes > 0 ? (size_t)cache_bytes : CACHE_BYTES_DEFAULT) / 2;
-		atomic_store_explicit(&half, limit, memory_order_relaxed);
-	}
-	return bytes > limit;
-}
 
 static uint64_t key_of(const struct scan_rows *column, size_t row)
 {
@@ -71,53 +54,32 @@ size_t scan_tables_bytes(size_t code_bytes, unsigned centroids)
 	return centroids == 16 ? code_bytes * 32 : code_bytes * 256;
 }
 
-struct range {
-	float least, most;
-};
-
-static struct range range_of(const float *x, size_t n)
-{
-	struct range range = {x[0], x[0]};
-
-	for (size_t i = 1; i < n; i++) {
-		range.least = x[i] < range.least ? x[i] : range.least;
-		range.most = x[i] > range.most ? x[i] : range.most;
-	}
-	return range;
-}
-
 /*
  * One step for all tables, of which the widest uses all bytes: s steps are never more than the f32 entry is above
- * its table's minimum. A sum of M terms in f32 errs by less than M 2^-23 of the sum of their magnitudes.
+ * its table's minimum. A sum of M terms in f32 errs by less than M 2^-24 of the sum of their magnitudes, the steps by a few 2^-24.
  */
 void scan_tables_init(struct scan_tables *t, const float *tables, size_t code_bytes, unsigned centroids,
                       uint8_t *bytes)
 {
+	const struct scan_kernels *kernels = scan_kernels_get();
 	double widest = 0, magnitude = 0;
+	float least, most;
 	size_t count;
 
 	assert(centroids == 16 || centroids == 256);
 	*t = (struct scan_tables){.tables = tables, .bytes = bytes, .code_bytes = code_bytes, .centroids = centroids};
 	count = table_count(t);
 	for (size_t m = 0; m < count; m++) {
-		struct range range = range_of(tables + m * centroids, centroids);
-
-		widest = fmax(widest, (double)range.most - (double)range.least);
-		magnitude += fmax(fabs((double)range.least), fabs((double)range.most));
-		t->base += (double)range.least;
+		kernels->range(&least, &most, tables + m * centroids, centroids);
+		widest = fmax(widest, (double)most - (double)least);
+		magnitude += fmax(fabs((double)least), fabs((double)most));
+		t->base += (double)least;
 	}
 	t->step = widest > 0 ? widest / (centroids == 16 ? NIBBLE_MAX : BYTE_MAX) : 1;
-	t->slack = magnitude * (double)count * 0x1p-23;
+	t->slack = magnitude * (double)(count + 8) * 0x1p-23;
 	for (size_t m = 0; m < count; m++) {
-		const float *table = tables + m * centroids;
-		float least = range_of(table, centroids).least;
-		float per_step = (float)(1 / t->step);
-
-		for (size_t j = 0; j < centroids; j++) {
-			float steps = (table[j] - least) * per_step;
-
-			bytes[m * centroids + j] = (uint8_t)steps;
-		}
+		kernels->range(&least, &most, tables + m * centroids, centroids);
+		kernels->quantise(bytes + m * centroids, tables + m * centroids, centroids, least, (float)(1 / t->step));
 	}
 }
 
@@ -184,9 +146,9 @@ void scan_codes(struct topk *top, const struct scan_rows *column, const struct s
 		const uint8_t *codes = blocks + block * BLOCK_ROWS * t->code_bytes;
 
 		if (t->centroids == 16)
-			kernels->nibbles(sums, codes, run, t->code_bytes, t->bytes, column->is_cold);
+			kernels->nibbles(sums, codes, run, t->code_bytes, t->bytes);
 		else
-			kernels->bytes(sums, codes, run, t->code_bytes, t->bytes, column->is_cold);
+			kernels->bytes(sums, codes, run, t->code_bytes, t->bytes);
 		for (size_t b = 0; b < run; b++) {
 			const float *of_block = sums + b * BLOCK_ROWS;
 			uint64_t mask = kernels->not_above(of_block, limit_of(t, top->bound));

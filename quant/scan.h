@@ -34,11 +34,7 @@ struct scan_rows {
 	const uint64_t *valid; /* a bit a row, 64 rows a word (quant/block.h); NULL: all */
 	const uint64_t *keys;  /* of each row; NULL: the number that row tells */
 	uint32_t first_row;    /* the number of the column's row 0 */
-	bool is_cold;          /* does the column not fit into half of the last cache? Then it is prefetched. */
 };
-
-/* Is a column of so many bytes more than half of the last level of cache? */
-bool scan_is_cold(size_t bytes);
 
 /* The next blocks that have a row that counts: moves *block to the first of them and returns how many follow each
  * other, at most SCAN_RUN_BLOCKS (quant/scan.kernel.h); 0 at the end. For drivers of other scans. */

@@ -14,10 +14,8 @@
 
 #if SIMD_F32 == 1
 
-static void nibbles(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes, const uint8_t *tables,
-                    bool may_prefetch)
+static void nibbles(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes, const uint8_t *tables)
 {
-	(void)may_prefetch;
 	for (size_t b = 0; b < blocks; b++, sums += BLOCK_ROWS, codes += BLOCK_ROWS * code_bytes)
 		for (size_t r = 0; r < BLOCK_ROWS; r++) {
 			uint32_t sum = 0;
@@ -31,10 +29,8 @@ static void nibbles(float *sums, const uint8_t *codes, size_t blocks, size_t cod
 		}
 }
 
-static void bytes(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes, const uint8_t *tables,
-                  bool may_prefetch)
+static void bytes(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes, const uint8_t *tables)
 {
-	(void)may_prefetch;
 	for (size_t b = 0; b < blocks; b++, sums += BLOCK_ROWS, codes += BLOCK_ROWS * code_bytes)
 		for (size_t r = 0; r < BLOCK_ROWS; r++) {
 			uint32_t sum = 0;
@@ -158,14 +154,21 @@ SIMD_INLINE vu byte_look(const struct byte_table *t, vu code)
 #endif
 }
 
-/* Some blocks at a time share the loads of the tables. */
+/*
+ * Some blocks at a time share the loads of the tables. Memory is then read in several streams, which a processor does
+ * not foresee: the next blocks are asked for in software, into the second cache. (Into the first it would be slower
+ * than not at all: its few buffers for lines under way are what the tables' loads need. Where the codes are in a
+ * cache already it costs nothing that could be measured.)
+ */
 #define GROUP 4
+#define PREFETCH_TO_L2 2
 
 SIMD_INLINE void group_sums(bool is_nibbles, int group, float *sums, const uint8_t *codes, size_t code_bytes,
-                            size_t first, size_t last, const uint8_t *tables, bool may_prefetch)
+                            size_t first, size_t last, const uint8_t *tables)
 {
 	const size_t block = BLOCK_ROWS * code_bytes;
 	vu even[GROUP * VECTORS], odd[GROUP * VECTORS];
+
 
 	SIMD_UNROLL
 	for (int i = 0; i < group * VECTORS; i++)
@@ -181,8 +184,8 @@ SIMD_INLINE void group_sums(bool is_nibbles, int group, float *sums, const uint8
 			const uint8_t *at = column + (size_t)(i / VECTORS) * block + i % VECTORS * 32;
 			vu code = vu_load(at), x;
 
-			if (may_prefetch && i % VECTORS == 0)
-				__builtin_prefetch(at + GROUP * block);
+			if (i % VECTORS == 0)
+				__builtin_prefetch(at + (size_t)group * block, 0, PREFETCH_TO_L2);
 			if (is_nibbles)
 				x = vu_add8(vu_look(low, vu_low(code)), vu_look(high, vu_high(code)));
 			else
@@ -196,40 +199,57 @@ SIMD_INLINE void group_sums(bool is_nibbles, int group, float *sums, const uint8
 		store_sums(sums + i * (BLOCK_ROWS / VECTORS), vu_even(even[i], odd[i]), odd[i], first == 0);
 }
 
-SIMD_INLINE void all_sums(bool is_nibbles, int group, float *sums, const uint8_t *codes, size_t blocks,
-                          size_t code_bytes, const uint8_t *tables, bool may_prefetch)
+SIMD_INLINE void all_sums(bool is_nibbles, float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes,
+                          const uint8_t *tables)
 {
+	const int group = GROUP / VECTORS;
+
 	for (size_t first = 0; first < code_bytes; first += SEGMENT) {
 		size_t last = first + SEGMENT < code_bytes ? first + SEGMENT : code_bytes, b = 0;
 
 		for (; b + (size_t)group <= blocks; b += (size_t)group)
 			group_sums(is_nibbles, group, sums + b * BLOCK_ROWS, codes + b * BLOCK_ROWS * code_bytes,
-			           code_bytes, first, last, tables, may_prefetch);
+			           code_bytes, first, last, tables);
 		for (; b < blocks; b++)
 			group_sums(is_nibbles, 1, sums + b * BLOCK_ROWS, codes + b * BLOCK_ROWS * code_bytes,
-			           code_bytes, first, last, tables, may_prefetch);
+			           code_bytes, first, last, tables);
 	}
 }
 
-static void nibbles(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes, const uint8_t *tables,
-                    bool may_prefetch)
+static void nibbles(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes, const uint8_t *tables)
 {
-	if (may_prefetch)
-		all_sums(true, GROUP / VECTORS, sums, codes, blocks, code_bytes, tables, true);
-	else
-		all_sums(true, GROUP / VECTORS, sums, codes, blocks, code_bytes, tables, false);
+	all_sums(true, sums, codes, blocks, code_bytes, tables);
 }
 
-static void bytes(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes, const uint8_t *tables,
-                  bool may_prefetch)
+static void bytes(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes, const uint8_t *tables)
 {
-	if (may_prefetch)
-		all_sums(false, GROUP / VECTORS, sums, codes, blocks, code_bytes, tables, true);
-	else
-		all_sums(false, GROUP / VECTORS, sums, codes, blocks, code_bytes, tables, false);
+	all_sums(false, sums, codes, blocks, code_bytes, tables);
 }
 
 #endif
+
+static void range(float *least, float *most, const float *values, size_t n)
+{
+	wide low = wide_load(values), high = low;
+
+	for (size_t i = WIDE; i < n; i += WIDE) {
+		wide x = wide_load(values + i);
+
+		low = wide_min(x, low);
+		high = wide_max(x, high);
+	}
+	*most = wide_largest(high);
+	*least = -wide_largest(wide_flip(low, 0xffff));
+}
+
+static void quantise(uint8_t *bytes, const float *values, size_t n, float least, float per_step)
+{
+	for (size_t i = 0; i < n; i += WIDE) {
+		wide steps = wide_mul(wide_sub(wide_load(values + i), wide_set1(least)), wide_set1(per_step));
+
+		wide_store_u8(bytes + i, steps);
+	}
+}
 
 static uint64_t not_above(const float *values, float limit)
 {
@@ -240,4 +260,4 @@ static uint64_t not_above(const float *values, float limit)
 	return mask;
 }
 
-const struct scan_kernels KERNEL(scan_kernels) = {nibbles, bytes, not_above};
+const struct scan_kernels KERNEL(scan_kernels) = {nibbles, bytes, range, quantise, not_above};
