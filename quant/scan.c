@@ -13,15 +13,31 @@
 #define NIBBLE_MAX 127 /* two of them are added in a byte */
 #define BYTE_MAX 255
 
-static uint64_t key_of(const struct scan_rows *column, size_t row)
+void scan_push(struct topk *top, const struct scan_rows *column, size_t block, const float *distances, uint64_t mask)
 {
-	return column->keys ? column->keys[row] : column->first_row + row;
+	size_t first = block * BLOCK_ROWS;
+
+	mask &= scan_not_above(distances, top->bound);
+	if (mask)
+		topk_push_block(top, distances, mask, column->first_row + (uint32_t)first,
+		                column->keys ? column->keys + first : NULL);
+}
+
+void scan_push_row(struct topk *top, const struct scan_rows *column, size_t row, float distance)
+{
+	topk_push(top, distance, column->first_row + (uint32_t)row,
+	          column->keys ? column->keys[row] : column->first_row + row);
+}
+
+uint64_t scan_not_above(const float *values, float limit)
+{
+	return scan_kernels_get()->not_above(values, limit);
 }
 
 void scan_exact(struct topk *top, const struct scan_rows *column, enum vs_dtype dtype, enum vs_metric metric,
                 const void *query, const void *rows, size_t stride, uint32_t dim)
 {
-	float distances[BLOCK_ROWS];
+	float distances[BLOCK_ROWS] = {0};
 
 	for (size_t block = 0; block < block_count(column->rows); block++) {
 		uint64_t mask = block_mask(column->valid, column->rows, block);
@@ -39,8 +55,7 @@ void scan_exact(struct topk *top, const struct scan_rows *column, enum vs_dtype 
 				distance_rows(distances + r, dtype, metric, query, at + r * stride, stride, 1, dim);
 			}
 		}
-		topk_push_block(top, distances, mask, column->first_row + (uint32_t)first,
-		                column->keys ? column->keys + first : NULL);
+		scan_push(top, column, block, distances, mask);
 	}
 }
 
@@ -113,14 +128,15 @@ static void finish_block(struct topk *top, const struct scan_rows *column, const
                          const uint8_t *blocks, size_t block, const float *sums, uint64_t mask)
 {
 	float limit = limit_of(t, top->bound);
+	size_t row;
 
 	for (; mask; mask &= mask - 1) {
 		unsigned r = (unsigned)__builtin_ctzll(mask);
-		size_t row = block * BLOCK_ROWS + r;
 
 		if (!(sums[r] <= limit))
 			continue;
-		topk_push(top, scan_tables_row(t, blocks, row), column->first_row + (uint32_t)row, key_of(column, row));
+		row = block * BLOCK_ROWS + r;
+		scan_push_row(top, column, row, scan_tables_row(t, blocks, row));
 		limit = limit_of(t, top->bound);
 	}
 }

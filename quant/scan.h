@@ -40,6 +40,13 @@ struct scan_rows {
  * other, at most SCAN_RUN_BLOCKS (quant/scan.kernel.h); 0 at the end. For drivers of other scans. */
 size_t scan_run(const struct scan_rows *column, size_t *block);
 
+/* Offers the rows of a block whose bit is set. */
+void scan_push(struct topk *top, const struct scan_rows *column, size_t block, const float *distances, uint64_t mask);
+/* Offers one row. */
+void scan_push_row(struct topk *top, const struct scan_rows *column, size_t row, float distance);
+/* Bit r: values[r] <= limit, of 64. */
+uint64_t scan_not_above(const float *values, float limit);
+
 /* Exact: every valid row's distance as of distance_rows(). rows are stride bytes apart. Where few rows of a block
  * are valid only those are read. */
 void scan_exact(struct topk *top, const struct scan_rows *column, enum vs_dtype dtype, enum vs_metric metric,
