@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "quant/distance.h"
+#include "quant/split.h"
 #include "quant/sq8.kernel.h"
 
-#define COMPONENT_MAX 16319 /* 127*128 + 63: what two bytes of a query hold */
 /* Fewer valid rows of a block than this are estimated one by one. */
 #define SPARSE_ROWS 16
 
@@ -77,17 +77,16 @@ static void round_query(struct sq8_query *sq, const float *query, double unit)
 
 	for (uint32_t i = 0; i < sq->dim; i++)
 		largest = fmax(largest, fabs((double)query[i] * unit));
-	sq->scale = (float)(largest / COMPONENT_MAX);
+	sq->scale = (float)(largest / SPLIT_MAX);
 	if (!(sq->scale >= FLT_MIN))
 		sq->scale = 0;
 	for (uint32_t i = 0; i < sq->dim; i++) {
 		double x = (double)query[i] * unit, scale = (double)sq->scale;
-		int value = scale > 0 ? (int)fmin(fmax(rint(x / scale), -COMPONENT_MAX), COMPONENT_MAX) : 0;
-		int high = (value + 64 + (1 << 20)) / 128 - (1 << 13); /* rounded down, of negative numbers, too */
+		int value = split_value(x, scale);
 		double rest = x - scale * value;
 
-		sq->high[i] = (int8_t)high;
-		sq->low[i] = (int8_t)(value - 128 * high);
+		sq->high[i] = split_high(value);
+		sq->low[i] = split_low(value);
 		sq->high_sum += sq->high[i];
 		sq->low_sum += sq->low[i];
 		error += rest * rest;
