@@ -3,51 +3,41 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
-#include "quant/kmeans.kernel.h"
 #include "quant/nearest.h"
-#include "quant/rng.h"
 #include "quant/scratch.h"
 
-#define CANDIDATES 3
-#define ASSIGN_ROWS 4096 /* of a part: a multiple of KMEANS_BLOCK */
+#define BLOCK_ROWS 2048
+#define PART_ROWS 256 /* of a block that one worker assigns at a time */
+#define WARM_PASSES 4 /* over the first block alone, before rows far from their centroid weigh on the sums */
 
-static_assert(KMEANS_BLOCK % NEAREST_GROUP == 0 && ASSIGN_ROWS % KMEANS_BLOCK == 0, "blocks are made of groups");
+static_assert(BLOCK_ROWS % PART_ROWS == 0 && PART_ROWS % NEAREST_GROUP == 0, "parts are made of groups");
 
 struct kmeans {
 	size_t rows, dim, ld, k;
 	const float *x;
-	const struct kmeans_kernels *kernels;
 	const struct parallel *parallel;
 	float *centroids;  /* [dim][k] */
 	float *half_norms; /* [k] */
-	int32_t *code;     /* [rows] of the last assignment */
-	float *score;      /* [rows], 0 beyond */
-	float *away[2];    /* [rows], 0 beyond: the squared distance to the nearest center so far, and a candidate's */
-	double *block_sum[2]; /* of away */
-	double *sum;       /* [dim][k] of the rows of a cluster */
-	double *deviation; /* [dim][k] of their squared distances to the centroid */
-	size_t *count;     /* [k] */
+	int32_t *code;     /* [rows] of the last assignment; -1: never assigned */
+	size_t block_first, block_rows;
+	int32_t *block_code; /* [BLOCK_ROWS] */
+	float *block_score;  /* [BLOCK_ROWS] */
+	double *sum;         /* [k][dim] of the rows of a cluster */
+	double *deviation;   /* [k][dim] of their squared distances to the centroid */
+	size_t *count;       /* [k] */
 };
-
-static size_t blocks_of(size_t rows)
-{
-	return (rows + KMEANS_BLOCK - 1) / KMEANS_BLOCK;
-}
 
 static size_t lay_out(struct kmeans *km, size_t rows, size_t dim, size_t k, void *base)
 {
 	struct scratch s = {.base = base};
-	size_t whole = blocks_of(rows) * KMEANS_BLOCK;
 
 	km->half_norms = scratch_take(&s, k * sizeof *km->half_norms);
-	km->code = scratch_take(&s, whole * sizeof *km->code);
-	km->score = scratch_take(&s, whole * sizeof *km->score);
-	for (int i = 0; i < 2; i++) {
-		km->away[i] = scratch_take(&s, whole * sizeof *km->away[i]);
-		km->block_sum[i] = scratch_take(&s, blocks_of(rows) * sizeof *km->block_sum[i]);
-	}
+	km->code = scratch_take(&s, rows * sizeof *km->code);
+	km->block_code = scratch_take(&s, BLOCK_ROWS * sizeof *km->block_code);
+	km->block_score = scratch_take(&s, BLOCK_ROWS * sizeof *km->block_score);
 	km->sum = scratch_take(&s, dim * k * sizeof *km->sum);
 	km->deviation = scratch_take(&s, dim * k * sizeof *km->deviation);
 	km->count = scratch_take(&s, k * sizeof *km->count);
@@ -72,205 +62,130 @@ void kmeans_half_norms(size_t dim, size_t k, const float *centroids, float *half
 	}
 }
 
-/* ------------------------------------------------------------------ the start */
-
-/* The sum of the squared distances if row became a center, too; away[1] and block_sum[1] then hold them. */
-static double potential_with(struct kmeans *km, size_t row)
-{
-	double total = 0;
-
-	for (size_t b = 0, i = 0; b < blocks_of(km->rows); b++, i += KMEANS_BLOCK) {
-		float *out = km->away[1] + i;
-
-		km->kernels->approach(km->dim, km->x + i, km->ld, km->x + row, km->ld, km->away[0] + i, out);
-		if (km->rows - i < KMEANS_BLOCK)
-			memset(out + (km->rows - i), 0, (KMEANS_BLOCK - (km->rows - i)) * sizeof *out);
-		km->block_sum[1][b] = km->kernels->sum(out);
-		total += km->block_sum[1][b];
-	}
-	return total;
-}
-
-static void become_center(struct kmeans *km, size_t center, size_t row)
-{
-	float *away = km->away[0];
-	double *sums = km->block_sum[0];
-
-	for (size_t d = 0; d < km->dim; d++)
-		km->centroids[d * km->k + center] = km->x[d * km->ld + row];
-	km->away[0] = km->away[1];
-	km->away[1] = away;
-	km->block_sum[0] = km->block_sum[1];
-	km->block_sum[1] = sums;
-}
-
-/* A row with a probability proportional to its squared distance from the centers; any, if all are 0. */
-static size_t draw_row(const struct kmeans *km, double total, struct rng *rng)
-{
-	double left = rng_unit(rng) * total;
-	size_t b = 0, blocks = blocks_of(km->rows), row, end;
-
-	if (!(total > 0))
-		return rng_below(rng, km->rows);
-	for (; b + 1 < blocks && left >= km->block_sum[0][b]; b++)
-		left -= km->block_sum[0][b];
-	row = b * KMEANS_BLOCK;
-	end = row + KMEANS_BLOCK < km->rows ? row + KMEANS_BLOCK : km->rows;
-	for (; row + 1 < end && left >= (double)km->away[0][row]; row++)
-		left -= (double)km->away[0][row];
-	return row;
-}
-
-static void choose_start(struct kmeans *km, uint64_t seed)
-{
-	struct rng rng;
-	size_t row;
-	double total;
-
-	rng_seed(&rng, seed);
-	for (size_t i = 0; i < blocks_of(km->rows) * KMEANS_BLOCK; i++)
-		km->away[0][i] = INFINITY;
-	row = rng_below(&rng, km->rows);
-	total = potential_with(km, row);
-	become_center(km, 0, row);
-	for (size_t c = 1; c < km->k; c++) {
-		double least = INFINITY;
-		size_t best = 0, tried = 0;
-
-		for (int i = 0; i < CANDIDATES; i++) {
-			double potential;
-
-			tried = draw_row(km, total, &rng);
-			potential = potential_with(km, tried);
-			if (potential < least) {
-				least = potential;
-				best = tried;
-			}
-		}
-		total = best == tried ? least : potential_with(km, best);
-		become_center(km, c, best);
-	}
-}
-
-/* ------------------------------------------------------------------ a round */
+/* ------------------------------------------------------------------ a block */
 
 static void assign_part(void *arg, size_t part, unsigned worker)
 {
 	const struct kmeans *km = arg;
-	size_t first = part * ASSIGN_ROWS, rows = km->rows - first;
+	size_t at = part * PART_ROWS, rows = km->block_rows - at;
 
 	(void)worker;
-	nearest(rows < ASSIGN_ROWS ? rows : ASSIGN_ROWS, km->dim, km->x + first, km->ld, km->k, km->centroids,
-	        km->half_norms, km->code + first, km->score + first);
+	nearest(rows < PART_ROWS ? rows : PART_ROWS, km->dim, km->x + km->block_first + at, km->ld, km->k,
+	        km->centroids, km->half_norms, km->block_code + at, km->block_score + at);
 }
 
-/* Returns the sum of all scores: half of the error, but for what no centroid changes. */
-static double assign(struct kmeans *km)
+/* The row leaves the sums of one cluster for those of another. */
+static void move_row(struct kmeans *km, size_t row, int32_t from, int32_t to)
+{
+	double *new_sum = km->sum + (size_t)to * km->dim, *old_sum = from < 0 ? NULL : km->sum + (size_t)from * km->dim;
+	const float *x = km->x + row;
+
+	km->count[to]++;
+	for (size_t d = 0; d < km->dim; d++)
+		new_sum[d] += (double)x[d * km->ld];
+	if (!old_sum)
+		return;
+	km->count[from]--;
+	for (size_t d = 0; d < km->dim; d++)
+		old_sum[d] -= (double)x[d * km->ld];
+}
+
+static void follow_rows(struct kmeans *km)
+{
+	for (size_t c = 0; c < km->k; c++)
+		for (size_t d = 0; km->count[c] && d < km->dim; d++)
+			km->centroids[d * km->k + c] = (float)(km->sum[c * km->dim + d] / (double)km->count[c]);
+}
+
+/* Returns the sum of the scores: half of the error of the block, but for what no centroid changes. */
+static double run_block(struct kmeans *km, size_t first)
 {
 	double total = 0;
 
+	km->block_first = first;
+	km->block_rows = km->rows - first < BLOCK_ROWS ? km->rows - first : BLOCK_ROWS;
 	kmeans_half_norms(km->dim, km->k, km->centroids, km->half_norms);
-	parallel_for(km->parallel, (km->rows + ASSIGN_ROWS - 1) / ASSIGN_ROWS, assign_part, km);
-	for (size_t i = km->rows; i < blocks_of(km->rows) * KMEANS_BLOCK; i++)
-		km->score[i] = 0;
-	for (size_t b = 0; b < blocks_of(km->rows); b++)
-		total += km->kernels->sum(km->score + b * KMEANS_BLOCK);
+	parallel_for(km->parallel, (km->block_rows + PART_ROWS - 1) / PART_ROWS, assign_part, km);
+	for (size_t i = 0; i < km->block_rows; i++) {
+		int32_t *code = &km->code[first + i];
+
+		total += (double)km->block_score[i];
+		if (*code != km->block_code[i])
+			move_row(km, first + i, *code, km->block_code[i]);
+		*code = km->block_code[i];
+	}
+	follow_rows(km);
 	return total;
 }
 
-static void sum_clusters(struct kmeans *km)
-{
-	memset(km->sum, 0, km->dim * km->k * sizeof *km->sum);
-	memset(km->count, 0, km->k * sizeof *km->count);
-	for (size_t i = 0; i < km->rows; i++)
-		km->count[km->code[i]]++;
-	for (size_t d = 0; d < km->dim; d++) {
-		const float *x = km->x + d * km->ld;
-		double *sum = km->sum + d * km->k;
+/* ------------------------------------------------------------------ empty clusters */
 
-		for (size_t i = 0; i < km->rows; i++)
-			sum[km->code[i]] += (double)x[i];
-	}
+static bool has_empty(const struct kmeans *km)
+{
+	for (size_t c = 0; c < km->k; c++)
+		if (!km->count[c])
+			return true;
+	return false;
 }
 
 static void measure_deviations(struct kmeans *km)
 {
 	memset(km->deviation, 0, km->dim * km->k * sizeof *km->deviation);
-	for (size_t d = 0; d < km->dim; d++)
-		for (size_t i = 0; i < km->rows; i++) {
-			size_t at = d * km->k + (size_t)km->code[i];
-			double away = (double)km->x[d * km->ld + i] - (double)km->centroids[at];
+	for (size_t i = 0; i < km->rows; i++)
+		for (size_t d = 0; d < km->dim; d++) {
+			size_t c = (size_t)km->code[i];
+			double away = (double)km->x[d * km->ld + i] - (double)km->centroids[d * km->k + c];
 
-			km->deviation[at] += away * away;
+			km->deviation[c * km->dim + d] += away * away;
 		}
 }
 
-/* The cluster with the largest error, and in *dim where it is widest; k if none has an error. */
-static size_t widest_cluster(const struct kmeans *km, size_t *dim)
+/* The cluster with the largest error; k if none has an error. */
+static size_t worst_cluster(const struct kmeans *km)
 {
 	size_t worst = km->k;
-	double largest = 0, widest = 0;
+	double largest = 0;
 
 	for (size_t c = 0; c < km->k; c++) {
 		double error = 0;
 
 		for (size_t d = 0; d < km->dim; d++)
-			error += km->deviation[d * km->k + c];
-		if (error > largest && km->count[c] > 1) {
+			error += km->deviation[c * km->dim + d];
+		if (km->count[c] > 1 && error > largest) {
 			largest = error;
 			worst = c;
 		}
 	}
-	for (size_t d = 0; worst < km->k && d < km->dim; d++)
-		if (km->deviation[d * km->k + worst] > widest) {
-			widest = km->deviation[d * km->k + worst];
-			*dim = d;
-		}
 	return worst;
 }
 
-/* Both halves are taken to be as wide as a half of something even: a quarter of the deviation in all. */
-static void split_cluster(struct kmeans *km, size_t from, size_t to, size_t dim)
+/* Centroid c, which has no rows, goes one standard deviation aside of centroid from. */
+static void settle(struct kmeans *km, size_t c, size_t from)
 {
-	double *deviation = km->deviation + dim * km->k;
-	float *along = km->centroids + dim * km->k;
-	float half_width = (float)sqrt(deviation[from] / (double)km->count[from]);
+	double *deviation = km->deviation + from * km->dim;
+	size_t widest = 0;
 
-	km->count[to] = km->count[from] / 2;
-	km->count[from] -= km->count[to];
 	for (size_t d = 0; d < km->dim; d++) {
-		km->centroids[d * km->k + to] = km->centroids[d * km->k + from];
-		km->deviation[d * km->k + from] /= 2;
-		km->deviation[d * km->k + to] = km->deviation[d * km->k + from];
+		if (deviation[d] > deviation[widest])
+			widest = d;
+		km->centroids[d * km->k + c] = km->centroids[d * km->k + from];
 	}
-	along[from] -= half_width;
-	along[to] += half_width;
-	deviation[from] /= 4;
-	deviation[to] = deviation[from];
+	km->centroids[widest * km->k + c] += (float)sqrt(deviation[widest] / (double)km->count[from]);
+	for (size_t d = 0; d < km->dim; d++) /* so that the next one looks elsewhere */
+		deviation[d] /= d == widest ? 4 : 2;
 }
 
-static void move_centroids(struct kmeans *km)
+static void settle_empty(struct kmeans *km)
 {
-	bool has_empty = false;
-	size_t dim = 0;
-
-	sum_clusters(km);
-	for (size_t c = 0; c < km->k; c++) {
-		has_empty |= !km->count[c];
-		for (size_t d = 0; km->count[c] && d < km->dim; d++)
-			km->centroids[d * km->k + c] = (float)(km->sum[d * km->k + c] / (double)km->count[c]);
-	}
-	if (!has_empty)
-		return;
 	measure_deviations(km);
-	for (size_t c = 0; c < km->k; c++)
-		if (!km->count[c]) {
-			size_t from = widest_cluster(km, &dim);
+	for (size_t c = 0; c < km->k; c++) {
+		size_t from = km->count[c] ? km->k : worst_cluster(km);
 
-			if (from == km->k)
-				return; /* fewer different rows than centroids */
-			split_cluster(km, from, c, dim);
-		}
+		if (!km->count[c] && from == km->k)
+			return; /* fewer different rows than centroids */
+		if (from < km->k)
+			settle(km, c, from);
+	}
 }
 
 /* ------------------------------------------------------------------ the whole */
@@ -285,35 +200,37 @@ static double squared_lengths(const struct kmeans *km)
 	return total;
 }
 
-static double lloyd(struct kmeans *km, unsigned rounds, double gain)
+static void start(struct kmeans *km)
 {
-	double lengths = squared_lengths(km), before = INFINITY, error = INFINITY;
-
-	for (unsigned round = 0; round < rounds; round++) {
-		error = lengths + 2 * assign(km);
-		move_centroids(km);
-		if (!(error > 0) || before - error < gain * before)
-			break;
-		before = error;
-	}
-	return error > 0 ? error : 0;
+	for (size_t d = 0; d < km->dim; d++)
+		for (size_t c = 0; c < km->k; c++)
+			km->centroids[d * km->k + c] = km->x[d * km->ld + c % km->rows];
+	memset(km->sum, 0, km->dim * km->k * sizeof *km->sum);
+	memset(km->count, 0, km->k * sizeof *km->count);
+	for (size_t i = 0; i < km->rows; i++)
+		km->code[i] = -1;
 }
 
-double kmeans_train(size_t rows, size_t dim, const float *x, size_t ld, const struct kmeans_options *options,
+double kmeans_train(size_t rows, size_t dim, const float *x, size_t ld, size_t k, unsigned passes,
                     const struct parallel *parallel, float *centroids, void *scratch)
 {
-	struct kmeans km = {.rows = rows, .dim = dim, .ld = ld, .k = options->k, .x = x, .parallel = parallel,
-	                    .kernels = kmeans_kernels_get(), .centroids = centroids};
-	unsigned early = 0;
+	struct kmeans km = {.rows = rows, .dim = dim, .ld = ld, .k = k, .x = x, .parallel = parallel,
+	                    .centroids = centroids};
+	double error = 0, lengths = squared_lengths(&km);
 
-	assert(rows > 0 && dim > 0 && options->k > 0 && ld % NEAREST_GROUP == 0 && ld >= rows);
-	lay_out(&km, rows, dim, options->k, scratch);
-	if (options->seed_rows && options->seed_rows < rows) {
-		km.rows = options->seed_rows;
-		early = options->rounds / 2;
+	assert(rows > 0 && dim > 0 && k > 0 && passes > 0 && ld % NEAREST_GROUP == 0 && ld >= rows);
+	lay_out(&km, rows, dim, k, scratch);
+	start(&km);
+	for (unsigned pass = 0; pass < WARM_PASSES; pass++)
+		run_block(&km, 0);
+	for (unsigned pass = 0; pass < passes; pass++) {
+		double total = 0;
+
+		for (size_t first = 0; first < rows; first += BLOCK_ROWS)
+			total += run_block(&km, first);
+		error = lengths + 2 * total;
+		if (has_empty(&km))
+			settle_empty(&km);
 	}
-	choose_start(&km, options->seed);
-	lloyd(&km, early, options->gain);
-	km.rows = rows;
-	return lloyd(&km, options->rounds - early, options->gain);
+	return error > 0 ? error : 0;
 }

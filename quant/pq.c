@@ -11,9 +11,7 @@
 #include "quant/rng.h"
 #include "quant/scratch.h"
 
-#define ROUNDS 15
-#define GAIN 0.001
-#define START_ROWS_PER_CENTROID 16
+#define PASSES 6
 #define ENCODE_ROWS 64 /* at a time: their transposed numbers stay in L2 */
 
 static_assert(ENCODE_ROWS % NEAREST_GROUP == 0, "rows are encoded by whole groups");
@@ -34,9 +32,8 @@ struct training {
 	const struct pq_shape *shape;
 	size_t rows, ld;
 	const float *x;
-	uint64_t seed;
 	float *codebook;
-	uint32_t *order; /* [rows]: the start of k-means looks at the first ones, which must be any */
+	uint32_t *order; /* [rows] at random, as k-means wants them */
 	double *error;   /* [subs] */
 	char *own;       /* [workers] parts of own_bytes */
 	size_t own_bytes;
@@ -116,14 +113,12 @@ static void train_sub(void *arg, size_t m, unsigned worker)
 {
 	const struct training *t = arg;
 	size_t k = pq_centroids(t->shape), sub_dim = pq_sub_dim(t->shape), width = sub_width(t->shape, m);
-	struct kmeans_options options = {.k = k, .rounds = ROUNDS, .gain = GAIN, .seed = t->seed + m,
-	                                 .seed_rows = START_ROWS_PER_CENTROID * k};
 	float *out = t->codebook + m * k * sub_dim;
 	struct own own;
 
 	lay_out_own(&own, t->shape, t->rows, t->own + worker * t->own_bytes);
 	gather_columns(t, pq_sub_first(t->shape, m), width, &own);
-	t->error[m] = kmeans_train(t->rows, width, own.columns, t->ld, &options, NULL, own.centroids, own.kmeans);
+	t->error[m] = kmeans_train(t->rows, width, own.columns, t->ld, k, PASSES, NULL, own.centroids, own.kmeans);
 	for (size_t c = 0; c < k; c++)
 		for (size_t d = 0; d < sub_dim; d++)
 			out[c * sub_dim + d] = d < width ? own.centroids[d * k + c] + own.mean[d] : 0;
@@ -132,7 +127,7 @@ static void train_sub(void *arg, size_t m, unsigned worker)
 double pq_train(const struct pq_shape *shape, size_t rows, const float *x, uint64_t seed,
                 const struct parallel *parallel, float *codebook, void *scratch)
 {
-	struct training t = {.shape = shape, .rows = rows, .x = x, .seed = seed, .codebook = codebook};
+	struct training t = {.shape = shape, .rows = rows, .x = x, .codebook = codebook};
 	double error = 0;
 
 	assert(rows > 0 && rows <= UINT32_MAX && shape->subs > 0 && shape->subs <= shape->dim);

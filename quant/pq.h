@@ -23,7 +23,7 @@
 #include "quant/metric.h"
 #include "quant/parallel.h"
 
-#define PQ_TRAIN_ROWS_PER_CENTROID 64 /* more rows make training longer and little better */
+#define PQ_TRAIN_ROWS 65536 /* more rows make training longer and little better */
 
 struct pq_shape {
 	uint32_t dim, subs; /* 1 <= subs <= dim */
@@ -56,12 +56,6 @@ static inline size_t pq_code_bytes(const struct pq_shape *shape)
 static inline size_t pq_codebook_floats(const struct pq_shape *shape)
 {
 	return shape->subs * pq_centroids(shape) * pq_sub_dim(shape);
-}
-
-/* Rows that training makes use of. */
-static inline size_t pq_train_rows(const struct pq_shape *shape)
-{
-	return PQ_TRAIN_ROWS_PER_CENTROID * pq_centroids(shape);
 }
 
 size_t pq_train_scratch_bytes(const struct pq_shape *shape, size_t rows, unsigned workers);
