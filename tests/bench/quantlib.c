@@ -10,6 +10,7 @@
 
 #include "quant/gemm.h"
 #include "quant/level.h"
+#include "quant/opq.h"
 #include "quant/pq.h"
 #include "quant/scratch.h"
 
@@ -163,4 +164,17 @@ void ql_pq_decode(uint32_t dim, uint32_t subs, unsigned bits, const float *codeb
 
 	pq_decode(&pq, rows, codes, out);
 	free(memory);
+}
+
+/* ------------------------------------------------------------------ opq */
+
+int ql_opq_train(uint32_t dim, uint32_t subs, unsigned bits, size_t rows, const float *x, uint64_t seed,
+                 float *rotation, float *codebook, double *error)
+{
+	struct pq_shape shape = {dim, subs, bits};
+	void *scratch = lend(opq_train_scratch_bytes(&shape, rows, workers));
+	int rc = opq_train(&shape, rows, x, seed, &pool, rotation, codebook, error, scratch);
+
+	free(scratch);
+	return rc;
 }
