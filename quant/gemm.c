@@ -11,12 +11,12 @@
 #define TILE_M_MAX 12
 #define TILE_N_MAX 32
 
-struct scratch {
+struct gemm_scratch {
 	float a[BLOCK_M * BLOCK_K];
 	float b[TILE_N_MAX * BLOCK_K];
 	float edge[TILE_M_MAX * TILE_N_MAX];
 };
-static_assert(sizeof(struct scratch) <= GEMM_SCRATCH_BYTES, "what callers give is enough");
+static_assert(sizeof(struct gemm_scratch) <= GEMM_SCRATCH_BYTES, "what callers give is enough");
 
 static size_t least(size_t a, size_t b)
 {
@@ -50,7 +50,7 @@ static void edge_tile(const struct gemm_kernels *kernels, size_t m, size_t n, si
 
 /* One panel of b against all packed rows of a. */
 static void panel(const struct gemm_kernels *kernels, size_t m, size_t n, size_t k, float *c, size_t ldc,
-                  bool is_first, struct scratch *scratch)
+                  bool is_first, struct gemm_scratch *scratch)
 {
 	const float *a = scratch->a;
 
@@ -72,7 +72,7 @@ void gemm_nt(size_t m, size_t n, size_t k, const float *a, size_t lda, const flo
              size_t ldc, void *scratch_bytes)
 {
 	const struct gemm_kernels *kernels = gemm_kernels_get();
-	struct scratch *scratch = scratch_bytes;
+	struct gemm_scratch *scratch = scratch_bytes;
 
 	assert(kernels->tile_m <= TILE_M_MAX && kernels->tile_n <= TILE_N_MAX && BLOCK_M % kernels->tile_m == 0);
 	if (!k)
