@@ -165,7 +165,7 @@ SIMD_INLINE void some_products(int32_t *high, int32_t *low, const struct sq8_que
 #endif
 
 /* Long rows one by one, as in distance.kernel.c. */
-#define LONG_ROW_BYTES 1024
+#define LONG_ROW_BYTES 256
 
 static void products(int32_t *high, int32_t *low, const struct sq8_query *sq, const uint8_t *codes, size_t n)
 {
