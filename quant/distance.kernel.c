@@ -60,6 +60,32 @@ SIMD_INLINE void tile_step(struct tile *t, enum op op, int queries, int rows, co
 	}
 }
 
+SIMD_INLINE void tile_start(struct tile *t, int queries, int rows)
+{
+	SIMD_UNROLL
+	for (int r = 0; r < rows; r++) {
+		t->norm[r] = wide_set1(0);
+		SIMD_UNROLL
+		for (int q = 0; q < queries; q++)
+			t->sum[q][r] = wide_set1(0);
+	}
+}
+
+SIMD_INLINE void tile_end(const struct tile *t, enum op op, int queries, int rows, float *out, size_t ldo, float *norms)
+{
+	SIMD_UNROLL
+	for (int q = 0; q < queries; q++) {
+		if (rows == 4)
+			wide_sum4(out + (size_t)q * ldo, t->sum[q]);
+		else
+			for (int r = 0; r < rows; r++)
+				out[(size_t)q * ldo + (size_t)r] = wide_sum(t->sum[q][r]);
+	}
+	if (op == COS)
+		for (int r = 0; r < rows; r++)
+			norms[r] = wide_sum(t->norm[r]);
+}
+
 /* The sums of a few queries and a few rows; of COS, norms are the second ones. */
 SIMD_INLINE void tile(enum op op, enum vs_dtype dtype, int queries, int rows, float *out, size_t ldo, float *norms,
                       const float *query, size_t ldq, const char *row, size_t stride, uint32_t dim)
@@ -68,13 +94,7 @@ SIMD_INLINE void tile(enum op op, enum vs_dtype dtype, int queries, int rows, fl
 	wide xs[TILE_MAX], qs[TILE_MAX];
 	size_t i = 0;
 
-	SIMD_UNROLL
-	for (int r = 0; r < rows; r++) {
-		t.norm[r] = wide_set1(0);
-		SIMD_UNROLL
-		for (int q = 0; q < queries; q++)
-			t.sum[q][r] = wide_set1(0);
-	}
+	tile_start(&t, queries, rows);
 	for (; i + WIDE <= dim; i += WIDE) {
 		SIMD_UNROLL
 		for (int r = 0; r < rows; r++)
@@ -85,25 +105,15 @@ SIMD_INLINE void tile(enum op op, enum vs_dtype dtype, int queries, int rows, fl
 		tile_step(&t, op, queries, rows, xs, qs);
 	}
 	if (i < dim) {
-		SIMD_UNROLL
+		wide last_xs[TILE_MAX], last_qs[TILE_MAX];
+
 		for (int r = 0; r < rows; r++)
-			xs[r] = load_part(dtype, row + (size_t)r * stride, i, dim - i);
-		SIMD_UNROLL
+			last_xs[r] = load_part(dtype, row + (size_t)r * stride, i, dim - i);
 		for (int q = 0; q < queries; q++)
-			qs[q] = op == NORM ? xs[0] : wide_load_part(query + (size_t)q * ldq + i, dim - i);
-		tile_step(&t, op, queries, rows, xs, qs);
+			last_qs[q] = op == NORM ? last_xs[0] : wide_load_part(query + (size_t)q * ldq + i, dim - i);
+		tile_step(&t, op, queries, rows, last_xs, last_qs);
 	}
-	SIMD_UNROLL
-	for (int q = 0; q < queries; q++) {
-		if (rows == 4)
-			wide_sum4(out + (size_t)q * ldo, t.sum[q]);
-		else
-			for (int r = 0; r < rows; r++)
-				out[(size_t)q * ldo + (size_t)r] = wide_sum(t.sum[q][r]);
-	}
-	if (op == COS)
-		for (int r = 0; r < rows; r++)
-			norms[r] = wide_sum(t.norm[r]);
+	tile_end(&t, op, queries, rows, out, ldo, norms);
 }
 
 /*

@@ -59,20 +59,24 @@ SIMD_INLINE vu vu_add16(vu a, vu b) { return _mm512_add_epi16(a, b); }
 SIMD_INLINE vu vu_odd(vu x) { return _mm512_srli_epi16(x, 8); }
 SIMD_INLINE vu vu_even(vu even, vu odd) { return _mm512_sub_epi16(even, _mm512_slli_epi16(odd, 8)); }
 
+SIMD_INLINE void store16(float *sums, __m128i low, __m128i high, bool is_first)
+{
+	__m512 sum = _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(_mm256_set_m128i(high, low)));
+
+	if (!is_first)
+		sum = _mm512_add_ps(sum, _mm512_loadu_ps(sums));
+	_mm512_storeu_ps(sums, sum);
+}
+
 /* The 64 sums in the order of the rows. Unpacking works within 16 bytes, of which each holds 16 rows. */
 SIMD_INLINE void store_sums(float *sums, vu even, vu odd, bool is_first)
 {
 	vu low = _mm512_unpacklo_epi16(even, odd), high = _mm512_unpackhi_epi16(even, odd);
 
-	SIMD_UNROLL
-	for (int i = 0; i < 4; i++) {
-		__m256i rows = _mm256_set_m128i(_mm512_extracti32x4_epi32(high, i), _mm512_extracti32x4_epi32(low, i));
-		__m512 sum = _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(rows));
-
-		if (!is_first)
-			sum = _mm512_add_ps(sum, _mm512_loadu_ps(sums + 16 * i));
-		_mm512_storeu_ps(sums + 16 * i, sum);
-	}
+	store16(sums, _mm512_castsi512_si128(low), _mm512_castsi512_si128(high), is_first);
+	store16(sums + 16, _mm512_extracti32x4_epi32(low, 1), _mm512_extracti32x4_epi32(high, 1), is_first);
+	store16(sums + 32, _mm512_extracti32x4_epi32(low, 2), _mm512_extracti32x4_epi32(high, 2), is_first);
+	store16(sums + 48, _mm512_extracti32x4_epi32(low, 3), _mm512_extracti32x4_epi32(high, 3), is_first);
 }
 
 #else

@@ -20,7 +20,10 @@
 #define WIDE 16
 #define WIDE_PARTS (WIDE / SIMD_F32)
 
-#ifdef __clang__
+/* Loops over lanes, rows and queries of a tile, whose sums must be in registers. */
+#if SIMD_F32 == 1
+#define SIMD_UNROLL
+#elif defined __clang__
 #define SIMD_UNROLL _Pragma("unroll")
 #else
 #define SIMD_UNROLL _Pragma("GCC unroll 16")
