@@ -8,7 +8,7 @@
  * The query of f32, f16 and bf16 rows is f32; that of i8, u8 and bit rows has the dtype of the rows. Sums of
  * integers are exact, those of floats have one order (quant/wide.h): the distance of a query and a row is the same
  * float on every level, whether rows are many or one, queries many or one. The result is a NaN if a component is,
- * or if a vector has no direction under cosine.
+ * or if a vector has no direction under cosine (its length is 0, or no f32 holds it).
  *
  * dim is 1 .. DISTANCE_DIM_MAX. Any alignment works. Pure functions: callable from any thread.
  */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "quant/distance.kernel.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "quant/wide.h"
@@ -129,11 +130,42 @@ static void negate(float *x, size_t n)
 		x[i] = -x[i];
 }
 
-/* 1 - dot/sqrt(qq xx), in f64 so that no square is too large. */
-static void cosines(float *dots, const float *norms, float query_norm, size_t n)
+/* Squares that f32 holds with all its precision: of lengths from 2^-30 to 2^60. */
+SIMD_INLINE int is_usual(float norm2)
+{
+	return norm2 >= 0x1p-60f && norm2 <= 0x1p120f;
+}
+
+/* The cosine distance of one row in f64, which holds the square of any f32. A length that no f32 holds is none. */
+SIMD_INLINE float unusual_cosine(enum vs_dtype dtype, const float *query, const char *row, uint32_t dim)
+{
+	wide64 dot = wide64_zero(), qq = dot, xx = dot;
+
+	for (size_t i = 0; i < dim; i += WIDE) {
+		wide q = i + WIDE <= dim ? wide_load(query + i) : wide_load_part(query + i, dim - i);
+		wide x = i + WIDE <= dim ? load(dtype, row, i) : load_part(dtype, row, i, dim - i);
+
+		dot = wide64_add_product(dot, q, x);
+		qq = wide64_add_product(qq, q, q);
+		xx = wide64_add_product(xx, x, x);
+	}
+	double query_length = __builtin_sqrt(wide64_sum(qq)), length = __builtin_sqrt(wide64_sum(xx));
+
+	if (!(query_length <= (double)FLT_MAX && length <= (double)FLT_MAX))
+		return NAN;
+	return (float)(1 - wide64_sum(dot) / (query_length * length));
+}
+
+/* 1 - dot/sqrt(qq xx) */
+SIMD_INLINE void cosines(enum vs_dtype dtype, float *dots, const float *norms, float query_norm, const float *query,
+                         const char *rows, size_t stride, size_t n, uint32_t dim)
 {
 	for (size_t i = 0; i < n; i++)
-		dots[i] = (float)(1.0 - (double)dots[i] / __builtin_sqrt((double)query_norm * (double)norms[i]));
+		if (is_usual(query_norm) && is_usual(norms[i]))
+			dots[i] = (float)(1 - (double)dots[i] /
+			                  __builtin_sqrt((double)query_norm * (double)norms[i]));
+		else
+			dots[i] = unusual_cosine(dtype, query, rows + i * stride, dim);
 }
 
 #define CHUNK_ROWS 64
@@ -147,7 +179,7 @@ SIMD_INLINE void rows_cosine(enum vs_dtype dtype, float *out, const float *query
 	for (size_t count; n; n -= count, out += count, rows += count * stride) {
 		count = n < CHUNK_ROWS ? n : CHUNK_ROWS;
 		sums(COS, dtype, out, norms, query, rows, stride, count, dim);
-		cosines(out, norms, query_norm, count);
+		cosines(dtype, out, norms, query_norm, query, rows, stride, count, dim);
 	}
 }
 
@@ -183,7 +215,8 @@ SIMD_INLINE void batch_cosine(enum vs_dtype dtype, float *out, size_t ldo, const
 		batch_sums(DOT, dtype, out, ldo, queries, ldq, query_count, rows, stride, count, dim);
 		for (size_t q = 0; q < query_count; q++) {
 			sums(NORM, VS_F32, &query_norm, unused, NULL, (const void *)(queries + q * ldq), 0, 1, dim);
-			cosines(out + q * ldo, norms, query_norm, count);
+			cosines(dtype, out + q * ldo, norms, query_norm, queries + q * ldq, rows, stride, count,
+			        dim);
 		}
 	}
 }
