@@ -321,19 +321,28 @@ static size_t rows_of_block(size_t first, size_t n)
 	return n < left ? n : left;
 }
 
-static void set_valid(uint64_t *valid, size_t first, size_t n)
+/* Says in valid which vectors can be found. Returns how many cannot. */
+static size_t mark_valid(const struct codec_plan *plan, uint64_t *valid, size_t first, size_t n, const float *x)
 {
-	for (size_t i = 0; i < n; i++)
-		block_set_valid(valid, first + i, true);
+	size_t lost = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		double norm = sqrt(distance_norm2(x + i * plan->dim, plan->dim));
+		bool is_valid = norm <= (double)FLT_MAX && (norm > 0 || plan->metric != VS_COSINE);
+
+		block_set_valid(valid, first + i, is_valid);
+		lost += !is_valid;
+	}
+	return lost;
 }
 
-/* sq8 and rabitq say in a factor which rows cannot be found; valid says the same. */
-static void clear_infinite(const struct codec_columns *columns, size_t first, size_t n, unsigned factors, unsigned which)
+/* The same of sq8 and rabitq, which tell it by a factor. */
+static void mark_by_factor(const struct codec_columns *columns, size_t first, size_t n, unsigned factors,
+                           unsigned which)
 {
-	set_valid(columns->valid, first, n);
 	for (size_t i = first; i < first + n; i++)
-		if (isinf(columns->factors[block_factor_offset(i, factors) + which * BLOCK_ROWS]))
-			block_set_valid(columns->valid, i, false);
+		block_set_valid(columns->valid, i,
+		                !isinf(columns->factors[block_factor_offset(i, factors) + which * BLOCK_ROWS]));
 }
 
 size_t codec_encode(const struct codec *codec, const struct codec_columns *columns, size_t first, size_t n,
@@ -348,22 +357,20 @@ size_t codec_encode(const struct codec *codec, const struct codec_columns *colum
 	switch (plan->name.kind) {
 	case CODEC_F16:
 		convert_f32_to_f16(halves, x, n * plan->dim);
-		set_valid(columns->valid, first, n);
-		return 0;
+		return mark_valid(plan, columns->valid, first, n, x);
 	case CODEC_BF16:
 		convert_f32_to_bf16(halves, x, n * plan->dim);
-		set_valid(columns->valid, first, n);
-		return 0;
+		return mark_valid(plan, columns->valid, first, n, x);
 	case CODEC_SQ8:
 		lost = sq8_encode(columns->rows, columns->factors, first, plan->metric, x, n, plan->dim, w.encoding);
-		clear_infinite(columns, first, n, plan->factors, 1);
+		mark_by_factor(columns, first, n, plan->factors, 1);
 		return lost;
 	case CODEC_BIT:
 		return bit_encode(columns->rows, columns->valid, first, plan->metric, x, n, plan->dim);
 	case CODEC_RABITQ:
 		lost = rabitq_encode(&codec->rabitq, columns->blocks, columns->rows, columns->factors, first, x, n,
 		                     w.encoding);
-		clear_infinite(columns, first, n, plan->factors, 0);
+		mark_by_factor(columns, first, n, plan->factors, 0);
 		return lost;
 	default:
 		for (size_t done = 0, count; done < n; done += count) {

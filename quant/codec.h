@@ -15,8 +15,7 @@
  *
  * Vectors come and go as f32; under cosine they are normalised first. A vector that is not finite, or whose length no
  * f32 holds, and under cosine one of length 0, has a code (zeros, or what quant/sq8.h and quant/rabitq.h say), and
- * its bit of valid is cleared: no scan finds it. Only f16 and bf16 keep it as it is and, for scans never select a
- * NaN, leave its bit.
+ * its bit of valid is cleared: no scan finds it. Only f16 and bf16 keep what it was.
  *
  * Models and codes are the same bytes on every level and for any number of workers. Nothing here allocates: memory is
  * the caller's, at 64 bytes. Callable from any thread; rows of one block by one thread at a time.
@@ -117,7 +116,8 @@ size_t codec_scratch_bytes(const struct codec *codec);
 /* Encodes n vectors x[n][dim] as rows first .. first + n - 1. Returns how many of them cannot be found. */
 size_t codec_encode(const struct codec *codec, const struct codec_columns *columns, size_t first, size_t n,
                     const float *x, void *scratch);
-/* x[n][dim] = what the codes stand for (of length about 1 under cosine); NaNs for rows that cannot be found. */
+/* x[n][dim] = what the codes stand for (of length about 1 under cosine, but for f16 and bf16); NaNs for
+ * rows that cannot be found, but for those two. */
 void codec_decode(const struct codec *codec, const struct codec_columns *columns, size_t first, size_t n, float *x,
                   void *scratch);
 
