@@ -16,7 +16,7 @@
 #include "quant/scratch.h"
 
 #define SUBS_MAX 65536
-#define CHUNK_ROWS BLOCK_ROWS /* that pass through the scratch at once */
+#define CHUNK_ROWS 256 /* that pass through the scratch at once: a rotation is packed for as many */
 
 /* ------------------------------------------------------------------ names */
 
@@ -288,7 +288,7 @@ size_t codec_scratch_bytes(const struct codec *codec)
 	return lay_out(&w, codec, NULL);
 }
 
-/* Codes of vectors of one block: valid is set for each row, and codes of those that are not are zeros. */
+/* Codes of at most CHUNK_ROWS vectors: valid is set for each row, and codes of those that are not are zeros. */
 static size_t encode_chunk(const struct codec *codec, const struct codec_columns *columns, size_t first, size_t n,
                            const float *x, const struct work *w)
 {
@@ -311,14 +311,6 @@ static size_t encode_chunk(const struct codec *codec, const struct codec_columns
 			memset(w->codes + i * bytes, 0, bytes);
 	block_pack(columns->blocks, first, w->codes, n, bytes);
 	return lost;
-}
-
-/* The rows of the block of row first, n at most. */
-static size_t rows_of_block(size_t first, size_t n)
-{
-	size_t left = BLOCK_ROWS - first % BLOCK_ROWS;
-
-	return n < left ? n : left;
 }
 
 /* Says in valid which vectors can be found. Returns how many cannot. */
@@ -374,7 +366,7 @@ size_t codec_encode(const struct codec *codec, const struct codec_columns *colum
 		return lost;
 	default:
 		for (size_t done = 0, count; done < n; done += count) {
-			count = rows_of_block(first + done, n - done);
+			count = n - done < CHUNK_ROWS ? n - done : CHUNK_ROWS;
 			lost += encode_chunk(codec, columns, first + done, count, x + done * plan->dim, &w);
 		}
 		return lost;
@@ -397,7 +389,7 @@ static void decode_pq(const struct codec *codec, const struct codec_columns *col
                       const struct work *w)
 {
 	for (size_t done = 0, count; done < n; done += count) {
-		count = rows_of_block(first + done, n - done);
+		count = n - done < CHUNK_ROWS ? n - done : CHUNK_ROWS;
 		decode_chunk(codec, columns, first + done, count, x + done * codec->plan.dim, w);
 	}
 }
