@@ -101,7 +101,7 @@ size_t array_header_build(enum array_format format, const struct array_shape *sh
 {
 	assert(array_format_fits(format, shape->dtype) && shape->rows <= array_rows_max(format));
 	if (format == ARRAY_NPY) {
-		struct npy_shape npy = {shape->dtype, shape->dim, shape->rows};
+		struct npy_shape npy = {.dtype = shape->dtype, .dim = shape->dim, .rows = shape->rows};
 
 		npy_header_build(&npy, buf, NPY_NUMPY_HEADER_BYTES);
 		return NPY_NUMPY_HEADER_BYTES;
@@ -125,6 +125,7 @@ static int parse_numbers(enum array_format format, const unsigned char *buf, siz
 	out->dtype = dtype_of_format(format);
 	out->dim = get_u32(buf + need_bytes - 4);
 	out->rows = is_bin(format) ? get_u32(buf) : ARRAY_ROWS_UNTOLD;
+	out->is_uint16 = false;
 	dim_max = VS_ROW_BYTES_MAX / (out->dtype == VS_F32 ? 4 : 1);
 	if (out->dim == 0 || out->dim > dim_max) {
 		snprintf(why, why_size,
@@ -145,6 +146,7 @@ int array_header_parse(enum array_format format, const void *buf, size_t size, s
 	if (format == ARRAY_RAW) {
 		out->dim = 0;
 		out->rows = ARRAY_ROWS_UNTOLD;
+		out->is_uint16 = false;
 		*header_bytes = 0;
 		return 0;
 	}
@@ -152,6 +154,6 @@ int array_header_parse(enum array_format format, const void *buf, size_t size, s
 		return parse_numbers(format, buf, size, out, header_bytes, why, why_size);
 	rc = npy_header_parse(buf, size, &npy, header_bytes, why, why_size);
 	if (rc == 0)
-		*out = (struct array_shape){npy.dtype, npy.dim, npy.rows};
+		*out = (struct array_shape){npy.dtype, npy.dim, npy.rows, npy.is_uint16};
 	return rc;
 }

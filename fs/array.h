@@ -30,6 +30,7 @@ struct array_shape {
 	enum vs_dtype dtype;
 	uint32_t dim;
 	uint64_t rows;
+	bool is_uint16; /* of a parsed .npy header: see struct npy_shape */
 };
 
 /*

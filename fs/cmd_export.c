@@ -11,6 +11,7 @@
 
 #include "fs/array.h"
 #include "fs/command.h"
+#include "fs/ids.h"
 #include "fs/interrupt.h"
 #include "fs/keyfile.h"
 #include "fs/message.h"
@@ -26,12 +27,14 @@
 #define TRIES_MAX 10000
 
 static const char help[] =
-	"usage: vecfs export [--ids FILE] [--dtype TYPE] COLLECTION FILE\n\n"
+	"usage: vecfs export [--ids FILE] [-0] [--escape] [--dtype TYPE] COLLECTION FILE\n\n"
 	"Writes the vectors of COLLECTION, a directory of a mount, to FILE in the format that its name\n"
 	"tells: .npy, .fvecs, .bvecs, .fbin, .u8bin, .i8bin or, raw, .f32, .f16, .bf16, .i8, .u8, .bit.\n"
 	"FILE appears when it is complete. Others may change the collection meanwhile: what is written is\n"
 	"of one moment.\n\n"
 	"  --ids FILE         also write the ids: line n is the id of row n\n"
+	"  -0, --null         separate the ids by NUL bytes: exact whatever they hold\n"
+	"  --escape           the ids as they were before import --escape\n"
 	"  --dtype TYPE       convert among f32, f16 and bf16\n"
 	"  --format SUFFIX    the format of FILE, whatever it is called; needed where FILE is -, standard\n"
 	"                     output\n"
@@ -45,7 +48,7 @@ struct export {
 	/* What was asked for. */
 	const char *collection, *file, *ids_file, *format_suffix;
 	int dtype; /* enum vs_dtype, or -1 */
-	bool quiet;
+	bool quiet, nulls, escape;
 	/* The files of the collection, of one moment. */
 	int ids_fd;
 	struct source *vectors;
@@ -93,6 +96,7 @@ static int load_shape(struct export *ex)
 
 static int open_vectors(struct export *ex)
 {
+	struct source_options options = {.format = ARRAY_NPY};
 	char vectors[PATH_MAX], why[WHY_BYTES];
 
 	if (ex->vectors)
@@ -100,7 +104,7 @@ static int open_vectors(struct export *ex)
 	ex->vectors = NULL;
 	if (snprintf(vectors, sizeof vectors, "%s/.vecfs/vectors.npy", ex->collection) >= (int)sizeof vectors)
 		return fail(ex->collection, -ENAMETOOLONG);
-	if (source_open(vectors, ARRAY_NPY, VS_F32, 0, &ex->vectors, why, sizeof why) == 0)
+	if (source_open(vectors, &options, &ex->vectors, why, sizeof why) == 0)
 		return 0;
 	message(VS_ERROR, "%s: %s", ex->collection, why);
 	return -EIO;
@@ -112,7 +116,9 @@ static int open_ids(struct export *ex)
 
 	if (ex->ids_fd >= 0)
 		close(ex->ids_fd);
-	if (snprintf(ids, sizeof ids, "%s/.vecfs/ids", ex->collection) >= (int)sizeof ids)
+	/* What --escape has made of an id is a line as it stands. */
+	if (snprintf(ids, sizeof ids, "%s/.vecfs/%s", ex->collection, ex->nulls && !ex->escape ? "ids0" : "ids") >=
+	    (int)sizeof ids)
 		return fail(ex->collection, -ENAMETOOLONG);
 	ex->ids_fd = open(ids, O_RDONLY | O_CLOEXEC);
 	return ex->ids_fd < 0 ? fail(ex->collection, -errno) : 0;
@@ -190,24 +196,85 @@ static int choose_format(struct export *ex)
 
 /* ------------------------------------------------------------------ the files */
 
+/* The ids on their way from the collection's file to ours. */
+struct id_copy {
+	struct export *ex;
+	char *in, *out;
+	size_t in_used, out_used;
+	uint64_t count;
+};
+
+static int refuse_id(const struct id_copy *c, const char *id, size_t len, const char *why)
+{
+	message(VS_ERROR, "%s: the id '%.*s' %s", c->ex->collection, (int)len, id, why);
+	return -EINVAL;
+}
+
+/* Writes one id as it was before import --escape; none that a reader of the list would take for something
+ * else. */
+static int put_unescaped(struct id_copy *c, const char *id, size_t len)
+{
+	bool nulls = c->ex->nulls;
+	char *plain = c->out + c->out_used;
+	size_t n = len <= VS_NAME_MAX ? ids_unescape(id, len, plain) : 0;
+
+	if (n == 0)
+		return refuse_id(c, id, len,
+				 "is not what import --escape makes of an id: export it without --escape");
+	if (nulls && memchr(plain, 0, n))
+		return refuse_id(c, id, len, "has a NUL in it: export it without -0");
+	if (!nulls && (memchr(plain, '\n', n) || plain[n - 1] == '\r' ||
+		       (c->count == 0 && n >= 3 && memcmp(plain, "\xef\xbb\xbf", 3) == 0)))
+		return refuse_id(c, id, len, "cannot be a line of text: export it with -0");
+	plain[n] = nulls ? 0 : '\n';
+	c->out_used += n + 1;
+	return 0;
+}
+
+/* Takes the whole ids among the bytes read; those of the last one stay if it is not complete. */
+static int take_ids(struct id_copy *c)
+{
+	char separator = c->ex->nulls && !c->ex->escape ? 0 : '\n';
+	char *at = c->in, *end = c->in + c->in_used, *stop;
+	int rc = 0;
+
+	c->out_used = 0;
+	for (; rc == 0 && (stop = memchr(at, separator, (size_t)(end - at))); at = stop + 1) {
+		if (c->ex->escape)
+			rc = put_unescaped(c, at, (size_t)(stop - at));
+		c->count++;
+	}
+	if (rc == 0)
+		rc = c->ex->escape ? transfer_write(c->ex->ids.fd, c->out, c->out_used)
+				   : transfer_write(c->ex->ids.fd, c->in, (size_t)(at - c->in));
+	c->in_used = (size_t)(end - at);
+	memmove(c->in, at, c->in_used);
+	return rc;
+}
+
 static int copy_ids(struct export *ex)
 {
-	char *buf = malloc(COPY_BYTES);
-	uint64_t lines = 0;
-	ssize_t n;
-	int rc = buf ? 0 : -ENOMEM;
+	struct id_copy c = {.ex = ex, .in = malloc(COPY_BYTES), .out = malloc(COPY_BYTES)};
+	ssize_t n = 1;
+	int rc = c.in && c.out ? 0 : -ENOMEM;
 
-	while (rc == 0 && (n = read(ex->ids_fd, buf, COPY_BYTES)) != 0) {
-		for (ssize_t i = 0; i < n; i++)
-			lines += buf[i] == '\n';
-		rc = n < 0 ? -errno : transfer_write(ex->ids.fd, buf, (size_t)n);
+	while (rc == 0 && n != 0) {
+		n = c.in_used < COPY_BYTES ? read(ex->ids_fd, c.in + c.in_used, COPY_BYTES - c.in_used) : -1;
+		if (n < 0) /* a whole buffer is no id */
+			rc = c.in_used < COPY_BYTES ? -errno : -EIO;
+		c.in_used += n > 0 ? (size_t)n : 0;
+		if (rc == 0)
+			rc = take_ids(&c);
 	}
-	free(buf);
+	free(c.in);
+	free(c.out);
+	if (rc == -EINVAL)
+		return rc; /* and why has been said */
 	if (rc != 0)
 		return fail(ex->ids_file, interrupt_came() ? -EINTR : rc);
-	if (lines != ex->shape.rows) {
+	if (c.count != ex->shape.rows || c.in_used > 0) {
 		message(VS_ERROR, "%s: found %llu ids and %llu vectors", ex->collection,
-		        (unsigned long long)lines, (unsigned long long)ex->shape.rows);
+			(unsigned long long)c.count, (unsigned long long)ex->shape.rows);
 		return -EIO;
 	}
 	return 0;
@@ -216,12 +283,13 @@ static int copy_ids(struct export *ex)
 static int copy_vectors(struct export *ex)
 {
 	uint64_t row_bytes = array_row_bytes(&ex->shape);
+	struct transfer_target target = {ex->array.fd, ex->format, ex->shape, .ids_fd = -1};
 	struct progress progress;
 	char why[WHY_BYTES];
 	int rc;
 
 	progress_start(&progress, "export", row_bytes * ex->shape.rows, row_bytes, ex->quiet);
-	rc = transfer_run(ex->vectors, ex->array.fd, ex->format, &ex->shape, &progress, why, sizeof why);
+	rc = transfer_run(ex->vectors, &target, &progress, why, sizeof why);
 	progress_note(&progress, "making it durable");
 	if (rc == 0)
 		rc = output_finish(&ex->array);
@@ -274,7 +342,7 @@ static int export_collection(struct export *ex)
 
 /* ------------------------------------------------------------------ arguments */
 
-enum { OPT_IDS = 256, OPT_DTYPE, OPT_FORMAT };
+enum { OPT_IDS = 256, OPT_ESCAPE, OPT_DTYPE, OPT_FORMAT };
 
 static int set_option(struct export *ex, int answer, char **argv)
 {
@@ -284,6 +352,12 @@ static int set_option(struct export *ex, int answer, char **argv)
 		return 0;
 	case OPT_FORMAT:
 		ex->format_suffix = optarg;
+		return 0;
+	case OPT_ESCAPE:
+		ex->escape = true;
+		return 0;
+	case '0':
+		ex->nulls = true;
 		return 0;
 	case 'q':
 		ex->quiet = true;
@@ -301,14 +375,19 @@ static int set_option(struct export *ex, int answer, char **argv)
 static int run(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"ids", required_argument, NULL, OPT_IDS}, {"dtype", required_argument, NULL, OPT_DTYPE},
-		{"format", required_argument, NULL, OPT_FORMAT}, {"quiet", no_argument, NULL, 'q'},
-		{"help", no_argument, NULL, 'h'}, {0},
+		{"ids", required_argument, NULL, OPT_IDS},
+		{"null", no_argument, NULL, '0'},
+		{"escape", no_argument, NULL, OPT_ESCAPE},
+		{"dtype", required_argument, NULL, OPT_DTYPE},
+		{"format", required_argument, NULL, OPT_FORMAT},
+		{"quiet", no_argument, NULL, 'q'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
 	};
 	static struct export ex = {.dtype = -1, .ids_fd = -1};
 	int answer, rc;
 
-	while ((answer = getopt_long(argc, argv, ":qh", longs, NULL)) != -1) {
+	while ((answer = getopt_long(argc, argv, ":0qh", longs, NULL)) != -1) {
 		if (answer == 'h')
 			return command_help(&command_export);
 		if ((rc = set_option(&ex, answer, argv)) != 0)
@@ -318,5 +397,10 @@ static int run(int argc, char **argv)
 		return command_misused(&command_export, "want COLLECTION and FILE");
 	ex.collection = argv[optind];
 	ex.file = argv[optind + 1];
+	if ((ex.nulls || ex.escape) && !ex.ids_file)
+		return command_misused(&command_export, "%s is about the file of --ids: give one",
+				       ex.nulls ? "-0" : "--escape");
+	if (ex.ids_file && strcmp(ex.ids_file, ex.file) == 0)
+		return command_misused(&command_export, "%s is either the ids or the vectors", ex.file);
 	return export_collection(&ex);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "fs/serve.h"
 #include "store/store.h"
 
+#define SEGMENT_FILES_MAX 16384u
 #define WHY_BYTES 512
 
 static const char help[] =
@@ -83,9 +85,28 @@ static int serve_store(struct vs_store *store, struct job *job)
 	return rc;
 }
 
+/*
+ * Raises the limit of descriptors as far as it goes, and says how many of them the store may keep for its segments: the
+ * rest are for requests, uploads and the connection.
+ */
+static unsigned segment_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return 0;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur >= 2 * SEGMENT_FILES_MAX)
+		return SEGMENT_FILES_MAX;
+	return limit.rlim_cur / 2 ? (unsigned)(limit.rlim_cur / 2) : 1;
+}
+
 static int run_job(struct job *job)
 {
 	struct vs_options options = {
+		.files_max = segment_files(),
 		.read_only = job->options.read_only,
 		.commit_ms = job->options.commit_ms,
 		.report = message_report,

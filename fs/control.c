@@ -11,6 +11,8 @@
 #include "fs/listing.h"
 #include "fs/message.h"
 #include "fs/moment.h"
+#include "fs/temporary.h"
+#include "fs/upload.h"
 
 struct item {
 	enum node_kind kind;
@@ -24,6 +26,7 @@ static const struct item collection_items[] = {
 	{NODE_SCHEMA, 0},
 	{NODE_STATS, 0},
 	{NODE_VIEW, NODE_VIEW_IDS},
+	{NODE_VIEW, NODE_VIEW_IDS0},
 	{NODE_VIEW, NODE_VIEW_VECTORS + ARRAY_NPY},
 	{NODE_VIEW, NODE_VIEW_VECTORS + ARRAY_FVECS},
 	{NODE_VIEW, NODE_VIEW_VECTORS + ARRAY_BVECS},
@@ -40,6 +43,9 @@ static const struct item collection_items[] = {
 static const struct item batch_items[] = {
 	{NODE_TEXT, VS_BATCH_IDS},
 	{NODE_TEXT, VS_BATCH_DELETE},
+	{NODE_TEXT, VS_BATCH_IDS0},
+	{NODE_TEXT, VS_BATCH_DELETE0},
+	{NODE_RESULT, 0},
 	{NODE_UPLOAD, NODE_VIEW_VECTORS + ARRAY_NPY},
 	{NODE_UPLOAD, NODE_VIEW_VECTORS + ARRAY_FVECS},
 	{NODE_UPLOAD, NODE_VIEW_VECTORS + ARRAY_BVECS},
@@ -74,17 +80,31 @@ uint64_t control_parent_ino(const struct node *node)
 	return node->collection ? node_collection_ino(node->collection) : FUSE_ROOT_ID;
 }
 
-bool control_find(const char *name, const struct vs_schema *schema, enum node_kind kind, struct node *out)
+static bool is_called(const struct item *item, enum vs_dtype dtype, const char *name)
 {
 	char buffer[32];
+	const char *its = node_name(item->kind, item->which, dtype, buffer);
 
+	return its && !strcmp(name, its);
+}
+
+bool control_find(struct serve *s, const char *name, uint32_t batch, struct node *out)
+{
+	struct vs_schema schema;
+	bool is_free;
+
+	if (batch_schema(s, batch, &schema, &is_free))
+		return false;
 	for (const struct item *item = batch_items; item->kind != NODE_NONE; item++) {
-		const char *its = node_name(item->kind, item->which, schema->dtype, buffer);
+		bool found = is_called(item, schema.dtype, name);
 
-		if (item->kind != kind || !its || strcmp(name, its) != 0)
+		/* Where any dtype will do, the name may tell which it is. */
+		if (is_free && item->kind == NODE_UPLOAD && item->which != NODE_VIEW_VECTORS + ARRAY_RAW)
+			for (int dtype = 0; dtype < VS_DTYPE_COUNT && !found; dtype++)
+				found = is_called(item, (enum vs_dtype)dtype, name);
+		if (!found)
 			continue;
-		out->kind = kind;
-		out->which = item->which;
+		*out = (struct node){.kind = item->kind, .collection = batch, .which = item->which};
 		return true;
 	}
 	return false;
@@ -97,9 +117,10 @@ static mode_t limit_of(enum node_kind kind)
 	switch (kind) {
 	case NODE_SCHEMA:
 	case NODE_TEXT:
+	case NODE_UPLOAD:
+	case NODE_TEMPORARY:
+	case NODE_RESULT:
 		return S_IFREG | 0666;
-	case NODE_UPLOAD: /* it goes straight into a segment, and can be read when it is committed */
-		return S_IFREG | 0222;
 	case NODE_SEGMENTS:
 		return S_IFDIR | 0555;
 	default:
@@ -107,29 +128,29 @@ static mode_t limit_of(enum node_kind kind)
 	}
 }
 
-int control_file_attr(struct serve *s, const struct node *node, int64_t mtime_ns, uint64_t size,
+int control_file_attr(struct serve *s, const struct node *node, vs_time mtime, uint64_t size,
 		      struct stat *st)
 {
-	struct vs_perm root = {s->root.st_mode & 07777, s->root.st_uid, s->root.st_gid};
+	struct vs_perm root = dir_root_perm(s);
 	struct vs_collection_info info;
 	uint64_t ino = node_ino(node);
 	int rc;
 
 	if (node->collection == 0) {
-		node_stat(ino, limit_of(node->kind), &root, mtime_ns, size, st);
+		node_stat(ino, limit_of(node->kind), &root, mtime, mtime, size, st);
 		return 0;
 	}
 	rc = vs_collection_get(s->store, node->collection, &info);
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
-	node_stat(ino, limit_of(node->kind), &info.perm, mtime_ns, size, st);
+	node_stat(ino, limit_of(node->kind), &info.perm, mtime, mtime, size, st);
 	return 0;
 }
 
 int control_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	*timeout_s = 1;
-	return control_file_attr(s, node, s->root.st_mtim.tv_sec * INT64_C(1000000000), 0, st);
+	return control_file_attr(s, node, s->started, 0, st);
 }
 
 /* ------------------------------------------------------------------ what is in it */
@@ -150,22 +171,33 @@ static int find_item(fuse_req_t req, const struct node *dir, const struct vs_col
 	return ops_entry(s, &node, is_dir ? ops_timeout_s(s) : 0, e);
 }
 
+static int batch_lookup(fuse_req_t req, const struct node *dir, const struct vs_collection_info *info,
+			const char *name, struct fuse_entry_param *e)
+{
+	struct node node;
+
+	if (!control_find(ops_serve(req), name, info->id, &node)) {
+		if (!batch_find_temporary(info->id, name, &node))
+			return -ENOENT;
+		return ops_entry(ops_serve(req), &node, 0, e);
+	}
+	return find_item(req, dir, info, &(struct item){node.kind, node.which}, e);
+}
+
 static int control_lookup(fuse_req_t req, const struct node *dir, const char *name,
 			  struct fuse_entry_param *e)
 {
 	struct vs_collection_info info;
 	const struct item *items;
-	char buffer[32];
 	int rc = items_of(ops_serve(req), dir, &info, &items);
 
 	if (rc)
 		return rc;
-	for (const struct item *item = items; item->kind != NODE_NONE; item++) {
-		const char *its = node_name(item->kind, item->which, info.schema.dtype, buffer);
-
-		if (its && !strcmp(name, its))
+	if (info.parent)
+		return batch_lookup(req, dir, &info, name, e);
+	for (const struct item *item = items; item->kind != NODE_NONE; item++)
+		if (is_called(item, info.schema.dtype, name))
 			return find_item(req, dir, &info, item, e);
-	}
 	return -ENOENT;
 }
 
@@ -177,14 +209,28 @@ static bool is_listed(struct serve *s, const struct node *dir, const struct vs_c
 
 	switch (item->kind) {
 	case NODE_VIEW:
-		return item->which == NODE_VIEW_IDS || info->schema.dim > 0;
+		return item->which == NODE_VIEW_IDS || item->which == NODE_VIEW_IDS0 || info->schema.dim > 0;
 	case NODE_UPLOAD:
-		return item->which == NODE_VIEW_VECTORS + ARRAY_NPY && batch_has(s, info->id, &node);
+		return upload_is_listed(s, &node);
 	case NODE_TEXT:
 		return batch_has(s, info->id, &node);
+	case NODE_RESULT: /* what is listed is what has been put there */
+		return false;
 	default:
 		return true;
 	}
+}
+
+/* The temporary files come first, in the order of their numbers. */
+static bool list_temporary(struct listing *l, const struct node *dir, unsigned number, off_t off)
+{
+	struct node node = {.kind = NODE_TEMPORARY, .collection = dir->collection, .which = number};
+	off_t cookie = LISTING_DOTS + 1 + (off_t)number;
+	char name[VS_NAME_MAX + 1];
+
+	if (cookie <= off || !temporary_name(dir->collection, number, name))
+		return true;
+	return listing_add_bare(l, name, node_ino(&node), S_IFREG, cookie);
 }
 
 static ssize_t control_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off,
@@ -198,8 +244,10 @@ static ssize_t control_list(fuse_req_t req, const struct node *dir, char *buf, s
 	int rc = items_of(s, dir, &info, &items);
 	bool room = !rc && listing_dots(&l, node_ino(dir), control_parent_ino(dir), off);
 
+	for (unsigned n = 0; room && info.parent && n < TEMPORARY_COUNT; n++)
+		room = list_temporary(&l, dir, n, off);
 	for (const struct item *item = items; room && item->kind != NODE_NONE; item++) {
-		off_t cookie = LISTING_DOTS + 1 + (item - items);
+		off_t cookie = LISTING_DOTS + 1 + TEMPORARY_COUNT + (item - items);
 		const char *name = node_name(item->kind, item->which, info.schema.dtype, buffer);
 		struct node node = {.kind = item->kind, .collection = dir->collection, .which = item->which};
 
@@ -264,6 +312,23 @@ const struct node_ops dir_segments_ops = {
 };
 
 /*
+ * Who follows the link may read what the collection lets them read, and write nothing: a vector that is changed behind
+ * the engine's back is damaged. (It is no access control for root.)
+ */
+static void protect(struct serve *s, uint32_t collection, const char *path)
+{
+	struct vs_collection_info info;
+	struct stat st;
+	mode_t mode;
+
+	if (s->options.read_only || vs_collection_get(s->store, collection, &info) || lstat(path, &st))
+		return;
+	mode = S_IRUSR | (info.perm.mode & 0444);
+	if ((st.st_mode & 07777) != mode)
+		chmod(path, mode); /* not ours to change: then not ours to write either */
+}
+
+/*
  * A segment is a link to the engine's file, the fastest way to its bytes that works without privileges.
  * Reading the link, like looking it up, makes the engine bring the file up to date.
  */
@@ -276,7 +341,10 @@ static ssize_t segment_target(struct serve *s, const struct node *node, char *bu
 	if (rc)
 		return rc;
 	len = snprintf(buf, size, "%s/%s", s->store_dir, path);
-	return (size_t)len < size ? len : -ENAMETOOLONG;
+	if ((size_t)len >= size)
+		return -ENAMETOOLONG;
+	protect(s, node->collection, buf);
+	return len;
 }
 
 static ssize_t segment_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
@@ -289,13 +357,14 @@ static ssize_t segment_read(struct serve *s, const struct node *node, void *buf,
 
 static int segment_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
 {
-	struct vs_perm perm = {0777, s->root.st_uid, s->root.st_gid};
+	struct vs_perm perm = dir_root_perm(s);
 	char target[PATH_MAX];
 	ssize_t len = segment_target(s, node, target, sizeof target);
 
 	if (len < 0)
 		return len == -ENOENT ? -ESTALE : (int)len;
-	node_stat(node_ino(node), S_IFLNK | 0777, &perm, s->root.st_mtim.tv_sec * INT64_C(1000000000),
+	perm.mode = 0777;
+	node_stat(node_ino(node), S_IFLNK | 0777, &perm, s->started, s->started,
 		  (uint64_t)len, st);
 	*timeout_s = 0;
 	return 0;

@@ -10,11 +10,13 @@
 
 int control_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s);
 /* The attributes of a file of this size and age in a control directory. */
-int control_file_attr(struct serve *s, const struct node *node, int64_t mtime_ns, uint64_t size,
+/* Owner and mode of the mount's root directory. */
+struct vs_perm dir_root_perm(struct serve *s);
+int control_file_attr(struct serve *s, const struct node *node, vs_time mtime, uint64_t size,
 		      struct stat *st);
 /* The number of the directory that a control node is in (but for those in segments/). */
 uint64_t control_parent_ino(const struct node *node);
-/* The node of this kind that a name means, whether it exists or not. */
-bool control_find(const char *name, const struct vs_schema *schema, enum node_kind kind, struct node *out);
+/* The NODE_TEXT or NODE_UPLOAD that a name in a batch's control directory means, whether it exists or not. */
+bool control_find(struct serve *s, const char *name, uint32_t batch, struct node *out);
 
 #endif

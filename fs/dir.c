@@ -3,9 +3,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fs/batch.h"
 #include "fs/control.h"
 #include "fs/handle.h"
 #include "fs/listing.h"
+#include "fs/refusal.h"
+#include "fs/refused.h"
 #include "fs/vector.h"
 
 #define CONTROL_NAME ".vecfs"
@@ -19,7 +22,7 @@ static int collection_attr(struct serve *s, const struct node *node, struct stat
 
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
-	node_stat(node_ino(node), S_IFDIR | 07777, &info.perm, info.mtime_ns, 0, st);
+	node_stat(node_ino(node), S_IFDIR | 07777, &info.perm, info.mtime, info.ctime, 0, st);
 	*timeout_s = DIR_TIMEOUT_S;
 	return 0;
 }
@@ -28,7 +31,7 @@ static void collection_entry(struct serve *s, const struct vs_collection_info *i
 			     struct fuse_entry_param *e)
 {
 	e->ino = node_collection_ino(info->id);
-	node_stat(e->ino, S_IFDIR | 07777, &info->perm, info->mtime_ns, 0, &e->attr);
+	node_stat(e->ino, S_IFDIR | 07777, &info->perm, info->mtime, info->ctime, 0, &e->attr);
 	e->entry_timeout = ops_timeout_s(s);
 	e->attr_timeout = DIR_TIMEOUT_S;
 }
@@ -41,7 +44,7 @@ static int collection_setattr(fuse_req_t req, const struct node *node, const str
 
 	(void)fi;
 	return which ? vs_collection_set(ops_serve(req)->store, node->collection, which, &attr.perm,
-					 attr.mtime_ns)
+					 attr.mtime)
 		     : 0;
 }
 
@@ -67,15 +70,32 @@ static int child_lookup(struct serve *s, uint32_t parent, const char *name, stru
 	return rc;
 }
 
+/* Of the collection that batches are made in, or of the root. */
+static int parent_attr(struct serve *s, uint32_t parent, struct stat *st)
+{
+	struct node node = {.kind = parent ? NODE_COLLECTION : NODE_ROOT, .collection = parent};
+	double timeout_s;
+
+	return ops_of(node.kind)->attr(s, &node, st, &timeout_s);
+}
+
 static int child_mkdir(struct serve *s, uint32_t parent, const struct ops_birth *birth,
 		       struct fuse_entry_param *e)
 {
 	struct vs_collection_info info;
+	struct vs_perm perm = birth->perm;
+	struct stat above;
 	uint32_t id;
 	int rc = vs_name_check(birth->name, strlen(birth->name));
 
 	if (!rc)
-		rc = vs_collection_create(s->store, parent, birth->name, &birth->perm, &id);
+		rc = parent_attr(s, parent, &above);
+	if (!rc && above.st_mode & S_ISGID) { /* which a directory hands down, too */
+		perm.gid = above.st_gid;
+		perm.mode |= S_ISGID;
+	}
+	if (!rc)
+		rc = vs_collection_create(s->store, parent, birth->name, &perm, &id);
 	if (!rc)
 		rc = vs_collection_get(s->store, id, &info);
 	if (!rc)
@@ -92,6 +112,8 @@ static int remove_one(struct serve *s, uint32_t id)
 		return rc;
 	rc = vs_collection_remove(s->store, id);
 	opened_saved_all(s, &all);
+	if (!rc)
+		batch_forget(id);
 	return rc;
 }
 
@@ -131,12 +153,46 @@ static void child_list(struct listing *l, uint32_t parent, off_t off)
 
 /* ------------------------------------------------------------------ the root */
 
+struct vs_perm dir_root_perm(struct serve *s)
+{
+	struct vs_root root;
+
+	vs_root_get(s->store, &root);
+	return root.owned ? root.perm : s->root_perm;
+}
+
 static int root_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
 {
+	struct vs_root root;
+
 	(void)node;
-	*st = s->root;
+	vs_root_get(s->store, &root);
+	node_stat(FUSE_ROOT_ID, S_IFDIR | 07777, root.owned ? &root.perm : &s->root_perm, root.mtime, root.ctime, 0,
+		  st);
+	st->st_nlink = 1; /* unknown: find(1) must not count on it */
 	*timeout_s = DIR_TIMEOUT_S;
 	return 0;
+}
+
+/* The first owner and mode come whole, for the engine has none yet. */
+static int root_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
+			struct fuse_file_info *fi)
+{
+	struct serve *s = ops_serve(req);
+	struct vs_root root;
+	struct vs_attr attr;
+	unsigned which = ops_setattr_which(st, set, &attr);
+
+	(void)node;
+	(void)fi;
+	vs_root_get(s->store, &root);
+	if (!root.owned && which & (VS_SET_MODE | VS_SET_UID | VS_SET_GID)) {
+		attr.perm.mode = which & VS_SET_MODE ? attr.perm.mode : s->root_perm.mode;
+		attr.perm.uid = which & VS_SET_UID ? attr.perm.uid : s->root_perm.uid;
+		attr.perm.gid = which & VS_SET_GID ? attr.perm.gid : s->root_perm.gid;
+		which |= VS_SET_MODE | VS_SET_UID | VS_SET_GID;
+	}
+	return which ? vs_root_set(s->store, which, &attr.perm, attr.mtime) : 0;
 }
 
 static int root_lookup(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e)
@@ -175,6 +231,7 @@ const struct node_ops dir_root_ops = {
 	.mkdir = root_mkdir,
 	.rmdir = root_rmdir,
 	.attr = root_attr,
+	.setattr = root_setattr,
 };
 
 /* ------------------------------------------------------------------ a collection */
@@ -182,9 +239,33 @@ const struct node_ops dir_root_ops = {
 static int collection_lookup(fuse_req_t req, const struct node *dir, const char *name,
 			     struct fuse_entry_param *e)
 {
+	int rc;
+
 	if (!strcmp(name, CONTROL_NAME))
 		return control_entry(ops_serve(req), dir->collection, e);
-	return vector_lookup(ops_serve(req), dir->collection, name, e);
+	rc = vector_lookup(ops_serve(req), dir->collection, name, e);
+	return rc == -ENOENT ? refused_lookup(ops_serve(req), dir->collection, name, e) : rc;
+}
+
+static int collection_unlink(fuse_req_t req, const struct node *dir, const char *name)
+{
+	int rc = vector_unlink(req, dir, name);
+
+	return rc == -ENOENT ? refused_unlink(ops_serve(req), dir->collection, name) : rc;
+}
+
+static int collection_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+			     struct fuse_entry_param *e, struct fuse_file_info *fi)
+{
+	struct vs_collection_info info;
+	struct ops_birth heir = *birth;
+	int rc = vs_collection_get(ops_serve(req)->store, dir->collection, &info);
+
+	if (rc)
+		return rc == -ENOENT ? -ESTALE : rc;
+	if (info.perm.mode & S_ISGID)
+		heir.perm.gid = info.perm.gid;
+	return handle_create(req, dir, &heir, e, fi);
 }
 
 struct vector_listing {
@@ -224,8 +305,8 @@ static ssize_t collection_list(fuse_req_t req, const struct node *dir, char *buf
 const struct node_ops dir_collection_ops = {
 	.lookup = collection_lookup,
 	.list = collection_list,
-	.create = handle_create,
-	.unlink = vector_unlink,
+	.create = collection_create,
+	.unlink = collection_unlink,
 	.attr = collection_attr,
 	.setattr = collection_setattr,
 };
@@ -234,7 +315,11 @@ const struct node_ops dir_collection_ops = {
 
 static int tx_lookup(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e)
 {
-	return child_lookup(ops_serve(req), dir->collection, name, e);
+	int rc = child_lookup(ops_serve(req), dir->collection, name, e);
+
+	if (!rc)
+		refusal_load(ops_serve(req), node_of(e->ino).collection);
+	return rc;
 }
 
 static ssize_t tx_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus)

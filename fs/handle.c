@@ -14,6 +14,12 @@
 
 #define CACHED_BYTES_MAX 4096 /* a bigger vector could be seen half old, half new, page by page */
 
+/* Linux has a fourth access mode, for ioctl(2) only. */
+static bool is_writing(int flags)
+{
+	return (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR;
+}
+
 static struct handle *handle_new(const char *name, pid_t thread, int flags)
 {
 	size_t len = strlen(name);
@@ -21,7 +27,8 @@ static struct handle *handle_new(const char *name, pid_t thread, int flags)
 
 	if (!h)
 		return NULL;
-	h->writable = (flags & O_ACCMODE) != O_RDONLY;
+	h->writable = is_writing(flags);
+	h->appends = flags & O_APPEND;
 	h->untouched = true;
 	h->opener = thread;
 	memcpy(h->name, name, len);
@@ -46,7 +53,7 @@ static void detach(struct handle *h)
 	*link = h->next;
 }
 
-/* How the kernel, which knows the vector as ino, shall treat the handle: see DESIGN 2.3. */
+/* How the kernel, which knows the vector as ino, shall treat the handle. */
 static void tell_kernel(const struct serve *s, struct handle *h, uint64_t ino, struct fuse_file_info *fi)
 {
 	bool is_forwarded = atomic_load(&h->opened->ino) != ino; /* then no invalidation comes to its pages */
@@ -119,6 +126,7 @@ int handle_open(fuse_req_t req, const struct node *node, struct fuse_file_info *
 
 	if (!h)
 		return -ENOMEM;
+	h->unprivileged = fuse_req_ctx(req)->uid != 0;
 	rc = open_at(s, h, opened_locate(s->opened, node_ino(node)), false);
 	if (rc) {
 		free(h);
@@ -142,7 +150,7 @@ static int bear(struct serve *s, struct handle *h, const struct vs_perm *perm, s
 	if (!o)
 		return -ENOMEM;
 	h->attr.perm = *perm;
-	h->attr.mtime_ns = ops_now_ns();
+	h->attr.mtime = h->attr.ctime = vs_time_now();
 	pthread_mutex_lock(&o->lock);
 	h->born = true;
 	attach(h, o);
@@ -151,7 +159,7 @@ static int bear(struct serve *s, struct handle *h, const struct vs_perm *perm, s
 	/* Whoever else walks here must ask; but until then only this handle changes the attributes. */
 	e->entry_timeout = 0;
 	e->attr_timeout = ops_timeout_s(s);
-	node_stat(e->ino, VECTOR_LIMIT, perm, h->attr.mtime_ns, 0, &e->attr);
+	node_stat(e->ino, VECTOR_LIMIT, perm, h->attr.mtime, h->attr.ctime, 0, &e->attr);
 	return 0;
 }
 
@@ -179,6 +187,7 @@ int handle_create(fuse_req_t req, const struct node *dir, const struct ops_birth
 	h = handle_new(birth->name, birth->thread, birth->flags);
 	if (!h)
 		return -ENOMEM;
+	h->unprivileged = fuse_req_ctx(req)->uid != 0;
 	h->pending = (struct pending){.collection = dir->collection, .name = h->name};
 	if (!pending_add(&h->pending, birth->flags & O_EXCL)) {
 		free(h);
@@ -186,7 +195,9 @@ int handle_create(fuse_req_t req, const struct node *dir, const struct ops_birth
 	}
 	/* In this order: one that was pending, and is not any more, is found. */
 	rc = vs_lookup(s->store, dir->collection, birth->name, &attr);
-	if (rc == -ENOENT)
+	if (rc == -ENOENT && !h->writable)
+		rc = -EINVAL; /* it could never become complete */
+	else if (rc == -ENOENT)
 		rc = bear(s, h, &birth->perm, e);
 	else if (!rc)
 		rc = open_existing(s, h, dir->collection, birth, &attr, e);
@@ -200,17 +211,40 @@ int handle_create(fuse_req_t req, const struct node *dir, const struct ops_birth
 	return 0;
 }
 
+/* Publishing may give the handle's name a meaning. The lock of the name comes before that of the vector. */
+static struct namelock lock_to_publish(struct handle *h)
+{
+	struct namelock name = {0};
+
+	if (*h->name)
+		name = namelock_take(h->pending.collection, h->name);
+	pthread_mutex_lock(&h->opened->lock);
+	return name;
+}
+
+static void unlock_published(struct handle *h, struct namelock name)
+{
+	pthread_mutex_unlock(&h->opened->lock);
+	if (*h->name)
+		namelock_release(name);
+}
+
 void handle_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
 	struct opened *o = h->opened;
+	struct namelock name = lock_to_publish(h);
+	bool is_last = true;
 
 	(void)node;
-	pthread_mutex_lock(&o->lock);
+	assert(h->writable || !h->born);
 	if (h->writable)
 		staging_drop(s, h);
 	detach(h);
-	pthread_mutex_unlock(&o->lock);
+	for (const struct handle *other = o->handles; other; other = other->next)
+		is_last &= !other->writable;
+	o->mapped &= !is_last;
+	unlock_published(h, name);
 	opened_put(s->opened, o);
 	free(h);
 }
@@ -244,16 +278,28 @@ static ssize_t read_staged(struct serve *s, const struct handle *h, void *buf, s
 	return got < 0 ? got : staging_read(h, buf, got, size, off);
 }
 
+/*
+ * A page that all who have the file open will share, for a mapping of it or splice(2). It comes in nobody's
+ * name, as reads of direct_io files do not.
+ */
+static bool is_fault(const struct serve *s, const struct fuse_file_info *fi)
+{
+	return s->direct_mmap && fi->lock_owner == 0;
+}
+
 ssize_t handle_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
 		    const struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
 	struct node place = node_of(h ? atomic_load(&h->opened->ino) : node_ino(node));
-	ssize_t got;
+	ssize_t got = 0;
 
 	if (h && h->writable) {
 		pthread_mutex_lock(&h->opened->lock);
-		got = read_staged(s, h, buf, size, (size_t)off);
+		if (is_fault(s, fi))
+			got = staging_fault(s, h);
+		if (!got)
+			got = read_staged(s, h, buf, size, (size_t)off);
 		pthread_mutex_unlock(&h->opened->lock);
 		return got;
 	}
@@ -266,6 +312,23 @@ ssize_t handle_read(struct serve *s, const struct node *node, void *buf, size_t 
 	return got;
 }
 
+/* Who uses the handle first is who has opened it, as far as can be told without its process number. */
+static void meet(struct handle *h, const struct fuse_file_info *fi)
+{
+	if (!h->has_owner)
+		h->owner = fi->lock_owner;
+	h->has_owner = true;
+}
+
+/* Whether the process that opened the file asks this. A container's processes have no number here. */
+static bool is_by_opener(struct handle *h, pid_t thread, const struct fuse_file_info *fi)
+{
+	meet(h, fi);
+	if (thread && h->opener)
+		return process_same(thread, h->opener);
+	return fi->lock_owner == h->owner;
+}
+
 int handle_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
 		 const struct fuse_file_info *fi)
 {
@@ -274,35 +337,36 @@ int handle_write(struct serve *s, const struct node *node, const void *buf, size
 
 	(void)node;
 	pthread_mutex_lock(&h->opened->lock);
-	h->untouched = false;
-	rc = staging_write(s, h, buf, size, (size_t)off, fi->writepage);
+	if (fi->writepage) {
+		rc = staging_write_page(s, h, buf, size, (size_t)off);
+	} else {
+		h->untouched = false;
+		meet(h, fi);
+		rc = staging_write(s, h, buf, size, (size_t)off);
+	}
 	pthread_mutex_unlock(&h->opened->lock);
 	return rc;
 }
 
-/* Publishing may give the handle's name a meaning. The lock of the name comes before that of the vector. */
-static struct namelock lock_to_publish(struct handle *h)
+int handle_allocate(struct serve *s, const struct node *node, uint64_t end, bool keep_size,
+		    const struct fuse_file_info *fi)
 {
-	struct namelock name = {0};
+	struct handle *h = handle_of(fi);
+	int rc;
 
-	if (*h->name)
-		name = namelock_take(h->pending.collection, h->name);
+	(void)node;
 	pthread_mutex_lock(&h->opened->lock);
-	return name;
-}
-
-static void unlock_published(struct handle *h, struct namelock name)
-{
+	h->untouched = false;
+	rc = keep_size ? 0 : staging_extend(s, h, end);
 	pthread_mutex_unlock(&h->opened->lock);
-	if (*h->name)
-		namelock_release(name);
+	return rc;
 }
-
 int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed)
 {
 	struct serve *s = ops_serve(req);
 	struct handle *h = handle_of(fi);
 	struct namelock name;
+	bool by_opener;
 	int rc;
 
 	(void)node;
@@ -311,8 +375,9 @@ int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file
 	name = lock_to_publish(h);
 	h->untouched = false;
 	rc = staging_publish(s, h, false);
+	by_opener = is_by_opener(h, fuse_req_ctx(req)->pid, fi);
 	if (rc == -EAGAIN)
-		rc = process_same(fuse_req_ctx(req)->pid, h->opener) ? staging_publish(s, h, true) : 0;
+		rc = by_opener ? staging_publish(s, h, true) : 0;
 	*changed = h->unsynced;
 	h->unsynced = false;
 	unlock_published(h, name);
@@ -332,4 +397,56 @@ int handle_fsync(fuse_req_t req, const struct node *node, const struct fuse_file
 	rc = staging_publish(ops_serve(req), h, true);
 	unlock_published(h, name);
 	return rc;
+}
+
+/* ------------------------------------------------------------------ writers that pause */
+
+/* With the lock of o held: the file that is being created, if there is one and its writer has paused. */
+static struct handle *find_paused_born(const struct opened *o, int64_t now_ms)
+{
+	struct handle *h = o->handles;
+
+	while (h && !(h->born && staging_is_paused(h, now_ms)))
+		h = h->next;
+	return h;
+}
+
+/* The lock of its name comes before that of the vector, and the handle may be gone by then. */
+static void publish_paused_born(struct serve *s, struct opened *o, uint32_t collection, const char *id)
+{
+	struct namelock name = namelock_take(collection, id);
+	struct handle *h;
+
+	pthread_mutex_lock(&o->lock);
+	h = find_paused_born(o, staging_now_ms());
+	if (h)
+		staging_publish(s, h, false);
+	pthread_mutex_unlock(&o->lock);
+	namelock_release(name);
+}
+
+static void settle_paused(struct serve *s, struct opened *o)
+{
+	int64_t now_ms = staging_now_ms();
+	char id[VS_NAME_MAX + 1] = "";
+	uint32_t collection = 0;
+	struct handle *born;
+
+	pthread_mutex_lock(&o->lock);
+	for (struct handle *h = o->handles; h; h = h->next)
+		if (!h->born && staging_is_paused(h, now_ms))
+			staging_publish(s, h, false);
+	born = find_paused_born(o, now_ms);
+	if (born) {
+		collection = born->pending.collection;
+		memcpy(id, born->name, strlen(born->name) + 1);
+	}
+	pthread_mutex_unlock(&o->lock);
+	if (born)
+		publish_paused_born(s, o, collection, id);
+}
+
+bool handle_settle_paused(struct serve *s)
+{
+	return opened_each_staged(s, settle_paused);
 }

@@ -12,7 +12,7 @@
 #include "fs/pending.h"
 
 enum handle_state {
-	HANDLE_EXISTS,  /* written bytes modify the vector */
+	HANDLE_EXISTS,  /* written bytes modify the vector; a run from offset 0 on may be staged */
 	HANDLE_NEW,     /* the vector is to appear when it is complete */
 	HANDLE_REPLACE, /* the vector is to be replaced when the new one is complete */
 	HANDLE_REFUSED, /* too much was written: nothing but truncation mends that */
@@ -23,10 +23,14 @@ struct handle {
 	struct opened *opened;
 	struct handle *next; /* of the same vector */
 	bool writable;
+	bool appends;   /* O_APPEND */
+	bool unprivileged; /* opened by somebody whose writes take set-user-ID away */
 	bool untouched; /* since it was opened: a truncation by its opener is open(2)'s own */
-	pid_t opener;   /* its thread */
+	pid_t opener;   /* its thread; 0 where that cannot be told */
 
 	/* Under opened->lock: */
+	bool has_owner;
+	uint64_t owner; /* the kernel's mark of the process that used it first: its lock_owner */
 	enum handle_state state;
 	bool born;        /* by this handle, and not yet published: its name is pending */
 	bool told;        /* of the bytes staged now, that they are refused */
@@ -35,8 +39,10 @@ struct handle {
 	size_t row_bytes; /* 0: dim not fixed yet */
 	unsigned char *staged;
 	size_t capacity;
-	size_t size;    /* so many bytes are staged: of the file, or of a modification at its start */
-	unsigned which; /* VS_SET_*: was set while staged, so it is published with it */
+	size_t size;        /* so many bytes are staged: of the file, or of a run */
+	size_t filled;      /* so many, from the start, were written; others may be holes */
+	int64_t written_ms; /* when the last of them was, on CLOCK_MONOTONIC */
+	unsigned which;     /* VS_SET_*: was set while the file is staged, so it is published with it */
 	struct vs_attr attr;
 	struct pending pending;
 	char name[]; /* of a born one */
@@ -52,6 +58,10 @@ int handle_write(struct serve *s, const struct node *node, const void *buf, size
 int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed);
 int handle_fsync(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi);
 void handle_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi);
+int handle_allocate(struct serve *s, const struct node *node, uint64_t end, bool keep_size,
+		    const struct fuse_file_info *fi);
+/* Publishes what writers have left staged that pause; false if nothing is staged at all. For one thread. */
+bool handle_settle_paused(struct serve *s);
 
 static inline struct handle *handle_of(const struct fuse_file_info *fi)
 {

@@ -5,11 +5,13 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "fs/command.h"
 #include "fs/message.h"
+#include "quant/level.h"
 
 static const struct command *const commands[] = {
 	&command_mount, &command_umount, &command_import, &command_export, &command_stat, &command_check,
@@ -78,6 +80,11 @@ static int run(int argc, char **argv)
 {
 	const struct command *command;
 
+	if (level_choose(getenv("VECFS_SIMD")) != 0) {
+		message(VS_ERROR, "VECFS_SIMD=%s: not one of this machine's levels (scalar, avx2, avx512)",
+		        getenv("VECFS_SIMD"));
+		return COMMAND_MISUSED;
+	}
 	if (argc > 0 && is_mount_helper(argc, argv))
 		return command_mount_helper(argc, argv);
 	if (argc < 2) {
@@ -85,7 +92,7 @@ static int run(int argc, char **argv)
 		return COMMAND_MISUSED;
 	}
 	if (is_one_of(argv[1], "--version", "-V")) {
-		printf("vecfs %s\n", VECFS_VERSION);
+		printf("vecfs %s (simd %s)\n", VECFS_VERSION, level_name(level_get()));
 		return COMMAND_OK;
 	}
 	if (is_one_of(argv[1], "--help", "-h") || (strcmp(argv[1], "help") == 0 && argc == 2)) {

@@ -219,7 +219,7 @@ static void set_current(struct moment_table *t, struct reader *r, struct moment 
 
 static enum half half_of(const struct node *view)
 {
-	return view->which == NODE_VIEW_IDS ? HALF_IDS : HALF_VECTORS;
+	return node_is_ids(view) ? HALF_IDS : HALF_VECTORS;
 }
 
 static bool was_opened(const struct reader *r)
@@ -364,7 +364,7 @@ int moment_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_par
 	if (rc)
 		return rc;
 	notify_housekeeping(s->notify);
-	if (view->which != NODE_VIEW_IDS && info.row_bytes == 0)
+	if (!node_is_ids(view) && info.row_bytes == 0)
 		return -ENOENT;
 	node.entry = info.version;
 	e->ino = node_ino(&node);

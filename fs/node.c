@@ -7,6 +7,7 @@
 
 #define ROOT_INO 1
 #define SEGMENT_BIT (UINT64_C(1) << (VS_ENTRY_BITS - 1))
+#define REFUSED_BIT (UINT64_C(1) << (VS_ENTRY_BITS - 2)) /* beside that: no collection has so many segments */
 #define MOMENT_BIT (UINT64_C(1) << 63)
 #define ENTRY_MASK ((UINT64_C(1) << VS_ENTRY_BITS) - 1)
 #define VIEW_BITS 4
@@ -46,8 +47,8 @@ struct node node_of(uint64_t ino)
 	} else if (low == 0) {
 		node.kind = NODE_COLLECTION;
 	} else if (low & SEGMENT_BIT) {
-		node.kind = node.collection ? NODE_SEGMENT : NODE_LOG;
-		node.entry = low & ~SEGMENT_BIT;
+		node.kind = !node.collection ? NODE_LOG : low & REFUSED_BIT ? NODE_REFUSED : NODE_SEGMENT;
+		node.entry = low & ~(node.collection ? SEGMENT_BIT | REFUSED_BIT : SEGMENT_BIT);
 	} else if (low >= VS_ENTRY_FIRST) {
 		node.kind = NODE_VECTOR;
 		node.entry = low;
@@ -72,6 +73,8 @@ uint64_t node_ino(const struct node *node)
 		return base | SEGMENT_BIT | node->entry;
 	case NODE_LOG:
 		return SEGMENT_BIT | (node->entry & ~SEGMENT_BIT);
+	case NODE_REFUSED:
+		return base | SEGMENT_BIT | REFUSED_BIT | (node->entry & (REFUSED_BIT - 1));
 	case NODE_MOMENT:
 		return MOMENT_BIT | base | (node->entry & VERSION_MASK) << VIEW_BITS | node->which;
 	default:
@@ -127,6 +130,11 @@ static const char *array_name(unsigned which, enum vs_dtype dtype, char buffer[3
 
 const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, char buffer[32])
 {
+	static const char *const texts[] = {[VS_BATCH_IDS] = "ids",
+					    [VS_BATCH_DELETE] = "delete",
+					    [VS_BATCH_IDS0] = "ids0",
+					    [VS_BATCH_DELETE0] = "delete0"};
+
 	switch (kind) {
 	case NODE_LOG:
 		return "log";
@@ -144,18 +152,22 @@ const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, 
 		return "tx";
 	case NODE_COMMIT:
 		return "commit";
+	case NODE_RESULT:
+		return "result";
 	case NODE_VIEW:
-		return which == NODE_VIEW_IDS ? "ids" : array_name(which, dtype, buffer);
+		if (which == NODE_VIEW_IDS || which == NODE_VIEW_IDS0)
+			return which == NODE_VIEW_IDS ? "ids" : "ids0";
+		return array_name(which, dtype, buffer);
 	case NODE_UPLOAD:
 		return array_name(which, dtype, buffer);
 	case NODE_TEXT:
-		return which == VS_BATCH_IDS ? "ids" : "delete";
+		return which < sizeof texts / sizeof *texts ? texts[which] : NULL;
 	default:
 		return NULL;
 	}
 }
 
-void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, int64_t mtime_ns,
+void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, vs_time mtime, vs_time ctime,
 	       uint64_t size, struct stat *st)
 {
 	memset(st, 0, sizeof *st);
@@ -167,11 +179,7 @@ void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, 
 	st->st_size = (off_t)size;
 	st->st_blksize = IO_BYTES;
 	st->st_blocks = (blkcnt_t)((size + BLOCK_BYTES - 1) / BLOCK_BYTES);
-	st->st_mtim.tv_sec = mtime_ns / 1000000000;
-	st->st_mtim.tv_nsec = mtime_ns % 1000000000;
-	if (st->st_mtim.tv_nsec < 0) { /* before 1970 */
-		st->st_mtim.tv_sec--;
-		st->st_mtim.tv_nsec += 1000000000;
-	}
-	st->st_atim = st->st_ctim = st->st_mtim;
+	vs_time_split(mtime, &st->st_mtim);
+	vs_time_split(ctime, &st->st_ctim);
+	st->st_atim = st->st_mtim;
 }

@@ -9,6 +9,7 @@
  *   1 << 39 | position                    the mount's log from a position in it on (message.h): grows, never shrinks
  *   collection << 40 | kind | which       the arrays of a collection and the files of a batch
  *   collection << 40 | 1 << 39 | n        the link to its segment n
+ *   collection << 40 | 3 << 38 | n        refusal n of a vector that an open batch does not have
  *   collection << 40 | entry              a vector (entries start at VS_ENTRY_FIRST)
  *   1 << 63 | collection << 40 | version << 4 | which
  *                                         an array as it was at one version of the collection: what such a
@@ -33,6 +34,7 @@ enum node_kind {
 	NODE_VECTOR,
 	NODE_SEGMENT,
 	NODE_MOMENT, /* an array at one version */
+	NODE_REFUSED, /* a refused vector, which a batch does not have: its refusal's number */
 	/* From here on a kind is also the number of its node. */
 	NODE_CONTROL, /* .vecfs of the mount, of a collection, of a batch */
 	NODE_LOG,
@@ -43,24 +45,36 @@ enum node_kind {
 	NODE_SEGMENTS,
 	NODE_TX,
 	NODE_COMMIT,
+	NODE_RESULT, /* of a batch's commit */
 	NODE_VIEW = 32,   /* | enum node_view */
 	NODE_UPLOAD = 64, /* | enum node_view: a batch's vectors.* */
-	NODE_TEXT = 96,   /* | enum vs_batch_text: a batch's ids and delete */
-	NODE_KIND_COUNT = 128,
+	NODE_TEXT = 96,   /* | enum vs_batch_text: a batch's ids, delete, and their NUL-separated twins */
+	NODE_TEMPORARY = 128, /* | its number: what is to be renamed to one of a batch's files */
+	NODE_KIND_COUNT = 160,
 };
 #define NODE_WHICH_MASK 15u
 
 /* The arrays that a collection can be read as: its ids, and its vectors in each enum array_format. */
-enum node_view { NODE_VIEW_IDS, NODE_VIEW_VECTORS, NODE_VIEW_COUNT = NODE_VIEW_VECTORS + ARRAY_RAW + 1 };
+enum node_view {
+	NODE_VIEW_IDS,
+	NODE_VIEW_VECTORS,
+	NODE_VIEW_IDS0 = NODE_VIEW_VECTORS + ARRAY_RAW + 1, /* NUL-separated */
+	NODE_VIEW_COUNT
+};
 
 struct node {
 	enum node_kind kind;
 	uint32_t collection; /* 0: the mount's own control nodes */
-	/* A vector's number, a segment's, the version (its low bits) of a NODE_MOMENT, or where a NODE_LOG begins. */
+	/* A vector's number, a segment's, a refusal's, a moment's, or where a NODE_LOG begins. */
 	uint64_t entry;
-	unsigned which; /* of NODE_VIEW, NODE_UPLOAD, NODE_MOMENT (enum node_view), NODE_TEXT */
+	unsigned which; /* of NODE_VIEW, NODE_UPLOAD, NODE_MOMENT (enum node_view), NODE_TEXT, NODE_TEMPORARY */
 };
 
+/* Whether a NODE_VIEW or NODE_MOMENT is the ids, not the vectors. */
+static inline bool node_is_ids(const struct node *node)
+{
+	return node->which == NODE_VIEW_IDS || node->which == NODE_VIEW_IDS0;
+}
 struct node node_of(uint64_t ino);
 uint64_t node_ino(const struct node *node);
 uint64_t node_vector_ino(uint32_t collection, uint64_t entry);
@@ -74,7 +88,7 @@ bool node_is_version(const struct node *node, uint64_t version);
 const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, char buffer[32]);
 
 /* Attributes of anything of this type and size that goes with a collection's (or the root's) permissions. */
-void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, int64_t mtime_ns,
-	       uint64_t size, struct stat *st);
+void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, vs_time mtime,
+	       vs_time ctime, uint64_t size, struct stat *st);
 
 #endif

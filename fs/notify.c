@@ -10,10 +10,12 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
+#include "fs/handle.h"
 #include "fs/moment.h"
 #include "fs/ops.h"
 
 #define BUCKETS 1024
+#define SETTLE_MS 50 /* how often staged bytes are looked at while there are any */
 
 struct item {
 	struct item *next;       /* in the queue */
@@ -33,6 +35,8 @@ struct notify {
 	struct item *stale[BUCKETS];
 	bool housekeeping, quit;
 	struct timespec housekeeping_at;
+	atomic_bool settling;
+	struct timespec settle_at;
 };
 
 static struct item **bucket_of(struct notify *n, uint64_t ino)
@@ -128,14 +132,35 @@ void notify_entry(struct notify *n, uint64_t dir_ino, const char *name)
 	pthread_mutex_unlock(&n->lock);
 }
 
+static struct timespec in_ms(long ms)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	at.tv_nsec += ms * 1000000;
+	at.tv_sec += at.tv_nsec / 1000000000;
+	at.tv_nsec %= 1000000000;
+	return at;
+}
+
 /* With the lock held. */
 static void plan_housekeeping(struct notify *n)
 {
 	if (n->housekeeping)
 		return;
 	n->housekeeping = true;
-	clock_gettime(CLOCK_MONOTONIC, &n->housekeeping_at);
-	n->housekeeping_at.tv_sec++;
+	n->housekeeping_at = in_ms(1000);
+}
+
+void notify_settling(struct notify *n)
+{
+	if (atomic_load(&n->settling)) /* what is staged was counted before, and the thread counts after */
+		return;
+	pthread_mutex_lock(&n->lock);
+	n->settle_at = in_ms(SETTLE_MS);
+	atomic_store(&n->settling, true);
+	pthread_cond_signal(&n->cond);
+	pthread_mutex_unlock(&n->lock);
 }
 
 void notify_housekeeping(struct notify *n)
@@ -169,27 +194,45 @@ static void forget(struct notify *n, struct item *item)
 	free(item);
 }
 
-/* With the lock held: whether there is housekeeping, and its time has come. */
-static bool housekeeping_is_due(const struct notify *n)
+static bool is_before(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec < b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec < b->tv_nsec);
+}
+
+static bool is_due(bool planned, const struct timespec *at)
 {
 	struct timespec now;
 
+	if (!planned)
+		return false;
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return n->housekeeping &&
-	       (now.tv_sec > n->housekeeping_at.tv_sec ||
-		(now.tv_sec == n->housekeeping_at.tv_sec && now.tv_nsec >= n->housekeeping_at.tv_nsec));
+	return !is_before(&now, at);
+}
+
+/* With the lock held: when there is something to do beside the queue; NULL: never. */
+static const struct timespec *next_plan(const struct notify *n)
+{
+	const struct timespec *at = atomic_load(&n->settling) ? &n->settle_at : NULL;
+
+	if (n->housekeeping && (!at || is_before(&n->housekeeping_at, at)))
+		at = &n->housekeeping_at;
+	return at;
 }
 
 /* Waits for an item, and takes it; NULL if there is something else to do. With the lock held. */
 static struct item *dequeue(struct notify *n)
 {
+	const struct timespec *at = next_plan(n);
 	struct item *item;
 
-	while (!n->first && !n->quit && !housekeeping_is_due(n)) {
-		if (n->housekeeping)
-			pthread_cond_timedwait(&n->cond, &n->lock, &n->housekeeping_at);
+	while (!n->first && !n->quit && !(at && is_due(true, at))) {
+		struct timespec until = at ? *at : (struct timespec){0};
+
+		if (at)
+			pthread_cond_timedwait(&n->cond, &n->lock, &until);
 		else
 			pthread_cond_wait(&n->cond, &n->lock);
+		at = next_plan(n);
 	}
 	item = n->first;
 	if (item) {
@@ -214,6 +257,21 @@ static void housekeep(struct notify *n)
 		plan_housekeeping(n);
 }
 
+/* With the lock held, but for the work. Whoever stages something from then on plans anew. */
+static void settle(struct notify *n)
+{
+	bool more;
+
+	atomic_store(&n->settling, false);
+	pthread_mutex_unlock(&n->lock);
+	more = handle_settle_paused(n->serve);
+	pthread_mutex_lock(&n->lock);
+	if (!more || atomic_load(&n->settling))
+		return;
+	n->settle_at = in_ms(SETTLE_MS);
+	atomic_store(&n->settling, true);
+}
+
 static void *run(void *arg)
 {
 	struct notify *n = arg;
@@ -230,8 +288,10 @@ static void *run(void *arg)
 	while (!n->quit) {
 		struct item *item;
 
-		if (housekeeping_is_due(n))
+		if (is_due(n->housekeeping, &n->housekeeping_at))
 			housekeep(n);
+		if (is_due(atomic_load(&n->settling), &n->settle_at))
+			settle(n);
 		item = dequeue(n);
 		if (!item)
 			continue;

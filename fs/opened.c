@@ -54,6 +54,7 @@ struct opened_table *opened_table_new(void)
 static void opened_free(struct opened *o)
 {
 	pthread_mutex_destroy(&o->lock);
+	draft_free(&o->draft);
 	free(o->copy);
 	free(o);
 }
@@ -419,4 +420,38 @@ bool opened_is_staged(struct opened_table *t, uint64_t ino)
 	staged = atomic_load(&o->staged) > 0;
 	opened_put(t, o);
 	return staged;
+}
+
+/* Those of one bucket, each with a reference, as many as fit: how many. */
+static size_t take_staged(struct bucket *b, struct opened *out[], size_t max)
+{
+	size_t count = 0;
+
+	pthread_mutex_lock(&b->lock);
+	for (struct opened *o = b->first; o && count < max; o = o->next) {
+		if (!atomic_load(&o->staged))
+			continue;
+		o->refs++;
+		out[count++] = o;
+	}
+	pthread_mutex_unlock(&b->lock);
+	return count;
+}
+
+bool opened_each_staged(struct serve *s, void (*each)(struct serve *s, struct opened *o))
+{
+	struct opened_table *t = s->opened;
+	struct opened *some[64];
+
+	if (!atomic_load(&t->staged))
+		return false;
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		size_t count = take_staged(&t->buckets[i], some, sizeof some / sizeof *some);
+
+		for (size_t k = 0; k < count; k++) {
+			each(s, some[k]);
+			opened_put(t, some[k]);
+		}
+	}
+	return true;
 }

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "fs/draft.h"
 #include "fs/serve.h"
 
 struct handle;
@@ -35,6 +36,8 @@ struct opened {
 	unsigned saving;          /* operations under way that may take its name away */
 	struct opened_copy *copy; /* means something once the engine does not know the vector any more */
 	bool replace_next;        /* truncated by path: the next writer replaces it. Holds a reference */
+	struct draft draft;       /* pieces of runs that are not published yet */
+	bool mapped;              /* through a writable handle, and one is left: no runs, no draft */
 };
 
 struct opened_table *opened_table_new(void);
@@ -76,5 +79,7 @@ int opened_join(struct serve *s, struct opened *o);
 void opened_staged(struct opened_table *t, struct opened *o, int change);
 /* Whether any handle of this vector has something staged. Takes no lock of the engine. */
 bool opened_is_staged(struct opened_table *t, uint64_t ino);
+/* Calls each(), without any lock, for every vector that has something staged; false if there was none. */
+bool opened_each_staged(struct serve *s, void (*each)(struct serve *s, struct opened *o));
 
 #endif

@@ -30,6 +30,7 @@ const struct node_ops *ops_of(enum node_kind kind)
 		[NODE_VECTOR] = &vector_ops,
 		[NODE_SEGMENT] = &segment_ops,
 		[NODE_MOMENT] = &moment_ops,
+		[NODE_REFUSED] = &refused_ops,
 		[NODE_CONTROL] = &dir_control_ops,
 		[NODE_LOG] = &text_ops,
 		[NODE_METRICS] = &text_ops,
@@ -39,8 +40,10 @@ const struct node_ops *ops_of(enum node_kind kind)
 		[NODE_SEGMENTS] = &dir_segments_ops,
 		[NODE_TX] = &dir_tx_ops,
 		[NODE_COMMIT] = &dir_commit_ops,
+		[NODE_RESULT] = &result_ops,
 		[NODE_UPLOAD] = &batch_upload_ops,
 		[NODE_TEXT] = &batch_text_ops,
+		[NODE_TEMPORARY] = &batch_temporary_ops,
 	};
 
 	return tables[kind] ? tables[kind] : &none;
@@ -62,9 +65,9 @@ unsigned ops_setattr_which(const struct stat *st, int set, struct vs_attr *attr)
 
 	memset(attr, 0, sizeof *attr);
 	attr->perm = (struct vs_perm){st->st_mode & 07777, st->st_uid, st->st_gid};
-	attr->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+	attr->mtime = vs_time_of(&st->st_mtim);
 	if (set & FUSE_SET_ATTR_MTIME_NOW)
-		attr->mtime_ns = ops_now_ns();
+		attr->mtime = vs_time_now();
 	if (set & FUSE_SET_ATTR_MODE)
 		which |= VS_SET_MODE;
 	if (set & FUSE_SET_ATTR_UID)
@@ -428,12 +431,12 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 			 struct fuse_file_info *fi)
 {
 	struct call c = enter(req, ino);
-	struct stat st = {.st_size = off + length};
 
-	if (mode != 0 || c.node.kind != NODE_VECTOR)
+	if ((mode & ~FALLOC_FL_KEEP_SIZE) || !c.ops->allocate)
 		reply(req, -EOPNOTSUPP);
 	else
-		reply(req, c.ops->setattr(req, &c.node, &st, FUSE_SET_ATTR_SIZE, fi));
+		reply(req, c.ops->allocate(c.s, &c.node, (uint64_t)off + (uint64_t)length,
+					   mode & FALLOC_FL_KEEP_SIZE, fi));
 }
 
 /* ------------------------------------------------------------------ directories */
@@ -506,6 +509,8 @@ static void op_init(void *user, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, false); /* a truncation must not shrink what others see */
 	want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
 	want(conn, FUSE_CAP_IOCTL_DIR, false);
+	/* The kernel takes set-user-ID away itself at chown and truncate; at writes handle.c does. */
+	want(conn, FUSE_CAP_HANDLE_KILLPRIV, false);
 #ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
 	s->direct_mmap = offers(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
 	want(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP, s->direct_mmap);

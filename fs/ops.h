@@ -78,11 +78,14 @@ struct node_ops {
 	int (*flush)(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed);
 	int (*fsync)(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi);
 	void (*release)(struct serve *s, const struct node *node, const struct fuse_file_info *fi);
+	/* Bytes up to end are to have space; the file is to be that long, unless keep_size. */
+	int (*allocate)(struct serve *s, const struct node *node, uint64_t end, bool keep_size,
+			const struct fuse_file_info *fi);
 };
 
 extern const struct node_ops dir_root_ops, dir_collection_ops, dir_control_ops, dir_segments_ops, dir_tx_ops,
-	dir_commit_ops, segment_ops, vector_ops, text_ops, schema_ops, moment_ops, batch_text_ops,
-	batch_upload_ops;
+	dir_commit_ops, segment_ops, vector_ops, text_ops, schema_ops, moment_ops, batch_text_ops, batch_temporary_ops,
+	batch_upload_ops, refused_ops, result_ops;
 
 /* The table of a kind of node. */
 const struct node_ops *ops_of(enum node_kind kind);

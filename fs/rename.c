@@ -41,6 +41,8 @@ int rename_node(struct serve *s, const struct node *from, const char *name, cons
 		return vector_rename(s, from->collection, name, to->collection, new_name, exclusive);
 	if (from->kind == NODE_ROOT && to->kind == NODE_ROOT)
 		return rename_collection(s, 0, name, new_name, exclusive);
+	if (from->kind == NODE_CONTROL && to->kind == NODE_CONTROL && from->collection == to->collection)
+		return batch_rename(s, from->collection, name, new_name, exclusive);
 	if (from->kind == NODE_TX && from->collection == to->collection) {
 		if (to->kind == NODE_TX)
 			return rename_collection(s, from->collection, name, new_name, exclusive);

@@ -21,6 +21,7 @@
 #include "fs/opened.h"
 #include "fs/ops.h"
 #include "fs/schedule.h"
+#include "fs/result.h"
 
 #define SYNC_WAIT_US 1000
 #define PLACE_WAIT_MS 2000 /* for another mount at the same place to come to its end */
@@ -141,17 +142,15 @@ static int new_session(struct serve *s, bool io_uring)
 	return rc;
 }
 
-/* The root directory of the mount belongs to whom the store belongs to. */
+/* The root directory of the mount belongs to whom the store belongs to, if it was never given away. */
 static int find_root(struct serve *s)
 {
 	struct stat st;
-	struct vs_perm perm;
 
 	if (stat(s->store_dir, &st))
 		return -errno;
-	perm = (struct vs_perm){0755, st.st_uid, st.st_gid};
-	node_stat(FUSE_ROOT_ID, S_IFDIR | 07777, &perm, ops_now_ns(), 0, &s->root);
-	s->root.st_nlink = 1; /* unknown: find(1) must not count on it */
+	s->started = vs_time_now();
+	s->root_perm = (struct vs_perm){0755, st.st_uid, st.st_gid};
 	return 0;
 }
 
@@ -163,7 +162,8 @@ static int prepare(struct serve *s, const char *mountpoint)
 		return -errno;
 	s->opened = opened_table_new();
 	s->moments = moment_table_new();
-	if (!s->opened || !s->moments)
+	s->results = result_table_new();
+	if (!s->opened || !s->moments || !s->results)
 		return -ENOMEM;
 	return find_root(s);
 }
@@ -340,6 +340,7 @@ void serve_end(struct serve *s)
 		fuse_session_destroy(s->session);
 	opened_table_free(s->opened);
 	moment_table_free(s->moments);
+	result_table_free(s->results);
 	free(s->store_dir);
 	free(s->mountpoint);
 	free(s);

@@ -35,6 +35,7 @@ struct serve_options {
 struct fuse_session;
 struct opened_table;
 struct moment_table;
+struct result_table;
 struct notify;
 struct schedule;
 
@@ -45,7 +46,8 @@ struct serve {
 	struct fuse_session *session;
 	char *store_dir;  /* absolute */
 	char *mountpoint; /* absolute */
-	struct stat root; /* owner and mode of the mount's root directory */
+	vs_time started;
+	struct vs_perm root_perm; /* of the mount's root directory, until it gets others */
 	bool mounted;
 	int connection;       /* connection_open()'s */
 	bool direct_mmap;     /* the kernel maps direct_io files, too */
@@ -56,6 +58,7 @@ struct serve {
 	atomic_bool failed;         /* a transport that was insisted upon is not there */
 	struct opened_table *opened;
 	struct moment_table *moments;
+	struct result_table *results;
 	struct notify *notify;
 	struct schedule *schedule;
 	void (*ready)(void *arg);

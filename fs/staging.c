@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fs/notify.h"
 #include "fs/vector.h"
@@ -31,9 +32,12 @@ static void recount(struct serve *s, struct handle *h)
 {
 	bool staged = is_collected(h) || h->size > 0;
 
-	if (staged != h->counted)
-		opened_staged(s->opened, h->opened, staged ? 1 : -1);
+	if (staged == h->counted)
+		return;
 	h->counted = staged;
+	opened_staged(s->opened, h->opened, staged ? 1 : -1);
+	if (staged)
+		notify_settling(s->notify);
 }
 
 /* The size that the vector must have, 0 if any will do that its dtype can have. */
@@ -78,7 +82,10 @@ static void refuse_incomplete(struct serve *s, struct handle *h)
 			      vs_dtype_name(info.schema.dtype), VS_ROW_BYTES_MAX);
 }
 
-/* Nothing of what this handle has staged will be published any more. */
+/*
+ * A vector that exists, and what is staged to modify it, stay what they are. But of a file that became too
+ * big nothing will be published any more.
+ */
 static int refuse_too_big(struct serve *s, struct handle *h, uint64_t end)
 {
 	struct vs_collection_info info = {0};
@@ -90,11 +97,25 @@ static int refuse_too_big(struct serve *s, struct handle *h, uint64_t end)
 			      "write past the end: got %llu bytes, want %zu (dim=%u dtype=%s)",
 			      (unsigned long long)end, h->row_bytes ? h->row_bytes : VS_ROW_BYTES_MAX,
 			      info.schema.dim, vs_dtype_name(info.schema.dtype));
+	if (!is_collected(h))
+		return -EFBIG;
 	h->state = HANDLE_REFUSED;
 	h->told = false;
-	h->size = 0;
+	h->size = h->filled = 0;
 	recount(s, h);
 	return -EFBIG;
+}
+
+/* Publishing failed, for no fault of the bytes. Once for what is staged now. */
+static int refuse_for(struct serve *s, struct handle *h, int rc)
+{
+	char name[VS_NAME_MAX + 1];
+
+	assert(rc < 0);
+	if (!h->told)
+		vector_refuse(s, place(h).collection, name_of(s, h, name), "%s", strerror(-rc));
+	h->told = true;
+	return rc;
 }
 
 static int reserve(struct handle *h, size_t size)
@@ -125,6 +146,9 @@ static int resize(struct serve *s, struct handle *h, size_t size)
 	if (size > h->size)
 		memset(h->staged + h->size, 0, size - h->size);
 	h->size = size;
+	if (h->filled > size)
+		h->filled = size;
+	h->told = false;
 	recount(s, h);
 	return 0;
 }
@@ -140,6 +164,9 @@ static int stage(struct serve *s, struct handle *h, const void *data, size_t siz
 	memcpy(h->staged + off, data, size);
 	if (off + size > h->size)
 		h->size = off + size;
+	if (off <= h->filled && off + size > h->filled)
+		h->filled = off + size;
+	h->written_ms = staging_now_ms();
 	h->told = false;
 	recount(s, h);
 	return 0;
@@ -171,72 +198,128 @@ static int modify_copy(struct handle *h, const void *data, size_t size, size_t o
 
 /* Changes the published vector. */
 static int modify(struct serve *s, struct handle *h, const void *data, size_t size, size_t off,
-		  bool from_cache)
+		  bool from_page)
 {
 	struct node node = place(h);
 	struct vs_attr attr = h->attr;
 	int rc;
 
 	if (!(h->which & VS_SET_MTIME))
-		attr.mtime_ns = ops_now_ns();
-	rc = vs_write(s->store, node.collection, node.entry, data, size, off, VS_SET_MTIME, &attr);
+		attr.mtime = vs_time_now();
+	rc = vs_write(s->store, node.collection, node.entry, data, size, off,
+		      VS_SET_MTIME | (h->unprivileged ? VS_DROP_SETID : 0), &attr);
 	if (rc == -ENOENT)
 		return modify_copy(h, data, size, off);
 	if (rc)
 		return rc;
 	h->unsynced = true;
-	h->which = 0;
-	if (!from_cache) /* else the kernel's own page is the newest there is */
+	if (!from_page) /* else the kernel's own page is the newest there is */
 		notify_inode(s->notify, node_ino(&node));
 	return 0;
 }
 
-/* Publishes a modification from offset 0 on that was staged. */
-static int apply(struct serve *s, struct handle *h)
+/* The handle's run, if it has one, is over. */
+static void end_run(struct serve *s, struct handle *h)
 {
-	size_t size = h->size;
+	if (h->state != HANDLE_EXISTS)
+		return;
+	h->size = h->filled = 0;
+	h->which = 0;
+	recount(s, h);
+}
+
+static bool has_run(const struct handle *h)
+{
+	return h->state == HANDLE_EXISTS && h->size > 0;
+}
+
+/* The draft is published. Runs go on: each may still become the whole vector. */
+static int settle(struct serve *s, struct opened *o)
+{
+	struct draft *d = &o->draft;
+	struct handle *h = o->handles;
 	int rc;
 
-	h->size = 0;
-	rc = size ? modify(s, h, h->staged, size, 0, false) : 0;
-	recount(s, h);
+	if (!draft_is_pending(d))
+		return 0;
+	while (h && !has_run(h))
+		h = h->next;
+	assert(h); /* a draft is of somebody's run */
+	rc = modify(s, h, d->image + d->from, d->end - d->from, d->from, false);
+	if (rc)
+		return rc;
+	draft_clear(d);
+	for (h = o->handles; h; h = h->next)
+		h->unsynced |= has_run(h);
+	return 0;
+}
+
+/* Something is about to happen to a part of the vector: runs end as the modifications that they are. */
+static int settle_runs(struct serve *s, struct opened *o)
+{
+	int rc = settle(s, o);
+
+	for (struct handle *h = o->handles; h && !rc; h = h->next)
+		end_run(s, h);
 	return rc;
+}
+
+/* Every byte is new: the draft is overwritten, but runs may still become whole themselves. */
+static int modify_whole(struct serve *s, struct handle *h, const void *data)
+{
+	int rc = modify(s, h, data, h->row_bytes, 0, false);
+
+	if (!rc) {
+		draft_clear(&h->opened->draft);
+		end_run(s, h);
+	}
+	return rc;
+}
+
+static int modify_part(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
+{
+	int rc = settle_runs(s, h->opened);
+
+	return rc ? rc : modify(s, h, data, size, off, false);
+}
+
+/* One more piece of a run. */
+static int run_on(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
+{
+	struct draft *d = &h->opened->draft;
+	int rc = reserve(h, off + size);
+
+	if (!rc && off + size == h->row_bytes) {
+		memcpy(h->staged + off, data, size);
+		return modify_whole(s, h, h->staged);
+	}
+	h->which = 0;
+	if (!rc)
+		rc = draft_put(d, h->row_bytes, data, size, off);
+	return rc ? rc : stage(s, h, data, size, off);
 }
 
 /* A write to a vector that exists, with no replacement under way. */
 static int overwrite(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
 {
-	bool is_whole = off == 0 && size == h->row_bytes;
-	bool continues = h->size > 0 && off == h->size;
-	int rc = 0;
+	bool runs = off == h->size && !h->opened->mapped && draft_touches(&h->opened->draft, size, off);
 
-	if (h->size > 0 && !continues && !is_whole)
-		rc = apply(s, h);
-	if (rc)
-		return rc;
-	if (is_whole || (off > 0 && !continues)) {
-		h->size = 0;
-		rc = modify(s, h, data, size, off, false);
-		recount(s, h);
-		return rc;
-	}
-	rc = stage(s, h, data, size, off);
-	return !rc && h->size == h->row_bytes ? apply(s, h) : rc;
+	if (off == 0 && size == h->row_bytes)
+		return modify_whole(s, h, data);
+	return runs ? run_on(s, h, data, size, off) : modify_part(s, h, data, size, off);
 }
 
-int staging_write(struct serve *s, struct handle *h, const void *data, size_t size, size_t off,
-		  bool from_cache)
+int staging_write(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
 {
 	int rc = find_row_bytes(s, h);
 	size_t limit = h->row_bytes ? h->row_bytes : VS_ROW_BYTES_MAX;
 
 	if (rc || !size)
 		return rc;
-	/* A mapping shows the published vector, whatever else the handle is about. */
-	if (from_cache && !h->born)
-		return modify(s, h, data, size, off, true);
 	if (h->state == HANDLE_REFUSED)
 		return -EFBIG;
+	if (h->appends && is_collected(h))
+		off = h->size; /* the kernel appends to what is published */
 	if (off > limit || size > limit - off)
 		return refuse_too_big(s, h, (uint64_t)off + size);
 	if (is_collected(h))
@@ -244,13 +327,68 @@ int staging_write(struct serve *s, struct handle *h, const void *data, size_t si
 	return overwrite(s, h, data, size, off);
 }
 
+/* A mapping shows the published vector, whatever else the handle is about. */
+int staging_write_page(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
+{
+	struct draft *d = &h->opened->draft;
+	struct node node = place(h);
+	unsigned char *page, *published;
+	ssize_t got;
+	int rc;
+
+	h->opened->mapped = true;
+	if (h->born && h->row_bytes && off + size > h->row_bytes)
+		return -EFBIG; /* other vectors have fixed the dim meanwhile */
+	if (h->born)
+		return stage(s, h, data, size, off);
+	if (!draft_is_pending(d))
+		return modify(s, h, data, size, off, true);
+	page = malloc(2 * size);
+	if (!page)
+		return -ENOMEM;
+	published = page + size;
+	memcpy(page, data, size);
+	got = vs_read(s->store, node.collection, node.entry, published, size, off);
+	if (got == (ssize_t)size)
+		draft_mend_page(d, page, published, size, off);
+	rc = settle_runs(s, h->opened);
+	if (!rc)
+		rc = modify(s, h, page, size, off, false); /* the kernel's page may lack what was mended */
+	free(page);
+	return rc;
+}
+
+int staging_fault(struct serve *s, struct handle *h)
+{
+	int rc;
+
+	h->opened->mapped = true;
+	if (h->born)
+		return 0; /* nobody else has it open */
+	rc = settle_runs(s, h->opened);
+	if (rc || h->state != HANDLE_REPLACE)
+		return rc;
+	rc = resize(s, h, h->row_bytes);
+	return rc ? rc : staging_publish(s, h, true);
+}
+
 void staging_start_over(struct serve *s, struct handle *h)
 {
 	h->state = h->born ? HANDLE_NEW : HANDLE_REPLACE;
-	h->size = 0;
+	h->size = h->filled = 0;
 	h->which = 0;
 	h->told = false;
 	recount(s, h);
+}
+
+/* The staged file gets this size. In a mapping its zeros are to be seen at once. */
+static int set_size(struct serve *s, struct handle *h, size_t size)
+{
+	int rc = resize(s, h, size);
+
+	if (!rc && h->state == HANDLE_REPLACE && h->opened->mapped && size == h->row_bytes)
+		rc = staging_publish(s, h, true);
+	return rc;
 }
 
 int staging_truncate(struct serve *s, struct handle *h, uint64_t size)
@@ -262,14 +400,31 @@ int staging_truncate(struct serve *s, struct handle *h, uint64_t size)
 		return rc;
 	if (size > limit)
 		return refuse_too_big(s, h, size);
+	if (size == 0 && h->state == HANDLE_EXISTS)
+		rc = settle(s, h->opened); /* it may be that the replacement never becomes complete */
+	if (rc)
+		return rc;
 	if (size == 0 && !is_collected(h))
 		staging_start_over(s, h);
-	h->told = false;
 	if (is_collected(h))
-		return resize(s, h, (size_t)size);
+		return set_size(s, h, (size_t)size);
 	if (h->state == HANDLE_REFUSED)
 		return -EFBIG;
 	return size == limit ? 0 : -EINVAL;
+}
+
+int staging_extend(struct serve *s, struct handle *h, uint64_t size)
+{
+	int rc = find_row_bytes(s, h);
+	size_t limit = h->row_bytes ? h->row_bytes : VS_ROW_BYTES_MAX;
+
+	if (rc)
+		return rc;
+	if (size > limit)
+		return refuse_too_big(s, h, size);
+	if (h->state == HANDLE_REFUSED)
+		return -EFBIG;
+	return is_collected(h) && size > h->size ? set_size(s, h, (size_t)size) : 0;
 }
 
 void staging_set(struct handle *h, unsigned which, const struct vs_attr *attr)
@@ -281,8 +436,10 @@ void staging_set(struct handle *h, unsigned which, const struct vs_attr *attr)
 	if (which & VS_SET_GID)
 		h->attr.perm.gid = attr->perm.gid;
 	if (which & VS_SET_MTIME)
-		h->attr.mtime_ns = attr->mtime_ns;
-	if (h->born || h->size > 0 || is_collected(h))
+		h->attr.mtime = attr->mtime;
+	if (which)
+		h->attr.ctime = vs_time_after(h->attr.ctime, vs_time_now()); /* seen while it is not published */
+	if (is_collected(h) || has_run(h))
 		h->which |= which;
 }
 
@@ -313,7 +470,7 @@ static int publish_new(struct serve *s, struct handle *h)
 
 	h->attr.entry = place(h).entry;
 	if (!(h->which & VS_SET_MTIME))
-		h->attr.mtime_ns = ops_now_ns();
+		h->attr.mtime = vs_time_now();
 	rc = put(s, h);
 	if (rc)
 		return rc;
@@ -323,59 +480,100 @@ static int publish_new(struct serve *s, struct handle *h)
 	return 0;
 }
 
-static bool is_complete(struct serve *s, const struct handle *h)
+/* 1 if the file may be published, 0 if it must grow first. */
+static int is_complete(struct serve *s, const struct handle *h)
 {
 	struct vs_collection_info info;
+	int rc;
 
 	if (h->row_bytes)
 		return h->size == h->row_bytes;
-	return !vs_collection_get(s->store, place(h).collection, &info) &&
-	       vs_dim_of_size(info.schema.dtype, h->size) > 0;
+	rc = vs_collection_get(s->store, place(h).collection, &info);
+	return rc ? rc : vs_dim_of_size(info.schema.dtype, h->size) > 0;
+}
+
+/* A file that is too big: its writer has heard that, who closes it once. */
+static int publish_refused(struct handle *h)
+{
+	int rc = h->told ? 0 : -EFBIG;
+
+	h->told = true;
+	return rc;
+}
+
+static int publish_incomplete(struct serve *s, struct handle *h)
+{
+	/* A shell closes its first descriptor of "> docs/x" before anything is written: no news. */
+	if (h->size > 0)
+		refuse_incomplete(s, h);
+	if (h->born)
+		pending_refuse(&h->pending);
+	return -EINVAL;
 }
 
 int staging_publish(struct serve *s, struct handle *h, bool judge)
 {
 	int rc = find_row_bytes(s, h);
 
+	if (!rc && h->state == HANDLE_REFUSED)
+		return publish_refused(h);
+	if (!rc && h->state == HANDLE_EXISTS)
+		rc = settle(s, h->opened);
 	if (rc)
-		return rc;
-	if (h->state == HANDLE_REFUSED) {
-		rc = h->told ? 0 : -EFBIG;
-		h->told = true;
-		return rc;
-	}
-	if (!is_collected(h))
-		return apply(s, h);
-	if (!judge && (!h->row_bytes || !is_complete(s, h)))
-		return -EAGAIN;
-	if (!is_complete(s, h)) {
-		/* A shell closes its first descriptor of "> docs/x" before anything is written: no news. */
-		if (h->size > 0)
-			refuse_incomplete(s, h);
-		if (h->born)
-			pending_refuse(&h->pending);
-		return -EINVAL;
-	}
-	rc = h->born ? publish_new(s, h) : modify(s, h, h->staged, h->size, 0, false);
+		return refuse_for(s, h, rc);
+	end_run(s, h);
+	if (h->state == HANDLE_EXISTS)
+		return 0;
+	rc = judge || h->row_bytes ? is_complete(s, h) : 0;
+	if (rc < 0)
+		return refuse_for(s, h, rc);
+	if (!rc)
+		return judge ? publish_incomplete(s, h) : -EAGAIN;
+	rc = h->born ? publish_new(s, h) : modify_whole(s, h, h->staged);
 	if (rc)
-		return rc;
+		return refuse_for(s, h, rc);
 	h->state = HANDLE_EXISTS;
 	h->unsynced = true;
-	h->which = 0;
-	h->size = 0;
-	recount(s, h);
+	end_run(s, h);
 	return 0;
 }
 
+int64_t staging_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+bool staging_is_paused(const struct handle *h, int64_t now_ms)
+{
+	if (h->told || h->size == 0 || now_ms - h->written_ms < STAGING_PAUSE_MS)
+		return false;
+	return h->state == HANDLE_EXISTS || (is_collected(h) && h->row_bytes && h->filled == h->row_bytes);
+}
+
+static bool has_runs(const struct opened *o)
+{
+	const struct handle *h = o->handles;
+
+	while (h && !has_run(h))
+		h = h->next;
+	return h != NULL;
+}
+
+/* Nobody is left to be told of an error, but by the log. */
 void staging_drop(struct serve *s, struct handle *h)
 {
-	if (h->state == HANDLE_EXISTS)
-		apply(s, h); /* nobody is left to be told of an error */
+	if (h->state == HANDLE_EXISTS || (!h->told && h->row_bytes && h->filled == h->row_bytes))
+		staging_publish(s, h, false);
 	else if (h->state != HANDLE_REFUSED)
 		refuse_incomplete(s, h);
 	h->state = HANDLE_REFUSED;
-	h->size = 0;
+	h->size = h->filled = 0;
 	recount(s, h);
+	if (!has_runs(h->opened))
+		draft_clear(&h->opened->draft); /* it could not be published */
 	if (h->born)
 		pending_remove(&h->pending);
 	h->born = false;
@@ -387,9 +585,13 @@ ssize_t staging_read(const struct handle *h, void *buf, ssize_t got, size_t size
 {
 	size_t n = off < h->size ? h->size - off : 0;
 
+	if (!is_collected(h)) {
+		draft_read(&h->opened->draft, buf, (size_t)got, off);
+		return got;
+	}
 	if (n > size)
 		n = size;
 	if (n)
 		memcpy(buf, h->staged + off, n);
-	return (ssize_t)n > got ? (ssize_t)n : got;
+	return (ssize_t)n;
 }

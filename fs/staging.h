@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * staging - what a handle has written and nobody else sees yet.
+ * staging - what a handle has written and others do not see yet. fs/README.md, "Open vectors", has the table
+ * of states that this is.
  *
  * A new vector, and the replacement of one that was truncated, is collected in the handle and published,
- * whole, by the first flush or fsync that finds it complete. A modification that starts at offset 0 is
- * collected as long as it goes on without a gap, so that a writer who writes the whole row in pieces
- * publishes it in one; other modifications are published at once.
+ * whole, by the first flush or fsync that finds it complete. A modification of a vector is published by the
+ * write itself, but for a run: writes that follow each other from offset 0 on, which may be going to be the
+ * whole vector. A run is published as one when it is whole, and as what it is by whatever cannot be a part of
+ * it: another write, a page fault, a sync, a close, a pause of the writer.
  *
  * FLUSH comes for each close(2) of each process that has inherited the descriptor ("(head a; head b)
  * >docs/x": three or more), so an incomplete vector is refused only when the process that opened it closes
@@ -17,20 +19,34 @@
 
 #include "fs/handle.h"
 
+/* A writer that pauses for so long is not in the middle of writing a whole vector. */
+#define STAGING_PAUSE_MS 150
+
 /* All of them with h->opened->lock held. */
 
-/* from_cache: a mapping's page, which any handle of the file may bring. */
-int staging_write(struct serve *s, struct handle *h, const void *data, size_t size, size_t off,
-		  bool from_cache);
+int staging_write(struct serve *s, struct handle *h, const void *data, size_t size, size_t off);
+/* The kernel writes back a page of a mapping; it may bring it by any writable handle of the file. */
+int staging_write_page(struct serve *s, struct handle *h, const void *data, size_t size, size_t off);
+/*
+ * Somebody reads through a mapping of the handle. All mappings of a file share their pages, and those show
+ * what is published: so this publishes what is staged, where it is not yet whole with zeros.
+ */
+int staging_fault(struct serve *s, struct handle *h);
 /* The file is empty; what is written from now on is a new vector, or the replacement of one. */
 void staging_start_over(struct serve *s, struct handle *h);
 int staging_truncate(struct serve *s, struct handle *h, uint64_t size);
+/* The file has at least so many bytes. */
+int staging_extend(struct serve *s, struct handle *h, uint64_t size);
 /*
- * Publishes what is complete. What is not is -EINVAL and logged if judge, else -EAGAIN; and so is what would
- * fix the dim of the collection. For a handle that was born with a name, with the lock of that held, too.
+ * Publishes what is complete. An incomplete file is -EINVAL and logged if judge; else it is -EAGAIN, as is a
+ * file that would fix the dim of the collection. For a handle that was born with a name, with the lock of
+ * that name held.
  */
 int staging_publish(struct serve *s, struct handle *h, bool judge);
-/* At the end of the handle. */
+/* Whether something is staged that its writer will hardly go on with: it has paused. */
+bool staging_is_paused(const struct handle *h, int64_t now_ms);
+int64_t staging_now_ms(void);
+/* At the end of the handle; the lock of its name is held as for staging_publish. */
 void staging_drop(struct serve *s, struct handle *h);
 /* Copies what is staged over buf, which holds got bytes of the published vector. */
 ssize_t staging_read(const struct handle *h, void *buf, ssize_t got, size_t size, size_t off);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * text - the control files that are text made when they are opened: log, metrics, version, stats and schema.
- * The last can be written: what is in it at close(2) becomes the collection's schema. The first goes on growing while
- * it is open, for `tail -f`: what an inode of it names begins at one position in the log, so that it never shrinks,
+ * The first goes on growing while it is open, for `tail -f`: what an inode of it names begins at one position in the log, so that it never shrinks,
  * while stat(2) shows one number for all of them, so that `tail -F` takes it for the one file that it is.
+ *
+ * The last can be written: each line sets what it names as soon as it is complete, or fails its write(2),
+ * which a shell's builtins notice as well as cp; a last line that is not ended is judged at close(2).
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -15,24 +17,31 @@
 #include "fs/control.h"
 #include "fs/held.h"
 #include "fs/message.h"
+#include "quant/level.h"
 
 #define SCHEMA_BYTES_MAX 4096
 #define LOG_BYTES_MAX ((size_t)4 << 20)
+#define SCHEMA_LINE_MAX 256
+#define WHY_BYTES 512
 
 struct text {
 	struct held held;
 	pthread_mutex_t lock;
 	char *bytes;
 	size_t size;
-	bool written;
 	uint64_t forgotten; /* of the log: bytes before these, read long ago */
+	/* Of a schema that is being written: */
+	off_t end; /* where the writes so far have ended: the next goes on there, or starts again at 0 */
+	char line[SCHEMA_LINE_MAX + 1]; /* the start of one that is not complete */
+	size_t line_size;
+	bool changed; /* since the last close(2) */
 };
 
 /* ------------------------------------------------------------------ what they say */
 
 static void print_version(FILE *out)
 {
-	fprintf(out, "vecfs %s (libfuse %s)\n", VECFS_VERSION, fuse_pkgversion());
+	fprintf(out, "vecfs %s (simd %s, libfuse %s)\n", VECFS_VERSION, level_name(level_get()), fuse_pkgversion());
 }
 
 static void print_metric(FILE *out, const char *name, const char *type, const char *help, uint64_t value)
@@ -83,6 +92,7 @@ static void print_stats(struct serve *s, const struct vs_collection_info *info, 
 	print_schema(&info->schema, out);
 	fprintf(out, "row_bytes=%zu\nname_bytes=%" PRIu64 "\nsegments=%u\nversion=%" PRIu64 "\ndamaged=%d\n",
 		info->row_bytes, info->name_bytes, info->segments, info->version, info->damaged);
+	fprintf(out, "schema_given=%d\n", info->schema_given || info->schema_fixed);
 	if (info->parent && !vs_batch_get(s->store, info->id, &batch))
 		fprintf(out, "upload_rows=%" PRIu64 "\n", batch.upload_rows);
 }
@@ -140,7 +150,7 @@ static int log_attr(struct serve *s, const struct node *node, struct stat *st)
 {
 	const struct node log = {.kind = NODE_LOG};
 	uint64_t end = message_log_end();
-	int rc = control_file_attr(s, node, ops_now_ns(), end > node->entry ? end - node->entry : 0, st);
+	int rc = control_file_attr(s, node, vs_time_now(), end > node->entry ? end - node->entry : 0, st);
 
 	st->st_ino = node_ino(&log);
 	return rc;
@@ -160,14 +170,18 @@ static int text_attr(struct serve *s, const struct node *node, struct stat *st, 
 	if (rc)
 		return rc;
 	free(bytes);
-	return control_file_attr(s, node, ops_now_ns(), size, st);
+	return control_file_attr(s, node, vs_time_now(), size, st);
 }
 
 static int text_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
 {
-	struct text *t = calloc(1, sizeof *t);
-	int rc = t ? make(ops_serve(req), node, &t->bytes, &t->size) : -ENOMEM;
+	struct text *t;
+	int rc;
 
+	if (node->kind != NODE_SCHEMA && (fi->flags & O_ACCMODE) != O_RDONLY)
+		return -EACCES; /* the mode says so, but not to root */
+	t = calloc(1, sizeof *t);
+	rc = t ? make(ops_serve(req), node, &t->bytes, &t->size) : -ENOMEM;
 	if (rc) {
 		free(t);
 		return rc;
@@ -271,7 +285,7 @@ const struct node_ops text_ops = {
 
 /* ------------------------------------------------------------------ writing the schema */
 
-/* Truncation is a part of opening it for writing: the first write at offset 0 does it. */
+/* Truncation is a part of opening it for writing, and says nothing: what no line names stays as it was. */
 static int schema_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
 			  struct fuse_file_info *fi)
 {
@@ -281,43 +295,22 @@ static int schema_setattr(fuse_req_t req, const struct node *node, const struct 
 	return set & FUSE_SET_ATTR_SIZE && st->st_size == 0 ? 0 : -EPERM;
 }
 
-static int schema_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
-			const struct fuse_file_info *fi)
+static int parse_dim(const char *value, uint32_t *out)
 {
-	struct text *t = text_of(fi);
-	size_t end = (size_t)off + size;
-	char *bytes;
-	int rc = 0;
+	char *end;
+	unsigned long dim = strtoul(value, &end, 10);
 
-	(void)s;
-	(void)node;
-	if (off > SCHEMA_BYTES_MAX || end > SCHEMA_BYTES_MAX)
-		return -EFBIG;
-	pthread_mutex_lock(&t->lock);
-	if (off == 0)
-		t->size = 0;
-	bytes = realloc(t->bytes, SCHEMA_BYTES_MAX + 1);
-	if (!bytes)
-		rc = -ENOMEM;
-	else
-		t->bytes = bytes;
-	if (!rc && (size_t)off > t->size)
-		rc = -EINVAL;
-	if (!rc) {
-		memcpy(t->bytes + off, buf, size);
-		t->size = end;
-		t->written = true;
-	}
-	pthread_mutex_unlock(&t->lock);
-	return rc;
+	if (*end || *value < '0' || *value > '9' || dim > VS_ROW_BYTES_MAX * 8)
+		return -EINVAL;
+	*out = (uint32_t)dim;
+	return 0;
 }
 
-/* One line of key=value; why tells what is wrong with it. */
-static int parse_line(char *line, struct vs_schema *schema, char *why, size_t why_size)
+/* One line of key=value; *which tells what it names, why what is wrong with it. */
+static int parse_line(char *line, struct vs_schema *schema, unsigned *which, char *why, size_t why_size)
 {
-	char *value = strchr(line, '='), *end;
-	unsigned long dim;
-	int word;
+	char *value = strchr(line, '=');
+	int word = 0;
 
 	if (!value) {
 		snprintf(why, why_size, "got '%s', want key=value", line);
@@ -325,89 +318,125 @@ static int parse_line(char *line, struct vs_schema *schema, char *why, size_t wh
 	}
 	*value++ = '\0';
 	if (!strcmp(line, "dim")) {
-		dim = strtoul(value, &end, 10);
-		if (*end || end == value || *value == '-' || dim > VS_ROW_BYTES_MAX * 8) {
+		*which = VS_SCHEMA_DIM;
+		if (parse_dim(value, &schema->dim))
 			snprintf(why, why_size, "got dim=%s, want a number of values, or 0 for unknown",
 				 value);
-			return -EINVAL;
-		}
-		schema->dim = (uint32_t)dim;
 	} else if (!strcmp(line, "dtype")) {
+		*which = VS_SCHEMA_DTYPE;
 		word = vs_dtype_parse(value);
-		if (word < 0) {
-			snprintf(why, why_size, "got dtype=%s, want f32, f16, bf16, i8, u8 or bit", value);
-			return -EINVAL;
-		}
 		schema->dtype = (enum vs_dtype)word;
+		if (word < 0)
+			snprintf(why, why_size, "got dtype=%s, want f32, f16, bf16, i8, u8 or bit", value);
 	} else if (!strcmp(line, "metric")) {
+		*which = VS_SCHEMA_METRIC;
 		word = vs_metric_parse(value);
-		if (word < 0) {
-			snprintf(why, why_size, "got metric=%s, want l2, ip or cosine", value);
-			return -EINVAL;
-		}
 		schema->metric = (enum vs_metric)word;
+		if (word < 0)
+			snprintf(why, why_size, "got metric=%s, want l2, ip or cosine", value);
 	} else {
 		snprintf(why, why_size, "got key '%s', want dim, dtype or metric", line);
-		return -EINVAL;
 	}
-	return 0;
+	return *why ? -EINVAL : 0;
 }
 
-/* Keys that the text does not have get their defaults: it is the whole schema. */
-static int parse(const struct text *t, struct vs_schema *schema, char *why, size_t why_size)
-{
-	char copy[SCHEMA_BYTES_MAX + 1], *rest = copy, *line;
-	int rc = 0;
-
-	*schema = (struct vs_schema){.dtype = VS_F32, .metric = VS_L2};
-	memcpy(copy, t->bytes, t->size);
-	copy[t->size] = '\0';
-	if (strlen(copy) < t->size) {
-		snprintf(why, why_size, "got a NUL character, want lines of text");
-		return -EINVAL;
-	}
-	while (!rc && (line = strsep(&rest, "\n")) != NULL)
-		if (*line)
-			rc = parse_line(line, schema, why, why_size);
-	return rc;
-}
-
-static int apply(struct serve *s, const struct node *node, const struct text *t)
-{
-	struct vs_collection_info info;
+/* What the lines of one write say together. */
+struct change {
+	unsigned which;
 	struct vs_schema schema;
-	char why[SCHEMA_BYTES_MAX + 64] = "";
-	int rc = vs_collection_get(s->store, node->collection, &info);
+	char why[WHY_BYTES]; /* a line is wrong */
+};
 
-	if (rc)
-		return rc;
-	rc = parse(t, &schema, why, sizeof why);
-	if (!rc && schema.dim == info.schema.dim && schema.dtype == info.schema.dtype &&
-	    schema.metric == info.schema.metric)
-		return 0; /* also once there are vectors: the same file can be copied again */
+/* The line that has come together, complete or at the end of all; an empty one says nothing. */
+static void take_line(struct text *t, struct change *change)
+{
+	char *line = t->line;
+	size_t len = t->line_size;
+	unsigned which = 0;
+
+	t->line_size = 0;
+	if (len && line[len - 1] == '\r') /* as DOS ends lines */
+		len--;
+	line[len] = '\0';
+	if (strlen(line) < len)
+		snprintf(change->why, WHY_BYTES, "got a NUL character, want lines of text");
+	else if (len)
+		parse_line(line, &change->schema, &which, change->why, WHY_BYTES);
+	change->which |= which;
+}
+
+/* Until a line is wrong; one that does not fit is refused for what it starts with. */
+static void add_bytes(struct text *t, const char *buf, size_t size, struct change *change)
+{
+	for (size_t i = 0; i < size && !*change->why; i++) {
+		bool ended = buf[i] == '\n';
+
+		if (!ended)
+			t->line[t->line_size++] = buf[i];
+		if (ended || t->line_size == SCHEMA_LINE_MAX)
+			take_line(t, change);
+	}
+}
+
+static int apply(struct serve *s, const struct node *node, struct text *t, struct change *change)
+{
+	struct vs_collection_info info = {0};
+	int rc = *change->why ? -EINVAL : 0;
+
+	if (!rc && change->which)
+		rc = vs_schema_change(s->store, node->collection, change->which, &change->schema);
+	t->changed |= !rc;
 	if (!rc)
-		rc = vs_schema_set(s->store, node->collection, &schema);
+		return 0;
+	vs_collection_get(s->store, node->collection, &info);
 	if (rc == -EBUSY)
-		snprintf(why, sizeof why, "the collection has, or has had, vectors");
-	if (rc == -EINVAL && !*why)
-		snprintf(why, sizeof why, "no vector can have dim=%u dtype=%s", schema.dim,
-			 vs_dtype_name(schema.dtype));
-	if (rc)
-		message(VS_WARNING, "%s/.vecfs/schema: refused: %s", info.name, *why ? why : strerror(-rc));
+		snprintf(change->why, WHY_BYTES, "the collection has, or has had, vectors%s",
+			 info.schema_fixed ? "" : ", or has a batch open");
+	else if (rc == -EINVAL && !*change->why)
+		snprintf(change->why, WHY_BYTES, "no vector can have dim=%u dtype=%s",
+			 change->which & VS_SCHEMA_DIM ? change->schema.dim : info.schema.dim,
+			 vs_dtype_name(change->which & VS_SCHEMA_DTYPE ? change->schema.dtype
+								       : info.schema.dtype));
+	message(VS_WARNING, "%s/.vecfs/schema: refused: %s", info.name,
+		*change->why ? change->why : strerror(-rc));
 	return rc;
 }
 
-static int schema_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed)
+static int schema_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
+			const struct fuse_file_info *fi)
 {
 	struct text *t = text_of(fi);
+	struct change change = {0};
+	int rc;
+
+	if (off > SCHEMA_BYTES_MAX || size > SCHEMA_BYTES_MAX)
+		return -EFBIG;
+	pthread_mutex_lock(&t->lock);
+	if (off != t->end) /* another text: from its start, or behind what was there (>>) */
+		t->line_size = 0;
+	add_bytes(t, buf, size, &change);
+	rc = apply(s, node, t, &change);
+	t->end = rc ? off : off + (off_t)size;
+	if (rc)
+		t->line_size = 0;
+	pthread_mutex_unlock(&t->lock);
+	return rc;
+}
+
+static int schema_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi,
+			bool *changed)
+{
+	struct text *t = text_of(fi);
+	struct change change = {0};
 	int rc = 0;
 
 	pthread_mutex_lock(&t->lock);
-	if (t->written) {
-		rc = apply(ops_serve(req), node, t);
-		*changed = true;
+	if (t->line_size) {
+		take_line(t, &change);
+		rc = apply(ops_serve(req), node, t, &change);
 	}
-	t->written = false;
+	*changed = t->changed;
+	t->changed = false;
 	pthread_mutex_unlock(&t->lock);
 	return rc;
 }

@@ -12,14 +12,23 @@
 #include "fs/progress.h"
 #include "fs/source.h"
 
+/* What is written, and where to. */
+struct transfer_target {
+	int fd;
+	enum array_format format; /* where the rows of source are untold: one without a header */
+	struct array_shape shape; /* as many rows as source has */
+	int ids_fd; /* gets a line for each row: the id that source brings, else a number; -1: nothing wants
+		       them */
+	uint64_t first_number;
+};
+
 /*
- * Writes a file of this format and shape to fd: the header, then all rows of source, converted if their dtype
- * is another one (recode.h; bit takes the bytes as they are). The numbers of rows must agree. -EINTR: a
- * signal came (interrupt.h). -errno: *why is empty if writing failed, else it says what is wrong with the
- * source.
+ * Writes the target's file: the header, then all rows of source, converted if their dtype is another one
+ * (recode.h; bit takes the bytes as they are). -EINTR: a signal came (interrupt.h). -errno: *why is empty if
+ * writing failed, else it says what is wrong with the source.
  */
-int transfer_run(struct source *source, int fd, enum array_format format, const struct array_shape *shape,
-                 struct progress *progress, char *why, size_t why_size);
+int transfer_run(struct source *source, const struct transfer_target *target, struct progress *progress,
+		 char *why, size_t why_size);
 /* Writes all of data. -errno. */
 int transfer_write(int fd, const void *data, size_t size);
 

@@ -11,22 +11,27 @@
 #include "fs/namelock.h"
 #include "fs/notify.h"
 #include "fs/recent.h"
+#include "fs/refusal.h"
 #include "fs/staging.h"
 
 void vector_refuse(struct serve *s, uint32_t collection, const char *name, const char *format, ...)
 {
 	struct vs_collection_info info = {0}, parent = {0};
-	char reason[256];
+	char reason[256], sentence[REFUSAL_WHY_BYTES];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(reason, sizeof reason, format, args);
 	va_end(args);
 	vs_collection_get(s->store, collection, &info);
-	if (info.parent && !vs_collection_get(s->store, info.parent, &parent))
+	if (info.parent && !vs_collection_get(s->store, info.parent, &parent)) {
 		message(VS_WARNING, "%s/.vecfs/tx/%s/%s: refused: %s", parent.name, info.name, name, reason);
-	else
+		snprintf(sentence, sizeof sentence, "%s: %s", name, reason);
+		if (strcmp(name, "(deleted)") != 0)
+			refusal_add(s, collection, name, sentence);
+	} else {
 		message(VS_WARNING, "%s/%s: refused: %s", info.name, name, reason);
+	}
 }
 
 void vector_entry(struct serve *s, uint32_t collection, const struct vs_attr *attr,
@@ -35,7 +40,7 @@ void vector_entry(struct serve *s, uint32_t collection, const struct vs_attr *at
 	e->ino = node_vector_ino(collection, attr->entry);
 	e->entry_timeout = atomic_load(&s->names_changing) ? 0 : ops_timeout_s(s);
 	e->attr_timeout = opened_is_staged(s->opened, e->ino) ? 0 : ops_timeout_s(s);
-	node_stat(e->ino, VECTOR_LIMIT, &attr->perm, attr->mtime_ns, attr->size, &e->attr);
+	node_stat(e->ino, VECTOR_LIMIT, &attr->perm, attr->mtime, attr->ctime, attr->size, &e->attr);
 }
 
 int vector_lookup(struct serve *s, uint32_t collection, const char *name, struct fuse_entry_param *e)
@@ -64,12 +69,12 @@ static int opened_attr(struct serve *s, uint64_t ino, struct stat *st)
 	for (struct handle *h = o->handles; h && rc; h = h->next) {
 		if (!h->born)
 			continue;
-		node_stat(ino, VECTOR_LIMIT, &h->attr.perm, h->attr.mtime_ns, h->size, st);
+		node_stat(ino, VECTOR_LIMIT, &h->attr.perm, h->attr.mtime, h->attr.ctime, h->size, st);
 		rc = 0;
 	}
 	if (rc && o->copy) {
-		node_stat(ino, VECTOR_LIMIT, &o->copy->attr.perm, o->copy->attr.mtime_ns, o->copy->attr.size,
-			  st);
+		node_stat(ino, VECTOR_LIMIT, &o->copy->attr.perm, o->copy->attr.mtime, o->copy->attr.ctime,
+			  o->copy->attr.size, st);
 		st->st_nlink = 0;
 		rc = 0;
 	}
@@ -90,7 +95,7 @@ static int vector_attr(struct serve *s, const struct node *node, struct stat *st
 		return opened_attr(s, ino, st);
 	if (rc)
 		return rc;
-	node_stat(ino, VECTOR_LIMIT, &attr.perm, attr.mtime_ns, attr.size, st);
+	node_stat(ino, VECTOR_LIMIT, &attr.perm, attr.mtime, attr.ctime, attr.size, st);
 	if (!opened_is_staged(s->opened, ino))
 		*timeout_s = ops_timeout_s(s);
 	return 0;
@@ -284,4 +289,5 @@ const struct node_ops vector_ops = {
 	.flush = handle_flush,
 	.fsync = handle_fsync,
 	.release = handle_release,
+	.allocate = handle_allocate,
 };

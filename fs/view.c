@@ -20,13 +20,13 @@ struct view_handle {
 
 static enum array_format format_of(const struct node *node)
 {
-	assert(node->which != NODE_VIEW_IDS);
+	assert(!node_is_ids(node));
 	return (enum array_format)(node->which - NODE_VIEW_VECTORS);
 }
 
 static struct array_shape shape_of(const struct vs_moment_info *info)
 {
-	return (struct array_shape){info->schema.dtype, info->schema.dim, info->rows};
+	return (struct array_shape){.dtype = info->schema.dtype, .dim = info->schema.dim, .rows = info->rows};
 }
 
 static uint64_t size_of(const struct node *node, const struct vs_moment_info *info)
@@ -36,6 +36,8 @@ static uint64_t size_of(const struct node *node, const struct vs_moment_info *in
 
 	if (node->which == NODE_VIEW_IDS)
 		return info->ids_bytes;
+	if (node->which == NODE_VIEW_IDS0)
+		return info->ids0_bytes;
 	return array_header_build(format_of(node), &shape, header) +
 	       info->rows * (array_row_prefix(format_of(node)) + info->row_bytes);
 }
@@ -48,7 +50,7 @@ int view_attr(struct serve *s, const struct node *node, const struct vs_moment_i
 	int rc = vs_collection_get(s->store, node->collection, &collection);
 
 	if (!rc)
-		rc = control_file_attr(s, &fixed, collection.mtime_ns, size_of(node, info), st);
+		rc = control_file_attr(s, &fixed, collection.mtime, size_of(node, info), st);
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
 	/* So whoever has two arrays open can see by fstat(2) whether they are of one moment. */
@@ -69,9 +71,12 @@ static int moment_attr(struct serve *s, const struct node *node, struct stat *st
 
 static int moment_node_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
 {
-	struct view_handle *h = calloc(1, sizeof *h);
+	struct view_handle *h;
 	int rc;
 
+	if ((fi->flags & O_ACCMODE) != O_RDONLY)
+		return -EACCES; /* the mode says so, but not to root */
+	h = calloc(1, sizeof *h);
 	if (!h)
 		return -ENOMEM;
 	h->process = process_of(fuse_req_ctx(req)->pid);
@@ -200,6 +205,8 @@ static ssize_t moment_node_read(struct serve *s, const struct node *node, void *
 	vs_moment_info(moment_of(moment), &info);
 	if (node->which == NODE_VIEW_IDS)
 		return vs_moment_ids(moment_of(moment), buf, size, (uint64_t)off);
+	if (node->which == NODE_VIEW_IDS0)
+		return vs_moment_ids0(moment_of(moment), buf, size, (uint64_t)off);
 	return read_vectors(node, moment_of(moment), &info, buf, size, (uint64_t)off);
 }
 

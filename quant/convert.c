@@ -1,97 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "quant/convert.h"
 
-#include <string.h>
-
-#define F32_SIGN 0x80000000u
-#define F32_INFINITY 0x7f800000u
-#define F32_HALF 0x3f000000u       /* 0.5 */
-#define F32_F16_MIN 0x38800000u    /* 2^-14, the smallest normal f16 */
-#define F32_F16_OVER 0x477ff000u   /* 65520: from here on, nearest is infinity */
-#define F16_INFINITY 0x7c00u
-#define F16_MIN 0x0400u            /* the smallest normal f16 */
-#define F16_SHIFT 13               /* bits of mantissa that an f32 has more */
-#define BF16_SHIFT 16
-#define EXPONENT_SHIFT (112u << 23) /* between the biases of f32 (127) and f16 (15) */
-
-static uint32_t bits_of(float x)
-{
-	uint32_t bits;
-
-	memcpy(&bits, &x, sizeof bits);
-	return bits;
-}
-
-static float float_of(uint32_t bits)
-{
-	float x;
-
-	memcpy(&x, &bits, sizeof x);
-	return x;
-}
-
-static uint16_t narrow_to_f16(uint32_t bits)
-{
-	uint32_t sign = (bits & F32_SIGN) >> 16;
-	uint32_t magnitude = bits & ~F32_SIGN;
-
-	if (magnitude > F32_INFINITY) { /* a NaN whose payload is cut off must not become infinity */
-		uint32_t payload = magnitude >> F16_SHIFT & 0x3ff;
-
-		return (uint16_t)(sign | F16_INFINITY | (payload ? payload : 0x200));
-	}
-	if (magnitude >= F32_F16_OVER)
-		return (uint16_t)(sign | F16_INFINITY);
-	/* The last bit of 0.5 is worth 2^-24, as is that of a subnormal f16: adding it lets the processor
-	 * round. */
-	if (magnitude < F32_F16_MIN)
-		return (uint16_t)(sign | (bits_of(float_of(magnitude) + 0.5f) - F32_HALF));
-	magnitude += (1u << (F16_SHIFT - 1)) - 1 + (magnitude >> F16_SHIFT & 1);
-	return (uint16_t)(sign | (magnitude - EXPONENT_SHIFT) >> F16_SHIFT);
-}
-
-static uint32_t widen_f16(uint16_t half)
-{
-	uint32_t sign = (uint32_t)(half & 0x8000) << 16;
-	uint32_t magnitude = half & 0x7fff;
-
-	if (magnitude >= F16_INFINITY)
-		return sign | F32_INFINITY | (magnitude & 0x3ff) << F16_SHIFT;
-	if (magnitude >= F16_MIN)
-		return sign | ((magnitude << F16_SHIFT) + EXPONENT_SHIFT);
-	return sign | bits_of((float)magnitude * 0x1p-24f);
-}
-
-static uint16_t narrow_to_bf16(uint32_t bits)
-{
-	if ((bits & ~F32_SIGN) > F32_INFINITY) {
-		uint32_t quiet = bits & 0x7f0000 ? 0 : 0x40;
-
-		return (uint16_t)(bits >> BF16_SHIFT | quiet);
-	}
-	return (uint16_t)((bits + 0x7fff + (bits >> BF16_SHIFT & 1)) >> BF16_SHIFT);
-}
+#include "quant/convert.kernel.h"
 
 void convert_f32_to_f16(uint16_t *out, const float *in, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		out[i] = narrow_to_f16(bits_of(in[i]));
+	convert_kernels_get()->f32_to_f16(out, in, n);
 }
 
 void convert_f16_to_f32(float *out, const uint16_t *in, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		out[i] = float_of(widen_f16(in[i]));
+	convert_kernels_get()->f16_to_f32(out, in, n);
 }
 
 void convert_f32_to_bf16(uint16_t *out, const float *in, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		out[i] = narrow_to_bf16(bits_of(in[i]));
+	convert_kernels_get()->f32_to_bf16(out, in, n);
 }
 
 void convert_bf16_to_f32(float *out, const uint16_t *in, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		out[i] = float_of((uint32_t)in[i] << BF16_SHIFT);
+	convert_kernels_get()->bf16_to_f32(out, in, n);
 }

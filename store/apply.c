@@ -6,10 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine.h"
+#include "image.h"
 
 #define RUN_BUFFERS 256
+#define SYNC_DIRECTORIES 64u /* with that many changed one call for all takes less time */
+#define SHORTAGE_MS 10
+#define SHORTAGE_TRIES 1000
 
 /* Adjacent pieces of one file, gathered into one write. */
 struct run {
@@ -25,16 +30,27 @@ struct apply {
 	struct run run[SEGMENT_COLUMNS];
 };
 
+/* Whether an opening failed for want of what others may soon give back. */
+static bool is_shortage(int rc)
+{
+	return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
+}
+
 static int run_flush(struct vs_store *s, struct run *run)
 {
 	int rc = 0;
 
-	if (run->count) {
-		rc = io_writev_full(s->io, run->seg->fd[run->column], run->iov, run->count, run->off);
-		run->seg->dirty[run->column] = true;
+	if (!run->count)
+		return 0;
+	rc = segment_writev(run->seg, run->column, run->iov, run->count, run->off);
+	for (int i = 0; is_shortage(rc) && i < SHORTAGE_TRIES; i++) {
+		/* The records are safe in the log: it is better to wait for others to close what they have open. */
+		usleep(SHORTAGE_MS * 1000);
+		rc = segment_writev(run->seg, run->column, run->iov, run->count, run->off);
 	}
 	run->count = 0;
-	return rc;
+	segment_put(s->io, run->seg);
+	return rc ? rc : files_relieve(&s->files);
 }
 
 static int run_add(struct vs_store *s, struct run *run, struct segment *seg, uint64_t off, const void *data,
@@ -47,6 +63,7 @@ static int run_add(struct vs_store *s, struct run *run, struct segment *seg, uin
 			return rc;
 	}
 	if (!run->count) {
+		segment_get(seg);
 		run->seg = seg;
 		run->off = off;
 		run->bytes = 0;
@@ -56,7 +73,10 @@ static int run_add(struct vs_store *s, struct run *run, struct segment *seg, uin
 	return 0;
 }
 
-/* The open segment a record is about; NULL if its collection is gone (a later record says so) or it is damaged. */
+/*
+ * The segment a record is about, with a reference for the caller; NULL if its collection is gone (a later record says
+ * so), it is damaged, or another segment will come under its number: in a recovery, that one's files are there already.
+ */
 static struct segment *segment_of(struct apply *a, uint32_t collection, uint32_t row, uint32_t *slot)
 {
 	struct vs_store *s = a->s;
@@ -71,8 +91,12 @@ static struct segment *segment_of(struct apply *a, uint32_t collection, uint32_t
 		*slot = collection_slot(c, row);
 		seg = n < c->segment_count ? c->segments[n] : NULL;
 	}
+	if (seg && segment_has_files(seg) && !seg->adopts)
+		segment_get(seg);
+	else
+		seg = NULL;
 	pthread_rwlock_unlock(&s->lock);
-	return seg && seg->fd[0] >= 0 ? seg : NULL;
+	return seg;
 }
 
 static int apply_row(struct apply *a, const struct record_row *r)
@@ -92,7 +116,22 @@ static int apply_row(struct apply *a, const struct record_row *r)
 	if (!rc && r->head.flags & RECORD_HAS_DATA)
 		rc = run_add(a->s, &a->run[SEGMENT_VECTORS], seg, segment_offset(seg, slot), name + name_bytes,
 		             seg->row_bytes);
+	if (slot >= seg->applied)
+		seg->applied = slot + 1;
+	segment_put(a->s->io, seg);
 	return rc;
+}
+
+static void apply_trim(struct apply *a, const struct record *r)
+{
+	uint32_t slot;
+	struct segment *seg = segment_of(a, r->collection, r->row, &slot);
+
+	if (!seg)
+		return;
+	if (seg->applied > r->value)
+		seg->applied = (uint32_t)r->value;
+	segment_put(a->s->io, seg);
 }
 
 static int apply_dead_row(struct apply *a, struct segment *seg, uint32_t slot)
@@ -119,16 +158,16 @@ static int apply_dead(struct apply *a, const struct record *r)
 	if (r->flags & RECORD_LIST) {
 		for (uint64_t i = 0; i < r->value && i < bytes / 4 && !rc; i++)
 			rc = apply_dead_row(a, seg, list[i]);
-		return rc;
+	} else {
+		for (uint32_t i = 0; i < bytes * 8 && !rc; i++)
+			if (bits[i / 64] >> (i % 64) & 1)
+				rc = apply_dead_row(a, seg, i);
 	}
-	for (uint32_t i = 0; i < bytes * 8 && !rc; i++)
-		if (bits[i / 64] >> (i % 64) & 1)
-			rc = apply_dead_row(a, seg, i);
+	segment_put(a->s->io, seg);
 	return rc;
 }
 
-/* Moves a batch's segment files to where they now belong; done already if they are not there any more. */
-static int apply_adopt(struct apply *a, const struct record_adopt *r)
+int apply_adoption(struct vs_store *s, const struct record_adopt *r)
 {
 	bool uploaded = r->head.flags & RECORD_UPLOADED;
 	char from[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], to[SEGMENT_PATH_MAX];
@@ -137,14 +176,42 @@ static int apply_adopt(struct apply *a, const struct record_adopt *r)
 	segment_adopt_paths(from, r->head.row, (uint32_t)r->head.value, uploaded);
 	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++) {
 		segment_path(to, r->head.collection, r->segment, i);
-		rc = a->s->io->ops->rename(a->s->io, from[i], to);
+		rc = s->io->ops->rename(s->io, from[i], to);
 		if (rc < 0 && rc != -ENOENT)
 			return rc;
 	}
 	/* Now, for the batch's directory goes next: were that to survive a crash and the move not, the files were lost. */
 	collection_path(to, r->head.collection, NULL);
-	rc = a->s->io->ops->syncdir(a->s->io, to);
+	rc = s->io->ops->syncdir(s->io, to);
 	return rc == -ENOENT ? 0 : rc; /* a parent that a later record drops */
+}
+
+static int apply_adopt(struct apply *a, const struct record_adopt *r)
+{
+	struct vs_store *s = a->s;
+	struct collection *c;
+	struct segment *seg;
+	bool moved; /* by a recovery, before it opened any file */
+	int rc;
+
+	pthread_rwlock_rdlock(&s->lock);
+	c = collection_get(&s->table, r->head.collection);
+	seg = c && r->segment < c->segment_count ? c->segments[r->segment] : NULL;
+	moved = seg && seg->adopts;
+	if (moved)
+		seg->adopts--;
+	if (seg && (seg->adopts || !segment_has_files(seg)))
+		seg = NULL;
+	if (seg)
+		segment_get(seg);
+	pthread_rwlock_unlock(&s->lock);
+	rc = moved ? 0 : apply_adoption(s, r);
+	if (seg && !rc) {
+		seg->batch = 0;
+		seg->applied = r->count;
+	}
+	segment_put(s->io, seg);
+	return rc;
 }
 
 static int add_records(struct apply *a, const void *records, size_t size)
@@ -161,6 +228,8 @@ static int add_records(struct apply *a, const void *records, size_t size)
 			rc = apply_dead(a, r);
 		else if (r->type == RECORD_ADOPT)
 			rc = apply_adopt(a, (const struct record_adopt *)(const void *)r);
+		else if (r->type == RECORD_TRIM)
+			apply_trim(a, r);
 		p += r->bytes;
 	}
 	return rc;
@@ -181,8 +250,12 @@ static struct apply *apply_begin(struct vs_store *s)
 /* Writes what has been gathered, unless rc says that gathering failed, and frees. */
 static int apply_end(struct apply *a, int rc)
 {
-	for (int i = 0; i < SEGMENT_COLUMNS && !rc; i++)
-		rc = run_flush(a->s, &a->run[i]);
+	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
+		if (!rc)
+			rc = run_flush(a->s, &a->run[i]);
+		else if (a->run[i].count)
+			segment_put(a->s->io, a->run[i].seg);
+	}
 	free(a);
 	return rc;
 }
@@ -229,55 +302,95 @@ static struct collection *collection_after(struct vs_store *s, uint32_t after)
 	return c;
 }
 
-static struct segment *segment_at(struct vs_store *s, struct collection *c, uint32_t i, uint32_t *count)
+static struct segment *segment_at(struct vs_store *s, struct collection *c, uint32_t i, bool *end)
 {
 	struct segment *seg;
 
 	pthread_rwlock_rdlock(&s->lock);
-	seg = i < c->segment_count ? c->segments[i] : NULL;
-	*count = seg ? seg->count : 0;
+	*end = i >= c->segment_count;
+	seg = *end || !segment_has_files(c->segments[i]) ? NULL : c->segments[i];
+	if (seg)
+		segment_get(seg);
 	pthread_rwlock_unlock(&s->lock);
 	return seg;
 }
 
-/* Collections are freed by this thread only (when it passes their RECORD_DROP), so no lock is needed to keep one. */
-static int sync_collection(struct vs_store *s, struct collection *c)
+/* Brings the headers of a collection's segments up to date. */
+static int write_headers(struct vs_store *s, struct collection *c)
 {
-	struct segment *seg;
-	uint32_t count;
+	bool end = false;
 	int rc = 0;
 
-	for (uint32_t i = 0; !rc && (seg = segment_at(s, c, i, &count)); i++) {
-		if (seg->fd[0] < 0)
+	for (uint32_t i = 0; !rc && !end; i++) {
+		struct segment *seg = segment_at(s, c, i, &end);
+
+		if (!seg)
 			continue;
-		if (seg->dirty[SEGMENT_ROWS])
-			rc = segment_write_header(s->io, seg, &c->schema, count);
+		rc = seg->unlinked ? 0 : segment_write_header(seg, &c->schema, seg->applied);
+		segment_put(s->io, seg);
 		if (!rc)
-			rc = segment_sync(s->io, seg);
+			rc = files_relieve(&s->files);
+	}
+	return rc;
+}
+
+static int sync_collection(struct vs_store *s, struct collection *c)
+{
+	bool end = false;
+	int rc = 0;
+
+	for (uint32_t i = 0; !rc && !end; i++) {
+		struct segment *seg = segment_at(s, c, i, &end);
+
+		if (seg)
+			rc = segment_sync(seg);
+		segment_put(s->io, seg);
 	}
 	return rc ? rc : sync_directories(s, c, &c->directory_changed);
 }
 
-int apply_sync(struct vs_store *s)
+/* Collections are freed by this thread only (when it passes their RECORD_DROP), so no lock is needed to keep one. */
+static int each_collection(struct vs_store *s, int (*fn)(struct vs_store *s, struct collection *c))
 {
 	struct collection *c;
 	uint32_t after = 0;
 	int rc = 0;
 
 	for (; rc >= 0 && (c = collection_after(s, after)); after = c->id)
-		rc = sync_collection(s, c);
-	return rc < 0 ? rc : sync_directories(s, NULL, &s->directory_changed);
+		rc = fn(s, c);
+	return rc < 0 ? rc : 0;
 }
 
-/* Gives back the space that removals have freed. Under the lock, for nobody may append to what is punched. */
-static void punch_all(struct vs_store *s)
+static int count_directory(struct vs_store *s, struct collection *c)
 {
-	pthread_rwlock_wrlock(&s->lock);
-	for (uint32_t i = 0; i < s->table.count; i++)
-		for (uint32_t k = 0; k < s->table.all[i]->segment_count; k++)
-			if (s->table.all[i]->segments[k]->fd[0] >= 0)
-				segment_punch(s->io, s->table.all[i]->segments[k]);
-	pthread_rwlock_unlock(&s->lock);
+	s->changed_directories += c->directory_changed;
+	return 0;
+}
+
+/* A call for all that is written instead of one for each. What changes meanwhile is the next checkpoint's. */
+static int forget_directory(struct vs_store *s, struct collection *c)
+{
+	(void)s;
+	c->directory_changed = false;
+	return 0;
+}
+
+int apply_sync(struct vs_store *s)
+{
+	int rc = each_collection(s, write_headers);
+
+	s->changed_directories = 0;
+	each_collection(s, count_directory);
+	if (!rc && s->changed_directories >= SYNC_DIRECTORIES) {
+		each_collection(s, forget_directory);
+		s->directory_changed = false;
+		rc = files_sync_all(&s->files);
+	} else if (!rc) {
+		rc = files_sync_many(&s->files);
+	}
+	if (!rc)
+		rc = each_collection(s, sync_collection);
+	return rc < 0 ? rc : sync_directories(s, NULL, &s->directory_changed);
 }
 
 /* The group was the last of its epoch: makes all of it durable outside the log, which is then free. */
@@ -290,8 +403,74 @@ static int checkpoint(struct vs_store *s, struct group *g)
 	if (rc < 0)
 		return rc;
 	s->counters.checkpoints++;
-	punch_all(s);
 	return 0;
+}
+
+/* ------------------------------------------------------------------ headers */
+
+struct header_request {
+	uint32_t collection, n;
+	int result;
+	bool served;
+	struct header_request *next;
+};
+
+static int serve(struct vs_store *s, const struct header_request *r)
+{
+	struct collection *c;
+	struct segment *seg;
+	int rc;
+
+	pthread_rwlock_rdlock(&s->lock);
+	c = collection_get(&s->table, r->collection);
+	seg = c && r->n < c->segment_count && c->segments[r->n]->count ? c->segments[r->n] : NULL;
+	rc = !seg ? -ENOENT : c->damaged || !segment_has_files(seg) ? -EIO : 0;
+	if (!rc)
+		segment_get(seg);
+	pthread_rwlock_unlock(&s->lock);
+	if (rc)
+		return rc;
+	rc = segment_write_header(seg, &c->schema, seg->applied);
+	segment_put(s->io, seg);
+	return rc;
+}
+
+/* Serves all requests, or refuses them if the applier ends. */
+static void serve_all(struct vs_store *s, bool gone)
+{
+	struct commit *c = &s->commit;
+	struct header_request *r;
+
+	pthread_mutex_lock(&c->mutex);
+	c->applier_gone = gone;
+	while ((r = c->requests)) {
+		c->requests = r->next;
+		pthread_mutex_unlock(&c->mutex);
+		r->result = gone ? -EIO : serve(s, r);
+		pthread_mutex_lock(&c->mutex);
+		r->served = true;
+		pthread_cond_broadcast(&c->room);
+	}
+	pthread_mutex_unlock(&c->mutex);
+}
+
+int apply_header(struct vs_store *s, uint32_t collection, uint32_t n)
+{
+	struct header_request r = {.collection = collection, .n = n};
+	struct commit *c = &s->commit;
+
+	pthread_mutex_lock(&c->mutex);
+	if (c->applier_gone) {
+		pthread_mutex_unlock(&c->mutex);
+		return -EIO;
+	}
+	r.next = c->requests;
+	c->requests = &r;
+	pthread_cond_signal(&c->ready);
+	while (!r.served)
+		pthread_cond_wait(&c->room, &c->mutex);
+	pthread_mutex_unlock(&c->mutex);
+	return r.result;
 }
 
 /* ------------------------------------------------------------------ the thread */
@@ -310,10 +489,32 @@ static void drop_collection(struct vs_store *s, uint32_t id)
 	pthread_rwlock_unlock(&s->lock);
 	if (!c)
 		return;
-	s->directory_changed = true;
-	if (collection_unlink_id(s->io, id))
-		s->untidy = true;
+	if (!c->fresh || c->has_directory) {
+		s->directory_changed = true;
+		if (collection_unlink_id(s->io, id))
+			s->untidy = true;
+	}
 	collection_free(s->io, c);
+}
+
+/* The live segment of a record, or NULL. Under the lock. */
+static struct segment *live_segment(struct vs_store *s, const struct record *r, struct collection **c)
+{
+	*c = collection_get(&s->table, r->collection);
+	if (!*c || !(*c)->row_bytes || r->row >> (*c)->shift >= (*c)->segment_count)
+		return NULL;
+	return collection_segment(*c, r->row);
+}
+
+static void forget_trim(struct vs_store *s, const struct record *r)
+{
+	struct collection *c;
+	struct segment *seg = live_segment(s, r, &c);
+
+	if (seg && segment_has_files(seg)) {
+		assert(seg->trims);
+		seg->trims--;
+	}
 }
 
 /* Forgets the records of a group: they are in the files now. */
@@ -331,10 +532,98 @@ static void forget(struct vs_store *s, const struct group *g)
 				c = collection_get(&s->table, r->collection);
 			if (c)
 				overlay_applied(&c->overlay, r->row, (const struct record_row *)(const void *)r);
+		} else if (r->type == RECORD_TRIM) {
+			forget_trim(s, r);
 		}
 		p += r->bytes;
 	}
 	pthread_rwlock_unlock(&s->lock);
+}
+
+/* ---- space */
+
+/*
+ * Puts a placeholder where an empty segment was: its number is free again. Before that its files went, so that whoever
+ * takes the number makes new ones. Whoever still reads it has a reference, and its descriptors.
+ */
+static void segment_leave(struct vs_store *s, struct collection *c, struct segment *seg)
+{
+	struct segment *placeholder = segment_placeholder(seg->n, 0, 0);
+	bool emptied;
+
+	if (!placeholder)
+		return; /* the number is lost until the store is opened again */
+	pthread_rwlock_wrlock(&s->lock);
+	c->segments[seg->n] = placeholder;
+	if (placeholder->n < c->room)
+		c->room = placeholder->n;
+	collection_trim_segments(&s->table, c);
+	emptied = !c->count && !c->segment_count;
+	if (emptied)
+		image_drop(s->io, c);
+	pthread_rwlock_unlock(&s->lock);
+	if (emptied && image_remove(s, c))
+		s->untidy = true;
+	segment_put(s->io, seg);
+}
+
+/* Removes the files of a segment that has lost all its rows. held: somebody reads it. */
+static void segment_remove(struct vs_store *s, struct collection *c, struct segment *seg, bool held)
+{
+	/* What a reader may want is opened while it has a name, and then stays open: it is in use until the end. */
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && held; i++)
+		if (segment_file(seg, i) < 0)
+			engine_report(s, VS_WARNING, "%s: a view of what it was is lost: too many open files", c->name);
+	seg->unlinked = true;
+	segment_write_off(seg);
+	c->directory_changed = true;
+	if (segment_unlink(s->io, c->id, seg->n))
+		s->untidy = true;
+	segment_leave(s, c, seg);
+}
+
+/* Gives back what a segment no longer needs, once no record ahead of the applier can want it. */
+static void give_back(struct vs_store *s, const struct record *r)
+{
+	struct collection *c;
+	struct segment *seg;
+	bool empty = false, held = false;
+
+	pthread_rwlock_rdlock(&s->lock);
+	seg = live_segment(s, r, &c);
+	if (seg && (!segment_has_files(seg) || seg->trims || (seg->count && !segment_is_loose(seg))))
+		seg = NULL;
+	pthread_rwlock_unlock(&s->lock);
+	if (!seg)
+		return;
+	pthread_rwlock_wrlock(&s->lock);
+	if (!seg->trims && !seg->count) {
+		empty = seg->going = true;
+		held = seg->refs > 1;
+	} else if (!seg->trims && segment_is_loose(seg)) {
+		segment_punch(seg);
+	}
+	pthread_rwlock_unlock(&s->lock);
+	if (empty)
+		segment_remove(s, c, seg, held);
+}
+
+/* Only this thread takes segments with files out of a collection, or frees one, but for those that never had a row. */
+static void give_back_group(struct vs_store *s, const struct group *g)
+{
+	const char *p = g->buf + sizeof(struct frame), *end = p + g->used;
+	const struct record *last = NULL;
+
+	while (p < end) {
+		const struct record *r = (const struct record *)(const void *)p;
+
+		/* Removals come in series, most of them from one segment. */
+		if (r->type == RECORD_TRIM && (!last || last->collection != r->collection || last->row != r->row)) {
+			give_back(s, r);
+			last = r;
+		}
+		p += r->bytes;
+	}
 }
 
 static void drop_collections(struct vs_store *s, const struct group *g)
@@ -353,16 +642,16 @@ static void drop_collections(struct vs_store *s, const struct group *g)
 /* Whether the applier should start, rather than wait for more groups to come. */
 static bool is_wanted(const struct commit *c)
 {
-	return c->failed || c->stop ||
+	return c->failed || c->stop || c->requests || c->relief ||
 	       (c->durable && (c->hurry || c->durable_count >= GROUPS_LAZY || c->switch_file));
 }
 
 /*
  * Many small groups are carried over at once, and the applier is not woken for each: while groups come it looks for
- * them by itself, every APPLY_MS. Returns them in order; only the last may have a checkpoint after it. NULL: none will
+ * them by itself, every APPLY_MS. Returns them in order; only the last may have a checkpoint after it. *stop: none will
  * come any more.
  */
-static struct group *next_groups(struct commit *c)
+static struct group *next_groups(struct commit *c, bool *stop)
 {
 	struct group *first = NULL, **end = &c->durable;
 	bool waited = false;
@@ -379,7 +668,7 @@ static struct group *next_groups(struct commit *c)
 			waited = pthread_cond_timedwait(&c->ready, &c->mutex, &t) == ETIMEDOUT;
 		}
 	}
-	c->applier_idle = false;
+	c->applier_idle = c->relief = false;
 	if (!c->failed && c->durable) {
 		first = c->durable;
 		while (*end) {
@@ -395,6 +684,7 @@ static struct group *next_groups(struct commit *c)
 		if (!c->durable)
 			c->durable_end = &c->durable;
 	}
+	*stop = !first && (c->failed || c->stop);
 	pthread_mutex_unlock(&c->mutex);
 	return first;
 }
@@ -406,6 +696,7 @@ static int finish_group(struct vs_store *s, struct group *g)
 	int file = checkpointed ? (int)((g->catalog.head->log_epoch - 1) % 2) : 0, rc;
 
 	forget(s, g);
+	give_back_group(s, g);
 	drop_collections(s, g);
 	rc = checkpointed ? checkpoint(s, g) : 0;
 	if (!rc)
@@ -429,25 +720,52 @@ static void give_up(struct vs_store *s, struct group *g, int rc)
 	pthread_mutex_unlock(&s->commit.mutex);
 }
 
+/* false: a write failed, and nothing more can be done. */
+static bool apply_and_finish(struct vs_store *s, struct group *g)
+{
+	int rc = apply_groups(s, g);
+
+	while (g && !rc) {
+		struct group *next = g->next;
+
+		rc = finish_group(s, g);
+		if (!rc)
+			g = next;
+	}
+	if (rc)
+		give_up(s, g, rc);
+	return !rc;
+}
+
+/* For those who wait until less is to be synced. */
+static bool relieve(struct vs_store *s)
+{
+	int rc;
+
+	if (!files_dirty_full(&s->files))
+		return true;
+	rc = files_relieve(&s->files);
+	if (rc)
+		commit_poison(s, "cannot sync the segments", rc);
+	pthread_mutex_lock(&s->commit.mutex);
+	pthread_cond_broadcast(&s->commit.room);
+	pthread_mutex_unlock(&s->commit.mutex);
+	return !rc;
+}
+
 void *apply_thread(void *store)
 {
 	struct vs_store *s = store;
-	struct group *g;
+	bool stop = false;
 
-	while ((g = next_groups(&s->commit))) {
-		int rc = apply_groups(s, g);
+	while (!stop) {
+		struct group *g = next_groups(&s->commit, &stop);
 
-		while (g && !rc) {
-			struct group *next = g->next;
-
-			rc = finish_group(s, g);
-			if (!rc)
-				g = next;
-		}
-		if (rc) {
-			give_up(s, g, rc);
-			return NULL;
-		}
+		if (g && !apply_and_finish(s, g))
+			stop = true;
+		if (!stop && !relieve(s))
+			stop = true;
+		serve_all(s, stop);
 	}
 	return NULL;
 }

@@ -9,7 +9,6 @@
 
 #include "moment.h"
 #include "rows.h"
-#include "sum.h"
 
 int job_refuse(struct commit_job *j, int rc, const char *format, ...)
 {
@@ -23,106 +22,92 @@ int job_refuse(struct commit_job *j, int rc, const char *format, ...)
 
 /* ------------------------------------------------------------------ what is in it */
 
-static void lines_free(struct lines *l)
+/* Of the two forms of a list, lines and NUL-separated, a batch has at most one. */
+static int list_read(struct commit_job *j, enum vs_batch_text lines, const char *what, struct idlist *list)
 {
-	free(l->text);
-	free(l->line);
-}
-
-static int lines_split(struct lines *l, size_t size)
-{
-	char *p = l->text, *end = l->text + size;
-
-	for (const char *q = p; q < end; q++)
-		l->count += *q == '\n';
-	if (size && end[-1] != '\n')
-		l->count++;
-	l->line = malloc((l->count + 1) * sizeof(char *));
-	if (!l->line)
-		return -ENOMEM;
-	for (uint64_t i = 0; i < l->count; i++) {
-		char *newline = memchr(p, '\n', (size_t)(end - p));
-
-		l->line[i] = p;
-		if (newline)
-			*newline = 0;
-		p = newline ? newline + 1 : end;
-	}
-	return 0;
-}
-
-static int lines_read(struct commit_job *j, enum vs_batch_text which, const char *what, struct lines *l)
-{
-	size_t size;
-	int rc = upload_text(j->s, j->batch->id, which, &l->text, &size);
+	enum idlist_separator separator = IDLIST_LINES;
+	char *text, why[256] = "";
+	size_t size, size0;
+	char *text0;
+	int rc = upload_text(j->s, j->batch->id, lines, &text, &size);
 
 	if (rc)
 		return rc;
-	if (memchr(l->text ? l->text : "", 0, size))
-		return job_refuse(j, -EINVAL, "%s: there is a NUL byte in it", what);
-	rc = lines_split(l, size);
-	for (uint64_t i = 0; i < l->count && !rc; i++) {
-		int bad = vs_name_check(l->line[i], strlen(l->line[i]));
-
-		if (bad)
-			rc = job_refuse(j, -EINVAL, "%s: line %llu: %s", what, (unsigned long long)i + 1,
-			            bad == -ENAMETOOLONG ? "longer than 255 bytes"
-			            : bad == -EPERM      ? "the name .vecfs is reserved"
-			                                 : "not a file name (empty, '.', '..' or with '/')");
+	rc = upload_text(j->s, j->batch->id, lines + (VS_BATCH_IDS0 - VS_BATCH_IDS), &text0, &size0);
+	if (!rc && size && size0)
+		rc = job_refuse(j, -EINVAL, "there are both %s and %s0: remove one", what, what);
+	if (size0) {
+		separator = IDLIST_NULS;
+		free(text);
+		text = text0;
+		size = size0;
+	} else {
+		free(text0);
 	}
-	return rc;
+	if (rc) {
+		free(text);
+		return rc;
+	}
+	rc = idlist_parse(text, size, separator, NULL, list, why, sizeof why);
+	if (!rc && lines == VS_BATCH_IDS)
+		rc = idlist_check_unique(list, separator, why, sizeof why);
+	if (rc == -EILSEQ)
+		rc = -EINVAL;
+	return *why ? job_refuse(j, rc, "%s%s: %s", what, separator == IDLIST_NULS ? "0" : "", why) : rc;
 }
 
 /* The id of uploaded row i: its line, or its number. */
 const char *job_upload_id(const struct commit_job *j, uint64_t i, char buf[24])
 {
 	if (j->ids.count)
-		return j->ids.line[i];
+		return j->ids.id[i];
 	snprintf(buf, 24, "%llu", (unsigned long long)i);
 	return buf;
 }
 
-/* Whether a file of the batch has this id. Its rows do not change any more, but the applier still moves them. */
-static bool is_file(const struct commit_job *j, const char *id, size_t len)
+int job_replaced_perm(const struct collection *parent, const char *id)
 {
-	bool found;
+	uint64_t entry = 0;
+	int rc = parent->count ? collection_entry(parent, id, strlen(id), &entry) : 0;
+	uint32_t row = !rc && entry ? collection_row_of(parent, entry) : ROW_NONE;
+	const char *name;
+	const struct row *r = row == ROW_NONE ? NULL : collection_row(parent, row, &name);
 
-	if (!j->batch->count)
-		return false;
-	pthread_rwlock_rdlock(&j->s->lock);
-	found = collection_entry(j->batch, id, len);
-	pthread_rwlock_unlock(&j->s->lock);
-	return found;
+	return r ? r->perm : -1;
 }
 
-/* Refuses an id that stands in the list twice, or both in the list and as a file of the batch. */
-static int check_twice(struct commit_job *j)
+/* Whether a file of the batch has this id. Its rows do not change any more, but the applier still moves them. */
+static int is_file(const struct commit_job *j, const char *id, size_t len, bool *found)
 {
-	uint64_t capacity = 64;
-	uint32_t *seen; /* line number, 0: free */
+	uint64_t entry = 0;
 	int rc = 0;
 
-	while (capacity < j->upload.rows * 2)
-		capacity *= 2;
-	seen = calloc(capacity, sizeof *seen);
-	if (!seen)
-		return -ENOMEM;
+	if (j->batch->count) {
+		engine_read_lock(j->s);
+		rc = collection_entry(j->batch, id, len, &entry);
+		pthread_rwlock_unlock(&j->s->lock);
+	}
+	*found = entry;
+	return rc;
+}
+
+/* Refuses an id that is both an uploaded row's and a file of the batch. */
+static int check_files(struct commit_job *j)
+{
+	int rc = 0;
+
+	if (!j->batch->count)
+		return 0;
 	for (uint64_t i = 0; i < j->upload.rows && !rc; i++) {
 		char buf[24];
 		const char *id = job_upload_id(j, i, buf);
-		size_t len = strlen(id);
-		uint64_t at = XXH3_64bits(id, len) & (capacity - 1);
+		bool found;
 
-		if (is_file(j, id, len))
-			rc = job_refuse(j, -EINVAL, "ids: line %llu: '%s' is also a file of the batch", (unsigned long long)i + 1,
-			            id);
-		for (; !rc && seen[at] && j->ids.count; at = (at + 1) & (capacity - 1))
-			if (!strcmp(j->ids.line[seen[at] - 1], id))
-				rc = job_refuse(j, -EINVAL, "ids: line %llu: '%s' stands in line %u already",
-				            (unsigned long long)i + 1, id, seen[at]);
-		seen[at] = (uint32_t)i + 1;
+		rc = is_file(j, id, strlen(id), &found);
+		if (!rc && found)
+			rc = job_refuse(j, -EINVAL, "ids: line %llu: '%s' is also a file of the batch",
+			                (unsigned long long)i + 1, id);
 	}
-	free(seen);
 	return rc;
 }
 
@@ -132,21 +117,45 @@ static int job_read(struct commit_job *j)
 	int rc = upload_find(j->s, j->batch->id, &j->upload);
 
 	if (!rc)
-		rc = lines_read(j, VS_BATCH_IDS, "ids", &j->ids);
+		rc = list_read(j, VS_BATCH_IDS, "ids", &j->ids);
 	if (!rc)
-		rc = lines_read(j, VS_BATCH_DELETE, "delete", &j->delete);
+		rc = list_read(j, VS_BATCH_DELETE, "delete", &j->delete);
 	if (rc)
 		return rc;
+	if (j->upload.torn)
+		return job_refuse(j, -EINVAL, "the vectors were not written to their end: write them anew, or remove them");
 	if (j->ids.count && j->ids.count != j->upload.rows)
 		return job_refuse(j, -EINVAL, "%llu ids, but %llu vectors", (unsigned long long)j->ids.count,
 		              (unsigned long long)j->upload.rows);
 	if (j->upload.rows > UINT32_MAX - 1)
 		return job_refuse(j, -EINVAL, "more than 4,294,967,294 vectors in one batch");
 	j->rows = j->upload.rows + j->batch->count;
-	return check_twice(j);
+	return check_files(j);
 }
 
 /* ------------------------------------------------------------------ all of it */
+
+int job_fix_schema(struct commit_job *j, struct op *op, struct collection *parent)
+{
+	const struct vs_schema was = parent->schema;
+	struct vs_schema schema = was;
+	int rc;
+
+	if (!j->rows)
+		return 0;
+	schema.dtype = j->upload.exists ? j->upload.schema.dtype : j->batch->schema.dtype;
+	if (schema.dtype != was.dtype && !collection_is_free(parent))
+		return job_refuse(j, -EINVAL, "vectors of dtype %s, but the collection has %s", vs_dtype_name(schema.dtype),
+		                  vs_dtype_name(was.dtype));
+	if (schema.dtype != was.dtype)
+		collection_set_schema(parent, &schema);
+	rc = rows_fix_schema(op, parent, job_row_bytes(j));
+	if (!rc)
+		return 0;
+	if (schema.dtype != was.dtype)
+		collection_set_schema(parent, &was);
+	return job_refuse(j, rc, "vectors of %zu bytes, but the collection has %zu", job_row_bytes(j), parent->row_bytes);
+}
 
 /* Freezes the batch; from here on its collection cannot go away, nor its parent. */
 static int job_begin(struct commit_job *j, uint32_t batch)
@@ -173,9 +182,31 @@ static int job_begin(struct commit_job *j, uint32_t batch)
 	return rc;
 }
 
-int vs_batch_commit(struct vs_store *s, uint32_t batch, char *why, size_t why_size)
+/* The batch is durable: what cannot be tidied now is tidied by a later batch, view or close, and is no refusal. */
+static void tidy(struct vs_store *s, uint32_t parent)
 {
-	struct commit_job j = {.s = s, .why = why, .why_size = why_size};
+	struct vs_collection_info info;
+	int rc = rows_vacuum(s, parent);
+
+	if (rc && !vs_collection_get(s, parent, &info))
+		engine_report(s, VS_WARNING, "%s: committed; the space of replaced vectors is not free yet: %s", info.name,
+		              strerror(-rc));
+}
+
+int job_check_new(struct commit_job *j, const struct collection *parent, const char *id, size_t len)
+{
+	uint64_t entry = 0;
+	int rc = j->flags & VS_BATCH_ADD ? collection_entry(parent, id, len, &entry) : 0;
+
+	if (rc || !entry)
+		return rc;
+	return job_refuse(j, -EEXIST, "'%.*s' is there already", (int)len, id);
+}
+
+int vs_batch_commit(struct vs_store *s, uint32_t batch, unsigned flags, struct vs_batch_change *change,
+		    char *why, size_t why_size)
+{
+	struct commit_job j = {.s = s, .flags = flags, .why = why, .why_size = why_size};
 	struct vs_collection_info parent;
 	bool done = false;
 	int rc;
@@ -189,8 +220,9 @@ int vs_batch_commit(struct vs_store *s, uint32_t batch, char *why, size_t why_si
 	rc = job_read(&j);
 	if (!rc)
 		rc = vs_collection_get(s, j.parent, &parent);
-	if (!rc && j.upload.exists && j.batch->count && vs_row_bytes(&j.upload.schema) != j.batch->row_bytes)
-		rc = job_refuse(&j, -EINVAL, "the upload's vectors and the files differ in size");
+	if (!rc && j.upload.exists && j.upload.rows && j.batch->count &&
+	    (j.upload.schema.dtype != j.batch->schema.dtype || vs_row_bytes(&j.upload.schema) != j.batch->row_bytes))
+		rc = job_refuse(&j, -EINVAL, "the upload's vectors and the files differ in size or dtype");
 	if (!rc)
 		rc = job_commit_small(&j, parent.row_bytes, &done);
 	if (!rc && !done)
@@ -200,13 +232,15 @@ int vs_batch_commit(struct vs_store *s, uint32_t batch, char *why, size_t why_si
 		j.batch->committing = false;
 		pthread_rwlock_unlock(&s->lock);
 	}
-	lines_free(&j.ids);
-	lines_free(&j.delete);
+	idlist_free(&j.ids);
+	idlist_free(&j.delete);
+	if (!rc && change)
+		*change = (struct vs_batch_change){j.rows - j.replaced, j.replaced, j.deleted};
 	if (!rc)
 		rc = commit_wait(s);
-	if (!rc)
-		rc = rows_vacuum(s, j.parent);
 	s->counters.batches += !rc;
+	if (!rc)
+		tidy(s, j.parent);
 	if (rc && !*why)
 		snprintf(why, why_size, "%s", strerror(-rc));
 	return rc;

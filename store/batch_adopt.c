@@ -24,14 +24,15 @@ static void deaths_free(struct deaths *d)
 	free(d->count);
 }
 
-static int deaths_add(struct deaths *d, struct collection *parent, const char *id, size_t len)
+/* Counts the death in *died, unless the row was to die already. */
+static int deaths_add(struct deaths *d, struct collection *parent, const char *id, size_t len, uint64_t *died)
 {
-	uint64_t entry = collection_entry(parent, id, len);
+	uint64_t entry;
 	uint32_t row, n, slot;
-	int rc;
+	int rc = collection_entry(parent, id, len, &entry);
 
-	if (!entry)
-		return 0;
+	if (rc || !entry)
+		return rc;
 	row = collection_row_of(parent, entry);
 	n = row >> parent->shift;
 	slot = collection_slot(parent, row);
@@ -41,8 +42,11 @@ static int deaths_add(struct deaths *d, struct collection *parent, const char *i
 		if (rc)
 			return rc;
 	}
-	d->count[n] += !(d->map[n][slot / 64] >> (slot % 64) & 1);
+	if (d->map[n][slot / 64] >> (slot % 64) & 1)
+		return 0;
 	d->map[n][slot / 64] |= 1ull << (slot % 64);
+	d->count[n]++;
+	++*died;
 	return 0;
 }
 
@@ -57,13 +61,20 @@ static int deaths_find(struct commit_job *j, struct collection *parent, struct d
 	d->count = calloc(d->segments + 1, sizeof *d->count);
 	if (!d->map || !d->count)
 		return -ENOMEM;
+	j->replaced = j->deleted = 0; /* by an attempt before this one */
 	for (uint64_t i = 0; i < j->delete.count && !rc; i++)
-		rc = deaths_add(d, parent, j->delete.line[i], strlen(j->delete.line[i]));
+		rc = deaths_add(d, parent, j->delete.id[i], strlen(j->delete.id[i]), &j->deleted);
 	for (uint32_t i = 0; i < j->piece_count; i++) {
 		const struct segment *seg = j->pieces[i].seg;
 
-		for (uint32_t slot = 0; slot < seg->count && !rc; slot++)
-			rc = deaths_add(d, parent, segment_name(seg, &seg->rows[slot]), seg->rows[slot].name_len);
+		for (uint32_t slot = 0; slot < seg->count && !rc; slot++) {
+			const char *id = segment_name(seg, &seg->rows[slot]);
+			size_t len = seg->rows[slot].name_len;
+
+			/* With nothing to replace there is no death to look for: one lookup either way. */
+			rc = j->flags & VS_BATCH_ADD ? job_check_new(j, parent, id, len)
+			                             : deaths_add(d, parent, id, len, &j->replaced);
+		}
 	}
 	return rc;
 }
@@ -74,6 +85,12 @@ static size_t deaths_bytes(const struct deaths *d, uint32_t n)
 	size_t list = ((size_t)d->count[n] * sizeof(uint32_t) + 7) / 8 * 8;
 
 	return list < d->bytes ? list : d->bytes;
+}
+
+/* Whether nothing of a segment stays. */
+static bool deaths_are_all(const struct deaths *d, const struct collection *parent, uint32_t n)
+{
+	return d->count[n] + parent->segments[n]->dead == parent->segments[n]->count;
 }
 
 static void deaths_log(struct op *op, const struct collection *parent, const struct deaths *d, uint32_t n)
@@ -99,6 +116,10 @@ static void deaths_apply(struct op *op, struct collection *parent, const struct 
 	for (uint32_t n = 0; n < d->segments; n++) {
 		if (!d->map[n])
 			continue;
+		if (deaths_are_all(d, parent, n)) {
+			rows_leave_segment(op, parent, parent->segments[n]);
+			continue;
+		}
 		deaths_log(op, parent, d, n);
 		for (size_t i = 0; i < d->bytes / 8; i++)
 			for (uint64_t bits = d->map[n][i]; bits; bits &= bits - 1)
@@ -118,66 +139,122 @@ static size_t adopt_bytes(const struct commit_job *j, const struct deaths *d)
 	return bytes;
 }
 
-/* Index and entries get room for the rows of the pieces one by one, so that what fails leaves only unused entries. */
+/* Everything gets room for the pieces but the index: what fails leaves only unused entries. */
 static int adopt_reserve(struct commit_job *j, struct collection *parent)
 {
 	int rc = catalog_reserve(j->s, j->piece_count + 1);
 
 	if (!rc && ((uint64_t)parent->segment_count + j->piece_count) << parent->shift > ROW_NONE)
 		rc = -ENOSPC;
+	if (!rc)
+		rc = collection_reserve_segments(parent, j->piece_count + 1);
 	for (uint64_t i = 0; i < j->rows && !rc; i++)
 		rc = entries_reserve(&parent->entries, j->first_entry + i);
 	return rc;
 }
 
-static void adopt_index(struct collection *parent, struct segment *seg)
+/* Takes the first rows of a segment out of entries and index again. */
+static void unindex(struct collection *parent, const struct segment *seg, uint32_t rows)
 {
-	for (uint32_t slot = 0; slot < seg->count; slot++) {
+	for (uint32_t slot = 0; slot < rows; slot++) {
+		const struct row *r = &seg->rows[slot];
+
+		const char *name = segment_name(seg, r);
+
+		index_remove(&parent->index, collection_hash(parent, name, r->name_len), row_entry(r));
+		entries_set(&parent->entries, row_entry(r), ROW_NONE);
+		parent->count--;
+		collection_discount_name(parent, name, r->name_len);
+	}
+}
+
+/* Puts a piece under a free number of the parent, with all its rows. -ENOMEM: nothing is as if it had been. */
+static int adopt_piece(struct commit_job *j, struct collection *parent, struct segment *seg)
+{
+	uint32_t slot;
+	int rc = 0;
+
+	seg->n = collection_free_number(parent, 0);
+	segment_get(seg);
+	collection_place_segment(&j->s->table, parent, seg);
+	for (slot = 0; slot < seg->count && !rc; slot++) {
 		const struct row *r = &seg->rows[slot];
 		const char *name = segment_name(seg, r);
 		uint64_t hash = collection_hash(parent, name, r->name_len);
 
-		/* Memory is all that this could want, and without any the store is at its end anyway. */
-		if (index_reserve(&parent->index, hash, collection_hash_of, parent))
-			abort();
+		rc = index_reserve(&parent->index, hash, collection_hash_of, parent);
+		if (rc)
+			break;
 		entries_set(&parent->entries, row_entry(r), seg->n << parent->shift | slot);
 		index_insert(&parent->index, hash, row_entry(r));
 		parent->count++;
-		parent->name_bytes += r->name_len;
+		collection_count_name(parent, name, r->name_len);
+	}
+	if (rc)
+		unindex(parent, seg, slot);
+	return rc;
+}
+
+/* Takes back a piece whose rows are out already. The record that would have told of it has not been written. */
+static void abandon_piece(struct commit_job *j, struct collection *parent, struct segment *seg)
+{
+	struct segment *placeholder = segment_placeholder(seg->n, 0, 0);
+
+	seg->count = 0;
+	seg->going = true;
+	if (placeholder) {
+		parent->segments[seg->n] = placeholder;
+		segment_put(j->s->io, seg);
+		collection_trim_segments(&j->s->table, parent);
 	}
 }
 
-static int adopt_piece(struct commit_job *j, struct op *op, struct collection *parent, struct piece *p)
+static int adopt_pieces(struct commit_job *j, struct collection *parent)
 {
-	struct record_adopt *r;
-	int rc = collection_reserve_segment(parent);
+	uint32_t done = 0;
+	int rc = 0;
 
-	if (rc)
-		return rc;
-	r = op_append(op, RECORD_ADOPT, parent->id, sizeof *r);
-	r->head.row = j->batch->id;
-	r->head.value = p->n;
-	r->head.flags = p->uploaded ? RECORD_UPLOADED : 0;
-	r->segment = p->seg->n = parent->segment_count;
-	r->count = p->count;
-	r->names_end = p->seg->names.end;
-	r->next_entry = parent->next_entry;
-	collection_add_segment(&j->s->table, parent, p->seg);
-	adopt_index(parent, p->seg);
-	p->seg = NULL; /* the parent's now */
-	return 0;
+	while (done < j->piece_count && !rc) {
+		rc = adopt_piece(j, parent, j->pieces[done].seg);
+		if (rc)
+			abandon_piece(j, parent, j->pieces[done].seg);
+		else
+			done++;
+	}
+	while (rc && done--) {
+		unindex(parent, j->pieces[done].seg, j->pieces[done].seg->count);
+		abandon_piece(j, parent, j->pieces[done].seg);
+	}
+	return rc;
+}
+
+static void adopt_log(struct commit_job *j, struct op *op, struct collection *parent)
+{
+	for (uint32_t i = 0; i < j->piece_count; i++) {
+		const struct piece *p = &j->pieces[i];
+		struct record_adopt *r = op_append(op, RECORD_ADOPT, parent->id, sizeof *r);
+
+		r->head.row = j->batch->id;
+		r->head.value = p->n;
+		r->head.flags = p->uploaded ? RECORD_UPLOADED : 0;
+		r->segment = p->seg->n;
+		r->count = p->count;
+		r->names_end = p->seg->names.end;
+		r->next_entry = parent->next_entry;
+	}
 }
 
 static int adopt(struct commit_job *j, struct op *op)
 {
 	struct collection *parent = collection_get(&j->s->table, j->parent);
 	struct deaths deaths = {0};
+	struct vs_schema schema = parent->schema;
+	bool fixed = parent->schema_fixed;
 	size_t start = op->start;
-	int rc = j->rows ? rows_fix_schema(op, parent, job_row_bytes(j)) : 0;
+	int rc = job_fix_schema(j, op, parent);
 
 	if (rc)
-		return job_refuse(j, rc, "vectors of %zu bytes, but the collection has %zu", job_row_bytes(j),
-		              parent->row_bytes);
+		return rc;
 	rc = adopt_reserve(j, parent);
 	if (!rc)
 		rc = deaths_find(j, parent, &deaths);
@@ -185,14 +262,16 @@ static int adopt(struct commit_job *j, struct op *op)
 		j->log_bytes = adopt_bytes(j, &deaths);
 		rc = -EAGAIN;
 	}
+	if (!rc)
+		rc = adopt_pieces(j, parent);
 	if (rc) {
+		if (!fixed)
+			rows_unfix_schema(j->s, parent, &schema);
 		op->start = start;
 		deaths_free(&deaths);
 		return rc;
 	}
-	for (uint32_t i = 0; i < j->piece_count; i++)
-		if (adopt_piece(j, op, parent, &j->pieces[i]))
-			abort(); /* no memory for a pointer */
+	adopt_log(j, op, parent);
 	/* After that: the death of a chunk's last entry would free it, with what was reserved for the new ones. */
 	deaths_apply(op, parent, &deaths);
 	deaths_free(&deaths);
@@ -212,10 +291,19 @@ static int adopt_begin(struct commit_job *j)
 	if (rc)
 		return rc;
 	parent = collection_get(&j->s->table, j->parent);
-	rc = collection_take_entries(parent, j->rows, &j->first_entry);
+	/* It must be durable before the record, and is by the sync of the pieces' names. */
+	rc = collection_make_directory(j->s->io, parent);
+	j->s->directory_changed = parent->directory_changed = true;
+	if (!rc)
+		rc = collection_take_entries(parent, j->rows, &j->first_entry);
 	class = &j->s->perms[j->batch->perm];
 	if (!rc)
 		rc = rows_perm(&op, &(struct vs_perm){class->mode & 0666, class->uid, class->gid}, &j->perm);
+	if (!rc) {
+		perm_hold_add(&j->holds, j->perm);
+		j->holds.next = j->s->perm_holds;
+		j->s->perm_holds = &j->holds;
+	}
 	op_end(&op);
 	/* The batch's own vectors must have reached their files, which nobody changes any more. */
 	return rc ? rc : commit_wait_applied(j->s);
@@ -253,6 +341,19 @@ static int adopt_op(struct commit_job *j)
 	return rc;
 }
 
+/* From here on the rows themselves tell of their class. */
+static void release_perm(struct commit_job *j)
+{
+	struct perm_hold **p;
+
+	pthread_rwlock_wrlock(&j->s->lock);
+	for (p = &j->s->perm_holds; *p && *p != &j->holds; p = &(*p)->next)
+		;
+	if (*p)
+		*p = j->holds.next;
+	pthread_rwlock_unlock(&j->s->lock);
+}
+
 int job_commit_large(struct commit_job *j)
 {
 	int rc = adopt_begin(j);
@@ -261,8 +362,12 @@ int job_commit_large(struct commit_job *j)
 		rc = job_prepare_pieces(j);
 	if (!rc)
 		rc = adopt_op(j);
-	for (uint32_t i = 0; i < j->piece_count; i++)
-		segment_close(j->s->io, j->pieces[i].seg);
+	release_perm(j);
+	for (uint32_t i = 0; i < j->piece_count; i++) {
+		if (j->pieces[i].seg)
+			segment_map_release(j->pieces[i].seg);
+		segment_put(j->s->io, j->pieces[i].seg);
+	}
 	free(j->pieces);
 	return rc;
 }

@@ -13,14 +13,8 @@
 #define VECFS_STORE_BATCH_JOB_H
 
 #include "engine.h"
+#include "idlist.h"
 #include "upload.h"
-
-/* The lines of a text, which stays where it is. */
-struct lines {
-	char *text;
-	char **line; /* NUL-terminated in place */
-	uint64_t count;
-};
 
 /* A segment to hand over. */
 struct piece {
@@ -35,13 +29,16 @@ struct commit_job {
 	struct collection *batch; /* stays: it is marked as committing */
 	uint32_t parent;
 	struct upload_info upload;
-	struct lines ids, delete;
+	struct idlist ids, delete;
 	struct piece *pieces;
 	uint32_t piece_count;
 	uint64_t first_entry; /* of a range reserved for all rows */
 	uint64_t rows;        /* in all */
-	uint32_t perm;        /* of uploaded rows */
+	uint32_t perm; /* the class of uploaded rows, unless they take over another */
+	struct perm_hold holds; /* the classes of all rows of a large batch */
 	size_t log_bytes;     /* that the change takes, as far as known */
+	unsigned flags;       /* VS_BATCH_* */
+	uint64_t replaced, deleted; /* ids: known when the change is made */
 	char *why;
 	size_t why_size;
 };
@@ -51,11 +48,22 @@ int job_refuse(struct commit_job *j, int rc, const char *format, ...) __attribut
 /* The id of an uploaded row, from the text of ids, or its number written to buf. */
 const char *job_upload_id(const struct commit_job *j, uint64_t i, char buf[24]);
 
+/*
+ * The class of permissions of the vector that an uploaded row replaces, or -1: the row takes them over, as a file that
+ * is written to keeps its own (vs_mode_written). Under the lock.
+ */
+int job_replaced_perm(const struct collection *parent, const char *id);
+
 /* Of each new vector. */
 static inline size_t job_row_bytes(const struct commit_job *j)
 {
 	return j->upload.exists ? vs_row_bytes(&j->upload.schema) : j->batch->row_bytes;
 }
+
+/* Makes the parent's schema that of the batch's vectors, if it is still free, or refuses them. Within op. */
+int job_fix_schema(struct commit_job *j, struct op *op, struct collection *parent);
+/* -EEXIST if the batch may only add and the id is there already. Under the lock. */
+int job_check_new(struct commit_job *j, const struct collection *parent, const char *id, size_t len);
 
 /* If the batch is small enough for the log it is committed, and *done set. */
 int job_commit_small(struct commit_job *j, size_t parent_row_bytes, bool *done);

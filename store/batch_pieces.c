@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "row_time.h"
+#include "rows.h"
 #include "sum.h"
 
 #define ROWS_AT_ONCE 4096u
@@ -30,23 +32,71 @@ static int writer_put(struct column_writer *w, uint64_t first, const struct row 
 	               : io_write_full(io, w->fd[SEGMENT_NAMES], names, names_bytes, (uint64_t)w->names_at * NAME_GRANULE);
 }
 
+/* Moves a row to the class of a set-user-ID vector's permissions once it has been written to. */
+static int written_class(struct commit_job *j, struct row *row)
+{
+	const struct perm_class *old;
+	uint32_t written = 0;
+	struct op op;
+	int rc = op_begin(j->s, &op, OP_SMALL_BYTES);
+
+	if (rc)
+		return rc;
+	old = engine_perm_get(j->s, row->perm);
+	rc = rows_perm(&op, &(struct vs_perm){vs_mode_written(old->mode), old->uid, old->gid}, &written);
+	if (!rc)
+		perm_hold_add(&j->holds, written);
+	op_end(&op);
+	row->perm = (uint16_t)written;
+	return rc;
+}
+
+/* The classes of permissions of uploaded rows, of which some replace vectors. name_len marks those to be changed. */
+static int find_perms(struct commit_job *j, uint64_t first, uint32_t count, struct row *rows)
+{
+	struct collection *parent;
+	bool written = false;
+	int rc = 0;
+
+	engine_read_lock(j->s);
+	parent = collection_get(&j->s->table, j->parent);
+	for (uint32_t i = 0; i < count; i++) {
+		char buf[24];
+		int replaced = job_replaced_perm(parent, job_upload_id(j, first + i, buf));
+
+		rows[i].perm = (uint16_t)(replaced < 0 ? j->perm : (uint32_t)replaced);
+		perm_hold_add(&j->holds, rows[i].perm);
+		rows[i].name_len = replaced >= 0 && engine_perm_get(j->s, (uint32_t)replaced)->mode & 06000;
+		written |= rows[i].name_len;
+	}
+	pthread_rwlock_unlock(&j->s->lock);
+	for (uint32_t i = 0; written && i < count && !rc; i++)
+		if (rows[i].name_len)
+			rc = written_class(j, &rows[i]);
+	return rc;
+}
+
 /* Up to ROWS_AT_ONCE uploaded rows from `first` of the upload on, slot `slot` of the piece. */
 static int write_uploaded(struct column_writer *w, uint64_t first, uint32_t slot, uint32_t count, struct row *rows,
                           char *names)
 {
 	struct commit_job *j = w->j;
 	static const size_t name_max = 256;
-	int64_t now_ns = engine_now_ns();
+	vs_time now = vs_time_now();
 	uint32_t *sums = malloc(count * sizeof *sums), at = 0;
 	int rc = sums ? upload_sums(j->s, j->batch->id, first, count, sums) : -ENOMEM;
+
+	if (!rc)
+		rc = find_perms(j, first, count, rows);
 
 	for (uint32_t i = 0; i < count && !rc; i++) {
 		char buf[24];
 		const char *id = job_upload_id(j, first + i, buf);
 		size_t len = strlen(id);
 
-		rows[i] = (struct row){.data_sum = sums[i], .mtime_ns = now_ns, .name_len = (uint8_t)len,
-		                       .perm = (uint16_t)j->perm, .name_at = w->names_at + at};
+		rows[i] = (struct row){.data_sum = sums[i], .name_len = (uint8_t)len, .perm = rows[i].perm,
+		                       .name_at = (w->names_at + at) & ROW_NAME_AT_MAX};
+		row_set_times(&rows[i], now, now);
 		row_set_entry(&rows[i], w->entry++);
 		rows[i].row_sum = sum_row(&rows[i], id);
 		memset(names + (size_t)at * NAME_GRANULE, 0, name_max);
@@ -60,26 +110,41 @@ static int write_uploaded(struct column_writer *w, uint64_t first, uint32_t slot
 	return rc;
 }
 
-/* The same for rows of the batch's own segment: only the entry numbers change, and so the sums. */
+/* The same for rows of the batch's own segment: only the entry numbers and ctimes change, and so the sums. */
 static int write_own(struct column_writer *w, const struct segment *seg, uint32_t slot, uint32_t count,
                      struct row *rows)
 {
+	vs_time now = vs_time_now();
+
 	for (uint32_t i = 0; i < count; i++) {
 		if (!segment_row_valid(seg, &seg->rows[slot + i]))
 			return -EIO;
 		rows[i] = seg->rows[slot + i];
 		row_set_entry(&rows[i], w->entry++);
+		row_set_times(&rows[i], row_mtime(&rows[i]), vs_time_after(row_ctime(&rows[i]), now));
 		rows[i].row_sum = sum_row(&rows[i], segment_name(seg, &rows[i]));
 	}
 	return writer_put(w, slot, rows, count, NULL, 0);
 }
 
+/* Keeps the mapping of a segment of the batch; released in any case. */
+static bool own_keep(struct commit_job *j, struct segment *own)
+{
+	bool mapped;
+
+	engine_read_lock(j->s);
+	segment_map_keep(own);
+	mapped = segment_rows(own);
+	pthread_rwlock_unlock(&j->s->lock);
+	return mapped;
+}
+
 static int piece_write(struct commit_job *j, const struct piece *p, struct column_writer *w)
 {
-	const struct segment *own = p->uploaded ? NULL : j->batch->segments[p->n];
+	struct segment *own = p->uploaded ? NULL : j->batch->segments[p->n];
 	struct row *rows = malloc(ROWS_AT_ONCE * sizeof *rows);
 	char *names = malloc(ROWS_AT_ONCE * 256);
-	int rc = rows && names ? 0 : -ENOMEM;
+	int rc = rows && names && (!own || own_keep(j, own)) ? 0 : -ENOMEM;
 
 	for (uint32_t slot = 0; slot < p->count && !rc; slot += ROWS_AT_ONCE) {
 		uint32_t count = p->count - slot < ROWS_AT_ONCE ? p->count - slot : ROWS_AT_ONCE;
@@ -87,8 +152,10 @@ static int piece_write(struct commit_job *j, const struct piece *p, struct colum
 		rc = own ? write_own(w, own, slot, count, rows)
 		         : write_uploaded(w, (uint64_t)p->n * j->upload.piece_rows + slot, slot, count, rows, names);
 	}
-	if (own)
+	if (own) {
 		w->names_at = own->names.end;
+		segment_map_release(own);
+	}
 	free(rows);
 	free(names);
 	return rc;
@@ -121,7 +188,8 @@ static int piece_prepare(struct commit_job *j, struct piece *p, uint64_t *entry)
 	}
 	*entry = w.entry;
 	if (rc >= 0)
-		rc = segment_open_at(io, paths, &schema, p->count, w.names_at, &p->seg);
+		rc = segment_open_batch(&j->s->files, j->parent, j->batch->id, p->n, p->uploaded, &schema, p->count, w.names_at,
+		                        &p->seg);
 	return rc < 0 ? rc : 0;
 }
 
@@ -133,7 +201,7 @@ static int piece_verify(struct commit_job *j, const struct piece *p)
 	int rc = row ? 0 : -ENOMEM;
 
 	for (uint32_t slot = 0; slot < p->count && !rc; slot++) {
-		rc = io_read_full(j->s->io, p->seg->fd[SEGMENT_VECTORS], row, row_bytes, segment_offset(p->seg, slot));
+		rc = segment_read(p->seg, SEGMENT_VECTORS, row, row_bytes, segment_offset(p->seg, slot));
 		if (!rc && p->seg->rows[slot].data_sum != sum_data(row, row_bytes))
 			rc = job_refuse(j, -EIO, "vector %llu of the upload is damaged",
 			            (unsigned long long)p->n * j->upload.piece_rows + slot);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "row_time.h"
 #include "rows.h"
 #include "sum.h"
 
@@ -61,18 +62,20 @@ static int small_read(struct commit_job *j, char *rows)
 	return rc;
 }
 
-static int small_put(struct op *op, struct collection *parent, const char *id, const struct vs_perm *perm,
-                     int64_t mtime_ns, const void *data, size_t size)
+static int small_put(struct commit_job *j, struct op *op, struct collection *parent, const char *id,
+		     const struct vs_perm *perm, vs_time mtime, const void *data, size_t size)
 {
-	struct vs_attr attr = {.mtime_ns = mtime_ns, .perm = *perm};
+	struct vs_attr attr = {.mtime = mtime, .perm = *perm};
 	struct row_put put;
 	int rc = collection_take_entries(parent, 1, &attr.entry);
 
 	if (!rc)
 		rc = rows_put_prepare(op, parent, id, &attr, data, size, &put);
-	if (!rc)
-		rows_put(op, parent, &put);
-	return rc;
+	if (rc)
+		return rc;
+	rows_put(op, parent, &put);
+	j->replaced += put.replaced != 0;
+	return 0;
 }
 
 /* The batch's own vectors, one after the other. */
@@ -89,15 +92,15 @@ static int small_put_files(struct commit_job *j, struct op *op, struct collectio
 		const struct row *r = row == ROW_NONE ? NULL : collection_row(b, row, &p);
 		const struct perm_class *class = r ? engine_perm_get(j->s, r->perm) : NULL;
 
-		rc = r ? collection_bytes(j->s->io, b, row, data) : -EIO;
+		rc = r ? collection_bytes(b, row, data) : -EIO;
 		if (!rc && sum_data(data, b->row_bytes) != r->data_sum)
 			rc = -EIO;
 		if (rc)
 			break;
 		memcpy(name, p, r->name_len);
 		name[r->name_len] = 0;
-		rc = small_put(op, parent, name, &(struct vs_perm){class->mode, class->uid, class->gid}, r->mtime_ns, data,
-		               b->row_bytes);
+		rc = small_put(j, op, parent, name, &(struct vs_perm){class->mode, class->uid, class->gid},
+			       row_mtime(r), data, b->row_bytes);
 	}
 	free(data);
 	return rc;
@@ -108,21 +111,55 @@ static int small_apply(struct commit_job *j, struct op *op, struct collection *p
 	const struct perm_class *class = &j->s->perms[j->batch->perm];
 	struct vs_perm perm = {class->mode & 0666, class->uid, class->gid};
 	size_t row_bytes = job_row_bytes(j);
-	int64_t now_ns = engine_now_ns();
+	vs_time now = vs_time_now();
 	int rc = 0;
 
 	for (uint64_t i = 0; i < j->delete.count && !rc; i++) {
-		uint64_t entry = collection_entry(parent, j->delete.line[i], strlen(j->delete.line[i]));
+		uint64_t entry;
 
-		if (entry)
+		rc = collection_entry(parent, j->delete.id[i], strlen(j->delete.id[i]), &entry);
+		if (!rc && entry) {
 			rc = rows_remove(op, parent, collection_row_of(parent, entry));
+			j->deleted++;
+		}
 	}
 	if (!rc)
 		rc = small_put_files(j, op, parent);
 	for (uint64_t i = 0; i < j->upload.rows && !rc; i++) {
 		char buf[24];
+		const char *id = job_upload_id(j, i, buf);
+		int replaced = job_replaced_perm(parent, id);
+		struct vs_perm own = perm;
 
-		rc = small_put(op, parent, job_upload_id(j, i, buf), &perm, now_ns, rows + i * row_bytes, row_bytes);
+		if (replaced >= 0) {
+			class = engine_perm_get(j->s, (uint32_t)replaced);
+			own = (struct vs_perm){vs_mode_written(class->mode), class->uid, class->gid};
+		}
+		rc = small_put(j, op, parent, id, &own, now, rows + i * row_bytes, row_bytes);
+	}
+	return rc;
+}
+
+/* Before anything has changed, too. */
+static int small_check_new(struct commit_job *j, const struct collection *parent)
+{
+	const struct collection *b = j->batch;
+	uint64_t entry = 0;
+	char buf[24];
+	int rc = 0;
+
+	for (uint64_t i = 0; i < j->upload.rows && j->flags & VS_BATCH_ADD && !rc; i++) {
+		const char *id = job_upload_id(j, i, buf);
+
+		rc = job_check_new(j, parent, id, strlen(id));
+	}
+	while (!rc && j->flags & VS_BATCH_ADD && (entry = entries_next(&b->entries, entry))) {
+		uint32_t row = collection_row_of(b, entry);
+		const char *id;
+		const struct row *r = row == ROW_NONE ? NULL : collection_row(b, row, &id);
+
+		if (r)
+			rc = job_check_new(j, parent, id, r->name_len);
 	}
 	return rc;
 }
@@ -139,7 +176,7 @@ static int small_reserve(struct commit_job *j, struct collection *parent)
 	seg = parent->segments[parent->room];
 	if (n > seg->rows_max - seg->count)
 		n = seg->rows_max - seg->count; /* the rest goes to a new segment, which allocates in its turn */
-	return segment_reserve(j->s->io, seg, seg->count + n, seg->names.end + granules);
+	return segment_reserve(seg, seg->count + n, seg->names.end + granules);
 }
 
 static int commit(struct commit_job *j, uint64_t bytes)
@@ -148,6 +185,8 @@ static int commit(struct commit_job *j, uint64_t bytes)
 	char *rows = malloc(j->upload.rows * job_row_bytes(j) + 1);
 	int rc = rows ? small_read(j, rows) : -ENOMEM;
 	struct collection *parent;
+	struct vs_schema schema;
+	bool fixed;
 	struct op op;
 
 	if (!rc)
@@ -157,12 +196,17 @@ static int commit(struct commit_job *j, uint64_t bytes)
 		return rc;
 	}
 	parent = collection_get(&s->table, j->parent);
-	if (j->rows)
-		rc = rows_fix_schema(&op, parent, job_row_bytes(j));
-	if (rc)
-		job_refuse(j, rc, "vectors of %zu bytes, but the collection has %zu", job_row_bytes(j), parent->row_bytes);
+	schema = parent->schema;
+	fixed = parent->schema_fixed;
+	rc = job_fix_schema(j, &op, parent);
+	if (!rc)
+		rc = small_check_new(j, parent);
 	if (!rc)
 		rc = small_reserve(j, parent);
+	if (rc && !fixed) { /* nothing has changed */
+		rows_unfix_schema(s, parent, &schema);
+		op.start = s->commit.open->used;
+	}
 	if (!rc && (rc = small_apply(j, &op, parent, rows))) {
 		/* Some of it is done in memory, and none of it logged: only a fresh start is honest. Nothing but a disk
 		 * that cannot be read, or no memory, leads here. */

@@ -4,9 +4,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "convert.h"
 #include "engine.h"
 #include "sum.h"
 
@@ -24,7 +26,8 @@ static size_t perms_bytes(uint32_t perms)
 
 static uint64_t image_bytes(const struct vs_store *s)
 {
-	return sizeof(struct catalog) + perms_bytes(s->perm_count) + s->table.name_bytes +
+	return sizeof(struct catalog) + sizeof(struct catalog_root) + perms_bytes(s->perm_count) + s->table.name_bytes +
+	       s->table.attribute_bytes +
 	       s->table.count * sizeof(struct catalog_collection) + s->table.segments * sizeof(struct catalog_segment);
 }
 
@@ -46,11 +49,22 @@ struct catalog_collection catalog_describe(const struct collection *c)
 		.dim = c->schema.dim,
 		.dtype = (uint8_t)c->schema.dtype,
 		.metric = (uint8_t)c->schema.metric,
-		.schema_fixed = c->schema_fixed,
+		.schema_flags = (uint8_t)((c->schema_fixed ? SCHEMA_FIXED : 0) | (c->schema_given ? SCHEMA_GIVEN : 0)),
 		.name_len = (uint8_t)strlen(c->name),
 		.perm = c->perm,
-		.mtime_ns = c->mtime_ns,
+		.mtime = c->mtime,
+		.ctime = c->ctime,
 	};
+}
+
+void catalog_schema(const struct catalog_collection *in, struct collection *c)
+{
+	struct vs_schema schema = {.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
+
+	collection_set_schema(c, &schema);
+	c->schema_fixed = in->schema_flags & SCHEMA_FIXED;
+	/* A store of before the flag was: what is not the default has been set by somebody. */
+	c->schema_given = in->schema_flags & SCHEMA_GIVEN || (!c->schema_fixed && (in->dim || in->dtype));
 }
 
 static char *put_collection(char *p, const struct collection *c, bool clean)
@@ -63,9 +77,13 @@ static char *put_collection(char *p, const struct collection *c, bool clean)
 	out->next_entry = c->next_entry;
 	out->index_stamp = clean ? c->index_stamp : 0;
 	out->index_sum = clean ? c->index_sum : 0;
+	out->attributes_bytes = c->attributes.bytes;
 	p = (char *)(out + 1);
 	memcpy(p, c->name, len);
 	p += padded(len);
+	if (c->attributes.bytes)
+		memcpy(p, c->attributes.run, c->attributes.bytes);
+	p += c->attributes.bytes;
 	for (uint32_t i = 0; i < c->segment_count; i++) {
 		const struct segment *seg = c->segments[i];
 		struct catalog_segment *cs = (struct catalog_segment *)(void *)p;
@@ -85,7 +103,7 @@ int catalog_snapshot(const struct vs_store *s, uint32_t flags, struct catalog_im
 	struct catalog *head = calloc(1, bytes);
 	char *p;
 
-	out->head = head;
+	*out = (struct catalog_image){.version = FORMAT_VERSION, .head = head};
 	if (!head)
 		return -ENOMEM;
 	head->magic = CATALOG_MAGIC;
@@ -98,11 +116,14 @@ int catalog_snapshot(const struct vs_store *s, uint32_t flags, struct catalog_im
 	head->collections = s->table.count;
 	head->next_collection = s->next_collection;
 	p = (char *)(head + 1);
+	memcpy(p, &s->root, sizeof s->root);
+	p += sizeof s->root;
 	if (s->perm_count)
 		memcpy(p, s->perms, s->perm_count * sizeof *s->perms);
 	p += perms_bytes(s->perm_count);
-	for (uint32_t i = 0; i < s->table.count; i++)
-		p = put_collection(p, s->table.all[i], flags & CATALOG_CLEAN);
+	for (uint32_t i = 0; i < s->table.slots; i++)
+		if (s->table.all[i])
+			p = put_collection(p, s->table.all[i], flags & CATALOG_CLEAN);
 	assert(p == (char *)head + bytes);
 	return 0;
 }
@@ -144,8 +165,13 @@ int catalog_write(struct vs_store *s, struct catalog_image *image)
 
 int catalog_reserve(struct vs_store *s, uint32_t segments)
 {
-	uint64_t need = image_bytes(s) + sizeof(struct catalog_collection) + 256 + segments * sizeof(struct catalog_segment) +
-	                8 * sizeof(struct perm_class);
+	return catalog_reserve_bytes(s, sizeof(struct catalog_collection) + 256 +
+	                                segments * sizeof(struct catalog_segment) + 8 * sizeof(struct perm_class));
+}
+
+int catalog_reserve_bytes(struct vs_store *s, uint64_t more)
+{
+	uint64_t need = image_bytes(s) + more;
 	uint64_t room = (need + need / 4 + CATALOG_ALIGN - 1) / CATALOG_ALIGN * CATALOG_ALIGN;
 	int rc = 0;
 
@@ -184,7 +210,7 @@ int catalog_update(struct vs_store *s, uint32_t flags)
 /* The size of a slot's file, 0 if there is none. */
 static int slot_size(struct io *io, int i, uint64_t *size)
 {
-	int fd = io->ops->open(io, paths[i], O_RDWR, 0), rc;
+	int fd = io->ops->open(io, paths[i], O_RDONLY, 0), rc;
 
 	*size = 0;
 	if (fd < 0)
@@ -278,8 +304,8 @@ int catalog_create(struct vs_store *s)
 
 /* ------------------------------------------------------------------ reading */
 
-/* Reads one slot whole: *out is NULL if it is missing or not valid. */
-static int slot_read(struct io *io, const char *path, struct catalog **out, bool *exists)
+/* Reads one slot whole: *out is NULL if it is missing or not valid, and *version then what it says all the same. */
+static int slot_read(struct io *io, const char *path, struct catalog **out, bool *exists, uint32_t *version)
 {
 	int fd = io->ops->open(io, path, O_RDONLY, 0), rc;
 	struct catalog *head = NULL;
@@ -300,33 +326,49 @@ static int slot_read(struct io *io, const char *path, struct catalog **out, bool
 		*out = head;
 		return 0;
 	}
+	if (rc >= 0 && head && head->magic == CATALOG_MAGIC)
+		*version = head->version;
 	free(head);
 	return rc < 0 ? rc : 0;
+}
+
+/* Judges the version of the slot that counts, and brings it to ours. */
+static int image_adapt(struct catalog_image *image)
+{
+	image->version = image->head->version;
+	if (image->version > FORMAT_VERSION || image->version < FORMAT_VERSION_OLDEST)
+		return -EPROTO;
+	return image->version < FORMAT_VERSION ? convert_catalog(image) : 0;
 }
 
 int catalog_read(struct io *io, struct catalog_image *out, bool valid[2])
 {
 	struct catalog *slot[2];
+	uint32_t version[2] = {0};
 	bool exists[2];
 	int best, rc;
 
-	out->head = NULL;
-	rc = slot_read(io, paths[0], &slot[0], &exists[0]);
+	*out = (struct catalog_image){0};
+	rc = slot_read(io, paths[0], &slot[0], &exists[0], &version[0]);
 	if (rc)
 		return rc;
-	rc = slot_read(io, paths[1], &slot[1], &exists[1]);
+	rc = slot_read(io, paths[1], &slot[1], &exists[1], &version[1]);
 	if (rc) {
 		free(slot[0]);
 		return rc;
 	}
 	valid[0] = slot[0];
 	valid[1] = slot[1];
+	if (!slot[0] && !slot[1] && (version[0] > FORMAT_VERSION || version[1] > FORMAT_VERSION)) {
+		out->version = version[0] > version[1] ? version[0] : version[1];
+		return -EPROTO; /* it may well have another sum */
+	}
 	if (!slot[0] && !slot[1])
 		return exists[0] || exists[1] ? -EUCLEAN : -ENOENT;
 	best = !slot[0] || (slot[1] && slot[1]->seq > slot[0]->seq);
 	free(slot[!best]);
 	out->head = slot[best];
-	return out->head->version == FORMAT_VERSION ? 0 : -EPROTO;
+	return image_adapt(out);
 }
 
 /* Reads forward through an image and never beyond its end. */
@@ -345,6 +387,12 @@ static const void *reader_take(struct reader *r, uint64_t bytes)
 	return p;
 }
 
+/* Whatever a file says is a time. */
+static vs_time collection_time(uint64_t t)
+{
+	return t < VS_TIME_END ? t : VS_TIME_END - 1;
+}
+
 bool catalog_plausible(const struct vs_store *s, const struct catalog_collection *in, const char *name)
 {
 	struct vs_schema schema = {.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
@@ -353,12 +401,12 @@ bool catalog_plausible(const struct vs_store *s, const struct catalog_collection
 	if (!in->id || in->id > VS_COLLECTION_MAX || (in->parent && (!up || up->parent)))
 		return false;
 	if (in->dtype >= VS_DTYPE_COUNT || in->metric >= VS_METRIC_COUNT || vs_row_bytes(&schema) > VS_ROW_BYTES_MAX ||
-	    (in->schema_fixed && !in->dim))
+	    (in->schema_flags & SCHEMA_FIXED && !in->dim))
 		return false;
 	return in->perm < s->perm_count && !vs_name_check(name, in->name_len);
 }
 
-/* Closed segments, known by count only: recover_collection opens them. */
+/* Closed segments, known by count only: recovery opens them. */
 static int load_segments(struct vs_store *s, struct collection *c, const struct catalog_segment *cs, uint32_t n)
 {
 	uint64_t rows_max = 1ull << c->shift;
@@ -370,32 +418,46 @@ static int load_segments(struct vs_store *s, struct collection *c, const struct 
 
 		if (cs[i].count > rows_max || cs[i].names_end > rows_max * NAMES_CLASSES)
 			return -EUCLEAN;
-		seg = calloc(1, sizeof *seg);
-		if (!seg || collection_reserve_segment(c)) {
-			free(seg);
+		seg = segment_placeholder(i, cs[i].count, cs[i].count ? cs[i].names_end : 0);
+		if (!seg || collection_reserve_segments(c, 1)) {
+			segment_put(s->io, seg);
 			return -ENOMEM;
 		}
-		seg->n = i;
-		seg->count = cs[i].count;
 		seg->rows_digest = cs[i].rows_digest;
 		seg->names_digest = cs[i].names_digest;
-		for (int k = 0; k < SEGMENT_COLUMNS; k++)
-			seg->fd[k] = -1;
-		names_init(&seg->names, cs[i].names_end);
 		collection_add_segment(&s->table, c, seg);
 	}
 	return 0;
 }
 
-static int load_collection(struct vs_store *s, struct reader *r)
+static int load_attributes(struct vs_store *s, struct collection *c, const char *run, uint32_t bytes, char *why,
+                           size_t why_size)
+{
+	uint32_t tag = 0;
+	int rc = attributes_parse(&c->attributes, run, bytes, &tag);
+
+	s->table.attribute_bytes += c->attributes.bytes;
+	if (rc == -EPROTO)
+		catalog_refuse_attribute(c->name, tag, why, why_size);
+	return rc;
+}
+
+void catalog_refuse_attribute(const char *collection, uint32_t tag, char *why, size_t why_size)
+{
+	snprintf(why, why_size, "%s has an attribute (tag %u) that this program does not know: a newer vecfs wrote it",
+	         collection, tag);
+}
+
+static int load_collection(struct vs_store *s, struct reader *r, char *why, size_t why_size)
 {
 	const struct catalog_collection *in = reader_take(r, sizeof *in);
 	const char *text = in ? reader_take(r, padded(in->name_len)) : NULL;
-	const struct catalog_segment *cs = text ? reader_take(r, (uint64_t)in->segments * sizeof *cs) : NULL;
-	uint32_t last = s->table.count ? s->table.all[s->table.count - 1]->id : 0;
+	const char *attributes = text ? reader_take(r, padded(in->attributes_bytes)) : NULL;
+	const struct catalog_segment *cs = attributes ? reader_take(r, (uint64_t)in->segments * sizeof *cs) : NULL;
+	uint32_t last = s->table.slots ? s->table.ids[s->table.slots - 1] : 0;
 	char name[VS_NAME_MAX + 1] = {0};
-	struct vs_schema schema;
 	struct collection *c;
+	int rc;
 
 	if (!cs || in->id <= last || in->id >= s->next_collection || !catalog_plausible(s, in, text) ||
 	    in->next_entry < VS_ENTRY_FIRST || in->next_entry > 1ull << VS_ENTRY_BITS)
@@ -408,22 +470,31 @@ static int load_collection(struct vs_store *s, struct reader *r)
 		free(c);
 		return -ENOMEM;
 	}
-	schema = (struct vs_schema){.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
-	collection_set_schema(c, &schema);
-	c->schema_fixed = in->schema_fixed;
+	catalog_schema(in, c);
 	c->perm = in->perm;
-	c->mtime_ns = in->mtime_ns;
+	c->mtime = collection_time(in->mtime);
+	c->ctime = collection_time(in->ctime);
 	c->next_entry = in->next_entry;
 	c->index_stamp = in->index_stamp;
 	c->index_sum = in->index_sum;
-	return load_segments(s, c, cs, in->segments);
+	rc = load_attributes(s, c, attributes, in->attributes_bytes, why, why_size);
+	return rc ? rc : load_segments(s, c, cs, in->segments);
 }
 
-int catalog_load(struct vs_store *s, const struct catalog_image *image)
+static int load_root(struct vs_store *s, const struct catalog_root *root)
+{
+	s->root = *root;
+	s->root.mtime = collection_time(root->mtime);
+	s->root.ctime = collection_time(root->ctime);
+	return root->perm == PERM_NONE || root->perm < s->perm_count ? 0 : -EUCLEAN;
+}
+
+int catalog_load(struct vs_store *s, const struct catalog_image *image, char *why, size_t why_size)
 {
 	const struct catalog *head = image->head;
 	struct reader r = {(const char *)(head + 1), (const char *)head + head->bytes};
-	const struct perm_class *perms = reader_take(&r, perms_bytes(head->perms));
+	const struct catalog_root *root = reader_take(&r, sizeof *root);
+	const struct perm_class *perms = root ? reader_take(&r, perms_bytes(head->perms)) : NULL;
 	bool sound = perms && head->next_collection && head->next_collection <= VS_COLLECTION_MAX + 1u;
 	int rc = sound ? 0 : -EUCLEAN;
 
@@ -435,13 +506,17 @@ int catalog_load(struct vs_store *s, const struct catalog_image *image)
 	collection_table_init(&s->table, head->hash_seed);
 	for (uint32_t i = 0; i < head->perms && !rc; i++)
 		rc = engine_perm_add(s, i, &perms[i]);
+	if (!rc)
+		rc = load_root(s, root);
 	for (uint32_t i = 0; i < head->collections && !rc; i++)
-		rc = load_collection(s, &r);
+		rc = load_collection(s, &r, why, why_size);
 	for (uint32_t i = 0; i < s->table.count && !rc; i++) {
 		struct collection *parent = collection_get(&s->table, s->table.all[i]->parent);
 
 		if (parent)
 			parent->children++;
 	}
+	if (rc == -EUCLEAN)
+		snprintf(why, why_size, "the catalog contradicts itself");
 	return rc;
 }

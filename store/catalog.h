@@ -20,11 +20,14 @@ struct vs_store;
 
 /* A catalog in memory, ready to be written but for seq, log position and sum. */
 struct catalog_image {
+	uint32_t version; /* on the disk; head is always as FORMAT_VERSION has it */
 	struct catalog *head; /* head->bytes long; malloc'ed */
 };
 
 /* What a collection is, but for its rows and index: as a catalog and RECORD_COLLECTION say it. */
 struct catalog_collection catalog_describe(const struct collection *c);
+/* The reverse, of the schema. */
+void catalog_schema(const struct catalog_collection *in, struct collection *c);
 /* Makes a new image of the store's present state. Under the store's lock. -ENOMEM. */
 int catalog_snapshot(const struct vs_store *s, uint32_t flags, struct catalog_image *out);
 void catalog_free(struct catalog_image *image);
@@ -43,17 +46,25 @@ int catalog_open_room(struct vs_store *s);
 int catalog_create(struct vs_store *s);
 /* Allocates room in both slots for one more collection and for more segments than there are. -ENOSPC. */
 int catalog_reserve(struct vs_store *s, uint32_t segments);
+/* The same for more bytes than the present state takes. */
+int catalog_reserve_bytes(struct vs_store *s, uint64_t more);
 
 /*
  * Reads both slots; *out is the valid one with the higher seq. valid tells which are (a missing file is not).
- * -ENOENT: neither file exists; -EUCLEAN: none is valid; -EPROTO: of a version unknown here.
+ * -ENOENT: neither file exists; -EUCLEAN: none is valid; -EPROTO: of a version unknown
+ * here, which out->version tells.
  */
 int catalog_read(struct io *io, struct catalog_image *out, bool valid[2]);
 /*
  * Whether s, as it is, could have this collection, whose name begins at name: sums keep chance away, not malice.
  */
 bool catalog_plausible(const struct vs_store *s, const struct catalog_collection *in, const char *name);
-/* Builds the store's tables from an image, without opening any segment file. -EUCLEAN: it contradicts itself. */
-int catalog_load(struct vs_store *s, const struct catalog_image *image);
+/* The sentence for -EPROTO because of an attribute's tag. */
+void catalog_refuse_attribute(const char *collection, uint32_t tag, char *why, size_t why_size);
+/*
+ * Builds the store's tables from an image, without opening any segment file. -EUCLEAN: it contradicts itself; -EPROTO:
+ * there is something in it that this program does not know. Both with a sentence in why.
+ */
+int catalog_load(struct vs_store *s, const struct catalog_image *image, char *why, size_t why_size);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "check.h"
+#include "sum.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -88,18 +89,14 @@ void check_collection_close(struct check_collection *cc)
 	struct collection *c = cc->c;
 
 	for (uint32_t i = 0; cc->segments && i < c->segment_count; i++) {
-		struct segment *old = c->segments[i], *seg = calloc(1, sizeof *seg);
+		struct segment *old = c->segments[i];
+		struct segment *seg = segment_placeholder(i, cc->segments[i].count, cc->segments[i].names_end);
 
 		if (!seg)
 			continue; /* it stays open, that is all */
-		seg->n = i;
-		seg->count = cc->segments[i].count;
 		seg->rows_digest = old->rows_digest;
 		seg->names_digest = old->names_digest;
-		for (int k = 0; k < SEGMENT_COLUMNS; k++)
-			seg->fd[k] = -1;
-		names_init(&seg->names, cc->segments[i].names_end);
-		segment_close(cc->k->io, old);
+		segment_put(cc->k->io, old);
 		c->segments[i] = seg;
 	}
 	index_free(&c->index);
@@ -159,13 +156,7 @@ static struct vs_store *tables_new(struct io *io)
 
 static void tables_free(struct vs_store *s)
 {
-	while (s->table.count) {
-		struct collection *c = s->table.all[s->table.count - 1];
-
-		collection_take(&s->table, c);
-		collection_free(s->io, c);
-	}
-	collection_table_free(&s->table);
+	collection_table_free(&s->table, s->io);
 	free(s->perms);
 	engine_unlock(s);
 	pthread_rwlock_destroy(&s->lock);
@@ -189,6 +180,68 @@ int check_recover(struct check *k, bool *done)
 	return vs_close(s);
 }
 
+static int check_recovered_row(struct check *k, const struct collection *c, uint32_t row, void *buf)
+{
+	char title[CHECK_TITLE_MAX], id[VS_NAME_MAX + 1];
+	const char *name;
+	const struct row *r = collection_row(c, row, &name);
+	int rc;
+
+	check_title(k, c, title);
+	if (!r) {
+		check_found(k, "%s: segment %u, row %u: metadata or id damaged (checksum)", title, row >> c->shift,
+		            collection_slot(c, row));
+		return 0;
+	}
+	if (!r->name_len)
+		return 0; /* dead */
+	rc = collection_bytes(c, row, buf);
+	if (rc && rc != -EIO && rc != -ENODATA)
+		return rc;
+	if (rc || sum_data(buf, c->row_bytes) != r->data_sum)
+		check_found(k, "%s/%s: vector %s", title, check_printable(id, name, r->name_len),
+		            rc ? "cannot be read" : "damaged (checksum)");
+	return 0;
+}
+
+static int check_recovered_collection(struct check *k, const struct collection *c)
+{
+	void *buf = malloc(c->row_bytes + 1);
+	char title[CHECK_TITLE_MAX];
+	int rc = buf ? 0 : -ENOMEM;
+
+	check_title(k, c, title);
+	if (c->damaged)
+		check_found(k, "%s: its files cannot be used", title);
+	for (uint32_t i = 0; i < c->segment_count && !c->damaged; i++)
+		for (uint32_t slot = 0; slot < c->segments[i]->count && !rc; slot++)
+			rc = check_recovered_row(k, c, i << c->shift | slot, buf);
+	free(buf);
+	return rc;
+}
+
+int check_recovered(struct check *k, bool *done)
+{
+	struct vs_options options = {.io = k->io, .read_only = true};
+	struct vs_store *s;
+	char why[256];
+	int rc = vs_open(NULL, &options, &s, why, sizeof why);
+
+	*done = !rc;
+	if (rc == -EUCLEAN) {
+		check_found(k, "%s", why);
+		return 0;
+	}
+	if (rc)
+		return check_stop(k, rc, "not closed, and cannot be read: %s", why);
+	k->s = s;
+	for (uint32_t i = 0; i < s->table.count && !rc; i++)
+		rc = check_recovered_collection(k, s->table.all[i]);
+	k->s = NULL;
+	vs_close(s);
+	return rc;
+}
+
 int check_collections(struct check *k)
 {
 	int rc = 0;
@@ -207,7 +260,8 @@ int check_begin(struct check *k)
 	k->s = tables_new(k->io);
 	if (!k->s)
 		return -ENOMEM;
-	k->s->read_only = !k->mend;
+	k->s->read_only = k->io->read_only = !k->mend;
+	k->s->version = FORMAT_VERSION;
 	rc = engine_lock(k->s, why, sizeof why);
 	return rc == -EBUSY ? check_stop(k, rc, "%s", why) : rc;
 }
@@ -244,6 +298,34 @@ static int check_is_store(struct check *k)
 	return check_stop(k, -ENOENT, "not a vecfs store");
 }
 
+/* Whether the store lies where it can be changed, and by us. */
+static bool can_write(struct check *k)
+{
+	int fd;
+
+	k->io->read_only = false;
+	fd = k->io->ops->open(k->io, "lock", O_RDWR, 0);
+	if (fd >= 0)
+		k->io->ops->close(k->io, fd);
+	return fd >= 0 || fd == -ENOENT;
+}
+
+/* A store of an older format is what a mount makes of it, if that is allowed. */
+static int convert(struct check *k)
+{
+	bool done;
+	int rc;
+
+	if (!k->repair)
+		return check_stop(k, -EPROTO, "of format version 1: mount it, or run vecfs check --repair, and it is converted");
+	rc = check_recover(k, &done);
+	if (rc || !done)
+		return rc;
+	k->converted = true;
+	check_say(k, "converted from format version 1 to %u", FORMAT_VERSION);
+	return check_pass(k);
+}
+
 int check_pass(struct check *k)
 {
 	enum catalog_state state = CATALOG_UNUSABLE;
@@ -262,14 +344,16 @@ int check_pass(struct check *k)
 	if (!rc && state == CATALOG_CLOSED)
 		rc = check_collections(k);
 	check_end(k);
+	if (!rc && state == CATALOG_OLD)
+		return convert(k);
 	/* Nothing is changed where something is wrong, unless a repair is wanted. */
 	if (rc || state != CATALOG_UNCLOSED || k->found != found)
 		return rc;
-	rc = check_recover(k, &done);
+	rc = can_write(k) ? check_recover(k, &done) : check_recovered(k, &done);
 	if (rc || !done)
 		return rc;
-	check_say(k, "was not closed: the log has been replayed");
-	return check_pass(k);
+	check_say(k, "was not closed: the log has been replayed%s", can_write(k) ? "" : " in memory");
+	return can_write(k) ? check_pass(k) : 0;
 }
 
 /* Mends what the first pass has found, and looks again: what is left then is all that is reported. */
@@ -290,12 +374,14 @@ static int mend(struct check *k, enum vs_check_result *result)
 
 int vs_check(const char *dir, struct io *io, bool repair, void (*report)(void *arg, const char *line), void *arg)
 {
-	struct check k = {.io = io, .report = report, .arg = arg};
+	struct check k = {.io = io, .repair = repair, .report = report, .arg = arg};
 	enum vs_check_result result = VS_CHECK_CLEAN;
 	int rc = io ? 0 : io_new_real(dir, false, &k.io);
 
 	if (!rc)
 		rc = check_pass(&k);
+	if (!rc && k.converted)
+		result = VS_CHECK_REPAIRED;
 	if (!rc && k.found)
 		result = VS_CHECK_DAMAGED;
 	if (!rc && k.found && repair)

@@ -17,6 +17,8 @@ struct check {
 	uint64_t found;     /* findings */
 	bool stopped;       /* and why has been said */
 	struct vs_store *s; /* the catalog's tables, without threads; segments are opened by check_segment_open */
+	bool repair;        /* wanted, and so a conversion is */
+	bool converted;
 	bool mend;          /* repairing: files get the right size, bad rows are given up; only that is said */
 };
 
@@ -39,6 +41,11 @@ void check_end(struct check *k);
  * possible.
  */
 int check_recover(struct check *k, bool *done);
+/*
+ * The same without writing, where nothing can be written: reads each vector of the store as it would be after a
+ * recovery. *done as above.
+ */
+int check_recovered(struct check *k, bool *done);
 /* A whole check. A store that was not closed is recovered first. */
 int check_pass(struct check *k);
 
@@ -47,6 +54,7 @@ int check_pass(struct check *k);
 enum catalog_state {
 	CATALOG_CLOSED,
 	CATALOG_UNCLOSED, /* the log comes first */
+	CATALOG_OLD, /* of an older format: it is to be converted first, or that has not come to its end */
 	CATALOG_UNUSABLE,
 };
 /* Verifies both slots; unless they are unusable the tables of k->s are loaded. */

@@ -88,25 +88,31 @@ static int check_slots(struct check *k, const struct catalog *newest, const bool
 int check_catalog(struct check *k, enum catalog_state *state)
 {
 	struct catalog_image image;
+	char why[256] = "";
 	bool valid[2];
 	int rc = catalog_read(k->io, &image, valid);
 
 	*state = CATALOG_UNUSABLE;
-	if (rc == -EUCLEAN || rc == -ENOENT) {
-		check_found(k, "both catalogs are %s", rc == -ENOENT ? "missing" : "damaged");
-		return 0;
-	}
 	if (rc == -EPROTO) {
 		catalog_free(&image);
-		return check_stop(k, rc, "of a format version that this program does not know");
+		return check_stop(k, rc, "of format version %u, which is newer than this program, whose is %u",
+		                  image.version, FORMAT_VERSION);
+	}
+	if ((rc == -EUCLEAN && !image.head) || rc == -ENOENT) {
+		check_found(k, "both catalogs are %s", rc == -ENOENT ? "missing" : "damaged");
+		return 0;
 	}
 	if (!rc)
 		rc = check_slots(k, image.head, valid);
 	if (!rc)
-		rc = catalog_load(k->s, &image);
+		rc = catalog_load(k->s, &image, why, sizeof why);
 	if (!rc)
 		*state = image.head->flags & CATALOG_CLEAN ? CATALOG_CLOSED : CATALOG_UNCLOSED;
+	if (!rc && (image.version != FORMAT_VERSION || image.head->flags & CATALOG_CONVERTED))
+		*state = CATALOG_OLD;
 	catalog_free(&image);
+	if (rc == -EPROTO)
+		return check_stop(k, rc, "%s", why);
 	if (rc == -EUCLEAN) {
 		check_found(k, "the catalog contradicts itself");
 		return 0;

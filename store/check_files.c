@@ -122,6 +122,8 @@ static int list(const struct listing *l, const char *path, io_name_fn fn)
 
 	if (rc != -ENOENT && rc != -ENOTDIR)
 		return rc;
+	if (rc == -ENOENT && l->c && !l->c->segment_count)
+		return 0; /* it has never had a file */
 	check_found(l->k, "%s: missing", path);
 	return 0;
 }

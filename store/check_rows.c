@@ -17,7 +17,7 @@ struct pass {
 	char *buf;
 	uint32_t buf_rows;
 	bool image; /* the index on disk is loaded */
-	uint64_t rows, name_bytes, bad; /* of the collection */
+	uint64_t rows, name_bytes, line_bytes, bad; /* of the collection */
 	uint64_t lost;       /* rows without metadata, */
 	uint64_t nameless;   /* or without a names heap */
 	uint64_t unfindable; /* intact rows that the index on disk does not lead to */
@@ -38,6 +38,14 @@ static bool row_intact(const struct pass *p, const struct segment *seg, const st
 static bool row_dead(const struct segment *seg, const struct row *r)
 {
 	return !r->name_len && segment_row_valid(seg, r);
+}
+
+/* The entry with an id; all that there is is mapped. */
+static uint64_t entry_of(const struct collection *c, const char *id, size_t len)
+{
+	uint64_t entry;
+
+	return collection_entry(c, id, len, &entry) ? 0 : entry;
 }
 
 /* What cannot be kept makes room: the mount that follows fills dead rows. */
@@ -116,7 +124,7 @@ static void look_up(struct pass *p, const struct segment *seg, uint32_t slot)
 	uint64_t entry = row_entry(r);
 
 	if (entries_get(&c->entries, entry) != (seg->n << c->shift | slot) ||
-	    collection_entry(c, segment_name(seg, r), r->name_len) != entry)
+	    entry_of(c, segment_name(seg, r), r->name_len) != entry)
 		p->unfindable++;
 }
 
@@ -145,6 +153,7 @@ static int check_row(struct pass *p, struct segment *seg, uint32_t slot, const c
 		return bad_vector(p, seg, slot, "vector damaged (checksum)");
 	p->rows++;
 	p->name_bytes += r->name_len;
+	p->line_bytes += idlist_line_bytes(segment_name(seg, r), r->name_len);
 	p->entry_max = row_entry(r) > p->entry_max ? row_entry(r) : p->entry_max;
 	if (p->image)
 		look_up(p, seg, slot);
@@ -208,7 +217,7 @@ static bool name_lost(struct pass *p, struct lost_key *key, const char *id, size
 
 	if (vs_name_check(id, len))
 		return false;
-	if (collection_entry(c, id, len))
+	if (entry_of(c, id, len))
 		return true;
 	if (!index_find(&c->index, collection_hash(c, id, len), is_of_lost, key))
 		return false;
@@ -249,7 +258,7 @@ static int index_row(struct pass *p, struct segment *seg, uint32_t slot)
 		return 0;
 	if (entries_get(&c->entries, row_entry(r)) != ROW_NONE)
 		return bad_vector(p, seg, slot, "is there twice (same entry number)");
-	if (collection_entry(c, id, r->name_len))
+	if (entry_of(c, id, r->name_len))
 		return bad_vector(p, seg, slot, "is there twice");
 	hash = collection_hash(c, id, r->name_len);
 	rc = entries_reserve(&c->entries, row_entry(r));
@@ -304,7 +313,8 @@ static void compare_counts(struct pass *p)
 	const struct collection *c = p->cc->c;
 	bool whole = !p->bad && !p->lost;
 
-	if (p->unfindable || (whole && (c->count != p->rows || c->name_bytes != p->name_bytes)))
+	if (p->unfindable || (whole && (c->count != p->rows || c->name_bytes != p->name_bytes ||
+	                              c->line_bytes != p->line_bytes)))
 		check_found(p->cc->k, "%s: collections/%u/index: wrong, does not find %llu of %llu vectors",
 		            p->cc->title, c->id, (unsigned long long)p->unfindable, (unsigned long long)p->rows);
 }

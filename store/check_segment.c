@@ -179,6 +179,8 @@ int check_segment_open(struct check_collection *cc, uint32_t i)
 	seg->rows_max = 1u << cc->c->shift;
 	cs->count = seg->count;
 	cs->names_end = seg->names.end;
+	if (!cs->count)
+		return 0; /* a number without files */
 	rc = check_vectors(&col);
 	if (rc)
 		return rc;

@@ -10,6 +10,8 @@
 #include "moment.h"
 #include "sum.h"
 
+#define GAPS_MIN 64u
+
 void collection_path(char path[SEGMENT_PATH_MAX], uint32_t id, const char *file)
 {
 	snprintf(path, SEGMENT_PATH_MAX, "collections/%u%s%s", id, file ? "/" : "", file ? file : "");
@@ -24,23 +26,28 @@ void collection_table_init(struct collection_table *t, uint64_t hash_seed)
 	t->hash_seed = hash_seed;
 }
 
-void collection_table_free(struct collection_table *t)
+void collection_table_free(struct collection_table *t, struct io *io)
 {
-	assert(!t->count);
+	for (uint32_t i = 0; i < t->slots; i++)
+		if (t->all[i])
+			collection_free(io, t->all[i]);
+	t->slots = t->count = 0;
 	index_free(&t->by_name);
 	free(t->all);
+	free(t->ids);
 	t->all = NULL;
+	t->ids = NULL;
 }
 
-/* The place of the first collection whose id is not below id. */
+/* The place of the first collection, or gap, whose id is not below id. */
 static uint32_t table_place(const struct collection_table *t, uint32_t id)
 {
-	uint32_t low = 0, high = t->count;
+	uint32_t low = 0, high = t->slots;
 
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
 
-		if (t->all[mid]->id < id)
+		if (t->ids[mid] < id)
 			low = mid + 1;
 		else
 			high = mid;
@@ -52,14 +59,61 @@ struct collection *collection_get(const struct collection_table *t, uint32_t id)
 {
 	uint32_t i = table_place(t, id);
 
-	return i < t->count && t->all[i]->id == id ? t->all[i] : NULL;
+	return i < t->slots && t->ids[i] == id ? t->all[i] : NULL;
 }
 
 struct collection *collection_next(const struct collection_table *t, uint32_t after)
 {
-	uint32_t i = after == UINT32_MAX ? t->count : table_place(t, after + 1);
+	uint32_t i = after == UINT32_MAX ? t->slots : table_place(t, after + 1);
 
-	return i < t->count ? t->all[i] : NULL;
+	while (i < t->slots && !t->all[i])
+		i++;
+	return i < t->slots ? t->all[i] : NULL;
+}
+
+struct collection *collection_next_child(const struct collection *parent, uint32_t after)
+{
+	struct collection *c = parent->first_child;
+
+	while (c && c->id <= after)
+		c = c->next_sibling;
+	return c;
+}
+
+void collection_table_pack(struct collection_table *t)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < t->slots; i++) {
+		if (!t->all[i])
+			continue;
+		t->all[n] = t->all[i];
+		t->ids[n++] = t->ids[i];
+	}
+	assert(n == t->count);
+	t->slots = n;
+}
+
+static void child_add(struct collection *up, struct collection *c)
+{
+	c->prev_sibling = up->last_child;
+	if (up->last_child)
+		up->last_child->next_sibling = c;
+	else
+		up->first_child = c;
+	up->last_child = c;
+}
+
+static void child_take(struct collection *up, struct collection *c)
+{
+	if (c->prev_sibling)
+		c->prev_sibling->next_sibling = c->next_sibling;
+	else
+		up->first_child = c->next_sibling;
+	if (c->next_sibling)
+		c->next_sibling->prev_sibling = c->prev_sibling;
+	else
+		up->last_child = c->prev_sibling;
 }
 
 static size_t padded(const char *name)
@@ -72,12 +126,13 @@ static uint64_t name_hash(const struct collection_table *t, uint32_t parent, con
 	return XXH3_64bits_withSeed(name, strlen(name), t->hash_seed ^ parent * 0x9e3779b97f4a7c15ull);
 }
 
-static uint64_t table_hash_of(void *arg, uint64_t entry)
+static int table_hash_of(void *arg, uint64_t entry, uint64_t *hash)
 {
 	struct collection_table *t = arg;
 	struct collection *c = collection_get(t, (uint32_t)entry);
 
-	return name_hash(t, c->parent, c->name);
+	*hash = name_hash(t, c->parent, c->name);
+	return 0;
 }
 
 struct name_key {
@@ -104,38 +159,53 @@ struct collection *collection_find(const struct collection_table *t, uint32_t pa
 
 int collection_add(struct collection_table *t, struct collection *c)
 {
+	struct collection *up = collection_get(t, c->parent);
 	uint64_t hash = name_hash(t, c->parent, c->name);
 	int rc;
 
-	assert(!t->count || t->all[t->count - 1]->id < c->id);
-	if (t->count == t->capacity) {
+	assert(!t->slots || t->ids[t->slots - 1] < c->id);
+	if (t->slots == t->capacity) {
 		uint32_t capacity = t->capacity ? t->capacity * 2 : 16;
 		struct collection **all = realloc(t->all, capacity * sizeof(struct collection *));
+		uint32_t *ids = realloc(t->ids, capacity * sizeof *ids);
 
-		if (!all)
+		t->all = all ? all : t->all;
+		t->ids = ids ? ids : t->ids;
+		if (!all || !ids)
 			return -ENOMEM;
-		t->all = all;
 		t->capacity = capacity;
 	}
 	rc = index_reserve(&t->by_name, hash, table_hash_of, t);
 	if (rc)
 		return rc;
-	t->all[t->count++] = c;
+	t->ids[t->slots] = c->id;
+	t->all[t->slots++] = c;
+	t->count++;
+	if (up)
+		child_add(up, c);
 	t->name_bytes += padded(c->name);
 	t->segments += c->segment_count;
+	t->attribute_bytes += c->attributes.bytes;
 	index_insert(&t->by_name, hash, c->id);
 	return 0;
 }
 
 void collection_take(struct collection_table *t, struct collection *c)
 {
+	struct collection *up = collection_get(t, c->parent);
 	uint32_t i = table_place(t, c->id);
 
 	index_remove(&t->by_name, name_hash(t, c->parent, c->name), c->id);
 	t->name_bytes -= padded(c->name);
 	t->segments -= c->segment_count;
+	t->attribute_bytes -= c->attributes.bytes;
 	t->count--;
-	memmove(t->all + i, t->all + i + 1, (t->count - i) * sizeof(struct collection *));
+	t->all[i] = NULL;
+	if (up)
+		child_take(up, c);
+	/* So that on average a removal moves a few pointers and no search meets many gaps. */
+	if (t->slots - t->count > GAPS_MIN && t->slots - t->count > t->count / 2)
+		collection_table_pack(t);
 }
 
 int collection_rename(struct collection_table *t, struct collection *c, const char *name)
@@ -175,14 +245,35 @@ void collection_free(struct io *io, struct collection *c)
 {
 	moment_orphan(c);
 	for (uint32_t i = 0; i < c->segment_count; i++)
-		segment_close(io, c->segments[i]);
+		segment_put(io, c->segments[i]);
 	free(c->segments);
 	index_free(&c->index);
 	entries_free(&c->entries);
 	overlay_free(&c->overlay);
+	attributes_free(&c->attributes);
 	if (c->image)
 		io->ops->unmap(io, c->image, c->image_bytes);
 	free(c);
+}
+
+int collection_make_directory(struct io *io, struct collection *c)
+{
+	char path[SEGMENT_PATH_MAX];
+	int rc;
+
+	if (c->has_directory)
+		return 0;
+	collection_path(path, c->id, NULL);
+	rc = io->ops->mkdir(io, path, 0700);
+	if (rc == -EEXIST && c->fresh && c->segment_count == 0 && !c->parent) {
+		/* Left over from a lost collection of the same number. */
+		collection_unlink_id(io, c->id);
+		rc = io->ops->mkdir(io, path, 0700);
+	}
+	if (rc < 0 && rc != -EEXIST)
+		return rc;
+	c->has_directory = true;
+	return 0;
 }
 
 int collection_unlink_id(struct io *io, uint32_t id)
@@ -211,9 +302,31 @@ void collection_set_schema(struct collection *c, const struct vs_schema *schema)
 	c->shift = c->row_bytes ? segment_shift(c->row_bytes) : 0;
 }
 
-int collection_reserve_segment(struct collection *c)
+void collection_changed(struct collection *c)
 {
-	struct segment **p = realloc(c->segments, (c->segment_count + 1) * sizeof(struct segment *));
+	c->ctime = vs_time_after(c->ctime, vs_time_now());
+}
+
+void collection_listed(struct collection *c)
+{
+	collection_changed(c);
+	c->mtime = c->ctime;
+}
+
+int collection_set_attribute(struct collection_table *t, struct collection *c, uint32_t tag, const void *value,
+                             uint32_t bytes)
+{
+	int rc;
+
+	t->attribute_bytes -= c->attributes.bytes;
+	rc = attributes_set(&c->attributes, tag, value, bytes);
+	t->attribute_bytes += c->attributes.bytes;
+	return rc;
+}
+
+int collection_reserve_segments(struct collection *c, uint32_t more)
+{
+	struct segment **p = realloc(c->segments, ((size_t)c->segment_count + more) * sizeof(struct segment *));
 
 	if (!p)
 		return -ENOMEM;
@@ -225,6 +338,35 @@ void collection_add_segment(struct collection_table *t, struct collection *c, st
 {
 	c->segments[c->segment_count++] = seg;
 	t->segments++;
+}
+
+void collection_place_segment(struct collection_table *t, struct collection *c, struct segment *seg)
+{
+	if (seg->n == c->segment_count) {
+		collection_add_segment(t, c, seg);
+		return;
+	}
+	assert(!segment_has_files(c->segments[seg->n]) && !c->segments[seg->n]->count);
+	segment_put(NULL, c->segments[seg->n]);
+	c->segments[seg->n] = seg;
+}
+
+uint32_t collection_free_number(const struct collection *c, uint32_t from)
+{
+	while (from < c->segment_count && (segment_has_files(c->segments[from]) || c->segments[from]->count))
+		from++;
+	return from;
+}
+
+void collection_trim_segments(struct collection_table *t, struct collection *c)
+{
+	while (c->segment_count && !segment_has_files(c->segments[c->segment_count - 1]) &&
+	       !c->segments[c->segment_count - 1]->count) {
+		segment_put(NULL, c->segments[--c->segment_count]);
+		t->segments--;
+	}
+	if (c->room > c->segment_count)
+		c->room = c->segment_count;
 }
 
 /* ------------------------------------------------------------------ rows */
@@ -241,7 +383,10 @@ const struct row *collection_row(const struct collection *c, uint32_t row, const
 	}
 	if (collection_slot(c, row) >= seg->count)
 		return NULL; /* the index lies */
-	r = &seg->rows[collection_slot(c, row)];
+	r = segment_rows(seg);
+	if (!r)
+		return NULL;
+	r += collection_slot(c, row);
 	*name = segment_name(seg, r);
 	if (!r->name_len && !segment_is_dead(seg, collection_slot(c, row)))
 		return NULL; /* zeros where there was a row: damage too */
@@ -268,10 +413,10 @@ int collection_take_entries(struct collection *c, uint64_t n, uint64_t *first)
 	return 0;
 }
 
-int collection_bytes(struct io *io, const struct collection *c, uint32_t row, void *buf)
+int collection_bytes(const struct collection *c, uint32_t row, void *buf)
 {
 	const struct overlay_item *item = overlay_find(&c->overlay, row);
-	const struct segment *seg = collection_segment(c, row);
+	struct segment *seg = collection_segment(c, row);
 
 	if (item && item->data) {
 		const char *name = (const char *)(item->data + 1);
@@ -279,8 +424,7 @@ int collection_bytes(struct io *io, const struct collection *c, uint32_t row, vo
 		memcpy(buf, name + names_granules(item->data->row.name_len) * NAME_GRANULE, c->row_bytes);
 		return 0;
 	}
-	return io_read_full(io, seg->fd[SEGMENT_VECTORS], buf, c->row_bytes,
-	                    segment_offset(seg, collection_slot(c, row)));
+	return segment_read(seg, SEGMENT_VECTORS, buf, c->row_bytes, segment_offset(seg, collection_slot(c, row)));
 }
 
 uint64_t collection_hash(const struct collection *c, const char *name, size_t len)
@@ -288,37 +432,50 @@ uint64_t collection_hash(const struct collection *c, const char *name, size_t le
 	return XXH3_64bits_withSeed(name, len, c->hash_seed);
 }
 
-uint64_t collection_hash_of(void *arg, uint64_t entry)
+/* Whether a row cannot be looked at for want of a mapping, which is not the same as being damaged. */
+static bool is_out_of_reach(const struct collection *c, uint32_t row)
+{
+	const struct segment *seg = collection_segment(c, row);
+
+	return segment_has_files(seg) && !overlay_find(&c->overlay, row) && !segment_rows(seg);
+}
+
+int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash)
 {
 	const struct collection *c = arg;
 	const char *name;
 	uint32_t row = entries_get(&c->entries, entry);
 	const struct row *r = row == ROW_NONE ? NULL : collection_row(c, row, &name);
 
-	return r ? collection_hash(c, name, r->name_len) : 0;
+	*hash = r ? collection_hash(c, name, r->name_len) : 0;
+	return !r && row != ROW_NONE && is_out_of_reach(c, row) ? -EIO : 0;
 }
 
 struct id_key {
 	const struct collection *c;
 	const char *name;
 	size_t len;
+	bool unsure; /* a row that could have been it is out of reach */
 };
 
 static bool id_matches(void *arg, uint64_t entry)
 {
-	const struct id_key *key = arg;
+	struct id_key *key = arg;
 	const char *name;
 	uint32_t row = entries_get(&key->c->entries, entry);
 	const struct row *r = row == ROW_NONE ? NULL : collection_row(key->c, row, &name);
 
+	if (!r && row != ROW_NONE && is_out_of_reach(key->c, row))
+		key->unsure = true;
 	return r && row_entry(r) == entry && r->name_len == key->len && !memcmp(name, key->name, key->len);
 }
 
-uint64_t collection_entry(const struct collection *c, const char *name, size_t len)
+int collection_entry(const struct collection *c, const char *name, size_t len, uint64_t *entry)
 {
-	struct id_key key = {c, name, len};
+	struct id_key key = {.c = c, .name = name, .len = len};
 
-	return index_find(&c->index, collection_hash(c, name, len), id_matches, &key);
+	*entry = index_find(&c->index, collection_hash(c, name, len), id_matches, &key);
+	return !*entry && key.unsure ? -EIO : 0;
 }
 
 int collection_scan_names(struct collection *c, struct segment *seg)

@@ -11,7 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "attribute.h"
 #include "entries.h"
+#include "idlist.h"
 #include "index.h"
 #include "overlay.h"
 #include "segment.h"
@@ -25,11 +27,14 @@ struct collection {
 	char name[VS_NAME_MAX + 1];
 	struct vs_schema schema;
 	bool schema_fixed; /* it has, or once had, a vector */
+	bool schema_given; /* somebody has set it */
 	size_t row_bytes;
 	unsigned shift; /* row number = segment << shift | slot */
 	uint32_t perm;  /* index into the table of permissions */
-	int64_t mtime_ns;
+	vs_time mtime, ctime;
+	struct attributes attributes;
 	uint64_t count, name_bytes;
+	uint64_t line_bytes; /* of the ids as lines: idlist.h */
 	uint64_t version;
 	uint64_t next_entry;
 	bool damaged;
@@ -37,7 +42,10 @@ struct collection {
 	uint32_t segment_count;
 	uint32_t room;   /* no segment before this one has room */
 	uint64_t dead;   /* rows that wait for the vacuum */
-	uint32_t children; /* open batches */
+	uint32_t children; /* open batches, by rising id: */
+	struct collection *first_child, *last_child, *prev_sibling, *next_sibling;
+	bool fresh;                     /* made since the store was opened: then it has a directory only if this says so */
+	_Atomic bool has_directory;
 	_Atomic bool directory_changed; /* since the last checkpoint: files came or went */
 	struct index index;
 	struct entries entries;
@@ -55,41 +63,81 @@ struct collection {
 };
 
 struct collection_table {
-	struct collection **all; /* by rising id */
-	uint32_t count, capacity;
+	/* By rising id, with gaps: NULL where one has been taken, until there are too many of them. */
+	struct collection **all;
+	uint32_t *ids; /* of all, gaps included */
+	uint32_t slots, capacity;
+	uint32_t count; /* without gaps */
 	struct index by_name;
 	uint64_t hash_seed;
 	uint64_t name_bytes; /* sums over all of them, for the size of a catalog: names padded to 8, */
-	uint64_t segments;   /* and segments */
+	uint64_t segments;   /* segments, */
+	uint64_t attribute_bytes; /* and attributes */
 };
 
 void collection_table_init(struct collection_table *t, uint64_t hash_seed);
-void collection_table_free(struct collection_table *t);
+/* Frees the collections, too. */
+void collection_table_free(struct collection_table *t, struct io *io);
 struct collection *collection_get(const struct collection_table *t, uint32_t id);
 struct collection *collection_find(const struct collection_table *t, uint32_t parent, const char *name);
 /* The one with the lowest id above after, of any parent; NULL at the end. */
 struct collection *collection_next(const struct collection_table *t, uint32_t after);
+/* The batch of a parent with the lowest id above after; NULL at the end. */
+struct collection *collection_next_child(const struct collection *parent, uint32_t after);
 /* Adds a collection, whose id is above all others'. -ENOMEM. */
 int collection_add(struct collection_table *t, struct collection *c);
+/* Takes one out, which has no children. */
 void collection_take(struct collection_table *t, struct collection *c);
+/* Closes the gaps: all[0..count) are there. */
+void collection_table_pack(struct collection_table *t);
+/* Its directory has changed, or it itself has: moves mtime and ctime, or ctime alone. */
+void collection_listed(struct collection *c);
+void collection_changed(struct collection *c);
+/* Sets an attribute; the table's sum follows. -ENOMEM. */
+int collection_set_attribute(struct collection_table *t, struct collection *c, uint32_t tag, const void *value,
+                             uint32_t bytes);
 /* Gives it another name. -ENOMEM. */
 int collection_rename(struct collection_table *t, struct collection *c, const char *name);
 
 struct collection *collection_new(uint32_t id, uint32_t parent, const char *name, uint64_t hash_seed);
 /* Frees it and closes its files. */
 void collection_free(struct io *io, struct collection *c);
+/* Makes the directory, which a collection gets with its first file. Any thread. */
+int collection_make_directory(struct io *io, struct collection *c);
 /* Removes a collection's directory and all in it, as far as it is there. The first error, but it goes on. */
 int collection_unlink_id(struct io *io, uint32_t id);
 /* Sets the schema; row_bytes and shift follow. */
 void collection_set_schema(struct collection *c, const struct vs_schema *schema);
+/* Whether neither a vector nor anybody has said what its vectors are: the first upload does. */
+static inline bool collection_is_free(const struct collection *c)
+{
+	return !c->schema_fixed && !c->schema_given;
+}
 void collection_path(char path[SEGMENT_PATH_MAX], uint32_t id, const char *file);
-/* Makes room for one more segment, so that adding it cannot fail. -ENOMEM. */
-int collection_reserve_segment(struct collection *c);
+/* Makes room for more segments, so that adding them cannot fail. -ENOMEM. */
+int collection_reserve_segments(struct collection *c, uint32_t more);
 /* Appends to a collection's segments; the table's sum follows if it is in a table. */
 void collection_add_segment(struct collection_table *t, struct collection *c, struct segment *seg);
+/* The lowest number from `from` on that has neither files nor rows; the number of segments if all have. */
+uint32_t collection_free_number(const struct collection *c, uint32_t from);
+/* Puts a segment at its number, in place of a placeholder or at the end (after collection_reserve_segments). */
+void collection_place_segment(struct collection_table *t, struct collection *c, struct segment *seg);
+/* Takes placeholders without rows from the end. */
+void collection_trim_segments(struct collection_table *t, struct collection *c);
 
 /* ---- rows */
 
+/* A row has got, or has lost, this id: the sums over all ids follow. */
+static inline void collection_count_name(struct collection *c, const char *name, size_t len)
+{
+	c->name_bytes += len;
+	c->line_bytes += idlist_line_bytes(name, len);
+}
+static inline void collection_discount_name(struct collection *c, const char *name, size_t len)
+{
+	c->name_bytes -= len;
+	c->line_bytes -= idlist_line_bytes(name, len);
+}
 static inline struct segment *collection_segment(const struct collection *c, uint32_t row)
 {
 	return c->segments[row >> c->shift];
@@ -108,12 +156,12 @@ uint32_t collection_row_of(const struct collection *c, uint64_t entry);
 /* Reserves n entry numbers; -ENOSPC: there are no more. The store's lock may be shared. */
 int collection_take_entries(struct collection *c, uint64_t n, uint64_t *first);
 /* The bytes of a row as they are, not verified. */
-int collection_bytes(struct io *io, const struct collection *c, uint32_t row, void *buf);
+int collection_bytes(const struct collection *c, uint32_t row, void *buf);
 uint64_t collection_hash(const struct collection *c, const char *name, size_t len);
-/* The entry with this id, or 0. */
-uint64_t collection_entry(const struct collection *c, const char *name, size_t len);
-/* index_hash_fn; arg is the collection. 0 for a damaged row: it cannot be found by its id any more anyway. */
-uint64_t collection_hash_of(void *arg, uint64_t entry);
+/* The entry with this id, or 0. -EIO: that cannot be told, for want of a mapping. */
+int collection_entry(const struct collection *c, const char *name, size_t len, uint64_t *entry);
+/* index_hash_fn; arg is the collection. The hash is 0 for a damaged row: it cannot be found by its id any more anyway. */
+int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash);
 /* Learns which places of a segment's names heap are free, if that is not known yet. -ENOMEM. */
 int collection_scan_names(struct collection *c, struct segment *seg);
 

@@ -213,7 +213,7 @@ static void lead(struct vs_store *s)
 		return;
 	rc = lead_cut(s, fresh, ends, &g);
 	if (!rc && g->used) {
-		((struct frame *)(void *)g->buf)->time_ns = engine_now_ns();
+		((struct frame *)(void *)g->buf)->time = vs_time_now();
 		rc = log_write(&s->log, g->buf, g->used);
 		s->counters.commits++;
 		s->counters.commit_bytes += g->used;
@@ -493,6 +493,20 @@ static int start_logging(struct vs_store *s)
 	return rc;
 }
 
+/* Waits while more is written than descriptors can be kept open for: the applier syncs it. */
+static void wait_relief(struct vs_store *s)
+{
+	struct commit *c = &s->commit;
+
+	pthread_mutex_lock(&c->mutex);
+	while (!c->failed && !c->applier_gone && files_dirty_full(&s->files)) {
+		c->relief = true;
+		pthread_cond_signal(&c->ready);
+		pthread_cond_wait(&c->room, &c->mutex);
+	}
+	pthread_mutex_unlock(&c->mutex);
+}
+
 int op_begin(struct vs_store *s, struct op *op, size_t bytes)
 {
 	struct commit *c = &s->commit;
@@ -502,6 +516,8 @@ int op_begin(struct vs_store *s, struct op *op, size_t bytes)
 		return -EROFS;
 	if (!__atomic_load_n(&s->logging, __ATOMIC_ACQUIRE) && (rc = start_logging(s)))
 		return rc;
+	if (files_dirty_full(&s->files))
+		wait_relief(s);
 	if (bytes > s->log.group_bytes - sizeof(struct frame)) /* which a full disk may have made small */
 		return s->log.group_bytes < LOG_GROUP_BYTES / 4 ? -ENOSPC : -E2BIG;
 	pthread_mutex_lock(&c->mutex);
@@ -519,6 +535,8 @@ int op_begin(struct vs_store *s, struct op *op, size_t bytes)
 	if (rc)
 		return rc;
 	pthread_rwlock_wrlock(&s->lock);
+	if (files_mapped_full(&s->files))
+		files_unmap_oldest(&s->files);
 	*op = (struct op){.s = s, .reserved = bytes, .start = c->open->used};
 	/* Under the lock the open group stays the same, and nobody else appends. */
 	return 0;

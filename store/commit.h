@@ -33,6 +33,7 @@ struct group {
 	struct group *next;
 };
 
+struct header_request; /* for the applier (apply.h) */
 struct waiter; /* a vs_sync_async under way */
 
 struct commit {
@@ -57,6 +58,9 @@ struct commit {
 	bool stop;
 	int failed;           /* 0, or -EROFS once a write-back failed: nothing more is ever written */
 	struct waiter *waiters;
+	bool relief;          /* somebody waits until less is to be synced */
+	struct header_request *requests;
+	bool applier_gone; /* nobody serves them any more */
 };
 
 int commit_init(struct vs_store *s);

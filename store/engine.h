@@ -23,6 +23,7 @@
 #include "catalog.h"
 #include "collection.h"
 #include "commit.h"
+#include "files.h"
 #include "io.h"
 #include "log.h"
 #include "store.h"
@@ -32,9 +33,22 @@ struct counters {
 	_Atomic uint64_t batches, checksum_errors, replayed_records;
 };
 
+#define PERM_MAX 65535u /* the highest class: rows refer to it by 16 bits */
+
+/* Classes that rows will refer to which no collection has yet: those of a batch being committed. */
+struct perm_hold {
+	uint64_t classes[(PERM_MAX + 64) / 64]; /* a bit each; changed with the store's lock shared, or before it is in the list */
+	struct perm_hold *next;
+};
+static inline void perm_hold_add(struct perm_hold *h, uint32_t class)
+{
+	h->classes[class / 64] |= 1ull << (class % 64);
+}
+
 struct vs_store {
 	struct io *io;
 	bool own_io;
+	struct files files;
 	int lock_fd;
 	struct vs_options options;
 	bool read_only;
@@ -46,8 +60,15 @@ struct vs_store {
 	uint32_t next_collection;
 	struct perm_class *perms;
 	uint32_t perm_count;
+	/* Once all numbers are given out: a bit for each class that may be in use, and where to look for the next that is
+	 * not. Numbers that somebody will use, of whom no row or collection tells yet. */
+	uint64_t *perm_used;
+	uint32_t perm_next;
+	struct perm_hold *perm_holds;
+	struct catalog_root root;
+	uint32_t version; /* of what is on the disk, while it is opened */
 	struct collection *dropped; /* until the applier has passed their end; chained by dropped_next */
-	struct segment *retired;
+	uint32_t changed_directories;   /* the applier's */
 	_Atomic bool directory_changed; /* collections/ since the last checkpoint */
 	uint64_t catalog_seq;       /* of the newest slot */
 	_Atomic uint64_t catalog_room;      /* bytes allocated in each slot's file */
@@ -64,18 +85,20 @@ struct vs_store {
 	/* A file that is not needed any more could not be removed: the store is not called clean, so that the next opening
 	 * looks for such files. */
 	_Atomic bool untidy;
+	struct replayed *replayed; /* read-only stores: the records that the overlays point into (recover.c) */
 	bool settled; /* the files are as a clean close leaves them */
 };
 
 /* Tells the user. No lock may be held. */
 void engine_report(struct vs_store *s, enum vs_severity severity, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-/* Takes the store's lock file and leaves our pid in it for whoever is refused; -EBUSY with a sentence in why. A read-only
- * store on a read-only disk needs no lock. */
+/* Takes the store's lock file and leaves our pid in it for whoever is refused; -EBUSY with a sentence in why. A store that
+ * is opened for reading only shares it with others like it, and does without where there is none. */
 int engine_lock(struct vs_store *s, char *why, size_t why_size);
 void engine_unlock(struct vs_store *s);
 void engine_random(void *p, size_t size);
-int64_t engine_now_ns(void); /* wall clock */
+/* Takes the store's lock, shared, for something that looks at rows. */
+void engine_read_lock(struct vs_store *s);
 int64_t engine_tick_ms(void); /* monotonic */
 /* Index of a permission class; -ENOENT if it is not in the table yet. Under the lock. */
 int engine_perm_find(const struct vs_store *s, const struct vs_perm *perm);

@@ -22,7 +22,15 @@
  * file is written only when the log record is durable (log before data). A checkpoint makes the files
  * durable and then writes a catalog which says where replay has to start.
  *
- * Cost for each vector beyond its bytes: 28 (row) + the id rounded up to 8, and after a clean close about
+ * Versions. The first sizeof(struct catalog) bytes of a slot, and how its sum is made, are the same in all of them, so
+ * that every program can say which version it has before it. Version 1 had rows of 28 bytes without ctime, times in
+ * nanoseconds since 1970, and neither attributes nor a root; a store of it becomes one of version 2 when it is opened
+ * for writing (convert.h). What is to be added later gets a tag (struct attribute) and no new version: a program that
+ * does not know a tag, or a type of record, refuses the store with a sentence.
+ *
+ * Times are vs_time: nanoseconds since 1901-12-13 20:45:52 UTC, which is ext4's range in 64 bits.
+ *
+ * Cost for each vector beyond its bytes: 32 (row) + the id rounded up to 8, and after a clean close about
  * 13 for the index image.
  */
 #ifndef VECFS_STORE_FORMAT_H
@@ -32,25 +40,35 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FORMAT_VERSION 1u
+#define FORMAT_VERSION 2u
+#define FORMAT_VERSION_OLDEST 1u /* what convert.h still understands */
 #define SEGMENT_HEADER_BYTES 4096u
 #define SEGMENT_BYTES_MAX (256u << 20)
 #define SEGMENT_ROWS_BITS_MAX 20u
 #define NAME_GRANULE 8u
 
-/* One vector's metadata. Entry 0 marks a dead row. */
+/*
+ * One vector's metadata. Entry 0 marks a dead row.
+ *
+ * ctime has 39 bits, which row_time.h codes together with mtime so that next to nothing is lost: exactly where mtime
+ * is a whole second, or at most 274 s older than ctime; else in steps of 8.4 ms. The widths of the last two are those
+ * of bit fields as gcc and clang lay them out, from the lowest bit on.
+ */
 struct row {
 	uint32_t data_sum; /* XXH3 of the vector's bytes, low half */
 	uint32_t row_sum;  /* XXH3 of all other fields and the id, low half */
-	int64_t mtime_ns;
+	uint64_t mtime;    /* with ctime: row_time.h */
 	uint32_t entry_low;
 	uint8_t entry_high;
 	uint8_t name_len;
-	uint16_t perm;    /* index into the catalog's table of permissions */
-	uint32_t name_at; /* place in the names heap, in granules */
+	uint16_t perm;         /* index into the catalog's table of permissions */
+	uint64_t name_at : 25; /* place in the names heap, in granules */
+	uint64_t ctime : 39;
 } __attribute__((packed, aligned(4)));
-static_assert(sizeof(struct row) == 28, "row");
-static_assert(offsetof(struct row, mtime_ns) == 8 && offsetof(struct row, name_at) == 24, "row");
+#define ROW_NAME_AT_MAX ((1u << 25) - 1)
+static_assert(sizeof(struct row) == 32, "row");
+static_assert(offsetof(struct row, mtime) == 8 && offsetof(struct row, perm) == 22, "row");
+static_assert((uint64_t)(1u << SEGMENT_ROWS_BITS_MAX) * 256 / NAME_GRANULE - 1 <= ROW_NAME_AT_MAX, "name_at");
 
 /* ---- log. A log file is a sequence of frames, each at a multiple of FRAME_ALIGN, one epoch a file. */
 #define FRAME_MAGIC 0x314d415246434556ull /* "VECFRAM1" */
@@ -61,7 +79,7 @@ struct frame {
 	uint64_t epoch; /* of the log file: a frame of an earlier use of the file has a smaller one */
 	uint64_t seq;   /* counts frames, without gaps, over all epochs */
 	uint64_t prev;  /* sum of the frame before: the chain */
-	int64_t time_ns;
+	uint64_t time;
 	uint32_t payload_bytes;
 	uint32_t reserved;
 	uint64_t sum; /* XXH3, seeded with the catalog's log_salt, of the header up to here and the payload */
@@ -76,8 +94,12 @@ enum record_type {
 	RECORD_PERM = 5,       /* entry `row` of the table of permissions: struct record_perm */
 	RECORD_ADOPT = 6,      /* segment `value` of batch `row` becomes a segment: struct record_adopt */
 	RECORD_DEAD = 7,       /* `value` rows of the segment of `row` die: a bitmap over its slots, or a list of them */
+	RECORD_ATTRIBUTE = 8,  /* attribute `row` := the `value` bytes that follow; without any it is gone */
+	RECORD_ROOT = 9,       /* what the root directory is now: struct record_root */
+	RECORD_TYPES,
 };
 #define RECORD_HAS_DATA 1u /* flag of RECORD_ROW */
+#define RECORD_RENAMED 8u  /* flag of RECORD_ROW: with another id, so that the directory has changed */
 #define RECORD_LIST 4u     /* flag of RECORD_DEAD: uint32_t slots, which is shorter than the bitmap */
 #define RECORD_UPLOADED 2u /* flag of RECORD_ADOPT: piece `value` of the batch's upload, not one of its segments */
 
@@ -95,33 +117,44 @@ static_assert(sizeof(struct record) == 24, "record");
 struct record_row {
 	struct record head;
 	struct row row;
-	uint32_t reserved;
 };
 static_assert(sizeof(struct record_row) == 56, "record_row");
 
-/* A row of the table of permissions. Rows refer to it by index; it only grows. */
+/* A row of the table of permissions. Rows refer to it by index; one that none refers to may get another meaning. */
 struct perm_class {
 	uint32_t mode, uid, gid;
 };
+
+#define SCHEMA_FIXED 1u /* it has, or once had, a vector */
+#define SCHEMA_GIVEN 2u /* somebody has set it */
 
 struct catalog_collection {
 	uint32_t id;
 	uint32_t parent;
 	uint32_t dim;
-	uint8_t dtype, metric, schema_fixed, name_len;
+	uint8_t dtype, metric, schema_flags, name_len;
 	uint32_t perm;
 	uint32_t segments;
-	int64_t mtime_ns;
+	uint64_t mtime, ctime; /* vs_time */
 	uint64_t next_entry;
 	uint64_t index_stamp; /* of the image that fits; 0: none */
 	uint64_t index_sum;   /* XXH3 of that image */
-	/* The name follows, zero padded to a multiple of 8. */
+	uint32_t attributes_bytes;
+	uint32_t reserved;
+	/* The name follows, zero padded to a multiple of 8; then its attributes. */
 };
-static_assert(sizeof(struct catalog_collection) == 56, "catalog_collection");
+static_assert(sizeof(struct catalog_collection) == 72, "catalog_collection");
+
+/* What a collection has beyond that: a tag, and a value that is zero padded to a multiple of 8. Each tag once, rising. */
+struct attribute {
+	uint32_t tag; /* enum vs_attribute */
+	uint32_t bytes; /* of the value, at most VS_ATTRIBUTE_BYTES_MAX and not 0 */
+};
+static_assert(sizeof(struct attribute) == 8, "attribute");
 
 struct record_collection {
 	struct record head;
-	struct catalog_collection body; /* and its name; segments, next_entry and index_* do not count */
+	struct catalog_collection body; /* and its name; segments, next_entry, index_* and attributes do not count */
 };
 
 struct record_perm {
@@ -139,9 +172,25 @@ struct record_adopt {
 	uint64_t next_entry; /* of the parent, afterwards */
 };
 
-/* ---- catalog: struct catalog, perm_class[perms] (padded to 8), then each collection and its segments. */
+/* The mount's root directory. */
+struct catalog_root {
+	uint64_t mtime, ctime; /* vs_time */
+	uint32_t perm;         /* PERM_NONE: never set, so it is the owner of the store's directory who has it */
+	uint32_t reserved;
+};
+#define PERM_NONE UINT32_MAX
+static_assert(sizeof(struct catalog_root) == 24, "catalog_root");
+
+struct record_root {
+	struct record head;
+	struct catalog_root root;
+};
+
+/* ---- catalog: struct catalog, struct catalog_root, perm_class[perms] (padded to 8), then each collection with its
+ * name, attributes and segments. */
 #define CATALOG_MAGIC 0x3154414353464356ull /* "VCFSCAT1" */
 #define CATALOG_CLEAN 1u
+#define CATALOG_CONVERTED 2u /* from version 1: N.rows.new, where it is still there, is to become N.rows */
 #define CATALOG_ALIGN 4096u
 
 struct catalog_segment {
@@ -168,7 +217,7 @@ struct catalog {
 	uint32_t collections;
 	uint32_t next_collection;
 	uint32_t reserved;
-	uint64_t sum; /* XXH3 of everything, this field taken as 0 */
+	uint64_t sum; /* XXH3 of this struct, this field taken as 0: the seed of that of all the rest */
 };
 static_assert(sizeof(struct catalog) == 112, "catalog");
 
@@ -177,16 +226,16 @@ static_assert(sizeof(struct catalog) == 112, "catalog");
  * (index.h), the places of the chunks (uint32_t[chunks]: 0, or which of the present chunks, counted from 1), and the
  * present chunks (entries.h).
  */
-#define INDEX_MAGIC 0x3158444e49434556ull /* "VECINDX1" */
+#define INDEX_MAGIC 0x3258444e49434556ull /* "VECINDX2" */
 
 struct index_image {
 	uint64_t magic;
 	uint64_t stamp;
-	uint64_t count, name_bytes; /* of the collection */
+	uint64_t count, name_bytes, line_bytes; /* of the collection */
 	uint64_t chunk_base;
 	uint64_t chunks, chunks_present;
 	uint32_t depth, pages;
 };
-static_assert(sizeof(struct index_image) == 64, "index_image");
+static_assert(sizeof(struct index_image) == 72, "index_image");
 
 #endif

@@ -67,6 +67,7 @@ static struct index_image image_head(const struct vs_store *s, const struct coll
 		.stamp = s->catalog_seq + 1, /* no other clean close has had it */
 		.count = c->count,
 		.name_bytes = c->name_bytes,
+		.line_bytes = c->line_bytes,
 		.chunk_base = c->entries.base,
 		.chunks = c->entries.count,
 		.depth = c->index.depth,
@@ -78,7 +79,7 @@ static struct index_image image_head(const struct vs_store *s, const struct coll
 	return head;
 }
 
-int image_write(struct vs_store *s, struct collection *c)
+int image_write(struct vs_store *s, struct collection *c, bool sync)
 {
 	struct index_image head = image_head(s, c);
 	char path[SEGMENT_PATH_MAX], fresh[SEGMENT_PATH_MAX];
@@ -97,7 +98,7 @@ int image_write(struct vs_store *s, struct collection *c)
 		rc = put_pages(&w, &c->index);
 	if (!rc)
 		rc = put_chunks(&w, &c->entries);
-	if (!rc && s->io->ops->datasync(s->io, w.fd) < 0)
+	if (!rc && sync && s->io->ops->datasync(s->io, w.fd) < 0)
 		rc = -EIO; /* whatever it was: not one of the errors that are only about this image */
 	s->io->ops->close(s->io, w.fd);
 	if (rc >= 0)
@@ -107,12 +108,24 @@ int image_write(struct vs_store *s, struct collection *c)
 		return rc;
 	}
 	collection_path(path, c->id, NULL);
-	rc = s->io->ops->syncdir(s->io, path);
+	if (sync)
+		rc = s->io->ops->syncdir(s->io, path);
 	if (rc < 0)
 		return rc;
 	c->index_stamp = head.stamp;
 	c->index_sum = XXH3_64bits_digest(&w.sum);
 	return 0;
+}
+
+void image_drop(struct io *io, struct collection *c)
+{
+	if (!c->image)
+		return;
+	index_free(&c->index);
+	entries_free(&c->entries);
+	io->ops->unmap(io, c->image, c->image_bytes);
+	c->image = NULL;
+	c->index_stamp = 0;
 }
 
 int image_remove(struct vs_store *s, struct collection *c)
@@ -221,6 +234,7 @@ static int image_use(struct collection *c)
 		return rc;
 	c->count = head->count;
 	c->name_bytes = head->name_bytes;
+	c->line_bytes = head->line_bytes;
 	return 0;
 }
 

@@ -136,18 +136,21 @@ static void page_append(struct index_page *p, uint64_t hash, uint64_t entry)
 /* Splits the full page of this hash by the first bit that its entries do not share. */
 static int page_split(struct index *ix, uint64_t hash, index_hash_fn hash_of, void *arg)
 {
-	struct index_page *low = page_of(ix, hash), *high, old;
-	uint64_t first, span;
+	struct index_page *low = page_of(ix, hash), *high, old = *low;
+	uint64_t first, span, hashes[INDEX_PAGE_SLOTS];
 	uint32_t n;
-	int rc;
+	int rc = 0;
 
+	for (unsigned i = 0; i < old.count && !rc; i++)
+		rc = hash_of(arg, page_entry(&old, i), &hashes[i]);
+	if (rc)
+		return rc;
 	if (low->depth == ix->depth && (rc = directory_double(ix)))
 		return rc;
 	rc = page_new(ix, &n);
 	if (rc)
 		return rc;
 	high = index_page(ix, n);
-	old = *low;
 	low->count = high->count = 0;
 	low->depth = high->depth = (uint8_t)(old.depth + 1);
 	span = 1ull << (ix->depth - low->depth);
@@ -155,10 +158,10 @@ static int page_split(struct index *ix, uint64_t hash, index_hash_fn hash_of, vo
 	for (uint64_t i = first + span; i < first + 2 * span; i++)
 		ix->directory[i] = n;
 	for (unsigned i = 0; i < old.count; i++) {
-		uint64_t entry = page_entry(&old, i), h = hash_of(arg, entry);
+		bool is_high = hashes[i] >> (63 - old.depth) & 1;
 
 		/* The tag is kept as it was: hash_of cannot tell the hash of a damaged row. */
-		page_append(h >> (63 - old.depth) & 1 ? high : low, old.tag[i], entry);
+		page_append(is_high ? high : low, old.tag[i], page_entry(&old, i));
 	}
 	return 0;
 }

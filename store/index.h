@@ -39,14 +39,15 @@ struct index {
 
 /* Tells whether an entry has the id looked for. */
 typedef bool (*index_match_fn)(void *arg, uint64_t entry);
-/* The hash of an existing entry's id. */
-typedef uint64_t (*index_hash_fn)(void *arg, uint64_t entry);
+/* The hash of an existing entry's id. An error ends what asked for it, and nothing has changed. */
+typedef int (*index_hash_fn)(void *arg, uint64_t entry, uint64_t *hash);
 
 void index_init(struct index *ix);
 void index_free(struct index *ix);
 /* Entry numbers are below 2^40 and not 0. Returns the matching entry, or 0. */
 uint64_t index_find(const struct index *ix, uint64_t hash, index_match_fn match, void *arg);
-/* Makes sure that one insertion of this hash cannot fail. -ENOMEM; -EOVERFLOW: too many equal hashes. */
+/* Makes sure that one insertion of this hash cannot fail. -ENOMEM; -EOVERFLOW: too many equal hashes;
+ * or what hash_of said. */
 int index_reserve(struct index *ix, uint64_t hash, index_hash_fn hash_of, void *arg);
 /* After index_reserve. The entry must not be there yet. */
 void index_insert(struct index *ix, uint64_t hash, uint64_t entry);

@@ -45,9 +45,34 @@ static bool may_reach(uint64_t end)
 	return getrlimit(RLIMIT_FSIZE, &limit) != 0 || end <= limit.rlim_cur;
 }
 
+/* Segments that others may read are nobody's to write (0444), their owner's neither: but for us, if that is who we are. */
+static int open_protected(int root, const char *path, int flags)
+{
+	struct stat st;
+	int fd;
+
+	if (fstatat(root, path, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode) || st.st_mode & S_IWUSR ||
+	    fchmodat(root, path, st.st_mode | S_IWUSR, 0)) {
+		errno = EACCES;
+		return -1;
+	}
+	fd = openat(root, path, flags);
+	if (fd >= 0)
+		fchmod(fd, st.st_mode & 07777);
+	return fd;
+}
+
 static int real_open(struct io *io, const char *path, int flags, mode_t mode)
 {
-	return result(openat(root_of(io), path, flags | O_CLOEXEC | O_NOFOLLOW, mode));
+	int fd;
+
+	if (io->read_only && (flags & (O_ACCMODE | O_CREAT)) != O_RDONLY)
+		return -EROFS;
+	flags |= O_CLOEXEC | O_NOFOLLOW;
+	fd = openat(root_of(io), path, flags, mode);
+	if (fd < 0 && errno == EACCES && (flags & O_ACCMODE) != O_RDONLY)
+		fd = open_protected(root_of(io), path, flags & ~(O_CREAT | O_EXCL));
+	return result(fd);
 }
 
 static int real_close(struct io *io, int fd)
@@ -110,6 +135,12 @@ static int real_syncdir(struct io *io, const char *path)
 	return rc;
 }
 
+/* The root was opened before anything was written: this descriptor is told of every write-back that has failed. */
+static int real_syncall(struct io *io)
+{
+	return result(syncfs(root_of(io)));
+}
+
 static int real_size(struct io *io, int fd, uint64_t *size)
 {
 	struct stat st;
@@ -123,22 +154,24 @@ static int real_size(struct io *io, int fd, uint64_t *size)
 
 static int real_rename(struct io *io, const char *from, const char *to)
 {
+	if (io->read_only)
+		return -EROFS;
 	return result(renameat(root_of(io), from, root_of(io), to));
 }
 
 static int real_unlink(struct io *io, const char *path)
 {
-	return result(unlinkat(root_of(io), path, 0));
+	return io->read_only ? -EROFS : result(unlinkat(root_of(io), path, 0));
 }
 
 static int real_mkdir(struct io *io, const char *path, mode_t mode)
 {
-	return result(mkdirat(root_of(io), path, mode));
+	return io->read_only ? -EROFS : result(mkdirat(root_of(io), path, mode));
 }
 
 static int real_rmdir(struct io *io, const char *path)
 {
-	return result(unlinkat(root_of(io), path, AT_REMOVEDIR));
+	return io->read_only ? -EROFS : result(unlinkat(root_of(io), path, AT_REMOVEDIR));
 }
 
 static int real_list(struct io *io, const char *path, io_name_fn fn, void *arg)
@@ -177,15 +210,21 @@ static int real_unmap(struct io *io, void *addr, size_t size)
 	return result(munmap(addr, size));
 }
 
-static int real_lock(struct io *io, int fd)
+static int real_lock(struct io *io, int fd, bool shared)
 {
 	(void)io;
-	return result(flock(fd, LOCK_EX | LOCK_NB));
+	return result(flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB));
 }
 
 static int real_statvfs(struct io *io, struct statvfs *st)
 {
 	return result(fstatvfs(root_of(io), st));
+}
+
+static int real_scratch(struct io *io)
+{
+	(void)io;
+	return result(memfd_create("vecfs-scratch", MFD_CLOEXEC));
 }
 
 static const struct io_ops real_ops = {
@@ -198,6 +237,7 @@ static const struct io_ops real_ops = {
 	.write_behind = real_write_behind,
 	.datasync = real_datasync,
 	.syncdir = real_syncdir,
+	.syncall = real_syncall,
 	.size = real_size,
 	.rename = real_rename,
 	.unlink = real_unlink,
@@ -208,6 +248,7 @@ static const struct io_ops real_ops = {
 	.unmap = real_unmap,
 	.lock = real_lock,
 	.statvfs = real_statvfs,
+	.scratch = real_scratch,
 };
 
 int io_new_real(const char *dir, bool create, struct io **out)
@@ -221,7 +262,7 @@ int io_new_real(const char *dir, bool create, struct io **out)
 	root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return -errno;
-	real = malloc(sizeof *real);
+	real = calloc(1, sizeof *real);
 	if (!real) {
 		rc = -ENOMEM;
 		close(root);

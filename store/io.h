@@ -39,6 +39,8 @@ struct io_ops {
 	int (*datasync)(struct io *io, int fd);
 	/* fsync(2) of a directory: its names are on the disk when this returns 0. */
 	int (*syncdir)(struct io *io, const char *path);
+	/* syncfs(2): all files and names are on the disk when this returns 0. One call for many files. */
+	int (*syncall)(struct io *io);
 	int (*size)(struct io *io, int fd, uint64_t *size);
 	int (*rename)(struct io *io, const char *from, const char *to);
 	int (*unlink)(struct io *io, const char *path);
@@ -51,13 +53,16 @@ struct io_ops {
 	 */
 	int (*map)(struct io *io, int fd, size_t size, bool shared, void **addr);
 	int (*unmap)(struct io *io, void *addr, size_t size);
-	/* Takes the file's exclusive lock for as long as fd is open; -EWOULDBLOCK if another process has it. */
-	int (*lock)(struct io *io, int fd);
+	/* Takes the file's lock for as long as fd is open, exclusive or shared; -EWOULDBLOCK: another process has it. */
+	int (*lock)(struct io *io, int fd, bool shared);
 	int (*statvfs)(struct io *io, struct statvfs *st);
+	/* A file without a name that is written to and read, in memory: for a store that is only read. May be NULL. */
+	int (*scratch)(struct io *io);
 };
 
 struct io {
 	const struct io_ops *ops;
+	bool read_only; /* files are opened for reading only, and nothing else is changed either */
 };
 
 /* The real thing: a table over the directory dir (created 0700 if missing and create). Freed with io_free_real. */

@@ -234,7 +234,7 @@ int log_scan(struct io *io, struct log_position *at, bool first, log_frame_fn fn
 	/* The second file goes on where the first ends; when it has nothing of the next epoch, the log ends there. */
 	for (int i = 0; i < 2 && !rc; i++) {
 		at->epoch += (uint64_t)i;
-		sc.fd = io->ops->open(io, paths[at->epoch % 2], first ? O_RDWR : O_RDONLY, 0);
+		sc.fd = io->ops->open(io, paths[at->epoch % 2], first && !io->read_only ? O_RDWR : O_RDONLY, 0);
 		if (sc.fd == -ENOENT)
 			continue;
 		if (sc.fd < 0) {
@@ -242,7 +242,7 @@ int log_scan(struct io *io, struct log_position *at, bool first, log_frame_fn fn
 			break;
 		}
 		rc = scan_file(&sc, at, fn, arg, why, why_size);
-		if (!rc && first)
+		if (!rc && first && !io->read_only)
 			rc = io->ops->datasync(io, sc.fd);
 		io->ops->close(io, sc.fd);
 	}

@@ -32,14 +32,17 @@ struct vs_moment {
 	struct vs_moment_info info;
 	unsigned shift;
 	uint32_t segment_count;
-	uint32_t *counts;     /* rows of each segment then */
+	uint32_t *counts;     /* rows of each segment then, */
+	struct segment **segments; /* with a reference to each that had some */
 	struct entries kept;
 	uint64_t kept_count;
 	int spill_fd;         /* -1 until something is kept */
 	int broken;           /* a copy could not be kept: the moment is lost, its readers get this */
 	pthread_mutex_t ids_mutex;
-	int ids_fd;           /* the text of ids, once somebody has asked for it; -1 before */
-	uint64_t ids_bytes;
+	struct ids_file {     /* by enum idlist_separator */
+		int fd;       /* once somebody has asked for it; -1 before */
+		uint64_t bytes;
+	} ids[2];
 };
 
 /* ------------------------------------------------------------------ keeping */
@@ -50,6 +53,8 @@ static int spill_open(struct vs_store *s)
 	char path[32];
 	int fd;
 
+	if (s->read_only && s->io->ops->scratch)
+		return s->io->ops->scratch(s->io);
 	snprintf(path, sizeof path, "spill.%u", s->spill_number++);
 	fd = s->io->ops->open(s->io, path, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	if (fd >= 0)
@@ -81,7 +86,7 @@ static int keep(struct vs_moment *m, uint32_t row)
 		copy->row = *r;
 		memcpy(copy->name, name, r->name_len);
 	}
-	rc = collection_bytes(m->s->io, m->c, row, copy + 1);
+	rc = collection_bytes(m->c, row, copy + 1);
 	if (!rc)
 		rc = entries_reserve(&m->kept, row);
 	if (!rc)
@@ -98,11 +103,18 @@ void moment_preserve(struct vs_store *s, struct collection *c, uint32_t row)
 
 	(void)s;
 	for (struct vs_moment *m = c->moments; m; m = m->next) {
-		if (m->broken || n >= m->segment_count || slot >= m->counts[n] ||
+		if (m->broken || n >= m->segment_count || slot >= m->counts[n] || m->segments[n] != c->segments[n] ||
 		    entries_get(&m->kept, row) != ROW_NONE)
 			continue;
 		m->broken = keep(m, row);
 	}
+}
+
+void moment_preserve_segment(struct vs_store *s, struct collection *c, struct segment *seg)
+{
+	for (uint32_t slot = 0; c->moments && c->overlay.count && slot < seg->count; slot++)
+		if (overlay_find(&c->overlay, seg->n << c->shift | slot))
+			moment_preserve(s, c, seg->n << c->shift | slot);
 }
 
 void moment_orphan(struct collection *c)
@@ -121,7 +133,10 @@ static struct vs_moment *moment_new(struct vs_store *s, struct collection *c)
 	if (!m)
 		return NULL;
 	m->counts = calloc(c->segment_count + 1, sizeof *m->counts);
-	if (!m->counts) {
+	m->segments = calloc(c->segment_count + 1, sizeof *m->segments);
+	if (!m->counts || !m->segments) {
+		free(m->counts);
+		free(m->segments);
 		free(m);
 		return NULL;
 	}
@@ -132,14 +147,17 @@ static struct vs_moment *moment_new(struct vs_store *s, struct collection *c)
 	for (uint32_t i = 0; i < c->segment_count; i++) {
 		m->counts[i] = c->segments[i]->count;
 		m->info.rows += m->counts[i];
+		if (m->counts[i])
+			segment_get(m->segments[i] = c->segments[i]);
 	}
 	m->info.collection = c->id;
 	m->info.version = c->version;
 	m->info.schema = c->schema;
 	m->info.row_bytes = c->row_bytes;
-	m->info.ids_bytes = c->name_bytes + m->info.rows;
+	m->info.ids_bytes = c->line_bytes;
+	m->info.ids0_bytes = c->name_bytes + m->info.rows;
 	entries_init(&m->kept);
-	m->spill_fd = m->ids_fd = -1;
+	m->spill_fd = m->ids[IDLIST_LINES].fd = m->ids[IDLIST_NULS].fd = -1;
 	pthread_mutex_init(&m->ids_mutex, NULL);
 	m->next = c->moments;
 	c->moments = m;
@@ -192,10 +210,14 @@ void vs_moment_close(struct vs_moment *m)
 		return;
 	if (m->spill_fd >= 0)
 		s->io->ops->close(s->io, m->spill_fd);
-	if (m->ids_fd >= 0)
-		s->io->ops->close(s->io, m->ids_fd);
+	for (int i = 0; i < 2; i++)
+		if (m->ids[i].fd >= 0)
+			s->io->ops->close(s->io, m->ids[i].fd);
 	entries_free(&m->kept);
 	pthread_mutex_destroy(&m->ids_mutex);
+	for (uint32_t i = 0; i < m->segment_count; i++)
+		segment_put(s->io, m->segments[i]);
+	free(m->segments);
 	free(m->counts);
 	free(m);
 }
@@ -228,6 +250,38 @@ static int read_kept(const struct vs_moment *m, uint32_t index, struct kept_row 
 	return rc;
 }
 
+/*
+ * A row that was not kept, wherever it is now: NULL if it is damaged. Of a segment that has lost all its rows at once
+ * nothing was kept, for its files stay as they were as long as somebody has a reference.
+ */
+static int row_there(const struct vs_moment *m, uint32_t row, const struct row **out, const char **name)
+{
+	struct segment *seg = m->segments[row >> m->shift];
+	const struct row *rows;
+
+	if (!seg->going) {
+		*out = m->c ? collection_row(m->c, row, name) : NULL;
+		return m->c ? 0 : -ESTALE;
+	}
+	rows = segment_rows(seg);
+	*out = rows ? rows + (row & ((1u << m->shift) - 1)) : NULL;
+	if (*out && !segment_row_valid(seg, *out))
+		*out = NULL;
+	if (*out)
+		*name = segment_name(seg, *out);
+	return 0;
+}
+
+static int bytes_there(const struct vs_moment *m, uint32_t row, void *buf)
+{
+	struct segment *seg = m->segments[row >> m->shift];
+	uint32_t slot = row & ((1u << m->shift) - 1);
+
+	if (!seg->going)
+		return collection_bytes(m->c, row, buf);
+	return segment_read(seg, SEGMENT_VECTORS, buf, m->info.row_bytes, segment_offset(seg, slot));
+}
+
 static int read_one(const struct vs_moment *m, uint32_t row, void *buf)
 {
 	uint32_t index = entries_get(&m->kept, row);
@@ -239,11 +293,10 @@ static int read_one(const struct vs_moment *m, uint32_t row, void *buf)
 	if (index != ROW_NONE) {
 		rc = read_kept(m, index, &head, buf);
 		r = &head.row;
-	} else if (m->c) {
-		rc = collection_bytes(m->s->io, m->c, row, buf);
-		r = collection_row(m->c, row, &name);
 	} else {
-		return -ESTALE;
+		rc = row_there(m, row, &r, &name);
+		if (!rc)
+			rc = bytes_there(m, row, buf);
 	}
 	if (!rc && (!r || r->data_sum != sum_data(buf, m->info.row_bytes)))
 		rc = -EBADMSG;
@@ -253,19 +306,17 @@ static int read_one(const struct vs_moment *m, uint32_t row, void *buf)
 /* Reads up to max whole rows from row on with one call, if they are all in the segment's file. Returns how many. */
 static int read_run(const struct vs_moment *m, uint32_t row, uint32_t max, void *buf)
 {
-	const struct collection *c = m->c;
-	const struct segment *seg;
-	uint32_t slot;
+	struct segment *seg = m->segments[row >> m->shift];
+	uint32_t slot = row & ((1u << m->shift) - 1);
+	const struct row *rows;
 	int rc;
 
-	if (!c || m->kept_count || c->overlay.count || max < 2)
+	if (m->kept_count || max < 2 || (!seg->going && (!m->c || m->c->overlay.count)))
 		return 0;
-	seg = collection_segment(c, row);
-	slot = collection_slot(c, row);
-	rc = io_read_full(m->s->io, seg->fd[SEGMENT_VECTORS], buf, max * m->info.row_bytes,
-	                  segment_offset(seg, slot));
+	rows = segment_rows(seg);
+	rc = rows ? segment_read(seg, SEGMENT_VECTORS, buf, max * m->info.row_bytes, segment_offset(seg, slot)) : -ENOMEM;
 	for (uint32_t i = 0; i < max && !rc; i++)
-		if (seg->rows[slot + i].data_sum != sum_data((char *)buf + i * m->info.row_bytes, m->info.row_bytes))
+		if (rows[slot + i].data_sum != sum_data((char *)buf + i * m->info.row_bytes, m->info.row_bytes))
 			rc = -EBADMSG;
 	return rc ? rc : (int)max;
 }
@@ -330,7 +381,7 @@ ssize_t vs_moment_vectors(struct vs_moment *m, void *buf, size_t size, uint64_t 
 			n = left;
 		if (part && !whole && !(whole = malloc(row_bytes)))
 			return -ENOMEM;
-		pthread_rwlock_rdlock(&m->s->lock);
+		engine_read_lock(m->s);
 		rc = read_rows(m, row, part ? 1 : n / row_bytes, part ? whole : (char *)buf + done);
 		pthread_rwlock_unlock(&m->s->lock);
 		if (part && !rc)
@@ -343,8 +394,18 @@ ssize_t vs_moment_vectors(struct vs_moment *m, void *buf, size_t size, uint64_t 
 
 /* ------------------------------------------------------------------ ids */
 
-/* Appends the ids of rows [first, first + count) to text; returns its length. Under the lock. */
-static int ids_text(const struct vs_moment *m, uint64_t first, uint64_t count, char *text, size_t *length)
+static size_t put_id(const char *id, size_t len, enum idlist_separator separator, char *out)
+{
+	if (separator == IDLIST_LINES)
+		return idlist_line(id, len, out);
+	memcpy(out, id, len);
+	out[len] = '\0';
+	return len + 1;
+}
+
+/* Writes the ids of rows [first, first + count) to text, and its length. Under the lock. */
+static int ids_text(const struct vs_moment *m, enum idlist_separator separator, uint64_t first, uint64_t count,
+                    char *text, size_t *length)
 {
 	size_t n = 0;
 
@@ -357,63 +418,69 @@ static int ids_text(const struct vs_moment *m, uint64_t first, uint64_t count, c
 
 		if (!rc && index != ROW_NONE)
 			rc = read_kept(m, index, &head, NULL);
-		else if (!rc && m->c)
-			r = collection_row(m->c, row, &name);
 		else if (!rc)
-			rc = -ESTALE;
+			rc = row_there(m, row, &r, &name);
 		if (rc)
 			return rc;
-		/* A damaged id is an empty line, so that the other lines keep their numbers. */
-		if (r) {
-			memcpy(text + n, name, r->name_len);
-			n += r->name_len;
-		}
-		text[n++] = '\n';
+		/* A damaged id is an empty one, so that the others keep their numbers. */
+		n += put_id(r ? name : "", r ? r->name_len : 0, separator, text + n);
 	}
 	*length = n;
 	return 0;
 }
 
-static int ids_build(struct vs_moment *m)
+static int ids_build(struct vs_moment *m, enum idlist_separator separator)
 {
-	char *text = malloc(IDS_ROWS * 256);
+	struct ids_file *file = &m->ids[separator];
+	char *text = malloc(IDS_ROWS * IDLIST_LINE_MAX);
 	int fd = text ? spill_open(m->s) : -ENOMEM, rc = fd < 0 ? fd : 0;
 
-	m->ids_bytes = 0;
+	file->bytes = 0;
 	for (uint64_t first = 0; first < m->info.rows && !rc; first += IDS_ROWS) {
 		uint64_t count = m->info.rows - first < IDS_ROWS ? m->info.rows - first : IDS_ROWS;
 		size_t length;
 
-		pthread_rwlock_rdlock(&m->s->lock);
-		rc = ids_text(m, first, count, text, &length);
+		engine_read_lock(m->s);
+		rc = ids_text(m, separator, first, count, text, &length);
 		pthread_rwlock_unlock(&m->s->lock);
 		if (!rc)
-			rc = io_write_full(m->s->io, fd, text, length, m->ids_bytes);
+			rc = io_write_full(m->s->io, fd, text, length, file->bytes);
 		if (!rc)
-			m->ids_bytes += length;
+			file->bytes += length;
 	}
 	free(text);
 	if (rc && fd >= 0)
 		m->s->io->ops->close(m->s->io, fd);
 	if (!rc)
-		m->ids_fd = fd;
+		file->fd = fd;
 	return rc;
+}
+
+static ssize_t ids_read(struct vs_moment *m, enum idlist_separator separator, void *buf, size_t size, uint64_t off)
+{
+	struct ids_file *file = &m->ids[separator];
+	int rc = 0;
+
+	pthread_mutex_lock(&m->ids_mutex);
+	if (file->fd < 0)
+		rc = ids_build(m, separator);
+	pthread_mutex_unlock(&m->ids_mutex);
+	if (rc)
+		return rc;
+	if (off >= file->bytes)
+		return 0;
+	if (size > file->bytes - off)
+		size = file->bytes - off;
+	rc = io_read_full(m->s->io, file->fd, buf, size, off);
+	return rc ? rc : (ssize_t)size;
 }
 
 ssize_t vs_moment_ids(struct vs_moment *m, void *buf, size_t size, uint64_t off)
 {
-	int rc = 0;
+	return ids_read(m, IDLIST_LINES, buf, size, off);
+}
 
-	pthread_mutex_lock(&m->ids_mutex);
-	if (m->ids_fd < 0)
-		rc = ids_build(m);
-	pthread_mutex_unlock(&m->ids_mutex);
-	if (rc)
-		return rc;
-	if (off >= m->ids_bytes)
-		return 0;
-	if (size > m->ids_bytes - off)
-		size = m->ids_bytes - off;
-	rc = io_read_full(m->s->io, m->ids_fd, buf, size, off);
-	return rc ? rc : (ssize_t)size;
+ssize_t vs_moment_ids0(struct vs_moment *m, void *buf, size_t size, uint64_t off)
+{
+	return ids_read(m, IDLIST_NULS, buf, size, off);
 }

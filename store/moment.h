@@ -6,10 +6,14 @@
 #include <stdint.h>
 
 struct collection;
+struct segment;
 struct vs_store;
 
 /* Called before the contents of a row change or the row goes away: moments keep a copy. Under the lock, alone. */
 void moment_preserve(struct vs_store *s, struct collection *c, uint32_t row);
+/* Called before a segment loses all its rows at once. Its files do not change any more but for what the applier has yet to
+ * write, and that is kept. Under the lock, alone. */
+void moment_preserve_segment(struct vs_store *s, struct collection *c, struct segment *seg);
 /* The collection's memory goes away; its moments live on with what they have. */
 void moment_orphan(struct collection *c);
 

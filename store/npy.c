@@ -14,12 +14,9 @@
 #define DESCR_BYTES 64
 #define FIELDS 3
 
-static const struct {
-	const char *descr; /* as we write it */
-	uint32_t width_bits;
-} kinds[VS_DTYPE_COUNT] = {
-	[VS_F32] = {"<f4", 32}, [VS_F16] = {"<f2", 16}, [VS_BF16] = {"<u2", 16},
-	[VS_I8] = {"|i1", 8},   [VS_U8] = {"|u1", 8},   [VS_BIT] = {"|u1", 1},
+/* As we write them. */
+static const char *const descrs[VS_DTYPE_COUNT] = {
+	[VS_F32] = "<f4", [VS_F16] = "<f2", [VS_BF16] = "<u2", [VS_I8] = "|i1", [VS_U8] = "|u1", [VS_BIT] = "|u1",
 };
 
 void npy_header_build(const struct npy_shape *shape, unsigned char *buf, size_t bytes)
@@ -35,7 +32,7 @@ void npy_header_build(const struct npy_shape *shape, unsigned char *buf, size_t 
 	buf[9] = (unsigned char)(text_bytes >> 8);
 	n = snprintf((char *)buf + PREFIX_BYTES_V1, text_bytes,
 	             "{'descr': '%s', 'fortran_order': False, 'shape': (%llu, %u), }",
-	             kinds[shape->dtype].descr, (unsigned long long)shape->rows, columns);
+	             descrs[shape->dtype], (unsigned long long)shape->rows, columns);
 	assert(n > 0 && (size_t)n < text_bytes);
 	buf[PREFIX_BYTES_V1 + n] = ' ';
 	buf[bytes - 1] = '\n';
@@ -232,7 +229,7 @@ static int dict_to_shape(const struct dict *d, struct npy_shape *out, char *why,
 		         "save with np.ascontiguousarray(a, dtype='%s')", d->descr);
 		return -EINVAL;
 	}
-	width_bytes = kinds[out->dtype].width_bits / 8;
+	width_bytes = vs_dtype_bits(out->dtype) / 8;
 	if (d->shape[1] == 0 || d->shape[1] > row_bytes_max / width_bytes) {
 		snprintf(why, why_size, "found rows of %llu numbers, want 1 to %llu",
 		         (unsigned long long)d->shape[1], (unsigned long long)(row_bytes_max / width_bytes));
@@ -245,6 +242,7 @@ static int dict_to_shape(const struct dict *d, struct npy_shape *out, char *why,
 	}
 	out->rows = d->shape[0];
 	out->dim = (uint32_t)d->shape[1];
+	out->is_uint16 = strcmp(d->descr + 1, "u2") == 0;
 	return 0;
 }
 

@@ -15,6 +15,7 @@
 #ifndef VECFS_STORE_NPY_H
 #define VECFS_STORE_NPY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,7 @@ struct npy_shape {
 	enum vs_dtype dtype;
 	uint32_t dim;
 	uint64_t rows;
+	bool is_uint16; /* parsed: bf16 is a guess, the header says '<u2', which is also what real integers have */
 };
 
 /* Fills buf with the version 1 header of an array of this shape, bytes long (one of the two above); dim is not 0. */
@@ -35,8 +37,9 @@ void npy_header_build(const struct npy_shape *shape, unsigned char *buf, size_t 
 
 /*
  * Parses the header at the start of a .npy file of which buf holds the first size bytes. On 0 *out has the
- * shape and *header_bytes the offset of the first row. '<u2' and 2-byte void (how ml_dtypes saves bfloat16)
- * are read as bf16; '|u1' is u8, also where the rows are those of a bit collection: the caller knows that.
+ * shape and *header_bytes the offset of the first row. 2-byte void (how ml_dtypes saves bfloat16) is bf16; so is
+ * '<u2', with is_uint16 set: only who knows from elsewhere that it is bf16, from a schema or an option, may take
+ * it. '|u1' is u8, also where the rows are those of a bit collection: the caller knows that, too.
  * -EAGAIN: the header is longer than size, give more bytes. -EINVAL: why holds a sentence that says what was
  * found and what to do about it.
  */

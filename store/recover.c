@@ -9,12 +9,15 @@
 #include <string.h>
 
 #include "apply.h"
+#include "convert.h"
 #include "engine.h"
 #include "image.h"
 
 struct replay {
 	struct vs_store *s;
-	int64_t time_ns; /* of the frame */
+	vs_time time; /* of the frame */
+	char *why;    /* a sentence for -EPROTO */
+	size_t why_size;
 	struct record_adopt *adoptions; /* carried out before any file is opened */
 	size_t adoption_count;
 };
@@ -24,16 +27,12 @@ struct replay {
 /* A segment that only the log knows yet: its files may not even exist. */
 static int placeholder_add(struct vs_store *s, struct collection *c)
 {
-	struct segment *seg = calloc(1, sizeof *seg);
+	struct segment *seg = segment_placeholder(c->segment_count, 0, 0);
 
-	if (!seg || collection_reserve_segment(c)) {
-		free(seg);
+	if (!seg || collection_reserve_segments(c, 1)) {
+		segment_put(s->io, seg);
 		return -ENOMEM;
 	}
-	seg->n = c->segment_count;
-	for (int i = 0; i < SEGMENT_COLUMNS; i++)
-		seg->fd[i] = -1;
-	names_init(&seg->names, 0);
 	collection_add_segment(&s->table, c, seg);
 	return 0;
 }
@@ -69,10 +68,10 @@ static int replay_row(struct replay *rp, const struct record_row *r)
 		return rc;
 	seg = collection_segment(c, r->head.row);
 	slot = collection_slot(c, r->head.row);
-	if (slot >= seg->count) {
+	if (slot >= seg->count || r->head.flags & RECORD_RENAMED)
+		c->mtime = c->ctime = rp->time;
+	if (slot >= seg->count)
 		seg->count = slot + 1;
-		c->mtime_ns = rp->time_ns;
-	}
 	if (end > seg->names.end)
 		names_init(&seg->names, end);
 	if (row_entry(&r->row) >= c->next_entry)
@@ -83,11 +82,15 @@ static int replay_row(struct replay *rp, const struct record_row *r)
 static int replay_trim(struct replay *rp, const struct record *r)
 {
 	struct collection *c = collection_get(&rp->s->table, r->collection);
+	struct segment *seg;
 
 	if (!c || r->row >> c->shift >= c->segment_count || !segment_fits(c, r->value, 0))
 		return -EUCLEAN;
-	collection_segment(c, r->row)->count = (uint32_t)r->value;
-	c->mtime_ns = rp->time_ns;
+	seg = collection_segment(c, r->row);
+	seg->count = (uint32_t)r->value;
+	if (!seg->count)
+		names_init(&seg->names, 0);
+	c->mtime = c->ctime = rp->time;
 	return 0;
 }
 
@@ -102,13 +105,12 @@ static bool collection_can_become(const struct vs_store *s, const struct collect
 		return !namesake && in->id >= s->next_collection;
 	if (c->parent != in->parent || (namesake && namesake != c))
 		return false;
-	return !c->segment_count || (in->schema_fixed && c->row_bytes == vs_row_bytes(&schema));
+	return !c->segment_count || (in->schema_flags & SCHEMA_FIXED && c->row_bytes == vs_row_bytes(&schema));
 }
 
 static int replay_collection(struct replay *rp, const struct record_collection *r)
 {
 	const struct catalog_collection *in = &r->body;
-	struct vs_schema schema = {.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
 	struct vs_store *s = rp->s;
 	struct collection *c = collection_get(&s->table, in->id);
 	char name[VS_NAME_MAX + 1] = {0};
@@ -134,10 +136,10 @@ static int replay_collection(struct replay *rp, const struct record_collection *
 	} else if (strcmp(c->name, name)) {
 		rc = collection_rename(&s->table, c, name);
 	}
-	collection_set_schema(c, &schema);
-	c->schema_fixed = in->schema_fixed;
+	catalog_schema(in, c);
 	c->perm = in->perm;
-	c->mtime_ns = in->mtime_ns;
+	c->mtime = in->mtime < VS_TIME_END ? in->mtime : VS_TIME_END - 1;
+	c->ctime = in->ctime < VS_TIME_END ? in->ctime : VS_TIME_END - 1;
 	return rc;
 }
 
@@ -161,22 +163,23 @@ static int replay_adopt(struct replay *rp, const struct record_adopt *r)
 	struct record_adopt *p;
 	int rc;
 
-	if (!c || !c->schema_fixed || r->segment != c->segment_count || !segment_fits(c, r->count, r->names_end) ||
+	if (!c || !c->schema_fixed || r->segment > c->segment_count || !segment_fits(c, r->count, r->names_end) ||
 	    (uint64_t)(r->segment + 1ull) << c->shift > ROW_NONE || r->next_entry < c->next_entry ||
-	    r->next_entry > 1ull << VS_ENTRY_BITS)
+	    r->next_entry > 1ull << VS_ENTRY_BITS || (r->segment < c->segment_count && c->segments[r->segment]->count))
 		return -EUCLEAN;
 	p = realloc(rp->adoptions, (rp->adoption_count + 1) * sizeof *p);
 	if (!p)
 		return -ENOMEM;
 	rp->adoptions = p;
 	p[rp->adoption_count++] = *r;
-	rc = placeholder_add(rp->s, c);
+	rc = r->segment == c->segment_count ? placeholder_add(rp->s, c) : 0;
 	if (rc)
 		return rc;
+	c->segments[r->segment]->adopts++;
 	c->segments[r->segment]->count = r->count;
 	names_init(&c->segments[r->segment]->names, r->names_end);
 	c->next_entry = r->next_entry;
-	c->mtime_ns = rp->time_ns;
+	c->mtime = c->ctime = rp->time;
 	return 0;
 }
 
@@ -189,16 +192,48 @@ static int replay_dead(struct replay *rp, const struct record *r)
 	return 0;
 }
 
+static int replay_attribute(struct replay *rp, const struct record *r)
+{
+	struct vs_store *s = rp->s;
+	struct collection *c = collection_get(&s->table, r->collection);
+
+	if (!c || r->value > VS_ATTRIBUTE_BYTES_MAX || r->value > r->bytes - sizeof *r)
+		return -EUCLEAN;
+	if (!attribute_is_known(r->row)) {
+		catalog_refuse_attribute(c->name, r->row, rp->why, rp->why_size);
+		return -EPROTO;
+	}
+	return collection_set_attribute(&s->table, c, r->row, r + 1, (uint32_t)r->value);
+}
+
+static int replay_root(struct replay *rp, const struct record_root *r)
+{
+	struct catalog_root *root = &rp->s->root;
+
+	if (r->root.perm != PERM_NONE && r->root.perm >= rp->s->perm_count)
+		return -EUCLEAN;
+	*root = r->root;
+	root->mtime = root->mtime < VS_TIME_END ? root->mtime : VS_TIME_END - 1;
+	root->ctime = root->ctime < VS_TIME_END ? root->ctime : VS_TIME_END - 1;
+	return 0;
+}
+
 static int replay_record(struct replay *rp, const struct record *r)
 {
 	static const size_t bytes_min[] = {
 		[RECORD_ROW] = sizeof(struct record_row),   [RECORD_TRIM] = sizeof(struct record),
 		[RECORD_COLLECTION] = sizeof(struct record_collection), [RECORD_DROP] = sizeof(struct record),
 		[RECORD_PERM] = sizeof(struct record_perm), [RECORD_ADOPT] = sizeof(struct record_adopt),
-		[RECORD_DEAD] = sizeof(struct record),
+		[RECORD_DEAD] = sizeof(struct record),      [RECORD_ATTRIBUTE] = sizeof(struct record),
+		[RECORD_ROOT] = sizeof(struct record_root),
 	};
 
-	if (r->type >= sizeof bytes_min / sizeof *bytes_min || r->bytes < bytes_min[r->type])
+	if (r->type >= RECORD_TYPES) {
+		snprintf(rp->why, rp->why_size, "the log has a record (type %u) that this program does not know: a newer "
+		         "vecfs wrote it", r->type);
+		return -EPROTO;
+	}
+	if (r->bytes < bytes_min[r->type])
 		return -EUCLEAN;
 	switch (r->type) {
 	case RECORD_ROW:
@@ -215,18 +250,20 @@ static int replay_record(struct replay *rp, const struct record *r)
 		return replay_adopt(rp, (const struct record_adopt *)(const void *)r);
 	case RECORD_DEAD:
 		return replay_dead(rp, r);
+	case RECORD_ATTRIBUTE:
+		return replay_attribute(rp, r);
+	case RECORD_ROOT:
+		return replay_root(rp, (const struct record_root *)(const void *)r);
 	default:
 		return -EUCLEAN;
 	}
 }
 
-static int replay_frame(void *arg, const struct frame *frame, const void *payload)
+static int replay_records(struct replay *rp, const void *payload, size_t size)
 {
-	struct replay *rp = arg;
-	const char *p = payload, *end = p + frame->payload_bytes;
+	const char *p = payload, *end = p + size;
 	int rc = 0;
 
-	rp->time_ns = frame->time_ns;
 	while (p < end && !rc) {
 		const struct record *r = (const struct record *)(const void *)p;
 
@@ -239,6 +276,25 @@ static int replay_frame(void *arg, const struct frame *frame, const void *payloa
 	return rc;
 }
 
+static int replay_frame(void *arg, const struct frame *frame, const void *payload)
+{
+	struct replay *rp = arg;
+	void *records;
+	size_t size;
+	int rc;
+
+	rp->time = frame->time < VS_TIME_END ? frame->time : VS_TIME_END - 1;
+	if (rp->s->version == FORMAT_VERSION)
+		return replay_records(rp, payload, frame->payload_bytes);
+	rp->time = convert_time(frame->time);
+	rc = convert_records(payload, frame->payload_bytes, &records, &size);
+	if (rc)
+		return rc;
+	rc = replay_records(rp, records, size);
+	free(records);
+	return rc;
+}
+
 /* ------------------------------------------------------------------ files */
 
 static void damaged(struct vs_store *s, struct collection *c, const char *what, int rc)
@@ -247,30 +303,43 @@ static void damaged(struct vs_store *s, struct collection *c, const char *what, 
 	engine_report(s, VS_ERROR, "%s: damaged: %s: %s; run vecfs check", c->name, what, strerror(-rc));
 }
 
+/* What the log says was perhaps in the page cache only: all is synced again before the log goes. */
+static int mark_written(struct vs_store *s, struct segment *seg)
+{
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++) {
+		int fd = segment_file(seg, i);
+
+		if (fd < 0)
+			return fd;
+		segment_file_written(seg, i);
+	}
+	return files_relieve(&s->files);
+}
+
 /* Opens segment i in place of its placeholder. fresh: its files may not exist, or be short, before the second pass. */
 static int segment_load(struct vs_store *s, struct collection *c, uint32_t i, bool replaying)
 {
 	struct segment *old = c->segments[i], *seg;
-	int rc = segment_open(s->io, c->id, i, &c->schema, replaying ? 0 : old->count, replaying ? 0 : old->names.end,
-	                      &seg);
+	int rc;
 
+	if (!old->count)
+		return 0; /* whatever files there are of it are left-overs */
+	rc = segment_open(&s->files, c->id, i, &c->schema, replaying ? 0 : old->count, replaying ? 0 : old->names.end, &seg);
 	if (rc == -ENOENT && replaying && !old->rows_digest)
-		rc = segment_create_missing(s->io, c->id, i, &c->schema, &seg);
+		rc = segment_create_missing(&s->files, c->id, i, &c->schema, &seg);
 	if (rc)
 		return rc;
-	seg->count = old->count;
+	seg->count = seg->high = seg->applied = old->count;
+	seg->adopts = old->adopts;
 	seg->rows_digest = old->rows_digest;
 	seg->names_digest = old->names_digest;
 	seg->digest_valid = !replaying && old->rows_digest;
 	names_init(&seg->names, old->names.end);
 	if (!replaying)
 		seg->header_rows = seg->count;
-	/* What the log says was perhaps in the page cache only: all is synced again before the log goes. */
-	for (int k = 0; k < SEGMENT_COLUMNS && replaying; k++)
-		seg->dirty[k] = true;
-	segment_close(s->io, old);
+	segment_put(s->io, old);
 	c->segments[i] = seg;
-	return 0;
+	return replaying ? mark_written(s, seg) : 0;
 }
 
 /* What the log has for the segments that can be opened reaches them also if another one is damaged. */
@@ -287,12 +356,12 @@ static int open_segments(struct vs_store *s, struct collection *c, bool replayin
 }
 
 /* After the second pass: every file is as long as what is in use. */
-static int verify_sizes(struct vs_store *s, struct collection *c)
+static int verify_sizes(struct collection *c)
 {
 	int rc = 0;
 
 	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
-		rc = segment_verify_size(s->io, c->segments[i]);
+		rc = segment_has_files(c->segments[i]) ? segment_verify_size(c->segments[i]) : 0;
 	return rc;
 }
 
@@ -300,16 +369,24 @@ static int verify_sizes(struct vs_store *s, struct collection *c)
 
 static int index_row(struct collection *c, struct segment *seg, uint32_t slot)
 {
-	const struct row *r = &seg->rows[slot];
-	const char *name = segment_name(seg, r);
-	uint64_t hash, entry = row_entry(r);
+	uint32_t row = seg->n << c->shift | slot;
+	const struct overlay_item *item = overlay_find(&c->overlay, row); /* of a log that was replayed in memory */
+	const struct row *rows = item ? NULL : segment_rows(seg), *r = item ? &item->meta->row : rows + slot;
+	const char *name;
+	uint64_t hash, entry;
+	bool valid;
 	int rc;
 
-	if (!r->name_len && segment_row_valid(seg, r)) {
+	if (!item && !rows)
+		return -ENOMEM;
+	name = item ? (const char *)(item->meta + 1) : segment_name(seg, r);
+	entry = row_entry(r);
+	valid = item || segment_row_valid(seg, r);
+	if (!r->name_len && valid) {
 		c->dead++;
 		return segment_set_dead(seg, slot);
 	}
-	if (!segment_row_valid(seg, r) || entry < VS_ENTRY_FIRST || entries_get(&c->entries, entry) != ROW_NONE)
+	if (!valid || entry < VS_ENTRY_FIRST || entries_get(&c->entries, entry) != ROW_NONE)
 		return -EBADMSG;
 	rc = entries_reserve(&c->entries, entry);
 	hash = collection_hash(c, name, r->name_len);
@@ -317,12 +394,12 @@ static int index_row(struct collection *c, struct segment *seg, uint32_t slot)
 		rc = index_reserve(&c->index, hash, collection_hash_of, c);
 	if (rc)
 		return rc == -EOVERFLOW ? -EBADMSG : rc; /* no engine has written such a row */
-	entries_set(&c->entries, entry, seg->n << c->shift | slot);
+	entries_set(&c->entries, entry, row);
 	index_insert(&c->index, hash, entry);
 	if (entry >= c->next_entry)
 		c->next_entry = entry + 1;
 	c->count++;
-	c->name_bytes += r->name_len;
+	collection_count_name(c, name, r->name_len);
 	return 0;
 }
 
@@ -339,32 +416,43 @@ static int index_collection(struct vs_store *s, struct collection *c)
 				return rc;
 			bad += rc == -EBADMSG;
 		}
+		while (files_mapped_full(&s->files))
+			files_unmap_oldest(&s->files);
 	}
 	if (bad)
 		engine_report(s, VS_ERROR, "%s: %llu damaged rows; run vecfs check", c->name, (unsigned long long)bad);
 	return 0;
 }
 
-static void load_collection(struct vs_store *s, struct collection *c)
+/* Whether an error is about the files, and not about what the process or the machine is short of. */
+static bool is_damage(int rc)
+{
+	return rc && rc != -EMFILE && rc != -ENFILE && rc != -ENOMEM && rc != -EAGAIN && rc != -EINTR;
+}
+
+/* Files that are not as they should be make a damaged collection; without means to look at them none is opened. */
+static int load_collection(struct vs_store *s, struct collection *c)
 {
 	int rc = open_segments(s, c, false);
 
-	if (rc) {
+	collection_trim_segments(&s->table, c);
+	if (is_damage(rc))
 		damaged(s, c, "segment files", rc);
-		return;
-	}
+	if (rc)
+		return is_damage(rc) ? 0 : rc;
 	if (c->index_stamp) {
 		rc = image_load(s, c);
-		if (!rc)
-			return;
+		if (!is_damage(rc))
+			return rc;
 		engine_report(s, VS_WARNING, "%s: no index image (%s), rebuilding it", c->name, strerror(-rc));
 	}
 	c->index_stamp = 0;
 	rc = index_collection(s, c);
 	if (c->count)
 		s->settled = false; /* an empty collection has no image */
-	if (rc)
+	if (is_damage(rc))
 		damaged(s, c, "index", rc);
+	return is_damage(rc) ? 0 : rc;
 }
 
 /* ------------------------------------------------------------------ left-overs */
@@ -382,7 +470,7 @@ static bool file_is_left(const struct collection *c, const char *name)
 	if (end == name)
 		return false;
 	if (!strcmp(end, ".npy") || !strcmp(end, ".rows") || !strcmp(end, ".names"))
-		return n >= c->segment_count;
+		return n >= c->segment_count || !segment_has_files(c->segments[n]);
 	return !strcmp(end, ".adopt");
 }
 
@@ -397,7 +485,8 @@ static void sweep_collection(struct vs_store *s, struct collection *c)
 		if (!file_is_left(c, list.names[i]))
 			continue;
 		snprintf(file, sizeof file, "%s/%s", path, list.names[i]);
-		s->io->ops->unlink(s->io, file);
+		if (s->io->ops->unlink(s->io, file) < 0)
+			s->untidy = true;
 		c->directory_changed = true;
 	}
 	io_names_free(&list);
@@ -427,7 +516,8 @@ static void sweep(struct vs_store *s)
 
 		if (*end || collection_get(&s->table, id))
 			continue;
-		collection_unlink_id(s->io, id);
+		if (collection_unlink_id(s->io, id))
+			s->untidy = true;
 		s->directory_changed = true;
 	}
 	io_names_free(&list);
@@ -454,10 +544,12 @@ static int open_all(struct vs_store *s)
 		char path[SEGMENT_PATH_MAX];
 		int rc;
 
+		c->index_stamp = 0;
+		if (!c->segment_count)
+			continue;
 		collection_path(path, c->id, NULL);
 		rc = s->io->ops->mkdir(s->io, path, 0700);
 		c->directory_changed = true;
-		c->index_stamp = 0;
 		rc = rc == -EEXIST || rc >= 0 ? open_segments(s, c, true) : rc;
 		if (rc == -EUCLEAN || rc == -ENOENT)
 			damaged(s, c, "segment files", rc);
@@ -484,20 +576,65 @@ static int finish(struct vs_store *s, const struct log_position *end)
 	return rc < 0 ? rc : 0;
 }
 
-static int replay_log(struct vs_store *s, char *why, size_t why_size)
+/* Moves adopted files to where they belong. Only the last that came under a number have a claim to it. */
+static int carry_out_adoptions(struct replay *rp)
 {
-	struct replay rp = {.s = s};
-	struct log_position at = s->position, again = at;
-	int rc = log_scan(s->io, &at, true, replay_frame, &rp, why, why_size);
+	int rc = 0;
+
+	for (size_t i = 0; i < rp->adoption_count && !rc; i++) {
+		const struct record_adopt *r = &rp->adoptions[i];
+		struct collection *c = collection_get(&rp->s->table, r->head.collection);
+
+		/* The placeholder counts those that have passed. */
+		if (c && ++c->segments[r->segment]->batch_n == c->segments[r->segment]->adopts)
+			rc = apply_adoption(rp->s, r);
+	}
+	return rc;
+}
+
+/*
+ * The first pass: what the log says is in the tables, and each file has the name it is to have. A store that is only
+ * read keeps its names: adoptions then gets those that it should have had, to be freed.
+ */
+static int replay_tables(struct vs_store *s, struct log_position *at, struct replay *adoptions, char *why,
+                         size_t why_size)
+{
+	struct replay rp = {.s = s, .why = why, .why_size = why_size};
+	int rc = log_scan(s->io, at, true, replay_frame, &rp, why, why_size);
 
 	if (rc == -EUCLEAN && !*why)
 		snprintf(why, why_size, "the log does not fit the catalog");
-	for (size_t i = 0; i < rp.adoption_count && !rc; i++)
-		rc = apply_records(s, &rp.adoptions[i], sizeof rp.adoptions[i]);
-	free(rp.adoptions);
-	if (rc)
-		return rc;
-	rc = open_all(s);
+	if (!rc)
+		collection_table_pack(&s->table);
+	if (!rc && !s->read_only)
+		rc = carry_out_adoptions(&rp);
+	if (adoptions)
+		*adoptions = rp;
+	else
+		free(rp.adoptions);
+	return rc;
+}
+
+/* Brings the store to our format version. From then on it is one that was not closed, with an empty log. */
+static int convert(struct vs_store *s, bool *clean, char *why, size_t why_size)
+{
+	struct log_position start = s->position, end = start;
+	int rc = *clean ? 0 : replay_tables(s, &end, NULL, why, why_size);
+
+	if (!rc)
+		rc = convert_store(s, &start, &end, why, why_size);
+	*clean = false;
+	s->version = FORMAT_VERSION;
+	return rc;
+}
+
+static int replay_log(struct vs_store *s, char *why, size_t why_size)
+{
+	struct log_position at = s->position, again = at;
+	int rc = replay_tables(s, &at, NULL, why, why_size);
+
+	if (!rc)
+		rc = open_all(s);
 	if (!rc)
 		rc = log_scan(s->io, &again, false, write_frame, s, why, why_size);
 	if (rc)
@@ -505,7 +642,8 @@ static int replay_log(struct vs_store *s, char *why, size_t why_size)
 	for (uint32_t i = 0; i < s->table.count; i++) {
 		struct collection *c = s->table.all[i];
 
-		if (!c->damaged && (rc = verify_sizes(s, c)) == -EUCLEAN)
+		collection_trim_segments(&s->table, c);
+		if (!c->damaged && (rc = verify_sizes(c)) == -EUCLEAN)
 			damaged(s, c, "segment files", rc);
 		if (!c->damaged && !rc)
 			rc = index_collection(s, c);
@@ -518,21 +656,207 @@ static int replay_log(struct vs_store *s, char *why, size_t why_size)
 	return rc;
 }
 
+/* ------------------------------------------------------------------ without writing */
+
+/* A frame's records, which the overlay of a store that is only read points into. */
+struct replayed {
+	struct replayed *next;
+	uint64_t records[];
+};
+
+static int keep_row(struct collection *c, uint32_t row, const struct record_row *r)
+{
+	int rc = overlay_reserve(&c->overlay, 1);
+
+	if (!rc)
+		overlay_set(&c->overlay, row, r);
+	return rc;
+}
+
+static int keep_dead(struct collection *c, const struct record *r)
+{
+	static const struct record_row dead;
+	const uint64_t *bits = (const uint64_t *)(r + 1);
+	const uint32_t *list = (const uint32_t *)(r + 1);
+	size_t bytes = r->bytes - sizeof *r;
+	bool is_list = r->flags & RECORD_LIST;
+	int rc = 0;
+
+	for (uint64_t i = 0; i < (is_list ? bytes / 4 : bytes * 8) && !rc; i++) {
+		uint64_t slot = is_list ? list[i] : i;
+		bool dies = is_list ? i < r->value : bits[i / 64] >> (i % 64) & 1;
+
+		if (dies && slot >> c->shift == 0)
+			rc = keep_row(c, (r->row >> c->shift << c->shift) | (uint32_t)slot, &dead);
+	}
+	return rc;
+}
+
+static int keep_frame(void *arg, const struct frame *frame, const void *payload)
+{
+	struct vs_store *s = arg;
+	struct replayed *kept = malloc(sizeof *kept + frame->payload_bytes);
+	const char *p, *end;
+	int rc = 0;
+
+	if (!kept)
+		return -ENOMEM;
+	kept->next = s->replayed;
+	s->replayed = kept;
+	memcpy(kept->records, payload, frame->payload_bytes);
+	p = (const char *)kept->records;
+	for (end = p + frame->payload_bytes; p < end && !rc; p += ((const struct record *)(const void *)p)->bytes) {
+		const struct record *r = (const struct record *)(const void *)p;
+		struct collection *c = collection_get(&s->table, r->collection);
+
+		if (c && r->type == RECORD_ROW)
+			rc = keep_row(c, r->row, (const struct record_row *)(const void *)r);
+		else if (c && r->type == RECORD_DEAD)
+			rc = keep_dead(c, r);
+	}
+	return rc;
+}
+
+void recover_free(struct vs_store *s)
+{
+	while (s->replayed) {
+		struct replayed *kept = s->replayed;
+
+		s->replayed = kept->next;
+		free(kept);
+	}
+}
+
+/*
+ * Opens a segment's files where they are: at their place, or, of the last that were adopted under its number, still with
+ * the batch that has handed them over. One that only the log has consists of rows in the overlay.
+ */
+static int open_where_it_is(struct vs_store *s, const struct replay *rp, struct collection *c, uint32_t i,
+                            struct segment **out)
+{
+	const struct record_adopt *last = NULL;
+	int rc;
+
+	for (size_t k = 0; k < rp->adoption_count; k++)
+		if (rp->adoptions[k].head.collection == c->id && rp->adoptions[k].segment == i)
+			last = &rp->adoptions[k];
+	if (last)
+		rc = segment_open_moving(&s->files, c->id, i, last->head.row, (uint32_t)last->head.value,
+		                         last->head.flags & RECORD_UPLOADED, &c->schema, out);
+	else
+		rc = segment_open(&s->files, c->id, i, &c->schema, 0, 0, out);
+	return rc == -ENOENT ? segment_unbacked(i, &c->schema, out) : rc;
+}
+
+static int column_size(struct segment *seg, enum segment_column column, uint64_t *size)
+{
+	int fd = segment_file(seg, column), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = seg->files->io->ops->size(seg->files->io, fd, size);
+	segment_file_done(seg, column);
+	return rc;
+}
+
+/* Every row that the log does not have must be in the files: there is nothing behind the end of a mapping. */
+static int verify_backing(const struct collection *c, struct segment *seg)
+{
+	uint64_t size[SEGMENT_COLUMNS] = {0};
+
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && segment_has_files(seg); i++) {
+		int rc = column_size(seg, i, &size[i]);
+
+		if (rc < 0)
+			return rc;
+	}
+	if (seg->names.end > size[SEGMENT_NAMES] / NAME_GRANULE)
+		names_init(&seg->names, (uint32_t)(size[SEGMENT_NAMES] / NAME_GRANULE));
+	for (uint32_t slot = 0; slot < seg->count; slot++) {
+		const struct overlay_item *item = overlay_find(&c->overlay, seg->n << c->shift | slot);
+		bool there = (slot + 1ull) * sizeof(struct row) <= size[SEGMENT_ROWS];
+		bool readable = segment_offset(seg, slot) + seg->row_bytes <= size[SEGMENT_VECTORS];
+
+		if (item ? !item->data && item->meta->row.name_len && !readable : !there || !readable)
+			return -EUCLEAN;
+	}
+	return 0;
+}
+
+static int load_segment_replayed(struct vs_store *s, const struct replay *rp, struct collection *c, uint32_t i)
+{
+	struct segment *old = c->segments[i], *seg;
+	int rc = old->count ? open_where_it_is(s, rp, c, i, &seg) : segment_unbacked(i, &c->schema, &seg);
+
+	if (rc)
+		return rc;
+	seg->count = seg->high = seg->applied = old->count;
+	names_init(&seg->names, old->names.end);
+	segment_put(s->io, old);
+	c->segments[i] = seg;
+	for (uint32_t slot = seg->count; slot < seg->rows_max && c->overlay.count; slot++)
+		overlay_drop(&c->overlay, i << c->shift | slot); /* trimmed */
+	return verify_backing(c, seg);
+}
+
+static int load_replayed(struct vs_store *s, const struct replay *rp, struct collection *c)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
+		rc = load_segment_replayed(s, rp, c, i);
+	if (!rc)
+		rc = index_collection(s, c);
+	if (rc != -EUCLEAN && rc != -ENOENT)
+		return rc;
+	damaged(s, c, "segment files", rc);
+	return 0;
+}
+
+/*
+ * The log of a store that is only read. Its rows go into the overlay, where those of any log are until they are applied,
+ * and stay there; so the files are served as they are.
+ */
+static int replay_in_memory(struct vs_store *s, char *why, size_t why_size)
+{
+	struct log_position at = s->position, again = at;
+	struct replay rp = {0};
+	int rc = replay_tables(s, &at, &rp, why, why_size);
+
+	if (!rc)
+		rc = log_scan(s->io, &again, false, keep_frame, s, why, why_size);
+	for (uint32_t i = 0; i < s->table.count && !rc; i++)
+		rc = load_replayed(s, &rp, s->table.all[i]);
+	free(rp.adoptions);
+	return rc;
+}
+
 int recover(struct vs_store *s, char *why, size_t why_size)
 {
 	struct catalog_image image;
-	bool valid[2], clean;
+	bool valid[2], clean, converted;
 	int rc = catalog_read(s->io, &image, valid);
 
 	if (rc == -EUCLEAN)
-		snprintf(why, why_size, "both catalogs are damaged");
-	if (rc)
+		snprintf(why, why_size, image.head ? "the catalog contradicts itself" : "both catalogs are damaged");
+	if (rc == -EPROTO)
+		snprintf(why, why_size, "of format version %u, which is newer than this program, whose is %u", image.version,
+		         FORMAT_VERSION);
+	if (rc) {
+		catalog_free(&image);
 		return rc;
+	}
 	clean = image.head->flags & CATALOG_CLEAN;
-	rc = catalog_load(s, &image);
-	if (rc == -EUCLEAN)
-		snprintf(why, why_size, "the catalog contradicts itself");
-	if (!rc && !clean)
+	converted = image.head->flags & CATALOG_CONVERTED;
+	s->version = image.version;
+	if (s->read_only && (converted || s->version != FORMAT_VERSION)) {
+		snprintf(why, why_size, "of format version 1%s: open it once for writing, which converts it",
+		         converted ? ", in part" : "");
+		rc = -EPROTO;
+	}
+	if (!rc)
+		rc = catalog_load(s, &image, why, why_size);
+	if (!rc && !clean && !s->read_only)
 		rc = catalog_sync(s);
 	catalog_free(&image);
 	if (!rc)
@@ -541,10 +865,18 @@ int recover(struct vs_store *s, char *why, size_t why_size)
 		return rc;
 	if (!s->read_only)
 		sweep_spills(s);
+	if (converted)
+		rc = convert_finish(s);
+	else if (s->version != FORMAT_VERSION)
+		rc = convert(s, &clean, why, why_size);
+	if (rc)
+		return rc;
+	if (!clean && s->read_only)
+		return replay_in_memory(s, why, why_size);
 	if (!clean)
 		return replay_log(s, why, why_size);
 	s->settled = true;
-	for (uint32_t i = 0; i < s->table.count; i++)
-		load_collection(s, s->table.all[i]);
-	return 0;
+	for (uint32_t i = 0; i < s->table.count && !rc; i++)
+		rc = load_collection(s, s->table.all[i]);
+	return rc;
 }

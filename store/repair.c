@@ -95,7 +95,7 @@ static int repair_round(struct check *k, bool *again)
 	*again = false;
 	if (!rc)
 		rc = check_catalog(k, &state);
-	if (!rc && state == CATALOG_UNCLOSED)
+	if (!rc && (state == CATALOG_UNCLOSED || state == CATALOG_OLD))
 		return close_unclosed(k, again);
 	if (!rc && state == CATALOG_UNUSABLE) {
 		check_end(k);

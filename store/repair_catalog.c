@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "convert.h"
 #include "npy.h"
 
 /* ------------------------------------------------------------------ what files there are */
@@ -102,17 +103,13 @@ static int add_segment(struct check *k, struct collection *c, uint32_t i)
 	uint64_t rows = file_size(k->io, c->id, i, SEGMENT_ROWS) / sizeof(struct row);
 	uint64_t granules = file_size(k->io, c->id, i, SEGMENT_NAMES) / NAME_GRANULE;
 	uint64_t rows_max = 1ull << c->shift, granules_max = rows_max * NAMES_CLASSES;
-	struct segment *seg = calloc(1, sizeof *seg);
+	struct segment *seg = segment_placeholder(i, (uint32_t)(rows < rows_max ? rows : rows_max),
+	                                          (uint32_t)(granules < granules_max ? granules : granules_max));
 
-	if (!seg || collection_reserve_segment(c)) {
-		free(seg);
+	if (!seg || collection_reserve_segments(c, 1)) {
+		segment_put(k->io, seg);
 		return -ENOMEM;
 	}
-	seg->n = i;
-	seg->count = (uint32_t)(rows < rows_max ? rows : rows_max);
-	for (int column = 0; column < SEGMENT_COLUMNS; column++)
-		seg->fd[column] = -1;
-	names_init(&seg->names, (uint32_t)(granules < granules_max ? granules : granules_max));
 	collection_add_segment(&k->s->table, c, seg);
 	return 0;
 }
@@ -127,6 +124,9 @@ static int add_collection(struct check *k, uint32_t id)
 
 	collection_path(path, id, NULL);
 	rc = k->io->ops->list(k->io, path, count_segments, &segments);
+	for (uint32_t i = 0; i < segments && !rc; i++)
+		if (convert_is_old(k->io, id, i))
+			return check_stop(k, -EPROTO, "%s: of format version 1, and without a catalog it cannot be converted", path);
 	if (rc == -ENOTDIR)
 		return 0;
 	if (rc)
@@ -143,7 +143,7 @@ static int add_collection(struct check *k, uint32_t id)
 	}
 	collection_set_schema(c, &schema);
 	c->schema_fixed = segments;
-	c->mtime_ns = engine_now_ns();
+	c->mtime = c->ctime = vs_time_now();
 	k->s->next_collection = id + 1;
 	for (uint32_t i = 0; i < segments && !rc; i++)
 		rc = add_segment(k, c, i);
@@ -189,6 +189,8 @@ static void new_identity(struct vs_store *s)
 	engine_random(&s->position.salt, sizeof s->position.salt);
 	s->position.epoch = s->position.seq = 1;
 	s->next_collection = 1;
+	s->root.perm = PERM_NONE;
+	s->root.mtime = s->root.ctime = vs_time_now();
 	collection_table_init(&s->table, s->hash_seed);
 }
 

@@ -7,10 +7,89 @@
 #include <string.h>
 
 #include "moment.h"
+#include "row_time.h"
 #include "sum.h"
 
-#define PERM_MAX 65535u
-#define VACUUM_ROWS 2u /* moved in one op: keeps the lock's hold short */
+
+/* ------------------------------------------------------------------ classes of permissions */
+
+static void mark(uint64_t *used, uint32_t class)
+{
+	used[class / 64] |= 1ull << (class % 64);
+}
+
+/* Marks the classes of a collection's rows; -EIO if there are some that cannot be seen. */
+static int mark_rows(const struct collection *c, uint64_t *used)
+{
+	for (uint32_t i = 0; i < c->segment_count; i++) {
+		const struct segment *seg = c->segments[i];
+		const struct row *rows = segment_rows(seg);
+
+		if (seg->count && !rows)
+			return -EIO;
+		for (uint32_t slot = 0; slot < seg->count; slot++) {
+			const struct overlay_item *item = overlay_find(&c->overlay, i << c->shift | slot);
+
+			/* Also a damaged row's: nobody can say what it was. */
+			mark(used, item ? item->meta->row.perm : rows[slot].perm);
+		}
+	}
+	return 0;
+}
+
+/*
+ * Finds the classes that nothing refers to any more. A record that gives such a number a new meaning comes later in the
+ * log than whatever took the last reference, so that no recovery sees the one without the other.
+ */
+static int find_unused(struct vs_store *s)
+{
+	uint64_t *used = calloc(PERM_MAX / 64 + 1, sizeof *used);
+	int rc = used ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; i < s->table.slots && !rc; i++) {
+		const struct collection *c = s->table.all[i];
+
+		if (!c)
+			continue;
+		mark(used, c->perm);
+		rc = mark_rows(c, used);
+	}
+	if (s->root.perm != PERM_NONE)
+		mark(used, s->root.perm);
+	for (const struct perm_hold *h = s->perm_holds; h && !rc; h = h->next)
+		for (uint32_t i = 0; i < sizeof h->classes / sizeof *h->classes; i++)
+			used[i] |= h->classes[i];
+	if (rc) {
+		free(used);
+		return rc;
+	}
+	free(s->perm_used);
+	s->perm_used = used;
+	s->perm_next = 0;
+	return 0;
+}
+
+/* A number for a new class: the next, or when there are no more one that is not in use. */
+static int new_class(struct vs_store *s, uint32_t *index)
+{
+	int rc;
+
+	if (s->perm_count <= PERM_MAX) {
+		*index = s->perm_count;
+		return 0;
+	}
+	for (int tries = 0; tries < 2; tries++) {
+		for (; s->perm_used && s->perm_next <= PERM_MAX; s->perm_next++)
+			if (!(s->perm_used[s->perm_next / 64] >> (s->perm_next % 64) & 1)) {
+				*index = s->perm_next++;
+				return 0;
+			}
+		rc = tries ? -ENOSPC : find_unused(s);
+		if (rc)
+			return rc == -EIO ? -ENOSPC : rc;
+	}
+	return -ENOSPC;
+}
 
 int rows_perm(struct op *op, const struct vs_perm *perm, uint32_t *index)
 {
@@ -21,16 +100,18 @@ int rows_perm(struct op *op, const struct vs_perm *perm, uint32_t *index)
 
 	if (found >= 0) {
 		*index = (uint32_t)found;
+		/* It may be one that was found unused. */
+		if (s->perm_used)
+			mark(s->perm_used, *index);
 		return 0;
 	}
-	if (s->perm_count > PERM_MAX)
-		return -ENOSPC;
-	rc = catalog_reserve(s, 1);
+	rc = new_class(s, index);
 	if (!rc)
-		rc = engine_perm_add(s, s->perm_count, &class);
+		rc = catalog_reserve(s, 1);
+	if (!rc)
+		rc = engine_perm_add(s, *index, &class);
 	if (rc)
 		return rc;
-	*index = s->perm_count - 1;
 	r = op_append(op, RECORD_PERM, 0, sizeof *r);
 	r->head.row = *index;
 	r->perm = class;
@@ -48,7 +129,11 @@ int rows_perm_change(struct op *op, unsigned which, const struct vs_perm *perm, 
 		now.uid = perm->uid;
 	if (which & VS_SET_GID)
 		now.gid = perm->gid;
-	return which & (VS_SET_MODE | VS_SET_UID | VS_SET_GID) ? rows_perm(op, &now, index) : 0;
+	if (which & VS_DROP_SETID)
+		now.mode = vs_mode_written(now.mode);
+	if (now.mode == old->mode && now.uid == old->uid && now.gid == old->gid)
+		return 0;
+	return rows_perm(op, &now, index);
 }
 
 void rows_log_collection(struct op *op, const struct collection *c)
@@ -62,23 +147,26 @@ void rows_log_collection(struct op *op, const struct collection *c)
 
 /* ------------------------------------------------------------------ making room */
 
-static int segment_add(struct vs_store *s, struct collection *c)
+/* Makes the files of segment n, a free number or the next one. */
+static int segment_add(struct vs_store *s, struct collection *c, uint32_t n)
 {
 	struct segment *seg;
 	int rc = catalog_reserve(s, 1);
 
-	if (!rc && (uint64_t)(c->segment_count + 1) << c->shift > ROW_NONE)
+	if (!rc && (uint64_t)(n + 1) << c->shift > ROW_NONE)
 		rc = -ENOSPC;
 	if (!rc)
-		rc = collection_reserve_segment(c);
-	c->directory_changed = true;
+		rc = collection_reserve_segments(c, 1);
+	c->directory_changed = s->directory_changed = true;
 	if (!rc)
-		rc = segment_create(s->io, c->id, c->segment_count, &c->schema, &seg);
+		rc = collection_make_directory(s->io, c);
+	if (!rc)
+		rc = segment_create(&s->files, c->id, n, &c->schema, &seg);
 	if (rc) {
 		s->untidy = true; /* what it has made of it may still be there */
 		return rc;
 	}
-	collection_add_segment(&s->table, c, seg);
+	collection_place_segment(&s->table, c, seg);
 	return 0;
 }
 
@@ -87,20 +175,21 @@ static int segment_with_room(struct vs_store *s, struct collection *c, struct se
 {
 	int rc = 0;
 
-	while (c->room < c->segment_count && c->segments[c->room]->count == c->segments[c->room]->rows_max)
+	while (c->room < c->segment_count && segment_has_files(c->segments[c->room]) &&
+	       (c->segments[c->room]->going || c->segments[c->room]->count == c->segments[c->room]->rows_max))
 		c->room++;
-	if (c->room == c->segment_count)
-		rc = segment_add(s, c);
+	if (c->room == c->segment_count || !segment_has_files(c->segments[c->room]))
+		rc = segment_add(s, c, c->room);
 	*out = rc ? NULL : c->segments[c->room];
 	return rc;
 }
 
-int rows_reserve_name(struct vs_store *s, struct collection *c, struct segment *seg, const char *name, size_t len)
+int rows_reserve_name(struct collection *c, struct segment *seg, const char *name, size_t len)
 {
 	int rc = collection_scan_names(c, seg);
 
 	if (!rc)
-		rc = segment_reserve(s->io, seg, seg->allocated, names_end_after(&seg->names, len));
+		rc = segment_reserve(seg, seg->allocated, names_end_after(&seg->names, len));
 	if (!rc)
 		rc = index_reserve(&c->index, collection_hash(c, name, len), collection_hash_of, c);
 	return rc;
@@ -112,9 +201,9 @@ int rows_reserve_new(struct vs_store *s, struct collection *c, const char *name,
 	int rc = segment_with_room(s, c, &seg);
 
 	if (!rc)
-		rc = rows_reserve_name(s, c, seg, name, len);
+		rc = rows_reserve_name(c, seg, name, len);
 	if (!rc)
-		rc = segment_reserve(s->io, seg, seg->count + 1, 0);
+		rc = segment_reserve(seg, seg->count + 1, 0);
 	if (!rc)
 		rc = entries_reserve(&c->entries, entry);
 	if (!rc)
@@ -154,19 +243,19 @@ static void touched(struct collection *c)
 void rows_listed(struct collection *c)
 {
 	touched(c);
-	c->mtime_ns = engine_now_ns();
+	collection_listed(c);
 }
 
 static struct row row_of(const struct row_change *change, uint32_t name_at)
 {
 	struct row meta = {
 		.data_sum = change->data_sum,
-		.mtime_ns = change->mtime_ns,
 		.name_len = (uint8_t)change->name_len,
 		.perm = (uint16_t)change->perm,
-		.name_at = name_at,
+		.name_at = name_at & ROW_NAME_AT_MAX,
 	};
 
+	row_set_times(&meta, change->mtime, change->ctime);
 	row_set_entry(&meta, change->entry);
 	return meta;
 }
@@ -179,11 +268,12 @@ void rows_add(struct op *op, struct collection *c, const struct row_change *chan
 
 	assert(seg->count < seg->rows_max && change->data);
 	log_row(op, c, row, &meta, change->name, change->data);
-	seg->count++;
+	if (++seg->count > seg->high)
+		seg->high = seg->count;
 	entries_set(&c->entries, change->entry, row);
 	index_insert(&c->index, collection_hash(c, change->name, change->name_len), change->entry);
 	c->count++;
-	c->name_bytes += change->name_len;
+	collection_count_name(c, change->name, change->name_len);
 	rows_listed(c);
 }
 
@@ -195,14 +285,18 @@ void rows_change(struct op *op, struct collection *c, uint32_t row, const struct
 	struct row old = *found, meta = row_of(change, old.name_at);
 	bool renamed = old.name_len != change->name_len || memcmp(old_name, change->name, old.name_len);
 	uint64_t old_hash = collection_hash(c, old_name, old.name_len);
+	struct record_row *record;
 
 	moment_preserve(op->s, c, row);
 	if (renamed) {
-		meta.name_at = names_alloc(&seg->names, change->name_len);
+		meta.name_at = names_alloc(&seg->names, change->name_len) & ROW_NAME_AT_MAX;
 		names_release(&seg->names, old.name_at, old.name_len);
-		c->name_bytes += change->name_len - (size_t)old.name_len;
+		collection_discount_name(c, old_name, old.name_len);
+		collection_count_name(c, change->name, change->name_len);
 	}
-	log_row(op, c, row, &meta, change->name, change->data);
+	record = log_row(op, c, row, &meta, change->name, change->data);
+	if (renamed)
+		record->head.flags |= RECORD_RENAMED;
 	if (renamed || change->entry != row_entry(&old)) {
 		index_remove(&c->index, old_hash, row_entry(&old));
 		index_insert(&c->index, collection_hash(c, change->name, change->name_len), change->entry);
@@ -236,23 +330,32 @@ int rows_fix_schema(struct op *op, struct collection *c, size_t size)
 	return 0;
 }
 
-/* Takes back what a first vector that could not be put has fixed. The applier may just be syncing its segment. */
-static void unfix_schema(struct vs_store *s, struct collection *c, const struct vs_schema *schema)
+void rows_unfix_schema(struct vs_store *s, struct collection *c, const struct vs_schema *schema)
 {
 	while (c->segment_count) {
 		struct segment *seg = c->segments[--c->segment_count];
 
 		assert(!seg->count);
+		seg->unlinked = true; /* the applier may just be syncing it */
 		if (segment_unlink(s->io, c->id, seg->n))
 			s->untidy = true;
 		c->directory_changed = true;
-		seg->retired_next = s->retired;
-		s->retired = seg;
+		segment_put(s->io, seg);
 		s->table.segments--;
 	}
 	c->room = 0;
 	collection_set_schema(c, schema);
 	c->schema_fixed = false;
+}
+
+/* That of an entry, if it is later than another. */
+static vs_time ctime_of(const struct collection *c, uint64_t entry, vs_time other)
+{
+	uint32_t row = collection_row_of(c, entry);
+	const char *name;
+	const struct row *r = row == ROW_NONE ? NULL : collection_row(c, row, &name);
+
+	return r && row_ctime(r) > other ? row_ctime(r) : other;
 }
 
 int rows_put_prepare(struct op *op, struct collection *c, const char *name, const struct vs_attr *attr,
@@ -265,13 +368,21 @@ int rows_put_prepare(struct op *op, struct collection *c, const char *name, cons
 
 	put->change = (struct row_change){
 		.entry = attr->entry,
-		.mtime_ns = attr->mtime_ns,
+		.mtime = attr->mtime,
+		.ctime = attr->ctime,
 		.name = name,
 		.name_len = strlen(name),
 		.data = data,
 		.data_sum = sum_data(data, size),
 	};
-	put->replaced = rc ? 0 : collection_entry(c, name, put->change.name_len);
+	put->replaced = 0;
+	put->schema = schema;
+	put->fixed = !fixed;
+	if (!rc)
+		rc = collection_entry(c, name, put->change.name_len, &put->replaced);
+	if (!rc && put->replaced)
+		put->change.ctime = ctime_of(c, put->replaced, attr->ctime);
+	put->change.ctime = vs_time_after(put->change.ctime, vs_time_now());
 	if (!rc)
 		rc = put->replaced ? entries_reserve(&c->entries, attr->entry)
 		                   : rows_reserve_new(op->s, c, name, put->change.name_len, attr->entry);
@@ -280,10 +391,18 @@ int rows_put_prepare(struct op *op, struct collection *c, const char *name, cons
 	if (!rc)
 		rc = rows_perm(op, &attr->perm, &put->change.perm);
 	if (rc && !fixed) {
-		unfix_schema(op->s, c, &schema);
+		rows_unfix_schema(op->s, c, &schema);
 		op->start = start;
 	}
 	return rc;
+}
+
+void rows_put_cancel(struct op *op, struct collection *c, const struct row_put *put)
+{
+	if (!put->fixed)
+		return;
+	rows_unfix_schema(op->s, c, &put->schema);
+	rows_log_collection(op, c);
 }
 
 void rows_put(struct op *op, struct collection *c, const struct row_put *put)
@@ -305,6 +424,7 @@ static void log_trim(struct op *op, struct collection *c, struct segment *seg, u
 	while (seg->count > count)
 		overlay_drop(&c->overlay, seg->n << c->shift | --seg->count);
 	seg->digest_valid = false;
+	seg->trims++;
 	r->row = seg->n << c->shift;
 	r->value = count;
 	if (seg->n < c->room)
@@ -324,68 +444,85 @@ static void trim_dead(struct op *op, struct collection *c, struct segment *seg)
 		log_trim(op, c, seg, count);
 }
 
-/* Moves the last row of a segment into the hole at row, which holds nothing any more, and shortens the segment. */
-static int fill_hole(struct op *op, struct collection *c, uint32_t row, void *buf)
+/* A row that moves into a hole: all that can fail is done before anything changes. */
+struct filler {
+	uint32_t last; /* where it is; the hole itself: nothing moves */
+	struct row meta;
+	char name[256];
+	void *data;
+};
+
+/* Looks at the last living row of the segment of the hole at row. data of the filler is row_bytes. */
+static int filler_find(struct collection *c, uint32_t row, struct filler *f)
 {
 	struct segment *seg = collection_segment(c, row);
-	uint32_t last = seg->n << c->shift | (seg->count - 1);
-	const char *name;
+	uint32_t last = seg->count - 1;
 	const struct row *found;
-	struct row meta;
-	char name_copy[256];
+	const char *name;
 	int rc;
 
-	if (row == last) {
-		moment_preserve(op->s, c, last);
-		log_trim(op, c, seg, seg->count - 1);
+	while (last != collection_slot(c, row) && segment_is_dead(seg, last))
+		last--;
+	f->last = seg->n << c->shift | last;
+	if (f->last == row)
 		return 0;
-	}
-	found = collection_row(c, last, &name);
-	if (!found || entries_get(&c->entries, row_entry(found)) != last)
+	found = collection_row(c, f->last, &name);
+	if (!found || entries_get(&c->entries, row_entry(found)) != f->last)
 		return -EIO;
 	/* As it is, not verified: if it is damaged it stays so, and is found so when it is read. */
-	rc = collection_bytes(op->s->io, c, last, buf);
+	rc = collection_bytes(c, f->last, f->data);
 	if (!rc)
 		rc = overlay_reserve(&c->overlay, 2);
 	if (rc)
 		return rc;
-	meta = *found;
-	memcpy(name_copy, name, meta.name_len);
-	moment_preserve(op->s, c, row);
-	moment_preserve(op->s, c, last);
-	log_row(op, c, row, &meta, name_copy, buf);
-	entries_set(&c->entries, row_entry(&meta), row);
-	log_trim(op, c, seg, seg->count - 1);
+	f->meta = *found;
+	memcpy(f->name, name, found->name_len);
 	return 0;
+}
+
+/* Moves it into the hole at row, which holds nothing any more, and shortens the segment. */
+static void fill_hole(struct op *op, struct collection *c, uint32_t row, const struct filler *f)
+{
+	struct segment *seg = collection_segment(c, row);
+
+	moment_preserve(op->s, c, row);
+	if (f->last != row) {
+		moment_preserve(op->s, c, f->last);
+		log_row(op, c, row, &f->meta, f->name, f->data);
+		entries_set(&c->entries, row_entry(&f->meta), row);
+	}
+	trim_dead(op, c, seg);
+	log_trim(op, c, seg, collection_slot(c, f->last));
 }
 
 int rows_remove(struct op *op, struct collection *c, uint32_t row)
 {
 	struct segment *seg = collection_segment(c, row);
+	struct filler filler;
 	const char *name;
 	const struct row *found = collection_row(c, row, &name);
+	char copy[VS_NAME_MAX + 1];
 	struct row old;
 	uint64_t hash;
-	void *buf;
 	int rc;
 
 	if (!found)
 		return -EIO;
 	old = *found;
+	memcpy(copy, name, old.name_len);
 	hash = collection_hash(c, name, old.name_len);
-	buf = malloc(c->row_bytes);
-	if (!buf)
-		return -ENOMEM;
-	trim_dead(op, c, seg);
-	rc = fill_hole(op, c, row, buf);
-	free(buf);
+	filler.data = malloc(c->row_bytes);
+	rc = filler.data ? filler_find(c, row, &filler) : -ENOMEM;
+	if (!rc)
+		fill_hole(op, c, row, &filler);
+	free(filler.data);
 	if (rc)
 		return rc;
 	names_release(&seg->names, old.name_at, old.name_len);
 	entries_set(&c->entries, row_entry(&old), ROW_NONE);
 	index_remove(&c->index, hash, row_entry(&old));
 	c->count--;
-	c->name_bytes -= old.name_len;
+	collection_discount_name(c, copy, old.name_len);
 	rows_listed(c);
 	return 0;
 }
@@ -399,6 +536,7 @@ void rows_kill(struct op *op, struct collection *c, uint32_t row)
 	int rc;
 
 	moment_preserve(op->s, c, row);
+	collection_discount_name(c, name, old.name_len);
 	index_remove(&c->index, collection_hash(c, name, old.name_len), row_entry(&old));
 	entries_set(&c->entries, row_entry(&old), ROW_NONE);
 	names_release(&seg->names, old.name_at, old.name_len);
@@ -408,37 +546,64 @@ void rows_kill(struct op *op, struct collection *c, uint32_t row)
 	(void)rc;
 	c->dead++;
 	c->count--;
-	c->name_bytes -= old.name_len;
 	seg->digest_valid = false;
 }
 
-/* Fills up to limit dead rows. */
-static int fill_dead(struct op *op, struct collection *c, unsigned limit)
+void rows_leave_segment(struct op *op, struct collection *c, struct segment *seg)
 {
-	void *buf = malloc(c->row_bytes);
-	int rc = buf ? 0 : -ENOMEM;
+	moment_preserve_segment(op->s, c, seg);
+	for (uint32_t slot = 0; slot < seg->count; slot++) {
+		uint32_t row = seg->n << c->shift | slot;
+		const char *name;
+		const struct row *r = collection_row(c, row, &name);
 
-	for (uint32_t i = 0; i < c->segment_count && limit && !rc; i++) {
-		struct segment *seg = c->segments[i];
-
-		if (seg->dead)
-			trim_dead(op, c, seg);
-		for (uint32_t slot = 0; seg->dead && limit; limit--) {
-			while (!segment_is_dead(seg, slot))
-				slot++;
+		if (segment_is_dead(seg, slot)) {
 			segment_clear_dead(seg, slot);
-			rc = fill_hole(op, c, i << c->shift | slot, buf);
-			if (rc) {
-				segment_set_dead(seg, slot);
-				break;
-			}
 			c->dead--;
-			trim_dead(op, c, seg);
+			continue;
 		}
+		index_remove(&c->index, collection_hash(c, name, r->name_len), row_entry(r));
+		entries_set(&c->entries, row_entry(r), ROW_NONE);
+		c->count--;
+		c->name_bytes -= r->name_len;
 	}
-	free(buf);
-	touched(c);
+	seg->going = true;
+	log_trim(op, c, seg, 0);
+}
+
+/* Fills one dead row of a segment that has some, after those at its end. */
+static int fill_dead(struct op *op, struct collection *c, struct segment *seg)
+{
+	struct filler filler;
+	uint32_t slot = 0;
+	int rc;
+
+	trim_dead(op, c, seg);
+	if (!seg->dead)
+		return 0;
+	while (!segment_is_dead(seg, slot))
+		slot++;
+	filler.data = malloc(c->row_bytes);
+	rc = filler.data ? filler_find(c, seg->n << c->shift | slot, &filler) : -ENOMEM;
+	if (!rc) {
+		segment_clear_dead(seg, slot);
+		c->dead--;
+		fill_hole(op, c, seg->n << c->shift | slot, &filler);
+		trim_dead(op, c, seg);
+	}
+	free(filler.data);
 	return rc;
+}
+
+/* Fills one dead row of a collection. */
+static int vacuum_one(struct op *op, struct collection *c)
+{
+	uint32_t i = 0;
+
+	while (i < c->segment_count && !c->segments[i]->dead)
+		i++;
+	touched(c);
+	return i < c->segment_count ? fill_dead(op, c, c->segments[i]) : 0;
 }
 
 int rows_vacuum(struct vs_store *s, uint32_t collection)
@@ -458,14 +623,12 @@ int rows_vacuum(struct vs_store *s, uint32_t collection)
 		pthread_rwlock_unlock(&s->lock);
 		if (!row_bytes)
 			break;
-		rc = op_begin(s, &op, op_row_bytes(row_bytes) * VACUUM_ROWS + OP_SMALL_BYTES * VACUUM_ROWS);
-		if (rc == -ENOSPC || rc == -E2BIG) /* a small log: one at a time will do */
-			rc = op_begin(s, &op, op_row_bytes(row_bytes) + 3 * OP_SMALL_BYTES);
+		rc = op_begin(s, &op, op_row_bytes(row_bytes) + 3 * OP_SMALL_BYTES);
 		if (rc)
 			break;
 		c = collection_get(&s->table, collection);
 		if (c)
-			rc = fill_dead(&op, c, op.reserved > 2 * op_row_bytes(row_bytes) ? VACUUM_ROWS / 2 : 1);
+			rc = vacuum_one(&op, c);
 		more = c && c->dead;
 		op_end(&op);
 	}

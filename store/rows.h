@@ -14,7 +14,7 @@
 /* What a row is to become. */
 struct row_change {
 	uint64_t entry;
-	int64_t mtime_ns;
+	vs_time mtime, ctime;
 	uint32_t perm;
 	const char *name;
 	size_t name_len;
@@ -25,7 +25,7 @@ struct row_change {
 /* Makes sure that the changes below cannot fail for want of memory or space: a new row with this id, if fresh, or a
  * longer id for an existing row of segment seg. */
 int rows_reserve_new(struct vs_store *s, struct collection *c, const char *name, size_t len, uint64_t entry);
-int rows_reserve_name(struct vs_store *s, struct collection *c, struct segment *seg, const char *name, size_t len);
+int rows_reserve_name(struct collection *c, struct segment *seg, const char *name, size_t len);
 /* Adds a row (after rows_reserve_new). */
 void rows_add(struct op *op, struct collection *c, const struct row_change *change);
 /* Changes an existing row in place; its entry and id may change too (for an id, after rows_reserve_name). The index
@@ -35,14 +35,20 @@ void rows_change(struct op *op, struct collection *c, uint32_t row, const struct
 struct row_put {
 	struct row_change change;
 	uint64_t replaced; /* the entry that has the id now, or 0 */
+	bool fixed;              /* it has fixed the schema, */
+	struct vs_schema schema; /* which was this */
 };
 /* The first vector of a collection fixes its dim. -EINVAL: not the collection's size of vectors. */
 int rows_fix_schema(struct op *op, struct collection *c, size_t size);
+/* Takes that back, with the segments made for it, which have no rows; the caller sees to the log. */
+void rows_unfix_schema(struct vs_store *s, struct collection *c, const struct vs_schema *schema);
 /* Everything of a put (see vs_put) that can fail. A refused first vector leaves no trace: neither dim nor its record.
  * name and data must live until rows_put. */
 int rows_put_prepare(struct op *op, struct collection *c, const char *name, const struct vs_attr *attr,
                      const void *data, size_t size, struct row_put *put);
 void rows_put(struct op *op, struct collection *c, const struct row_put *put);
+/* Instead of rows_put: leaves no trace. The op has room for the record of the collection. */
+void rows_put_cancel(struct op *op, struct collection *c, const struct row_put *put);
 /* Counts a change of what is listed: version, mtime. */
 void rows_listed(struct collection *c);
 /* Removes a row: the last one of its segment moves into its place. -EIO if that one cannot be read. */
@@ -50,6 +56,8 @@ int rows_remove(struct op *op, struct collection *c, uint32_t row);
 /* Marks a row dead, as a RECORD_DEAD that the caller logs will say: out of the index, its id free. The segment has its
  * dead_map already, so that this cannot fail. */
 void rows_kill(struct op *op, struct collection *c, uint32_t row);
+/* Takes all rows of a segment at once, each of which can be read or is dead: its files go when the applier has passed. */
+void rows_leave_segment(struct op *op, struct collection *c, struct segment *seg);
 /* Fills the dead rows that a large batch left, in small ops of its own: called without the lock. */
 int rows_vacuum(struct vs_store *s, uint32_t collection);
 /* Finds or adds a class of permissions; -ENOSPC when the table is full. */

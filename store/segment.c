@@ -12,10 +12,13 @@
 #include "npy.h"
 #include "sum.h"
 
-/* Space is allocated in steps of a quarter of what there is, within these bounds. */
+/* Space is allocated in steps of a quarter of what there is, within these bounds; below, in steps of all there is. */
+#define STEP_BYTES_FIRST (4u << 10)
 #define STEP_BYTES_MIN (64u << 10)
 #define STEP_BYTES_MAX (64u << 20)
+/* So much must have gone, and such a share of what is left, for its space to be given back. */
 #define PUNCH_BYTES_MIN (1u << 20)
+#define PUNCH_SHARE 16u
 
 static const char *const suffixes[SEGMENT_COLUMNS] = {"npy", "rows", "names"};
 
@@ -65,67 +68,51 @@ static uint64_t column_bytes(const struct segment *seg, enum segment_column colu
 	}
 }
 
-static int map_columns(struct io *io, struct segment *seg)
-{
-	void *p;
-	int rc = io->ops->map(io, seg->fd[SEGMENT_ROWS], rows_map_bytes(seg), true, &p);
-
-	if (rc < 0)
-		return rc;
-	seg->rows = p;
-	rc = io->ops->map(io, seg->fd[SEGMENT_NAMES], names_map_bytes(seg), true, &p);
-	if (rc < 0)
-		return rc;
-	seg->name_bytes = p;
-	return 0;
-}
-
-static int open_files(struct io *io, char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], struct segment *seg, int flags)
-{
-	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
-		seg->fd[i] = io->ops->open(io, paths[i], O_RDWR | flags, 0600);
-		if (seg->fd[i] < 0)
-			return seg->fd[i];
-	}
-	return map_columns(io, seg);
-}
-
-static void own_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t collection, uint32_t n)
-{
-	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
-		segment_path(paths[i], collection, n, i);
-}
-
-static struct segment *segment_new(uint32_t n, const struct vs_schema *schema)
+struct segment *segment_placeholder(uint32_t n, uint32_t count, uint32_t names_end)
 {
 	struct segment *seg = calloc(1, sizeof *seg);
 
 	if (!seg)
 		return NULL;
 	seg->n = n;
-	seg->row_bytes = vs_row_bytes(schema);
-	seg->rows_max = 1u << segment_shift(seg->row_bytes);
+	seg->refs = 1;
+	seg->count = count;
 	for (int i = 0; i < SEGMENT_COLUMNS; i++)
 		seg->fd[i] = -1;
 	seg->header_rows = UINT32_MAX;
-	names_init(&seg->names, 0);
+	names_init(&seg->names, names_end);
 	return seg;
 }
 
-void segment_close(struct io *io, struct segment *seg)
+int segment_unbacked(uint32_t n, const struct vs_schema *schema, struct segment **out)
 {
+	*out = segment_placeholder(n, 0, 0);
+	if (!*out)
+		return -ENOMEM;
+	(*out)->row_bytes = vs_row_bytes(schema);
+	(*out)->rows_max = 1u << segment_shift((*out)->row_bytes);
+	return 0;
+}
+
+static struct segment *segment_new(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema)
+{
+	struct segment *seg = segment_placeholder(n, 0, 0);
+
 	if (!seg)
-		return;
-	if (seg->rows)
-		io->ops->unmap(io, (void *)(uintptr_t)seg->rows, rows_map_bytes(seg));
-	if (seg->name_bytes)
-		io->ops->unmap(io, (void *)(uintptr_t)seg->name_bytes, names_map_bytes(seg));
-	for (int i = 0; i < SEGMENT_COLUMNS; i++)
-		if (seg->fd[i] >= 0)
-			io->ops->close(io, seg->fd[i]);
-	names_free(&seg->names);
-	free(seg->dead_map);
-	free(seg);
+		return NULL;
+	seg->collection = collection;
+	seg->row_bytes = vs_row_bytes(schema);
+	seg->rows_max = 1u << segment_shift(seg->row_bytes);
+	files_adopt(files, seg);
+	return seg;
+}
+
+void segment_unmap(struct io *io, const struct segment *seg, const struct row *rows, const char *name_bytes)
+{
+	if (rows)
+		io->ops->unmap(io, (void *)(uintptr_t)rows, rows_map_bytes(seg));
+	if (name_bytes)
+		io->ops->unmap(io, (void *)(uintptr_t)name_bytes, names_map_bytes(seg));
 }
 
 int segment_unlink(struct io *io, uint32_t collection, uint32_t n)
@@ -144,49 +131,97 @@ int segment_unlink(struct io *io, uint32_t collection, uint32_t n)
 	return first;
 }
 
-static int create(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema, int flags,
+int segment_file_open(struct segment *seg, enum segment_column column)
+{
+	struct io *io = seg->files->io;
+	int flags = seg->files->read_only ? O_RDONLY : O_RDWR, fd = -ENOENT;
+	char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX];
+	uint32_t batch = seg->batch;
+
+	if (batch) {
+		segment_adopt_paths(paths, batch, seg->batch_n, seg->uploaded);
+		fd = io->ops->open(io, paths[column], flags, 0);
+	}
+	if (fd != -ENOENT)
+		return fd;
+	/* It is not there, or not there any more: it is moved once, and never back. */
+	segment_path(paths[column], seg->collection, seg->n, column);
+	return io->ops->open(io, paths[column], flags, 0);
+}
+
+/* Makes the files be there, and empties them if flags says so. */
+static int create_files(struct segment *seg, int flags)
+{
+	struct io *io = seg->files->io;
+	char path[SEGMENT_PATH_MAX];
+
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++) {
+		int fd;
+
+		segment_path(path, seg->collection, seg->n, i);
+		fd = io->ops->open(io, path, O_RDWR | O_CREAT | flags, 0600);
+		while ((fd == -EMFILE || fd == -ENFILE) && files_evict(seg->files))
+			fd = io->ops->open(io, path, O_RDWR | O_CREAT | flags, 0600);
+		if (fd < 0)
+			return fd;
+		files_put(seg, i, fd);
+	}
+	return 0;
+}
+
+/* While there is room for it a segment is mapped from the start: an error is then an error of the opening. */
+static int map_early(struct segment *seg)
+{
+	return seg->rows || files_mapped_full(seg->files) ? 0 : segment_map(seg);
+}
+
+static int create(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema, int flags,
                   struct segment **out)
 {
-	struct segment *seg = segment_new(n, schema);
-	char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX];
+	struct segment *seg = segment_new(files, collection, n, schema);
 	int rc;
 
 	*out = NULL;
 	if (!seg)
 		return -ENOMEM;
-	own_paths(paths, collection, n);
-	rc = open_files(io, paths, seg, O_CREAT | flags);
+	rc = create_files(seg, flags);
 	if (!rc)
-		rc = segment_write_header(io, seg, schema, 0);
+		rc = segment_write_header(seg, schema, 0);
+	if (!rc)
+		rc = map_early(seg);
 	if (rc)
-		segment_close(io, seg);
+		segment_put(files->io, seg);
 	else
 		*out = seg;
 	return rc;
 }
 
-int segment_create(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema,
+int segment_create(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
                    struct segment **out)
 {
-	int rc = create(io, collection, n, schema, O_TRUNC, out);
+	int rc = create(files, collection, n, schema, O_TRUNC, out);
 
 	if (rc)
-		segment_unlink(io, collection, n);
+		segment_unlink(files->io, collection, n);
 	return rc;
 }
 
-int segment_create_missing(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema,
+int segment_create_missing(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
                            struct segment **out)
 {
-	return create(io, collection, n, schema, 0, out);
+	return create(files, collection, n, schema, 0, out);
 }
 
-int segment_verify_size(struct io *io, const struct segment *seg)
+int segment_verify_size(struct segment *seg)
 {
 	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++) {
 		uint64_t size;
-		int rc = io->ops->size(io, seg->fd[i], &size);
+		int fd = segment_file(seg, i), rc = fd;
 
+		if (fd >= 0) {
+			rc = seg->files->io->ops->size(seg->files->io, fd, &size);
+			segment_file_done(seg, i);
+		}
 		if (rc < 0)
 			return rc;
 		/* The header of a segment that never had a row may not have reached the disk; it will be rewritten. */
@@ -196,36 +231,62 @@ int segment_verify_size(struct io *io, const struct segment *seg)
 	return 0;
 }
 
-int segment_open_at(struct io *io, char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], const struct vs_schema *schema,
-                    uint32_t count, uint32_t names_end, struct segment **out)
+/* The end of an opening: verifies, or gives seg back. */
+static int open_finish(struct segment *seg, uint32_t count, uint32_t names_end, struct segment **out)
 {
-	struct segment *seg = segment_new(0, schema);
-	int rc = seg ? open_files(io, paths, seg, 0) : -ENOMEM;
-
-	*out = NULL;
-	if (!rc) {
-		seg->count = count;
-		names_init(&seg->names, names_end);
-		rc = segment_verify_size(io, seg);
-	}
-	if (rc) {
-		segment_close(io, seg);
-		return rc;
-	}
-	*out = seg;
-	return 0;
-}
-
-int segment_open(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema, uint32_t count,
-                 uint32_t names_end, struct segment **out)
-{
-	char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX];
 	int rc;
 
-	own_paths(paths, collection, n);
-	rc = segment_open_at(io, paths, schema, count, names_end, out);
+	seg->count = seg->high = seg->applied = count;
+	names_init(&seg->names, names_end);
+	rc = segment_verify_size(seg);
 	if (!rc)
-		(*out)->n = n;
+		rc = map_early(seg);
+	if (rc)
+		segment_put(seg->files->io, seg);
+	*out = rc ? NULL : seg;
+	return rc;
+}
+
+int segment_open(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema, uint32_t count,
+                 uint32_t names_end, struct segment **out)
+{
+	struct segment *seg = segment_new(files, collection, n, schema);
+
+	*out = NULL;
+	return seg ? open_finish(seg, count, names_end, out) : -ENOMEM;
+}
+
+int segment_open_moving(struct files *files, uint32_t collection, uint32_t n, uint32_t batch, uint32_t batch_n,
+                        bool uploaded, const struct vs_schema *schema, struct segment **out)
+{
+	struct segment *seg = segment_new(files, collection, n, schema);
+
+	*out = NULL;
+	if (!seg)
+		return -ENOMEM;
+	seg->batch = batch;
+	seg->batch_n = batch_n;
+	seg->uploaded = uploaded;
+	return open_finish(seg, 0, 0, out);
+}
+
+int segment_open_batch(struct files *files, uint32_t collection, uint32_t batch, uint32_t batch_n, bool uploaded,
+                       const struct vs_schema *schema, uint32_t count, uint32_t names_end, struct segment **out)
+{
+	struct segment *seg = segment_new(files, collection, 0, schema);
+	int rc;
+
+	*out = NULL;
+	if (!seg)
+		return -ENOMEM;
+	seg->batch = batch;
+	seg->batch_n = batch_n;
+	seg->uploaded = uploaded;
+	segment_map_keep(seg);
+	rc = seg->rows ? 0 : segment_map(seg);
+	if (!rc)
+		return open_finish(seg, count, names_end, out);
+	segment_put(files->io, seg);
 	return rc;
 }
 
@@ -271,10 +332,11 @@ bool segment_row_valid(const struct segment *seg, const struct row *row)
 static int allocate(struct io *io, int fd, uint64_t base, uint64_t unit, uint32_t have, uint32_t want, uint32_t max,
                     uint32_t *got)
 {
-	uint64_t step = have * unit / 4, more;
+	uint64_t step = have * unit / 4, more, least = have * unit;
 	int rc;
 
-	step = step < STEP_BYTES_MIN ? STEP_BYTES_MIN : step > STEP_BYTES_MAX ? STEP_BYTES_MAX : step;
+	least = least < STEP_BYTES_FIRST ? STEP_BYTES_FIRST : least > STEP_BYTES_MIN ? STEP_BYTES_MIN : least;
+	step = step < least ? least : step > STEP_BYTES_MAX ? STEP_BYTES_MAX : step;
 	more = have + (step + unit - 1) / unit;
 	more = more < want ? want : more > max ? max : more;
 	rc = io_allocate(io, fd, FALLOC_FL_KEEP_SIZE, base + have * unit, (more - have) * unit);
@@ -288,7 +350,20 @@ static int allocate(struct io *io, int fd, uint64_t base, uint64_t unit, uint32_
 	return 0;
 }
 
-int segment_reserve(struct io *io, struct segment *seg, uint32_t rows, uint32_t granules)
+/* The same for a column of a segment. */
+static int reserve(struct segment *seg, enum segment_column column, uint64_t base, uint64_t unit, uint32_t have,
+                   uint32_t want, uint32_t max, uint32_t *got)
+{
+	int fd = segment_file(seg, column), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = allocate(seg->files->io, fd, base, unit, have, want, max, got);
+	segment_file_done(seg, column);
+	return rc;
+}
+
+int segment_reserve(struct segment *seg, uint32_t rows, uint32_t granules)
 {
 	int rc = 0;
 
@@ -296,82 +371,94 @@ int segment_reserve(struct io *io, struct segment *seg, uint32_t rows, uint32_t 
 	if (rows > seg->allocated) {
 		uint32_t got;
 
-		rc = allocate(io, seg->fd[SEGMENT_VECTORS], SEGMENT_HEADER_BYTES, seg->row_bytes, seg->allocated, rows,
-		              seg->rows_max, &got);
+		rc = reserve(seg, SEGMENT_VECTORS, SEGMENT_HEADER_BYTES, seg->row_bytes, seg->allocated, rows, seg->rows_max,
+		             &got);
 		if (!rc)
-			rc = allocate(io, seg->fd[SEGMENT_ROWS], 0, sizeof(struct row), seg->allocated, got, got, &got);
+			rc = reserve(seg, SEGMENT_ROWS, 0, sizeof(struct row), seg->allocated, got, got, &got);
 		if (!rc)
 			seg->allocated = got;
 	}
 	if (!rc && granules > seg->names_allocated)
-		rc = allocate(io, seg->fd[SEGMENT_NAMES], 0, NAME_GRANULE, seg->names_allocated, granules,
-		              seg->rows_max * NAMES_CLASSES, &seg->names_allocated);
+		rc = reserve(seg, SEGMENT_NAMES, 0, NAME_GRANULE, seg->names_allocated, granules,
+		             seg->rows_max * NAMES_CLASSES, &seg->names_allocated);
 	return rc;
 }
 
-int segment_write_header(struct io *io, struct segment *seg, const struct vs_schema *schema, uint32_t count)
+int segment_write_header(struct segment *seg, const struct vs_schema *schema, uint32_t count)
 {
 	struct npy_shape shape = {.dtype = schema->dtype, .dim = schema->dim, .rows = count};
 	unsigned char page[NPY_HEADER_BYTES];
+	struct iovec iov = {.iov_base = page, .iov_len = sizeof page};
 	int rc;
 
 	static_assert(NPY_HEADER_BYTES == SEGMENT_HEADER_BYTES, "a segment begins with one of our .npy headers");
 	if (seg->header_rows == count)
 		return 0;
 	npy_header_build(&shape, page, sizeof page);
-	rc = io_write_full(io, seg->fd[SEGMENT_VECTORS], page, sizeof page, 0);
-	if (rc)
-		return rc;
-	seg->header_rows = count;
-	seg->dirty[SEGMENT_VECTORS] = true;
-	return 0;
+	rc = segment_writev(seg, SEGMENT_VECTORS, &iov, 1, 0);
+	if (!rc)
+		seg->header_rows = count;
+	return rc;
 }
 
-int segment_sync(struct io *io, struct segment *seg)
+/* Cuts a column to what is in use. */
+static int cut(struct segment *seg, enum segment_column column)
 {
-	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
-		int rc;
+	int fd = segment_file(seg, column), rc;
 
-		if (!seg->dirty[i])
-			continue;
-		rc = io->ops->datasync(io, seg->fd[i]);
-		if (rc < 0)
-			return rc;
-		seg->dirty[i] = false;
-	}
-	return 0;
+	if (fd < 0)
+		return fd;
+	rc = seg->files->io->ops->truncate(seg->files->io, fd, column_bytes(seg, column));
+	segment_file_written(seg, column);
+	return rc < 0 ? rc : 0;
 }
 
-int segment_settle(struct io *io, struct segment *seg, const struct vs_schema *schema)
+int segment_settle(struct segment *seg, const struct vs_schema *schema)
 {
 	int rc;
 
 	if (seg->digest_valid)
 		return 0;
-	rc = segment_write_header(io, seg, schema, seg->count);
-	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && !rc; i++) {
-		rc = io->ops->truncate(io, seg->fd[i], column_bytes(seg, i));
-		seg->dirty[i] = true;
-	}
-	if (!rc)
-		rc = segment_sync(io, seg);
+	rc = segment_write_header(seg, schema, seg->count);
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && !rc; i++)
+		rc = cut(seg, i);
+	if (!rc && !segment_rows(seg))
+		rc = -ENOMEM;
 	if (rc)
 		return rc;
 	seg->allocated = seg->names_allocated = 0;
+	seg->high = seg->count;
 	seg->rows_digest = XXH3_64bits(seg->rows, column_bytes(seg, SEGMENT_ROWS));
 	seg->names_digest = XXH3_64bits(seg->name_bytes, column_bytes(seg, SEGMENT_NAMES));
 	seg->digest_valid = true;
 	return 0;
 }
 
-void segment_punch(struct io *io, struct segment *seg)
+bool segment_is_loose(const struct segment *seg)
 {
-	uint64_t used = segment_offset(seg, seg->count), end = segment_offset(seg, seg->allocated);
+	uint64_t gone = (uint64_t)(seg->high - seg->count) * seg->row_bytes;
 
-	if (end < used + PUNCH_BYTES_MIN || end - used < used / 2)
+	return seg->high > seg->count && gone >= PUNCH_BYTES_MIN && gone >= (uint64_t)seg->count * seg->row_bytes / PUNCH_SHARE;
+}
+
+/* Failure costs space and nothing else. */
+static void punch(struct segment *seg, enum segment_column column, uint64_t from, uint64_t to)
+{
+	int fd = segment_file(seg, column);
+
+	if (fd < 0)
 		return;
-	/* Failure costs space and nothing else. */
-	if (!io->ops->fallocate(io, seg->fd[SEGMENT_VECTORS], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, used,
-	                        end - used))
+	seg->files->io->ops->fallocate(seg->files->io, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, to - from);
+	segment_file_done(seg, column);
+}
+
+void segment_punch(struct segment *seg)
+{
+	uint32_t end = seg->allocated > seg->high ? seg->allocated : seg->high;
+
+	punch(seg, SEGMENT_VECTORS, segment_offset(seg, seg->count), segment_offset(seg, end));
+	punch(seg, SEGMENT_ROWS, (uint64_t)seg->count * sizeof(struct row), (uint64_t)end * sizeof(struct row));
+	seg->high = seg->count;
+	if (seg->allocated > seg->count)
 		seg->allocated = seg->count;
 }

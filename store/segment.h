@@ -5,6 +5,11 @@
  * Rows and names are read through shared mappings, vectors with pread (an error of the disk is then an error code
  * and not a signal). Everything is written with pwrite, by the applier (apply.h). Space is allocated before a row is
  * acknowledged, so that writing it later cannot fail for want of space.
+ *
+ * A segment is counted: its collection holds a reference, and so does whoever uses it without the store's lock, or for
+ * longer. Descriptors and mappings are caches (files.h): they come when they are needed, and may go between two uses.
+ *
+ * A number of a collection without rows is a placeholder: a segment without files.
  */
 #ifndef VECFS_STORE_SEGMENT_H
 #define VECFS_STORE_SEGMENT_H
@@ -13,32 +18,44 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "files.h"
 #include "format.h"
 #include "io.h"
 #include "names.h"
 #include "store.h"
 
-enum segment_column { SEGMENT_VECTORS, SEGMENT_ROWS, SEGMENT_NAMES, SEGMENT_COLUMNS };
-
 struct segment {
+	uint32_t collection;
 	uint32_t n;         /* its number in the collection */
+	struct files *files; /* NULL: the descriptors are the caller's own business (check), or there are no files */
+	unsigned refs;       /* under the mutex of files */
+	/* Its files are still this batch's, as segment_adopt_paths says; 0: they are where they belong. */
+	_Atomic uint32_t batch;
+	uint32_t batch_n;
+	bool uploaded;
 	uint32_t count;     /* rows in use, by what is acknowledged */
 	uint32_t dead;      /* rows among them that wait for the vacuum, */
 	uint64_t *dead_map; /* a bit each (rows_max bits); NULL while dead is 0 */
 	uint32_t rows_max;
 	size_t row_bytes;
-	int fd[SEGMENT_COLUMNS];
-	const struct row *rows;   /* mappings */
+	int fd[SEGMENT_COLUMNS]; /* of the cache: segment_file() */
+	struct file_use use[SEGMENT_COLUMNS];
+	const struct row *rows;   /* mappings, or NULL: segment_rows() */
 	const char *name_bytes;
+	struct map_use map;
 	uint32_t allocated;       /* rows that have space in vectors and rows */
 	uint32_t names_allocated; /* granules */
 	struct names names;
 	bool digest_valid;    /* the digests of the last clean catalog still hold */
 	uint64_t rows_digest, names_digest;
-	struct segment *retired_next; /* taken out of its collection; freed when the store is closed */
+	uint32_t high;    /* the most rows it has had since space was given back */
+	uint32_t trims;   /* RECORD_TRIM that the applier has not passed: until then rows beyond count may be written */
+	uint32_t adopts;  /* RECORD_ADOPT of its number that a recovery has yet to pass: records before them are of others */
+	bool going;       /* all its rows are gone, and soon its files: nothing is added to it */
+	_Atomic bool unlinked; /* the files have no names any more */
 	/* The applier's. */
-	bool dirty[SEGMENT_COLUMNS]; /* written since the last datasync */
-	uint32_t header_rows;        /* what the .npy header says; UINT32_MAX: not known */
+	uint32_t applied;     /* rows in the files */
+	uint32_t header_rows; /* what the .npy header says; UINT32_MAX: not known */
 };
 
 /* log2 of the rows in a full segment of vectors of this size. */
@@ -49,30 +66,76 @@ void segment_path(char path[SEGMENT_PATH_MAX], uint32_t collection, uint32_t n, 
 /* The files that a committing batch hands over: those of its segment n, or of piece n of its upload. */
 void segment_adopt_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t batch, uint32_t n, bool uploaded);
 
-/* Creates the files of an empty segment (any left-overs of that name are emptied). */
-int segment_create(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema,
+/* A number without files, that holds so many rows and granules by what a catalog or log says. NULL: no memory. */
+struct segment *segment_placeholder(uint32_t n, uint32_t count, uint32_t names_end);
+static inline bool segment_has_files(const struct segment *seg)
+{
+	return seg->files;
+}
+/* Creates the files of an empty segment (any left-overs of that name are emptied). One reference is the caller's. */
+int segment_create(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
                    struct segment **out);
 /* The same, but what there is of the files keeps its contents: for a recovery, whose log may have the rest. */
-int segment_create_missing(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema,
+int segment_create_missing(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
                            struct segment **out);
 /* Opens existing files. -EUCLEAN if one is shorter than count rows and names_end granules need. */
-int segment_open(struct io *io, uint32_t collection, uint32_t n, const struct vs_schema *schema, uint32_t count,
+int segment_open(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema, uint32_t count,
                  uint32_t names_end, struct segment **out);
 /*
- * The same for files of any names, which are to become segment n of a collection: used for a batch's, before they are
- * moved there.
+ * The same for the files of a batch, which are to become a segment of a collection: its number there is not known yet.
+ * Its mapping stays until segment_map_release.
  */
-int segment_open_at(struct io *io, char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], const struct vs_schema *schema,
-                    uint32_t count, uint32_t names_end, struct segment **out);
+int segment_open_batch(struct files *files, uint32_t collection, uint32_t batch, uint32_t batch_n, bool uploaded,
+                       const struct vs_schema *schema, uint32_t count, uint32_t names_end, struct segment **out);
+/* The same for segment n of a collection, whose files may have moved there already, or some of them: of a store that is
+ * only read, which cannot move them. */
+int segment_open_moving(struct files *files, uint32_t collection, uint32_t n, uint32_t batch, uint32_t batch_n,
+                        bool uploaded, const struct vs_schema *schema, struct segment **out);
+/* A segment without files, all of whose rows are in the overlay: of a store that is only read. -ENOMEM. */
+int segment_unbacked(uint32_t n, const struct vs_schema *schema, struct segment **out);
 /* -EUCLEAN if a file is shorter than what is in use. */
-int segment_verify_size(struct io *io, const struct segment *seg);
-/* Closes the files; seg may be NULL. */
-void segment_close(struct io *io, struct segment *seg);
+int segment_verify_size(struct segment *seg);
+void segment_get(struct segment *seg);
+/* Gives a reference back; the last one closes the files. seg may be NULL. */
+void segment_put(struct io *io, struct segment *seg);
 /* Removes a segment's files; missing ones do not matter. The first error, but it goes on. */
 int segment_unlink(struct io *io, uint32_t collection, uint32_t n);
 
+/*
+ * The descriptor of a column, which stays open until segment_file_done; opened if it is not. Any thread.
+ */
+int segment_file(struct segment *seg, enum segment_column column);
+void segment_file_done(struct segment *seg, enum segment_column column);
+/* The same of what has been written. */
+void segment_file_written(struct segment *seg, enum segment_column column);
+/* Opens a column as segment_file does, by the names its files have now, for the cache. */
+int segment_file_open(struct segment *seg, enum segment_column column);
+/* Nobody needs to sync what was written. */
+void segment_write_off(struct segment *seg);
+/* Reads or writes all of a range of a column. A write marks it as to be synced: the applier's. */
+int segment_read(struct segment *seg, enum segment_column column, void *buf, size_t size, uint64_t off);
+int segment_writev(struct segment *seg, enum segment_column column, struct iovec *iov, int count, uint64_t off);
+/* Maps rows and names. */
+int segment_map(struct segment *seg);
+/*
+ * The rows, and with them the names: NULL if they cannot be mapped. Valid while the store's lock is held, or the mapping
+ * is kept.
+ */
+static inline const struct row *segment_rows(const struct segment *seg)
+{
+	const struct row *rows = __atomic_load_n(&seg->rows, __ATOMIC_ACQUIRE);
+
+	if (!rows && seg->files && !segment_map((struct segment *)(uintptr_t)seg))
+		rows = __atomic_load_n(&seg->rows, __ATOMIC_ACQUIRE);
+	return rows;
+}
+/* Keeps the mapping, without the lock too, until it is released. Begun under the lock, or by the only one who knows it. */
+void segment_map_keep(struct segment *seg);
+void segment_map_release(struct segment *seg);
+void segment_unmap(struct io *io, const struct segment *seg, const struct row *rows, const char *name_bytes);
+
 /* Allocates space for rows below rows and names below granules; -ENOSPC. */
-int segment_reserve(struct io *io, struct segment *seg, uint32_t rows, uint32_t granules);
+int segment_reserve(struct segment *seg, uint32_t rows, uint32_t granules);
 static inline uint64_t segment_offset(const struct segment *seg, uint32_t slot)
 {
 	return SEGMENT_HEADER_BYTES + (uint64_t)slot * seg->row_bytes;
@@ -105,12 +168,17 @@ void segment_clear_dead(struct segment *seg, uint32_t slot);
 bool segment_row_valid(const struct segment *seg, const struct row *row);
 
 /* The applier's: brings the .npy header up to count rows. */
-int segment_write_header(struct io *io, struct segment *seg, const struct vs_schema *schema, uint32_t count);
+int segment_write_header(struct segment *seg, const struct vs_schema *schema, uint32_t count);
 /* datasync of what is dirty. */
-int segment_sync(struct io *io, struct segment *seg);
-/* Cuts the files to what is in use and computes the digests: the last step before a clean catalog. */
-int segment_settle(struct io *io, struct segment *seg, const struct vs_schema *schema);
-/* Gives the space of rows past count back to the file system if it is much. The files keep their size. */
-void segment_punch(struct io *io, struct segment *seg);
+int segment_sync(struct segment *seg);
+/* Cuts the files to what is in use and computes the digests: the last step, but for a sync, before a clean catalog. */
+int segment_settle(struct segment *seg, const struct vs_schema *schema);
+/* Whether so many rows have gone that their space is worth giving back. */
+bool segment_is_loose(const struct segment *seg);
+/*
+ * Gives the space of rows past count back to the file system. The files keep their size. Under the store's lock, alone,
+ * and only while trims is 0: nothing may be written there meanwhile.
+ */
+void segment_punch(struct segment *seg);
 
 #endif

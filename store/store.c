@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "apply.h"
@@ -18,7 +17,9 @@
 #include "rows.h"
 
 #define COMMIT_MS_DEFAULT 5u
-#define LOCK_WAIT_MS 100
+#define LOCK_WAIT_MS 1000
+#define LOCK_RETRY_US 5000
+#define SETTLE_MANY 32u /* collections: one sync of everything takes less time than one for each file */
 
 void engine_report(struct vs_store *s, enum vs_severity severity, const char *format, ...)
 {
@@ -33,20 +34,14 @@ void engine_report(struct vs_store *s, enum vs_severity severity, const char *fo
 	s->options.report(s->options.report_arg, severity, line);
 }
 
-int64_t engine_now_ns(void)
+void engine_read_lock(struct vs_store *s)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-int64_t engine_tick_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	if (files_mapped_full(&s->files)) {
+		pthread_rwlock_wrlock(&s->lock);
+		files_unmap_oldest(&s->files);
+		pthread_rwlock_unlock(&s->lock);
+	}
+	pthread_rwlock_rdlock(&s->lock);
 }
 
 int engine_perm_find(const struct vs_store *s, const struct vs_perm *perm)
@@ -77,43 +72,63 @@ int engine_perm_add(struct vs_store *s, uint32_t index, const struct perm_class 
 
 /* ------------------------------------------------------------------ opening */
 
-/*
- * Whoever asks whether a store is in use holds its lock for a moment: a refusal that does not last is none. The holder
- * that is waited for may also be just ending.
- */
-static int take_lock(struct vs_store *s)
-{
-	static const struct timespec moment = {.tv_nsec = 1000000};
-	int rc = s->io->ops->lock(s->io, s->lock_fd);
-
-	for (int ms = 0; rc == -EWOULDBLOCK && ms < LOCK_WAIT_MS; ms++) {
-		nanosleep(&moment, NULL);
-		rc = s->io->ops->lock(s->io, s->lock_fd);
-	}
-	return rc;
-}
-
-int engine_lock(struct vs_store *s, char *why, size_t why_size)
+/* Whoever writes to the store leaves its number there; who only reads it cannot. */
+static int lock_holder(struct vs_store *s)
 {
 	char text[32] = "";
+
+	s->io->ops->pread(s->io, s->lock_fd, text, sizeof text - 1, 0);
+	return atoi(text);
+}
+
+/*
+ * Takes the lock, shared by those who only read. It is tried for a moment while nobody is named who holds it: that may
+ * be somebody who just looks whether it is held, or a reader that is on its way out.
+ */
+static int take_lock(struct vs_store *s, char *why, size_t why_size)
+{
+	int64_t start_ms = engine_tick_ms();
+	int rc, holder = 0;
+
+	while ((rc = s->io->ops->lock(s->io, s->lock_fd, s->read_only)) == -EWOULDBLOCK && !holder) {
+		holder = lock_holder(s);
+		if (engine_tick_ms() - start_ms > LOCK_WAIT_MS)
+			break;
+		if (!holder)
+			usleep(LOCK_RETRY_US);
+	}
+	if (rc != -EWOULDBLOCK)
+		return rc;
+	if (holder)
+		snprintf(why, why_size, "in use by process %d", holder);
+	else
+		snprintf(why, why_size, "in use by a process that only reads it");
+	return -EBUSY;
+}
+
+/* A disk that knows no locks, or a store without a lock file, can still be read. */
+static int lock_shared(struct vs_store *s, char *why, size_t why_size)
+{
+	int rc;
+
+	s->lock_fd = s->io->ops->open(s->io, "lock", O_RDONLY, 0);
+	if (s->lock_fd < 0)
+		return s->lock_fd == -ENOENT ? 0 : s->lock_fd;
+	rc = take_lock(s, why, why_size);
+	return rc == -EBUSY ? rc : 0;
+}
+
+static int lock_exclusive(struct vs_store *s, char *why, size_t why_size)
+{
+	char text[32];
 	int rc;
 
 	s->lock_fd = s->io->ops->open(s->io, "lock", O_RDWR | O_CREAT, 0600);
-	if (s->lock_fd == -EROFS && s->read_only)
-		return 0;
 	if (s->lock_fd < 0)
 		return s->lock_fd;
-	rc = take_lock(s);
-	if (rc == -EWOULDBLOCK) {
-		s->io->ops->pread(s->io, s->lock_fd, text, sizeof text - 1, 0);
-		snprintf(why, why_size, "in use by process %d", atoi(text));
-		rc = -EBUSY;
-	}
-	if (rc < 0) { /* what is in the file is its holder's */
-		s->io->ops->close(s->io, s->lock_fd);
-		s->lock_fd = -1;
+	rc = take_lock(s, why, why_size);
+	if (rc < 0)
 		return rc;
-	}
 	snprintf(text, sizeof text, "%d\n", (int)getpid());
 	rc = s->io->ops->truncate(s->io, s->lock_fd, 0);
 	/* On a full disk there may be no room even for this; the lock itself is what matters. */
@@ -122,11 +137,23 @@ int engine_lock(struct vs_store *s, char *why, size_t why_size)
 	return 0;
 }
 
+int engine_lock(struct vs_store *s, char *why, size_t why_size)
+{
+	int rc = s->read_only ? lock_shared(s, why, why_size) : lock_exclusive(s, why, why_size);
+
+	if (rc < 0 && s->lock_fd >= 0) { /* what is in the file is its holder's */
+		s->io->ops->close(s->io, s->lock_fd);
+		s->lock_fd = -1;
+	}
+	return rc;
+}
+
 void engine_unlock(struct vs_store *s)
 {
 	if (s->lock_fd < 0)
 		return;
-	s->io->ops->truncate(s->io, s->lock_fd, 0);
+	if (!s->read_only)
+		s->io->ops->truncate(s->io, s->lock_fd, 0);
 	s->io->ops->close(s->io, s->lock_fd);
 	s->lock_fd = -1;
 }
@@ -181,6 +208,8 @@ static int create_store(struct vs_store *s)
 	engine_random(&s->position.salt, sizeof s->position.salt);
 	s->position.epoch = s->position.seq = 1;
 	s->next_collection = 1;
+	s->root.perm = PERM_NONE;
+	s->root.mtime = s->root.ctime = vs_time_now();
 	collection_table_init(&s->table, s->hash_seed);
 	rc = s->io->ops->mkdir(s->io, "collections", 0700);
 	if (rc < 0 && rc != -EEXIST)
@@ -205,20 +234,11 @@ static void free_store(struct vs_store *s)
 		s->dropped = c->dropped_next;
 		collection_free(s->io, c);
 	}
-	while (s->table.count) {
-		struct collection *c = s->table.all[s->table.count - 1];
-
-		collection_take(&s->table, c);
-		collection_free(s->io, c);
-	}
-	collection_table_free(&s->table);
-	while (s->retired) {
-		struct segment *seg = s->retired;
-
-		s->retired = seg->retired_next;
-		segment_close(s->io, seg);
-	}
+	collection_table_free(&s->table, s->io);
+	files_free(&s->files);
+	recover_free(s);
 	free(s->perms);
+	free(s->perm_used);
 	commit_free(s);
 	engine_unlock(s);
 	pthread_mutex_destroy(&s->start_mutex);
@@ -273,11 +293,15 @@ int vs_open(const char *dir, const struct vs_options *options, struct vs_store *
 	if (!s->options.log_bytes)
 		s->options.log_bytes = LOG_FILE_BYTES;
 	s->io = options->io;
+	files_init(&s->files, s->io, false, options->files_max, options->maps_max);
 	rc = init_locks(s);
 	if (!rc && !s->io) {
 		s->own_io = true;
 		rc = io_new_real(dir, !s->read_only, &s->io);
 	}
+	s->files.io = s->io;
+	if (!rc)
+		s->io->read_only = s->files.read_only = s->read_only;
 	if (!rc && !s->read_only)
 		rc = refuse_foreign(s, why, why_size);
 	if (!rc)
@@ -305,23 +329,31 @@ static int vacuum_all(struct vs_store *s)
 {
 	int rc = 0;
 
+	pthread_rwlock_wrlock(&s->lock);
+	collection_table_pack(&s->table);
+	pthread_rwlock_unlock(&s->lock);
 	for (uint32_t i = 0; i < s->table.count && !rc; i++)
 		if (s->table.all[i]->dead)
 			rc = rows_vacuum(s, s->table.all[i]->id);
 	return rc == -EIO ? 0 : rc; /* a row that cannot be read stays where it is */
 }
 
-static int settle_collection(struct vs_store *s, struct collection *c)
+static int settle_collection(struct vs_store *s, struct collection *c, bool sync)
 {
 	int rc = 0;
 
-	if (c->damaged)
+	if (c->damaged || (c->fresh && !c->has_directory))
 		return 0;
 	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
-		rc = segment_settle(s->io, c->segments[i], &c->schema);
+		if (segment_has_files(c->segments[i]))
+			rc = segment_settle(c->segments[i], &c->schema);
+	if (!rc)
+		rc = files_relieve(&s->files);
+	while (files_mapped_full(&s->files))
+		files_unmap_oldest(&s->files);
 	if (rc || c->index_stamp || c->dead)
 		return rc;
-	rc = c->count ? image_write(s, c) : image_remove(s, c);
+	rc = c->count ? image_write(s, c, sync) : image_remove(s, c);
 	/* Without space for an image the next opening scans. */
 	return rc == -ENOSPC ? 0 : rc;
 }
@@ -329,10 +361,14 @@ static int settle_collection(struct vs_store *s, struct collection *c)
 /* Leaves the files as small and as quick to open as can be, and says so in the catalog. */
 static int settle(struct vs_store *s)
 {
+	bool many = s->table.count >= SETTLE_MANY;
 	int rc = 0;
 
+	/* Until the catalog says that all is clean, the order in which it becomes durable does not matter. */
 	for (uint32_t i = 0; i < s->table.count && rc >= 0; i++)
-		rc = settle_collection(s, s->table.all[i]);
+		rc = settle_collection(s, s->table.all[i], !many);
+	if (rc >= 0 && many)
+		rc = files_sync_all(&s->files);
 	/* Removed files stay removed: nobody looks for left-overs in a clean store. */
 	if (rc >= 0)
 		rc = apply_sync(s);
@@ -395,8 +431,8 @@ void vs_counters(struct vs_store *s, struct vs_counters *out)
 		.replayed_records = c->replayed_records,
 	};
 	pthread_rwlock_rdlock(&s->lock);
-	for (uint32_t i = 0; i < s->table.count; i++) {
-		if (s->table.all[i]->parent)
+	for (uint32_t i = 0; i < s->table.slots; i++) {
+		if (!s->table.all[i] || s->table.all[i]->parent)
 			continue;
 		out->collections++;
 		out->vectors += s->table.all[i]->count;
@@ -421,23 +457,26 @@ const char *vs_uuid(struct vs_store *s)
 
 int vs_segment_path(struct vs_store *s, uint32_t collection, uint32_t n, char *path, size_t path_size, uint64_t *rows)
 {
+	char own[SEGMENT_PATH_MAX];
 	struct collection *c;
 	int rc = s->read_only ? 0 : commit_wait_applied(s);
 
 	if (rc)
 		return rc;
-	pthread_rwlock_wrlock(&s->lock);
+	if (!s->read_only)
+		rc = apply_header(s, collection, n);
+	if (rc)
+		return rc;
+	pthread_rwlock_rdlock(&s->lock);
 	c = collection_get(&s->table, collection);
-	rc = !c || n >= c->segment_count ? -ENOENT : c->damaged ? -EIO : 0;
-	if (!rc && !s->read_only)
-		rc = segment_write_header(s->io, c->segments[n], &c->schema, c->segments[n]->count);
+	rc = !c || n >= c->segment_count || !c->segments[n]->count ? -ENOENT : c->damaged ? -EIO : 0;
+	if (!rc && s->read_only && c->overlay.count)
+		rc = -EROFS; /* the file lacks what only the log has */
 	if (!rc) {
-		char own[SEGMENT_PATH_MAX];
-
 		segment_path(own, collection, n, SEGMENT_VECTORS);
 		snprintf(path, path_size, "%s", own);
 		if (rows)
-			*rows = c->segments[n]->count;
+			*rows = s->read_only ? c->segments[n]->count : c->segments[n]->header_rows;
 	}
 	pthread_rwlock_unlock(&s->lock);
 	return rc;

@@ -25,17 +25,36 @@
 #include <sys/statvfs.h>
 #include <sys/types.h>
 
+#include "quant/dtype.h"
+#include "quant/metric.h"
+
 #define VS_NAME_MAX 255
 #define VS_ROW_BYTES_MAX (1u << 20) /* the largest vector */
 #define VS_ENTRY_FIRST 4096         /* entry numbers below are never used: room for control inodes */
 #define VS_ENTRY_BITS 40
 #define VS_COLLECTION_MAX ((1u << 23) - 1)
 
+/*
+ * A time: nanoseconds since 1901-12-13 20:45:52 UTC, 2^31 seconds before 1970. That is the range of ext4 (2^34 seconds,
+ * to 2446-05-10 22:38:55), and what lies outside becomes its first or last second, as there.
+ */
+typedef uint64_t vs_time;
+#define VS_TIME_FIRST_S (-((int64_t)1 << 31))
+#define VS_TIME_SECONDS ((int64_t)1 << 34)
+#define VS_TIME_NS_PER_S UINT64_C(1000000000)
+#define VS_TIME_END ((uint64_t)VS_TIME_SECONDS * VS_TIME_NS_PER_S) /* no vs_time is that late */
+
 struct io;
 struct vs_store;
+struct timespec;
 
-enum vs_dtype { VS_F32, VS_F16, VS_BF16, VS_I8, VS_U8, VS_BIT, VS_DTYPE_COUNT };
-enum vs_metric { VS_L2, VS_IP, VS_COSINE, VS_METRIC_COUNT };
+/* Of seconds since 1970 and nanoseconds below 10^9. */
+vs_time vs_time_of(const struct timespec *t);
+void vs_time_split(vs_time t, struct timespec *out);
+vs_time vs_time_now(void);
+/* The ctime of something that changes at now and had ctime before: later, so that everybody who compares notices. */
+vs_time vs_time_after(vs_time before, vs_time now);
+
 enum vs_severity { VS_INFO, VS_WARNING, VS_ERROR };
 
 struct vs_schema {
@@ -52,14 +71,11 @@ struct vs_options {
 	 * Called with no lock held; from any thread. */
 	void (*report)(void *arg, enum vs_severity severity, const char *line);
 	void *report_arg;
+	/* How many descriptors and mappings of segments may be kept open for the next use; 0: 512 and 16,384. */
+	unsigned files_max, maps_max;
 	struct io *io; /* NULL: the real file system at dir. Otherwise used as it is, and not freed */
 };
 
-/* Names of dtypes ("f32") and metrics ("l2"); -1 for an unknown word. */
-const char *vs_dtype_name(enum vs_dtype dtype);
-int vs_dtype_parse(const char *word);
-const char *vs_metric_name(enum vs_metric metric);
-int vs_metric_parse(const char *word);
 /* Bytes of a vector of this schema; 0 while dim is 0. */
 size_t vs_row_bytes(const struct vs_schema *schema);
 /* The dim of a vector of size bytes, or 0 if there is none (size not a multiple of the width, 0 or too big). */
@@ -73,7 +89,13 @@ int vs_name_check(const char *name, size_t len);
  * Opens the store in directory dir, creating it when the directory is missing or empty (not if read_only:
  * -ENOENT). Recovers it first if it was not closed. On failure *out is NULL and why holds one sentence
  * without the path ("held by process 1234"): -EBUSY locked by another process, -EUCLEAN damaged beyond
- * serving (log or both catalogs), -ENOTEMPTY dir has other things in it, -EPROTO unknown format version.
+ * serving (log or both catalogs), -ENOTEMPTY dir has other things in it, -EPROTO of a format version, or with something
+ * in it, that this program does not know.
+ *
+ * A store of an older format is converted, unless read_only: then it is refused (-EPROTO).
+ *
+ * read_only opens nothing for writing, and so works on a read-only disk and for who may only read: a log that was not
+ * applied is replayed in memory. Any number of processes may have the store open so, but none beside one that writes.
  */
 int vs_open(const char *dir, const struct vs_options *options, struct vs_store **out, char *why, size_t why_size);
 /* Makes everything durable, writes the index images, marks the store clean. The handle is gone in any case. */
@@ -110,14 +132,22 @@ struct vs_collection_info {
 	struct vs_schema schema;
 	size_t row_bytes; /* 0 while dim is not fixed */
 	bool schema_fixed; /* it has, or once had, a vector: the schema stays */
+	bool schema_given; /* somebody has set it: uploads must have its dtype, which else the first of them brings */
 	uint64_t count;      /* vectors */
 	uint64_t name_bytes; /* the sum of the ids' lengths */
 	uint64_t version;    /* changes with every change of the collection, while the store is open */
 	uint32_t segments;
 	struct vs_perm perm;
-	int64_t mtime_ns;
+	vs_time mtime, ctime;
 	bool damaged; /* everything in it answers -EIO */
 };
+
+/* What is left of a mode once somebody unprivileged has written to the file: no set-user-ID, nor set-group-ID where the
+ * group may execute it. */
+static inline uint32_t vs_mode_written(uint32_t mode)
+{
+	return mode & ~(mode & 010 ? 06000u : 04000u);
+}
 
 /* Creates an empty collection (parent 0), or a batch of collection parent (with the parent's schema). -EEXIST. */
 int vs_collection_create(struct vs_store *s, uint32_t parent, const char *name, const struct vs_perm *perm,
@@ -133,9 +163,36 @@ int vs_collection_remove(struct vs_store *s, uint32_t id);
  * exclusive it is -EEXIST for any. */
 int vs_collection_rename(struct vs_store *s, uint32_t id, const char *name, bool exclusive);
 /* Sets the parts of which (VS_SET_*). */
-int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const struct vs_perm *perm, int64_t mtime_ns);
-/* -EBUSY once the collection has, or ever had, a vector; -EINVAL for impossible values. */
+int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const struct vs_perm *perm, vs_time mtime);
+/* Sets the parts of which, and leaves the others. -EBUSY once the collection has, or ever had, a vector, unless it is
+ * that already; -EINVAL for impossible values. */
+#define VS_SCHEMA_DIM 1u
+#define VS_SCHEMA_DTYPE 2u
+#define VS_SCHEMA_METRIC 4u
+int vs_schema_change(struct vs_store *s, uint32_t id, unsigned which, const struct vs_schema *schema);
+/* All of them. */
 int vs_schema_set(struct vs_store *s, uint32_t id, const struct vs_schema *schema);
+
+/* The directory of the collections. Its mtime follows their coming, going and renaming. */
+struct vs_root {
+	bool owned; /* perm was set; else whoever serves the store decides */
+	struct vs_perm perm;
+	vs_time mtime, ctime;
+};
+void vs_root_get(struct vs_store *s, struct vs_root *out);
+/* Sets the parts of which (VS_SET_*); the first time mode, uid and gid all together, else -EINVAL. */
+int vs_root_set(struct vs_store *s, unsigned which, const struct vs_perm *perm, vs_time mtime);
+
+/* What else a collection is: values that the engine keeps, durably, and does not interpret. */
+enum vs_attribute {
+	VS_ATTRIBUTE_VIEWS = 1, /* its views, as their builder writes them */
+	VS_ATTRIBUTE_COUNT,
+};
+#define VS_ATTRIBUTE_BYTES_MAX 4096u
+/* Copies at most size bytes of the value and returns how many it has; -ENOENT if it has none. */
+ssize_t vs_attribute_get(struct vs_store *s, uint32_t collection, enum vs_attribute tag, void *value, size_t size);
+/* Sets it; size 0 removes it. -EINVAL: no such tag, or too long. */
+int vs_attribute_set(struct vs_store *s, uint32_t collection, enum vs_attribute tag, const void *value, size_t size);
 
 /* ------------------------------------------------------------------ vectors */
 
@@ -143,10 +200,13 @@ int vs_schema_set(struct vs_store *s, uint32_t id, const struct vs_schema *schem
 #define VS_SET_UID 2u
 #define VS_SET_GID 4u
 #define VS_SET_MTIME 8u
+#define VS_DROP_SETID 16u /* of vs_write: as a write by someone unprivileged does, see vs_mode_written */
 
+/* Every change of a vector, its attributes or its id moves its ctime, which nobody can set. */
 struct vs_attr {
 	uint64_t entry;
-	int64_t mtime_ns;
+	vs_time mtime;
+	vs_time ctime; /* told; a vector that is put gets a later one */
 	struct vs_perm perm;
 	size_t size; /* bytes: the collection's row_bytes */
 };
@@ -172,7 +232,7 @@ int vs_entry_reserve(struct vs_store *s, uint32_t collection, uint64_t *entry);
 int vs_put(struct vs_store *s, uint32_t collection, const char *name, const struct vs_attr *attr, const void *data,
            size_t size, uint64_t *replaced);
 /* Replaces bytes [off, off + size) of an entry's vector in one step (off 0 and the row size: all of it), and sets
- * the parts of which from attr (NULL if which is 0). -EFBIG: beyond the row. */
+ * the parts of which from attr (NULL if which has none). -EFBIG: beyond the row. */
 int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void *data, size_t size, size_t off,
              unsigned which, const struct vs_attr *attr);
 /* Removes an id; *entry (may be NULL) tells which entry died. */
@@ -206,15 +266,17 @@ struct vs_moment_info {
 	struct vs_schema schema;
 	size_t row_bytes;
 	uint64_t rows;
-	uint64_t ids_bytes; /* of the text of all ids, a line each */
+	uint64_t ids_bytes;  /* of all ids, a line each (idlist.h), */
+	uint64_t ids0_bytes; /* and each ended by a NUL */
 };
 int vs_moment_open(struct vs_store *s, uint32_t collection, struct vs_moment **out);
 void vs_moment_close(struct vs_moment *m);
 void vs_moment_info(const struct vs_moment *m, struct vs_moment_info *out);
 /* Copies [off, off + size) of the rows laid end to end; fewer bytes at the end. Rows are verified: -EIO. */
 ssize_t vs_moment_vectors(struct vs_moment *m, void *buf, size_t size, uint64_t off);
-/* The same of the text of ids: line n names row n. */
+/* The same of the ids: line n, or the nth of those that end in NUL, names row n. A damaged id is an empty one. */
 ssize_t vs_moment_ids(struct vs_moment *m, void *buf, size_t size, uint64_t off);
+ssize_t vs_moment_ids0(struct vs_moment *m, void *buf, size_t size, uint64_t off);
 
 /*
  * The segment file n (0..segments-1) of a collection: path relative to the store's directory. Before it returns,
@@ -230,34 +292,71 @@ int vs_segment_path(struct vs_store *s, uint32_t collection, uint32_t n, char *p
  * step and removes the batch; until then nobody sees any of it through the parent.
  */
 struct vs_upload;
-/* Starts the batch's upload of rows (a former one is dropped). dim must be the parent's, unless that has none. -EBUSY
- * if one is being written. */
+/* Starts the batch's upload of rows (a former one is dropped). dim must be the parent's, unless that has none; so must
+ * the dtype, unless nobody has given that. -EBUSY if one is being written. */
 int vs_upload_begin(struct vs_store *s, uint32_t batch, const struct vs_schema *schema, struct vs_upload **out);
 /* Appends packed rows; the bytes need not end at a row's end. One thread at a time for one upload. */
 int vs_upload_append(struct vs_upload *u, const void *data, size_t size);
+/* Reads back packed rows of an upload that is being written; fewer bytes at its end. The same one thread. */
+ssize_t vs_upload_read(struct vs_upload *u, void *buf, size_t size, uint64_t off);
+/* The same of the batch's finished upload. -ENOENT: it has none. */
+ssize_t vs_batch_upload_read(struct vs_store *s, uint32_t batch, void *buf, size_t size, uint64_t off);
+/* Drops the batch's upload, finished or torn. -EBUSY if one is being written. */
+int vs_upload_drop(struct vs_store *s, uint32_t batch);
 /* Ends it: keep (then -EINVAL if the last row is incomplete, and it is dropped) or drop. u is gone in any case. */
 int vs_upload_end(struct vs_upload *u, bool keep);
 
-enum vs_batch_text { VS_BATCH_IDS, VS_BATCH_DELETE, VS_BATCH_TEXT_COUNT };
-/* Writes at offset off of one of the batch's texts (ids, a line each); truncate empties it first. */
+/*
+ * The files of a batch beside its upload: two lists of ids, each as lines or NUL-separated (idlist.h; not both); and
+ * some that the engine only keeps for who writes them, until the batch goes: an array that does not come in order, what
+ * was refused, and files that are to be renamed to one of the others.
+ */
+enum vs_batch_text {
+	VS_BATCH_IDS,
+	VS_BATCH_DELETE,
+	VS_BATCH_IDS0,
+	VS_BATCH_DELETE0,
+	VS_BATCH_REFUSED,
+	VS_BATCH_ARRAY,
+	VS_BATCH_ARRAY_LAST = VS_BATCH_ARRAY + 15,
+	VS_BATCH_TEMPORARY,
+	VS_BATCH_TEMPORARY_LAST = VS_BATCH_TEMPORARY + 15,
+	VS_BATCH_TEXT_COUNT
+};
+/* Writes at offset off; truncate sets the size. */
 int vs_batch_text_write(struct vs_store *s, uint32_t batch, enum vs_batch_text which, const void *data, size_t size,
                         uint64_t off);
 int vs_batch_text_truncate(struct vs_store *s, uint32_t batch, enum vs_batch_text which, uint64_t size);
 ssize_t vs_batch_text_read(struct vs_store *s, uint32_t batch, enum vs_batch_text which, void *buf, size_t size,
                            uint64_t off);
+/* -ENOENT: there is none. An empty one is one. */
+int vs_batch_text_size(struct vs_store *s, uint32_t batch, enum vs_batch_text which, uint64_t *size);
+int vs_batch_text_remove(struct vs_store *s, uint32_t batch, enum vs_batch_text which);
+/* to, if there is one, is replaced. */
+int vs_batch_text_rename(struct vs_store *s, uint32_t batch, enum vs_batch_text from, enum vs_batch_text to);
 struct vs_batch_info {
-	bool has_upload;
+	bool has_upload;  /* a finished one */
+	bool upload_torn; /* one that has not got to its end: it is being written, or its writer is gone */
 	uint64_t upload_rows;
-	bool has_text[VS_BATCH_TEXT_COUNT];
-	uint64_t text_bytes[VS_BATCH_TEXT_COUNT];
+	struct vs_schema upload_schema;
 };
 int vs_batch_get(struct vs_store *s, uint32_t batch, struct vs_batch_info *out);
 /*
  * Applies a batch: durable when it returns 0. Refused (-EINVAL, nothing changed, the batch stays) with a sentence in
- * why: an id twice or illegal (with its line number), more or fewer ids than rows, a wrong row size, an upload still
- * being written (-EBUSY). Ids to delete that do not exist are ignored. Without ids the rows are named 0, 1, 2, ...
+ * why: an id twice or illegal (with its line number), more or fewer ids than rows, a wrong row size, an upload that has
+ * not got to its end, or is still being written (-EBUSY). Ids to delete that do not exist are ignored. Without ids the
+ * rows are named 0, 1, 2, ...
+ *
+ * change (may be NULL) tells what it did: ids that it added, that it gave another vector, and that it deleted (one that
+ * it deleted and put again is deleted and added). With VS_BATCH_ADD it is refused with -EEXIST if an id of its vectors
+ * is there already.
  */
-int vs_batch_commit(struct vs_store *s, uint32_t batch, char *why, size_t why_size);
+struct vs_batch_change {
+	uint64_t added, replaced, deleted;
+};
+#define VS_BATCH_ADD 1u
+int vs_batch_commit(struct vs_store *s, uint32_t batch, unsigned flags, struct vs_batch_change *change, char *why,
+                    size_t why_size);
 
 /* ------------------------------------------------------------------ fsck */
 

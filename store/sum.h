@@ -12,6 +12,8 @@
 #include <xxhash.h>
 #endif
 
+#include <string.h>
+
 #include "format.h"
 
 static inline uint32_t sum_data(const void *data, size_t size)
@@ -23,10 +25,10 @@ static inline uint32_t sum_data(const void *data, size_t size)
 static inline uint32_t sum_row(const struct row *row, const char *name)
 {
 	unsigned char buf[sizeof *row - 4 + 256];
-	size_t n = sizeof *row - offsetof(struct row, mtime_ns);
+	size_t n = sizeof *row - offsetof(struct row, mtime);
 
 	memcpy(buf, &row->data_sum, 4);
-	memcpy(buf + 4, (const char *)row + offsetof(struct row, mtime_ns), n);
+	memcpy(buf + 4, (const char *)row + offsetof(struct row, mtime), n);
 	memcpy(buf + 4 + n, name, row->name_len);
 	return (uint32_t)XXH3_64bits(buf, 4 + n + row->name_len);
 }

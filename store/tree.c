@@ -16,12 +16,14 @@ static void info_fill(const struct vs_store *s, const struct collection *c, stru
 		.schema = c->schema,
 		.row_bytes = c->row_bytes,
 		.schema_fixed = c->schema_fixed,
+		.schema_given = c->schema_given,
 		.count = c->count,
 		.name_bytes = c->name_bytes,
 		.version = c->version,
 		.segments = c->segment_count,
 		.perm = {perm->mode, perm->uid, perm->gid},
-		.mtime_ns = c->mtime_ns,
+		.mtime = c->mtime,
+		.ctime = c->ctime,
 		.damaged = c->damaged,
 	};
 	snprintf(out->name, sizeof out->name, "%s", c->name);
@@ -53,30 +55,37 @@ int vs_collection_get(struct vs_store *s, uint32_t id, struct vs_collection_info
 
 int vs_collection_next(struct vs_store *s, uint32_t parent, uint32_t after, struct vs_collection_info *out)
 {
-	const struct collection *c;
+	const struct collection *c, *up;
 
 	pthread_rwlock_rdlock(&s->lock);
-	for (c = collection_next(&s->table, after); c && c->parent != parent; c = collection_next(&s->table, c->id))
-		;
+	up = collection_get(&s->table, parent);
+	if (parent)
+		c = up ? collection_next_child(up, after) : NULL;
+	else
+		for (c = collection_next(&s->table, after); c && c->parent != parent; c = collection_next(&s->table, c->id))
+			;
 	if (c)
 		info_fill(s, c, out);
 	pthread_rwlock_unlock(&s->lock);
 	return c ? 0 : -ENOENT;
 }
 
-/* Creates the directory; one left over from a lost collection of the same number is emptied. */
-static int create_directory(struct vs_store *s, uint32_t id)
+static void root_log(struct op *op)
 {
-	char path[SEGMENT_PATH_MAX];
-	int rc;
+	struct record_root *r = op_append(op, RECORD_ROOT, 0, sizeof *r);
 
-	collection_path(path, id, NULL);
-	rc = s->io->ops->mkdir(s->io, path, 0700);
-	if (rc == -EEXIST) {
-		collection_unlink_id(s->io, id);
-		rc = s->io->ops->mkdir(s->io, path, 0700);
-	}
-	return rc;
+	r->root = op->s->root;
+}
+
+/* The directory of the collections has changed, unless parent tells that it was a batch. */
+static void root_listed(struct op *op, uint32_t parent)
+{
+	struct catalog_root *root = &op->s->root;
+
+	if (parent)
+		return;
+	root->mtime = root->ctime = vs_time_after(root->ctime, vs_time_now());
+	root_log(op);
 }
 
 static int create(struct op *op, uint32_t parent, const char *name, const struct vs_perm *perm, uint32_t *id)
@@ -94,11 +103,7 @@ static int create(struct op *op, uint32_t parent, const char *name, const struct
 		return -ENOSPC;
 	rc = catalog_reserve(s, 1);
 	if (!rc)
-		rc = create_directory(s, s->next_collection);
-	if (rc)
-		return rc;
-	s->directory_changed = true;
-	rc = rows_perm(op, perm, &class);
+		rc = rows_perm(op, perm, &class);
 	c = rc ? NULL : collection_new(s->next_collection, parent, name, s->hash_seed);
 	if (!rc && !c)
 		rc = -ENOMEM;
@@ -106,21 +111,22 @@ static int create(struct op *op, uint32_t parent, const char *name, const struct
 		if (up)
 			collection_set_schema(c, &up->schema);
 		c->schema_fixed = up && up->schema_fixed;
+		c->schema_given = up && up->schema_given;
 		c->perm = class;
-		c->mtime_ns = engine_now_ns();
+		c->fresh = true;
+		collection_listed(c);
 		rc = collection_add(&s->table, c);
 	}
 	if (rc) {
 		if (c)
 			collection_free(s->io, c);
-		if (collection_unlink_id(s->io, s->next_collection))
-			s->untidy = true;
 		return rc;
 	}
 	if (up)
 		up->children++;
 	*id = s->next_collection++;
 	rows_log_collection(op, c);
+	root_listed(op, parent);
 	return 0;
 }
 
@@ -131,7 +137,7 @@ int vs_collection_create(struct vs_store *s, uint32_t parent, const char *name, 
 	int rc = vs_name_check(name, strlen(name));
 
 	if (!rc)
-		rc = op_begin(s, &op, 2 * OP_SMALL_BYTES);
+		rc = op_begin(s, &op, 3 * OP_SMALL_BYTES);
 	if (rc)
 		return rc;
 	rc = create(&op, parent, name, perm, id);
@@ -150,14 +156,13 @@ void collection_drop(struct op *op, struct collection *c)
 	collection_take(&s->table, c);
 	c->dropped_next = s->dropped;
 	s->dropped = c;
-	s->directory_changed = true;
 }
 
 int vs_collection_remove(struct vs_store *s, uint32_t id)
 {
 	struct collection *c;
 	struct op op;
-	int rc = op_begin(s, &op, OP_SMALL_BYTES);
+	int rc = op_begin(s, &op, 2 * OP_SMALL_BYTES);
 
 	if (rc)
 		return rc;
@@ -168,8 +173,10 @@ int vs_collection_remove(struct vs_store *s, uint32_t id)
 		rc = -EBUSY;
 	else if (!c->parent && (c->count || c->dead || c->children || c->damaged))
 		rc = -ENOTEMPTY;
-	else
+	else {
+		root_listed(&op, c->parent);
 		collection_drop(&op, c);
+	}
 	op_end(&op);
 	return rc;
 }
@@ -192,8 +199,11 @@ static int rename_collection(struct op *op, struct collection *c, const char *na
 		collection_drop(op, target);
 	/* If memory fails here an empty collection of the new name is gone, and nothing else. */
 	rc = collection_rename(&s->table, c, name);
-	if (!rc)
+	if (!rc) {
+		collection_changed(c);
 		rows_log_collection(op, c);
+		root_listed(op, c->parent);
+	}
 	return rc;
 }
 
@@ -204,7 +214,7 @@ int vs_collection_rename(struct vs_store *s, uint32_t id, const char *name, bool
 	int rc = vs_name_check(name, strlen(name));
 
 	if (!rc)
-		rc = op_begin(s, &op, 2 * OP_SMALL_BYTES);
+		rc = op_begin(s, &op, 3 * OP_SMALL_BYTES);
 	if (rc)
 		return rc;
 	c = collection_get(&s->table, id);
@@ -213,7 +223,7 @@ int vs_collection_rename(struct vs_store *s, uint32_t id, const char *name, bool
 	return rc;
 }
 
-int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const struct vs_perm *perm, int64_t mtime_ns)
+int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const struct vs_perm *perm, vs_time mtime)
 {
 	struct collection *c;
 	struct op op;
@@ -227,34 +237,146 @@ int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const str
 	else
 		rc = rows_perm_change(&op, which, perm, &c->perm);
 	if (!rc) {
+		collection_changed(c);
 		if (which & VS_SET_MTIME)
-			c->mtime_ns = mtime_ns;
+			c->mtime = mtime;
 		rows_log_collection(&op, c);
 	}
 	op_end(&op);
 	return rc;
 }
 
-int vs_schema_set(struct vs_store *s, uint32_t id, const struct vs_schema *schema)
+static bool schema_is_possible(const struct vs_schema *schema)
 {
+	return (unsigned)schema->dtype < VS_DTYPE_COUNT && (unsigned)schema->metric < VS_METRIC_COUNT &&
+	       schema->dim <= VS_ROW_BYTES_MAX * 8 && vs_row_bytes(schema) <= VS_ROW_BYTES_MAX &&
+	       (schema->dtype != VS_BIT || schema->dim % 8 == 0);
+}
+
+/* What the collection's schema becomes; -EALREADY: it is that already. */
+static int schema_merge(const struct collection *c, unsigned which, const struct vs_schema *schema,
+                        struct vs_schema *out)
+{
+	*out = c->schema;
+	if (which & VS_SCHEMA_DIM)
+		out->dim = schema->dim;
+	if (which & VS_SCHEMA_DTYPE)
+		out->dtype = schema->dtype;
+	if (which & VS_SCHEMA_METRIC)
+		out->metric = schema->metric;
+	if (!schema_is_possible(out))
+		return -EINVAL;
+	if (out->dim != c->schema.dim || out->dtype != c->schema.dtype || out->metric != c->schema.metric ||
+	    (which & VS_SCHEMA_DTYPE && collection_is_free(c)))
+		return c->schema_fixed || c->committing || c->children ? -EBUSY : 0;
+	return -EALREADY;
+}
+
+int vs_schema_change(struct vs_store *s, uint32_t id, unsigned which, const struct vs_schema *schema)
+{
+	struct vs_schema merged;
 	struct collection *c;
 	struct op op;
-	int rc;
+	int rc = op_begin(s, &op, OP_SMALL_BYTES);
 
-	if ((unsigned)schema->dtype >= VS_DTYPE_COUNT || (unsigned)schema->metric >= VS_METRIC_COUNT ||
-	    schema->dim > VS_ROW_BYTES_MAX * 8 || vs_row_bytes(schema) > VS_ROW_BYTES_MAX ||
-	    (schema->dtype == VS_BIT && schema->dim % 8))
-		return -EINVAL;
-	rc = op_begin(s, &op, OP_SMALL_BYTES);
 	if (rc)
 		return rc;
 	c = collection_get(&s->table, id);
-	if (!c || c->schema_fixed || c->committing || c->children) {
-		rc = c ? -EBUSY : -ENOENT;
-	} else {
-		collection_set_schema(c, schema);
+	rc = c ? schema_merge(c, which, schema, &merged) : -ENOENT;
+	if (!rc) {
+		collection_set_schema(c, &merged);
+		c->schema_given |= which & VS_SCHEMA_DTYPE;
 		c->version++;
 		rows_log_collection(&op, c);
+	}
+	op_end(&op);
+	return rc == -EALREADY ? 0 : rc;
+}
+
+int vs_schema_set(struct vs_store *s, uint32_t id, const struct vs_schema *schema)
+{
+	if (!schema_is_possible(schema))
+		return -EINVAL;
+	return vs_schema_change(s, id, VS_SCHEMA_DIM | VS_SCHEMA_DTYPE | VS_SCHEMA_METRIC, schema);
+}
+
+/* ------------------------------------------------------------------ the root */
+
+void vs_root_get(struct vs_store *s, struct vs_root *out)
+{
+	const struct perm_class *perm;
+
+	pthread_rwlock_rdlock(&s->lock);
+	*out = (struct vs_root){.owned = s->root.perm != PERM_NONE, .mtime = s->root.mtime, .ctime = s->root.ctime};
+	if (out->owned) {
+		perm = engine_perm_get(s, s->root.perm);
+		out->perm = (struct vs_perm){perm->mode, perm->uid, perm->gid};
+	}
+	pthread_rwlock_unlock(&s->lock);
+}
+
+int vs_root_set(struct vs_store *s, unsigned which, const struct vs_perm *perm, vs_time mtime)
+{
+	const unsigned all = VS_SET_MODE | VS_SET_UID | VS_SET_GID;
+	struct op op;
+	int rc = op_begin(s, &op, 2 * OP_SMALL_BYTES);
+
+	if (rc)
+		return rc;
+	if (s->root.perm != PERM_NONE)
+		rc = rows_perm_change(&op, which, perm, &s->root.perm);
+	else if (which & all)
+		rc = (which & all) == all ? rows_perm(&op, perm, &s->root.perm) : -EINVAL;
+	if (!rc) {
+		s->root.ctime = vs_time_after(s->root.ctime, vs_time_now());
+		if (which & VS_SET_MTIME)
+			s->root.mtime = mtime;
+		root_log(&op);
+	}
+	op_end(&op);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ attributes */
+
+ssize_t vs_attribute_get(struct vs_store *s, uint32_t collection, enum vs_attribute tag, void *value, size_t size)
+{
+	const struct collection *c;
+	const void *found = NULL;
+	uint32_t bytes = 0;
+
+	pthread_rwlock_rdlock(&s->lock);
+	c = collection_get(&s->table, collection);
+	if (c)
+		found = attributes_find(&c->attributes, tag, &bytes);
+	if (found)
+		memcpy(value, found, size < bytes ? size : bytes);
+	pthread_rwlock_unlock(&s->lock);
+	return found ? (ssize_t)bytes : -ENOENT;
+}
+
+int vs_attribute_set(struct vs_store *s, uint32_t collection, enum vs_attribute tag, const void *value, size_t size)
+{
+	struct collection *c;
+	struct record *r;
+	struct op op;
+	int rc;
+
+	if (!attribute_is_known(tag) || size > VS_ATTRIBUTE_BYTES_MAX)
+		return -EINVAL;
+	rc = op_begin(s, &op, sizeof *r + attribute_bytes((uint32_t)size));
+	if (rc)
+		return rc;
+	c = collection_get(&s->table, collection);
+	rc = c ? catalog_reserve_bytes(s, attribute_bytes((uint32_t)size)) : -ENOENT;
+	if (!rc)
+		rc = collection_set_attribute(&s->table, c, tag, value, (uint32_t)size);
+	if (!rc) {
+		r = op_append(&op, RECORD_ATTRIBUTE, c->id, sizeof *r + size);
+		r->row = tag;
+		r->value = size;
+		if (size)
+			memcpy(r + 1, value, size);
 	}
 	op_end(&op);
 	return rc;

@@ -119,7 +119,10 @@ int vs_upload_begin(struct vs_store *s, uint32_t batch, const struct vs_schema *
 	up = rc ? NULL : collection_get(&s->table, c->parent);
 	if (!rc && c->upload)
 		rc = -EBUSY;
-	if (!rc && (up->schema.dtype != schema->dtype || (up->schema.dim && up->schema.dim != schema->dim)))
+	if (!rc)
+		rc = collection_make_directory(s->io, c);
+	if (!rc && ((up->schema.dtype != schema->dtype && !collection_is_free(up)) ||
+	            (up->schema.dim && up->schema.dim != schema->dim)))
 		rc = -EINVAL;
 	if (!rc)
 		c->upload = u;
@@ -138,6 +141,23 @@ int vs_upload_begin(struct vs_store *s, uint32_t batch, const struct vs_schema *
 	}
 	*out = u;
 	return 0;
+}
+
+int vs_upload_drop(struct vs_store *s, uint32_t batch)
+{
+	struct collection *c;
+	int rc;
+
+	if (s->read_only)
+		return -EROFS;
+	pthread_rwlock_rdlock(&s->lock);
+	rc = batch_get(s, batch, &c);
+	if (!rc && c->upload)
+		rc = -EBUSY;
+	pthread_rwlock_unlock(&s->lock);
+	if (!rc)
+		remove_pieces(s, batch);
+	return rc;
 }
 
 static int sums_flush(struct vs_upload *u)
@@ -307,7 +327,7 @@ static int piece_shape(struct vs_store *s, uint32_t batch, uint32_t n, struct np
 static int sums_complete(struct vs_store *s, uint32_t batch, uint64_t rows)
 {
 	char path[SEGMENT_PATH_MAX];
-	uint64_t size = 0, said = 0;
+	uint64_t size = 0, said = rows + 1;
 	int fd, rc;
 
 	collection_path(path, batch, "upload.sums");
@@ -326,9 +346,12 @@ static int piece_add(struct upload_info *out, const struct npy_shape *shape)
 {
 	struct vs_schema schema = out->schema;
 
-	/* bit and bf16 have no dtype of their own in a .npy header: the parent's holds, by the row size. */
-	schema.dim = schema.dtype == VS_BIT ? shape->dim * 8 : shape->dim;
-	if (vs_row_bytes(&schema) > VS_ROW_BYTES_MAX || (out->pieces && schema.dim != out->schema.dim))
+	/* bit has no dtype of its own in a .npy header: it is the parent's. */
+	schema.dim = schema.dtype == VS_BIT && shape->dtype == VS_U8 ? shape->dim * 8 : shape->dim;
+	if (schema.dtype != VS_BIT || shape->dtype != VS_U8)
+		schema.dtype = shape->dtype;
+	if (vs_row_bytes(&schema) > VS_ROW_BYTES_MAX ||
+	    (out->pieces && (schema.dim != out->schema.dim || schema.dtype != out->schema.dtype)))
 		return -EINVAL;
 	out->schema = schema;
 	out->piece_rows = 1u << segment_shift(vs_row_bytes(&schema));
@@ -337,6 +360,20 @@ static int piece_add(struct upload_info *out, const struct npy_shape *shape)
 	out->rows += shape->rows;
 	out->pieces++;
 	return 0;
+}
+
+/* The sums come before the pieces and go after them: without any there is no upload at all. */
+static int sums_exist(struct vs_store *s, uint32_t batch)
+{
+	char path[SEGMENT_PATH_MAX];
+	int fd;
+
+	collection_path(path, batch, "upload.sums");
+	fd = s->io->ops->open(s->io, path, O_RDONLY, 0);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	s->io->ops->close(s->io, fd);
+	return 1;
 }
 
 int upload_find(struct vs_store *s, uint32_t batch, struct upload_info *out)
@@ -354,6 +391,9 @@ int upload_find(struct vs_store *s, uint32_t batch, struct upload_info *out)
 	pthread_rwlock_unlock(&s->lock);
 	if (!up)
 		return -ENOENT;
+	rc = sums_exist(s, batch);
+	if (rc <= 0)
+		return rc;
 	do {
 		rc = piece_shape(s, batch, out->pieces, &shape);
 		if (!rc)
@@ -361,13 +401,71 @@ int upload_find(struct vs_store *s, uint32_t batch, struct upload_info *out)
 	} while (!rc);
 	if (rc != -ENOENT && rc != -EINVAL && rc != -ENODATA)
 		return rc;
-	rc = out->pieces ? sums_complete(s, batch, out->rows) : 0;
+	rc = sums_complete(s, batch, out->rows);
 	if (rc < 0)
 		return rc;
-	out->exists = rc;
+	out->exists = rc && out->pieces; /* of no rows there is nothing */
+	out->torn = !rc;
 	if (!out->exists)
 		out->rows = out->pieces = 0;
 	return 0;
+}
+
+/* Rows of a piece, as far as one piece has them. */
+static ssize_t piece_read(struct vs_store *s, uint32_t batch, uint64_t piece_bytes, void *buf, size_t size,
+                          uint64_t off)
+{
+	uint64_t in_piece = off % piece_bytes;
+	char path[SEGMENT_PATH_MAX];
+	int fd, rc;
+
+	if (size > piece_bytes - in_piece)
+		size = (size_t)(piece_bytes - in_piece);
+	piece_path(path, batch, (uint32_t)(off / piece_bytes));
+	fd = s->io->ops->open(s->io, path, O_RDONLY, 0);
+	if (fd < 0)
+		return fd;
+	rc = io_read_full(s->io, fd, buf, size, SEGMENT_HEADER_BYTES + in_piece);
+	s->io->ops->close(s->io, fd);
+	return rc ? rc : (ssize_t)size;
+}
+
+static ssize_t pieces_read(struct vs_store *s, uint32_t batch, uint64_t piece_bytes, uint64_t end, void *buf,
+                           size_t size, uint64_t off)
+{
+	size_t done = 0;
+
+	if (off >= end)
+		return 0;
+	if (size > end - off)
+		size = (size_t)(end - off);
+	while (done < size) {
+		ssize_t n = piece_read(s, batch, piece_bytes, (char *)buf + done, size - done, off + done);
+
+		if (n < 0)
+			return n;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
+ssize_t vs_upload_read(struct vs_upload *u, void *buf, size_t size, uint64_t off)
+{
+	return pieces_read(u->s, u->batch, (uint64_t)u->piece_rows * u->row_bytes, u->bytes, buf, size, off);
+}
+
+ssize_t vs_batch_upload_read(struct vs_store *s, uint32_t batch, void *buf, size_t size, uint64_t off)
+{
+	struct upload_info info;
+	size_t row_bytes;
+	int rc = upload_find(s, batch, &info);
+
+	if (rc || !info.exists)
+		return rc ? rc : -ENOENT;
+	row_bytes = vs_row_bytes(&info.schema);
+	return info.rows ? pieces_read(s, batch, (uint64_t)info.piece_rows * row_bytes, info.rows * row_bytes, buf, size,
+	                               off)
+	                 : 0;
 }
 
 int upload_sums(struct vs_store *s, uint32_t batch, uint64_t first, uint64_t count, uint32_t *sums)
@@ -388,7 +486,19 @@ int upload_sums(struct vs_store *s, uint32_t batch, uint64_t first, uint64_t cou
 
 static void text_path(char path[SEGMENT_PATH_MAX], uint32_t batch, enum vs_batch_text which)
 {
-	collection_path(path, batch, which == VS_BATCH_IDS ? "upload.ids" : "upload.delete");
+	static const char *const names[] = {
+		[VS_BATCH_IDS] = "upload.ids",   [VS_BATCH_DELETE] = "upload.delete",
+		[VS_BATCH_IDS0] = "upload.ids0", [VS_BATCH_DELETE0] = "upload.delete0",
+		[VS_BATCH_REFUSED] = "upload.refused",
+	};
+	char name[32];
+
+	assert(which < VS_BATCH_TEXT_COUNT);
+	if (which >= VS_BATCH_TEMPORARY)
+		snprintf(name, sizeof name, "upload.temporary.%d", which - VS_BATCH_TEMPORARY);
+	else if (which >= VS_BATCH_ARRAY)
+		snprintf(name, sizeof name, "upload.array.%d", which - VS_BATCH_ARRAY);
+	collection_path(path, batch, which < VS_BATCH_ARRAY ? names[which] : name);
 }
 
 /* Opens one of the texts; for writing it is created. */
@@ -402,6 +512,8 @@ static int text_open(struct vs_store *s, uint32_t batch, enum vs_batch_text whic
 		return -EROFS;
 	pthread_rwlock_rdlock(&s->lock);
 	rc = batch_get(s, batch, &c);
+	if (!rc && write)
+		rc = collection_make_directory(s->io, c);
 	pthread_rwlock_unlock(&s->lock);
 	if (rc && (write || rc != -EBUSY))
 		return rc;
@@ -488,21 +600,58 @@ int upload_text(struct vs_store *s, uint32_t batch, enum vs_batch_text which, ch
 	return 0;
 }
 
+int vs_batch_text_size(struct vs_store *s, uint32_t batch, enum vs_batch_text which, uint64_t *size)
+{
+	int fd, rc = text_size(s, batch, which, &fd, size);
+
+	if (rc >= 0)
+		s->io->ops->close(s->io, fd);
+	return rc < 0 ? rc : 0;
+}
+
+/* Whether a batch's texts may be changed. */
+static int text_may_change(struct vs_store *s, uint32_t batch)
+{
+	struct collection *c;
+	int rc;
+
+	if (s->read_only)
+		return -EROFS;
+	pthread_rwlock_rdlock(&s->lock);
+	rc = batch_get(s, batch, &c);
+	pthread_rwlock_unlock(&s->lock);
+	return rc;
+}
+
+int vs_batch_text_remove(struct vs_store *s, uint32_t batch, enum vs_batch_text which)
+{
+	char path[SEGMENT_PATH_MAX];
+	int rc = text_may_change(s, batch);
+
+	text_path(path, batch, which);
+	if (!rc)
+		rc = s->io->ops->unlink(s->io, path);
+	return rc < 0 ? rc : 0;
+}
+
+int vs_batch_text_rename(struct vs_store *s, uint32_t batch, enum vs_batch_text from, enum vs_batch_text to)
+{
+	char from_path[SEGMENT_PATH_MAX], to_path[SEGMENT_PATH_MAX];
+	int rc = text_may_change(s, batch);
+
+	text_path(from_path, batch, from);
+	text_path(to_path, batch, to);
+	if (!rc)
+		rc = s->io->ops->rename(s->io, from_path, to_path);
+	return rc < 0 ? rc : 0;
+}
+
 int vs_batch_get(struct vs_store *s, uint32_t batch, struct vs_batch_info *out)
 {
 	struct upload_info upload;
 	int rc = upload_find(s, batch, &upload);
 
-	*out = (struct vs_batch_info){.has_upload = upload.exists, .upload_rows = upload.rows};
-	for (enum vs_batch_text i = 0; i < VS_BATCH_TEXT_COUNT && !rc; i++) {
-		int fd;
-
-		rc = text_size(s, batch, i, &fd, &out->text_bytes[i]);
-		out->has_text[i] = rc >= 0 && out->text_bytes[i];
-		if (rc >= 0)
-			s->io->ops->close(s->io, fd);
-		else if (rc == -ENOENT)
-			rc = 0;
-	}
-	return rc < 0 ? rc : 0;
+	*out = (struct vs_batch_info){.has_upload = upload.exists, .upload_torn = upload.torn,
+	                              .upload_rows = upload.rows, .upload_schema = upload.schema};
+	return rc;
 }

@@ -11,6 +11,7 @@
 /* A finished upload as it lies on the disk. */
 struct upload_info {
 	bool exists;
+	bool torn; /* there is one without its end, which is none */
 	struct vs_schema schema;
 	uint64_t rows;
 	uint32_t pieces; /* files, all full but the last */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "row_time.h"
 #include "rows.h"
 #include "sum.h"
 
@@ -44,7 +45,8 @@ static void attr_fill(const struct vs_store *s, const struct collection *c, cons
 	const struct perm_class *perm = engine_perm_get(s, r->perm);
 
 	out->entry = row_entry(r);
-	out->mtime_ns = r->mtime_ns;
+	out->mtime = row_mtime(r);
+	out->ctime = row_ctime(r);
 	out->perm = (struct vs_perm){perm->mode, perm->uid, perm->gid};
 	out->size = c->row_bytes;
 }
@@ -70,11 +72,12 @@ int vs_lookup(struct vs_store *s, uint32_t collection, const char *name, struct 
 	uint64_t entry;
 	int rc;
 
-	pthread_rwlock_rdlock(&s->lock);
+	engine_read_lock(s);
 	rc = usable(s, collection, &c);
 	if (!rc) {
-		entry = collection_entry(c, name, strlen(name));
-		rc = entry ? entry_attr(s, c, entry, out) : -ENOENT;
+		rc = collection_entry(c, name, strlen(name), &entry);
+		if (!rc)
+			rc = entry ? entry_attr(s, c, entry, out) : -ENOENT;
 	}
 	pthread_rwlock_unlock(&s->lock);
 	return rc;
@@ -85,7 +88,7 @@ int vs_attr_get(struct vs_store *s, uint32_t collection, uint64_t entry, struct 
 	struct collection *c;
 	int rc;
 
-	pthread_rwlock_rdlock(&s->lock);
+	engine_read_lock(s);
 	rc = usable(s, collection, &c);
 	if (!rc)
 		rc = entry_attr(s, c, entry, out);
@@ -101,7 +104,7 @@ int vs_name_get(struct vs_store *s, uint32_t collection, uint64_t entry, char na
 	uint32_t row;
 	int rc;
 
-	pthread_rwlock_rdlock(&s->lock);
+	engine_read_lock(s);
 	rc = usable(s, collection, &c);
 	if (!rc) {
 		row = collection_row_of(c, entry);
@@ -122,7 +125,7 @@ int vs_list(struct vs_store *s, uint32_t collection, uint64_t after, vs_list_fn 
 	uint64_t entry;
 	int rc;
 
-	pthread_rwlock_rdlock(&s->lock);
+	engine_read_lock(s);
 	rc = usable(s, collection, &c);
 	for (entry = after; !rc && (entry = entries_next(&c->entries, entry));) {
 		const char *name;
@@ -143,11 +146,11 @@ int vs_list(struct vs_store *s, uint32_t collection, uint64_t after, vs_list_fn 
 /* ------------------------------------------------------------------ reading */
 
 /* Reads a row whole into buf (row_bytes) and verifies it. Under the lock. -EBADMSG on a mismatch. */
-static int read_row(struct vs_store *s, const struct collection *c, uint32_t row, void *buf)
+static int read_row(const struct collection *c, uint32_t row, void *buf)
 {
 	const char *name;
 	const struct row *r = collection_row(c, row, &name);
-	int rc = r ? collection_bytes(s->io, c, row, buf) : -EBADMSG;
+	int rc = r ? collection_bytes(c, row, buf) : -EBADMSG;
 
 	return rc ? rc : sum_data(buf, c->row_bytes) == r->data_sum ? 0 : -EBADMSG;
 }
@@ -178,7 +181,7 @@ ssize_t vs_read(struct vs_store *s, uint32_t collection, uint64_t entry, void *b
 	uint32_t row;
 	int rc;
 
-	pthread_rwlock_rdlock(&s->lock);
+	engine_read_lock(s);
 	rc = usable(s, collection, &c);
 	row = rc ? ROW_NONE : collection_row_of(c, entry);
 	if (rc || row == ROW_NONE) {
@@ -188,10 +191,10 @@ ssize_t vs_read(struct vs_store *s, uint32_t collection, uint64_t entry, void *b
 	if (off < c->row_bytes)
 		n = size < c->row_bytes - off ? size : c->row_bytes - off;
 	if (n == c->row_bytes)
-		rc = read_row(s, c, row, buf);
+		rc = read_row(c, row, buf);
 	else if (n && !(whole = malloc(c->row_bytes)))
 		rc = -ENOMEM;
-	else if (n && !(rc = read_row(s, c, row, whole)))
+	else if (n && !(rc = read_row(c, row, whole)))
 		memcpy(buf, (char *)whole + off, n);
 	pthread_rwlock_unlock(&s->lock);
 	free(whole);
@@ -242,7 +245,7 @@ int vs_put(struct vs_store *s, uint32_t collection, const char *name, const stru
 	return rc;
 }
 
-/* What a row is now, as a change to start from. The name points into the caller's buffer. */
+/* What a row is now, as a change to start from: the change is made now. The name points into the caller's buffer. */
 static int change_of(const struct collection *c, uint32_t row, char name[256], struct row_change *out)
 {
 	const char *p;
@@ -253,7 +256,8 @@ static int change_of(const struct collection *c, uint32_t row, char name[256], s
 	memcpy(name, p, r->name_len);
 	*out = (struct row_change){
 		.entry = row_entry(r),
-		.mtime_ns = r->mtime_ns,
+		.mtime = row_mtime(r),
+		.ctime = vs_time_after(row_ctime(r), vs_time_now()),
 		.perm = r->perm,
 		.name = name,
 		.name_len = r->name_len,
@@ -294,9 +298,9 @@ static int edit_begin(struct vs_store *s, uint32_t collection, uint64_t entry, s
 static int edit_end(struct edit *e, int rc, unsigned which, const struct vs_attr *attr)
 {
 	if (which & VS_SET_MTIME)
-		e->change.mtime_ns = attr->mtime_ns;
-	if (!rc && attr)
-		rc = rows_perm_change(&e->op, which, &attr->perm, &e->change.perm);
+		e->change.mtime = attr->mtime;
+	if (!rc)
+		rc = rows_perm_change(&e->op, which, attr ? &attr->perm : NULL, &e->change.perm);
 	if (!rc)
 		rows_change(&e->op, e->c, e->row, &e->change);
 	op_end(&e->op);
@@ -312,7 +316,7 @@ int vs_attr_set(struct vs_store *s, uint32_t collection, uint64_t entry, unsigne
 }
 
 /* The new bytes of a row: data, or the old ones with data laid over them; in *merged if they had to be made. */
-static int merge(struct vs_store *s, struct edit *e, const void *data, size_t size, size_t off, void **merged)
+static int merge(struct edit *e, const void *data, size_t size, size_t off, void **merged)
 {
 	size_t row_bytes = e->c->row_bytes;
 	int rc;
@@ -322,7 +326,7 @@ static int merge(struct vs_store *s, struct edit *e, const void *data, size_t si
 		*merged = malloc(row_bytes);
 		if (!*merged)
 			return -ENOMEM;
-		rc = read_row(s, e->c, e->row, *merged);
+		rc = read_row(e->c, e->row, *merged);
 		if (rc)
 			return rc;
 		memcpy((char *)*merged + off, data, size);
@@ -347,7 +351,7 @@ int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void
 	rc = edit_begin(s, collection, entry, row_bytes, &e);
 	if (rc)
 		return rc;
-	rc = edit_end(&e, merge(s, &e, data, size, off, &merged), which, attr);
+	rc = edit_end(&e, merge(&e, data, size, off, &merged), which, attr);
 	free(merged);
 	if (rc == -EBADMSG)
 		return read_failed(s, collection, entry, rc);
@@ -367,8 +371,9 @@ int vs_remove(struct vs_store *s, uint32_t collection, const char *name, uint64_
 		return rc;
 	rc = changeable(s, collection, &c);
 	if (!rc) {
-		found = collection_entry(c, name, strlen(name));
-		rc = found ? rows_remove(&op, c, collection_row_of(c, found)) : -ENOENT;
+		rc = collection_entry(c, name, strlen(name), &found);
+		if (!rc)
+			rc = found ? rows_remove(&op, c, collection_row_of(c, found)) : -ENOENT;
 	}
 	op_end(&op);
 	if (entry)
@@ -392,7 +397,7 @@ static int rename_within(struct op *op, struct collection *c, uint64_t entry, co
 	if (!rc)
 		rc = overlay_reserve(&c->overlay, 4);
 	if (!rc)
-		rc = rows_reserve_name(op->s, c, collection_segment(c, collection_row_of(c, entry)), new_name, len);
+		rc = rows_reserve_name(c, collection_segment(c, collection_row_of(c, entry)), new_name, len);
 	if (!rc && target)
 		rc = rows_remove(op, c, collection_row_of(c, target));
 	if (rc)
@@ -425,20 +430,25 @@ static int rename_across(struct op *op, struct collection *from, uint64_t entry,
 		return -ENOMEM;
 	perm = engine_perm_get(op->s, change.perm);
 	attr = (struct vs_attr){
-		.entry = __atomic_fetch_add(&to->next_entry, 1, __ATOMIC_RELAXED),
-		.mtime_ns = change.mtime_ns,
+		.mtime = change.mtime,
+		.ctime = change.ctime,
 		.perm = {perm->mode, perm->uid, perm->gid},
 	};
-	rc = read_row(op->s, from, collection_row_of(from, entry), buf);
+	rc = read_row(from, collection_row_of(from, entry), buf);
+	if (!rc)
+		rc = collection_take_entries(to, 1, &attr.entry);
 	if (!rc)
 		rc = rows_put_prepare(op, to, new_name, &attr, buf, from->row_bytes, &put);
-	if (!rc)
+	if (!rc) {
 		rc = rows_remove(op, from, collection_row_of(from, entry));
-	if (!rc)
-		rows_put(op, to, &put);
+		if (rc)
+			rows_put_cancel(op, to, &put);
+		else
+			rows_put(op, to, &put);
+	}
 	free(buf);
 	*new_entry = attr.entry;
-	return rc == -EBADMSG ? -EIO : rc;
+	return rc;
 }
 
 int vs_rename(struct vs_store *s, uint32_t from, const char *old_name, uint32_t to, const char *new_name,
@@ -457,16 +467,19 @@ int vs_rename(struct vs_store *s, uint32_t from, const char *old_name, uint32_t 
 	rc = changeable(s, from, &src);
 	if (!rc)
 		rc = changeable(s, to, &dst);
-	if (!rc) {
-		found = collection_entry(src, old_name, strlen(old_name));
-		target = collection_entry(dst, new_name, strlen(new_name));
+	if (!rc)
+		rc = collection_entry(src, old_name, strlen(old_name), &found);
+	if (!rc)
+		rc = collection_entry(dst, new_name, strlen(new_name), &target);
+	if (!rc)
 		rc = !found ? -ENOENT : target && exclusive ? -EEXIST : 0;
-	}
 	*entry = found;
 	if (!rc)
 		rc = src == dst ? rename_within(&op, src, found, new_name, target)
 		                : rename_across(&op, src, found, dst, new_name, entry);
 	op_end(&op);
+	if (rc == -EBADMSG)
+		rc = read_failed(s, from, found, rc);
 	*replaced = rc || (from == to && target == found) ? 0 : target;
 	s->counters.renames += !rc;
 	return rc;

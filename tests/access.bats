@@ -93,7 +93,9 @@ nobody_unmounts() { as_nobody timeout 30 "$here/vecfs" umount "$own/mnt"; }
 	cp one mnt/docs/apple
 	refused "not permitted" as_nobody rm -f mnt/docs/apple
 	as_nobody rm mnt/docs/pear
-	refused "not permitted" chown $nobody mnt # the root's owner is the store's
+	refused "not permitted" as_nobody chmod 777 mnt
+	chown $nobody mnt
+	as_nobody mkdir mnt/more
 }
 
 @test "allow_other: control files follow their collection's permissions" {
@@ -191,4 +193,104 @@ nobody_unmounts() { as_nobody timeout 30 "$here/vecfs" umount "$own/mnt"; }
 	chown $nobody other
 	refused "Permission denied" as_nobody "$here/vecfs" mount -o $transport "$store" other
 	refused "" as_nobody "$here/vecfs" check "$store"
+}
+
+@test "segments/N.npy: not even the store's owner can write to them by mistake, and the daemon still can" {
+	of_nobody
+	nobody_mounts
+	mnt=$own/mnt
+	as_nobody mkdir $mnt/docs $mnt/private
+	as_nobody chmod 700 $mnt/private
+	as_nobody cp one $mnt/docs/apple
+	as_nobody cp one $mnt/private/apple
+	segment=$mnt/docs/.vecfs/segments/0.npy
+	[ "$(as_nobody stat -L -c %a $segment)" = 444 ]
+	[ "$(as_nobody stat -L -c %a $mnt/private/.vecfs/segments/0.npy)" = 400 ]
+	refused "Permission denied" as_nobody dd if=/dev/zero of=$segment bs=4 count=1 conv=notrunc
+	refused "Permission denied" as_nobody truncate -s 0 $segment
+	as_nobody python3 -c 'import numpy as np, sys
+assert np.load(sys.argv[1]).shape == (1, 100)
+try: np.load(sys.argv[1], mmap_mode="r+")
+except PermissionError: pass
+else: assert False' $segment
+	nobody_unmounts
+	nobody_mounts # which opens them again
+	as_nobody cp two $mnt/docs/apple
+	as_nobody cp two $mnt/docs/pear
+	nobody_unmounts
+	as_nobody "$here/vecfs" check $own/store
+	nobody_mounts
+	as_nobody cmp two $mnt/docs/apple
+	nobody_unmounts
+@test "set-user-ID and set-group-ID go when somebody unprivileged writes, truncates or gives a vector away" {
+	for_all
+	chmod 755 mnt/docs
+	for how in part whole over truncate; do
+		chmod 6777 mnt/docs/apple
+		case $how in
+		part) as_nobody bash -c 'printf abcd | dd of=mnt/docs/apple bs=4 seek=3 conv=notrunc status=none' ;;
+		whole) as_nobody bash -c 'cat two 1<>mnt/docs/apple >&1' ;;
+		over) as_nobody cp two mnt/docs/apple ;;
+		truncate) as_nobody bash -c 'cat one >mnt/docs/apple' ;;
+		esac
+		[ "$(stat -c %a mnt/docs/apple)" = 777 ] || { echo "$how: $(stat -c %a mnt/docs/apple)"; return 1; }
+	done
+	chmod 2766 mnt/docs/apple # the group may not execute it: kept, as by the kernel for other files
+	as_nobody bash -c 'printf abcd | dd of=mnt/docs/apple bs=4 conv=notrunc status=none'
+	[ "$(stat -c %a mnt/docs/apple)" = 2766 ]
+	chmod 4755 mnt/docs/apple
+	printf abcd | dd of=mnt/docs/apple bs=4 conv=notrunc status=none # root may
+	[ "$(stat -c %a mnt/docs/apple)" = 4755 ]
+	chown $nobody mnt/docs/apple
+	[ "$(stat -c %a mnt/docs/apple)" = 755 ]
+	restart allow_other
+	[ "$(stat -c %a mnt/docs/apple)" = 755 ]
+}
+
+# read_only_medium FOLDER: an ext4 file system with the store, mounted read-only at FOLDER.
+read_only_medium() {
+	mkdir -p "$1"
+	truncate -s 64M disk.img
+	mkfs.ext4 -q -O ^has_journal -d "$2" disk.img
+	mount -o loop,ro disk.img "$1"
+}
+
+# reads_only STORE COMMAND...: an ordinary user mounts STORE, and reads docs/apple.
+reads_only() {
+	as_nobody timeout 30 "$here/vecfs" mount -o "$transport,ro" "$1" "$own/mnt"
+	as_nobody cmp one "$own/mnt/docs/apple"
+	[ "$(as_nobody ls "$own/mnt/docs" | wc -l)" = 2 ]
+	[ "$(as_nobody cat "$own/mnt/docs/.vecfs/ids" | sort | tr '\n' ' ')" = "apple pear " ]
+	[ "$(as_nobody stat -c %s "$own/mnt/docs/.vecfs/vectors.npy")" = $((128 + 800)) ]
+	as_nobody cat "$own/mnt/docs/.vecfs/segments/0.npy" >/dev/null
+	refused "Read-only" as_nobody cp one "$own/mnt/docs/apple"
+	as_nobody timeout 30 "$here/vecfs" umount "$own/mnt"
+	as_nobody timeout 30 "$here/vecfs" stat "$1" | grep -q docs
+	[ "$(as_nobody timeout 30 "$here/vecfs" check "$1" 2>&1)" = "$1: clean" ]
+}
+
+@test "mount -o ro, stat and check of who may only read: files of 0400, of another's 0444, on a read-only medium" {
+	of_nobody
+	start
+	mkdir mnt/docs
+	cp one mnt/docs/apple
+	cp two mnt/docs/pear
+	stop
+	cp -r store keep
+	cp -r store own/store
+	chown -R $nobody own/store
+	find own/store -type f -exec chmod 0400 {} +
+	find own/store -type d -exec chmod 0500 {} +
+	before=$(find own/store -printf '%P %m %s %T@ %C@\n' | sort)
+	reads_only own/store
+	[ "$(find own/store -printf '%P %m %s %T@ %C@\n' | sort)" = "$before" ]
+	cp -r keep others
+	find others -type f -exec chmod 0444 {} +
+	find others -type d -exec chmod 0755 {} +
+	reads_only others
+	need mkfs.ext4
+	read_only_medium medium others
+	reads_only medium
+	refused "Read-only" vecfs mount -o $transport medium mnt
+	umount medium
 }

@@ -234,3 +234,206 @@ for i in range(30): open(f"mnt2/docs/v{i}", "wb").write(os.urandom(1 << 20))'
 	refused "not supported" setfattr -n user.note -v hello mnt/docs/apple
 	refused "" getfattr --only-values -n user.note mnt/docs/apple
 }
+
+# ------------------------------------------------------------------ times
+
+@test "times: ext4's range, 1901 to 2446, to the nanosecond, and its clamping; also across a remount" {
+	cp two mnt/docs/pear
+	python3 - <<-'P'
+		import os
+		last = (1 << 34) - (1 << 31) - 1
+		cases = [(9999999999, 123456789), (2 ** 33, 1), (last - 1, 999999999), (-2 ** 31 + 1, 5), (0, 0), (-1, 1)]
+		clamped = [((last, 7), (last, 0)), ((last + 1, 7), (last, 0)), ((2 ** 40, 7), (last, 0)),
+		           ((-2 ** 31, 7), (-2 ** 31, 0)), ((-2 ** 40, 7), (-2 ** 31, 0))]
+		for path in 'mnt/docs/apple', 'mnt/docs', 'mnt':
+		    for t, want in [(t, t) for t in cases] + clamped:
+		        os.utime(path, ns=(0, t[0] * 10 ** 9 + t[1]))
+		        got = os.stat(path).st_mtime_ns
+		        assert got == want[0] * 10 ** 9 + want[1], (path, t, got)
+		os.utime('mnt/docs/pear', ns=(0, 9999999999 * 10 ** 9 + 5))
+		os.utime('mnt/docs', ns=(0, 15032385534 * 10 ** 9 + 6))
+		os.utime('mnt', ns=(0, 10 ** 19 + 7))
+	P
+	touch -d @9999999999 mnt/docs/apple
+	restart
+	[ "$(stat -c %Y mnt/docs/apple)" = 9999999999 ]
+	[ "$(date -u -r mnt/docs/apple +%Y)" = 2286 ]
+	python3 -c "
+import os
+assert os.stat('mnt/docs/pear').st_mtime_ns == 9999999999 * 10 ** 9 + 5
+assert os.stat('mnt/docs').st_mtime_ns == 15032385534 * 10 ** 9 + 6
+assert os.stat('mnt').st_mtime_ns == 10 ** 19 + 7"
+}
+
+@test "ctime: every change of a vector moves it, and nothing else does; also across a remount and a crash" {
+	cat >changes.py <<-'P'
+		import os, sys, time
+		p, q = 'mnt/docs/apple', 'mnt/docs/pear'
+		one, two = (open(n, 'rb').read() for n in ('one', 'two'))
+		old = 1600000000 * 10 ** 9
+		def ctime(path=p): return os.stat(path).st_ctime_ns
+		def part():
+		    fd = os.open(p, os.O_WRONLY)
+		    os.pwrite(fd, b'abcd', 8)
+		    os.close(fd)
+		def whole():
+		    with open(p, 'r+b') as f: f.write(two)
+		def again():
+		    with open(p, 'wb') as f: f.write(one)
+		def replace():
+		    open('mnt/docs/new', 'wb').write(two)
+		    os.rename('mnt/docs/new', p)
+		def back_and_forth():
+		    os.rename(p, q)
+		    os.rename(q, p)
+		changes = [part, whole, again, replace, back_and_forth, lambda: os.chmod(p, 0o600), lambda: os.chmod(p, 0o600),
+		           lambda: os.utime(p, ns=(0, old)), lambda: os.utime(p, ns=(0, old)), lambda: os.utime(p, ns=(0, old + 1)),
+		           lambda: os.utime(p, ns=(0, old + 1)), lambda: os.utime(p), lambda: os.utime(p, ns=(0, old + 1)),
+		           lambda: os.chmod(p, 0o644), lambda: os.utime(p, ns=(0, time.time_ns() + 10 ** 12)), part]
+		if os.getuid() == 0:
+		    changes += [lambda: os.chown(p, 1, 2), lambda: os.chown(p, 0, 0)]
+		seen = set()
+		for n, change in enumerate(changes):
+		    before, start = ctime(), time.time_ns()
+		    change()
+		    after = ctime()
+		    assert after > before, (n, before, after)
+		    assert start - 20 * 10 ** 6 <= after <= time.time_ns() + 200 * 10 ** 6, (n, after - start)
+		    seen.add(after)
+		assert len(seen) == len(changes)
+		before = ctime()
+		open(p, 'rb').read(); os.listdir('mnt/docs'); open(q, 'wb').write(one); os.unlink(q)
+		assert ctime() == before
+		# What has the mtime of a copy was changed now, whatever its fraction of a second is.
+		for t in old, old + 123456789:
+		    os.utime(p, ns=(0, t))
+		    assert abs(ctime() - time.time_ns()) < 10 ** 9 and os.stat(p).st_mtime_ns == t
+		print(ctime())
+	P
+	before=$(python3 changes.py)
+	now() { python3 -c "import os; print(os.stat('mnt/docs/apple').st_ctime_ns)"; }
+	[ "$(now)" = "$before" ]
+	restart
+	[ "$(now)" = "$before" ]
+	before=$(python3 changes.py)
+	sync mnt/docs
+	crash
+	start
+	[ "$(now)" = "$before" ]
+}
+
+@test "ctime: of a collection it moves with chmod, chown, times, renaming and what comes and goes in it" {
+	python3 - <<-'P'
+		import os, time
+		def stat(path):
+		    fd = os.open(path, os.O_RDONLY) # asks anew
+		    try: return os.fstat(fd)
+		    finally: os.close(fd)
+		def moves(path, do, mtime_too):
+		    before = stat(path)
+		    do()
+		    end = time.monotonic() + 20
+		    while stat(path).st_ctime_ns <= before.st_ctime_ns:
+		        assert time.monotonic() < end, do
+		        time.sleep(0.01)
+		    assert (stat(path).st_mtime_ns > before.st_mtime_ns) == mtime_too
+		moves('mnt/docs', lambda: os.chmod('mnt/docs', 0o700), False)
+		moves('mnt/docs', lambda: os.utime('mnt/docs', ns=(0, 10 ** 18)), False)
+		moves('mnt/docs', lambda: open('mnt/docs/x', 'wb').write(b'abcd' * 100), True)
+		moves('mnt/docs', lambda: os.rename('mnt/docs/x', 'mnt/docs/y'), True)
+		moves('mnt/docs', lambda: os.unlink('mnt/docs/y'), True)
+		before = stat('mnt/docs')
+		os.rename('mnt/docs', 'mnt/texts')
+		after = stat('mnt/texts')
+		assert after.st_ctime_ns > before.st_ctime_ns and after.st_mtime_ns == before.st_mtime_ns
+		moves('mnt', lambda: os.mkdir('mnt/more'), True)
+		moves('mnt', lambda: os.rename('mnt/more', 'mnt/other'), True)
+		moves('mnt', lambda: os.rmdir('mnt/other'), True)
+	P
+}
+
+@test "incremental backups: tar -g takes along what was changed behind its mtime, and nothing else" {
+	for i in 1 2 3 4 5 6; do cp one mnt/docs/v$i; touch -d '2001-02-03 04:05:06.789' mnt/docs/v$i; done
+	sleep 1.1 # tar's clock of whole seconds
+	tar -C mnt -g snar -cf full.tar docs
+	sleep 0.05
+	chmod 600 mnt/docs/v1
+	cp two mnt/docs/v2 && touch -d '2001-02-03 04:05:06.789' mnt/docs/v2
+	cp two new && touch -d '2001-02-03 04:05:06.789' new && cp -p new mnt/docs/new && mv mnt/docs/new mnt/docs/v3
+	printf abcd | dd of=mnt/docs/v4 bs=4 seek=2 conv=notrunc status=none && touch -d '2001-02-03 04:05:06.789' mnt/docs/v4
+	sleep 0.05 # a ctime may be rounded up by 8.4 ms
+	tar -C mnt -g snar -cf more.tar docs
+	[ "$(tar -tf more.tar | grep -v '/$' | sort | tr '\n' ' ')" = "docs/v1 docs/v2 docs/v3 docs/v4 " ]
+	tar -C mnt -g snar -cf none.tar docs
+	[ -z "$(tar -tf none.tar | grep -v '/$')" ]
+}
+
+# ------------------------------------------------------------------ the root, groups, imports
+
+@test "the mount's root: chmod, chown and times, its mtime follows mkdir, mv and rmdir; all of it durable" {
+	chmod 2750 mnt
+	touch -d '2001-02-03 04:05:06.5' mnt
+	[ "$(id -u)" != 0 ] || chown 0:42 mnt
+	group=$(stat -c %g mnt)
+	[ "$(stat -c '%a %Y' mnt)" = "2750 981173106" ]
+	restart
+	[ "$(stat -c '%a %g %Y' mnt)" = "2750 $group 981173106" ]
+	for change in "mkdir mnt/more" "mv mnt/more mnt/other" "rmdir mnt/other"; do
+		touch -d '2001-02-03 04:05:06' mnt
+		$change
+		eventually bash -c '[ "$(stat -c %Y mnt/.)" -gt 981173106 ]'
+	done
+	sync mnt
+	before=$(stat -c '%a %g %y %z' mnt)
+	crash
+	start
+	[ "$(stat -c '%a %g %y %z' mnt)" = "$before" ]
+	[ "$(stat -c %a mnt/.vecfs)" != 0 ]
+}
+
+@test "setgid of a collection is handed down: vectors, batches and, of the root, collections get its group" {
+	need_root
+	chgrp 42 mnt/docs
+	chmod 2775 mnt/docs
+	cp two mnt/docs/pear
+	mkdir mnt/docs/.vecfs/tx/b
+	cp two mnt/docs/.vecfs/tx/b/plum
+	printf 'fig\n' >mnt/docs/.vecfs/tx/b/.vecfs/ids
+	cat one >mnt/docs/.vecfs/tx/b/.vecfs/vectors.f32
+	mv mnt/docs/.vecfs/tx/b mnt/docs/.vecfs/commit/
+	[ "$(stat -c %g mnt/docs/pear mnt/docs/plum mnt/docs/fig mnt/docs/apple | tr '\n' ' ')" = "42 42 42 0 " ]
+	chmod 2755 mnt
+	chgrp 43 mnt
+	mkdir mnt/more
+	[ "$(stat -c '%a %g' mnt/more)" = "2755 43" ]
+	cp one mnt/more/apple
+	[ "$(stat -c %g mnt/more/apple)" = 43 ]
+	chmod g-s mnt/docs
+	cp one mnt/docs/date
+	[ "$(stat -c %g mnt/docs/date)" = 0 ]
+}
+
+# over_import COUNT: imports COUNT rows over vectors of the same ids, with modes of their own.
+over_import() {
+	vec 1 $((100 * $1)) >rows.f32
+	mkdir mnt/many
+	vecfs import -q --dim 100 mnt/many rows.f32
+	chmod 600 mnt/many/1
+	chmod 4755 mnt/many/2
+	chmod 2755 mnt/many/3
+	chmod 2640 mnt/many/4 # not a program: there setgid means something else
+	[ "$(id -u)" != 0 ] || chown 12:34 mnt/many/5
+	owner=$(stat -c %u:%g mnt/many/5)
+	sleep 0.02
+	touch now
+	vecfs import -q --dim 100 --replace mnt/many rows.f32 || vecfs import -q --dim 100 mnt/many rows.f32
+	[ "$(stat -c %a mnt/many/0 mnt/many/1 mnt/many/2 mnt/many/3 mnt/many/4 | tr '\n' ' ')" = "644 600 755 755 2640 " ]
+	[ "$(stat -c %u:%g mnt/many/5)" = "$owner" ]
+	[ "$(find mnt/many -type f -newer now | wc -l)" = "$1" ]
+	restart
+	[ "$(stat -c %a mnt/many/0 mnt/many/1 mnt/many/2 mnt/many/3 mnt/many/4 | tr '\n' ' ')" = "644 600 755 755 2640 " ]
+	[ "$(stat -c %u:%g mnt/many/5)" = "$owner" ]
+}
+
+@test "an import over vectors keeps their modes and owners, but not set-user-ID: a small batch" { over_import 20; }
+@test "an import over vectors keeps their modes and owners, but not set-user-ID: a large batch" { over_import 3000; }

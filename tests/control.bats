@@ -80,7 +80,8 @@ setup() {
 }
 
 @test ".vecfs/version: the version of the daemon, which is that of the command" {
-	[[ $(cat mnt/.vecfs/version) == "$(vecfs --version)"* ]]
+	told=$(vecfs --version)
+	[[ $(cat mnt/.vecfs/version) == "${told%)}, libfuse "* ]]
 	[ "$(wc -l <mnt/.vecfs/version)" = 1 ]
 }
 
@@ -328,7 +329,7 @@ for i in range(100): open(f"mnt/docs/v{i}", "wb").write(i.to_bytes(4, "little") 
 		        os.dup2(read, 0)
 		        fcntl.ioctl(2, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
 		        os.environ['TERM'] = term
-		        os.execv(sys.argv[1], ['vecfs', 'import', '--format', 'npy', 'mnt/docs', '-'])
+		        os.execv(sys.argv[1], ['vecfs', 'import', '--replace', '--format', 'npy', 'mnt/docs', '-'])
 		    os.close(read)
 		    for i in range(8):
 		        os.write(write, whole[i * len(whole) // 8:(i + 1) * len(whole) // 8])
@@ -381,4 +382,64 @@ for i in range(100): open(f"mnt/docs/v{i}", "wb").write(i.to_bytes(4, "little") 
 	cp one mnt/docs/plum
 	rm mnt/docs/plum
 	finishes $watcher
+}
+
+@test "schema: a line sets what it names at its write, and leaves the rest; a wrong one fails that write" {
+	schema=mnt/docs/.vecfs/schema
+	for shell in bash dash; do
+		run $shell -c "echo dtype=float32 >$schema"
+		[ "$status" != 0 ]
+	done
+	printf 'all:\n\t@echo dtype=float32 >%s\n' $schema >Makefile
+	run make
+	[ "$status" != 0 ]
+	run awk 'BEGIN { print "dtype=float32" > "'$schema'"; if (close("'$schema'") != 0) exit 1 }'
+	[ "$status" != 0 ]
+	[ "$(tr '\n' ' ' <$schema)" = "dim=0 dtype=f32 metric=l2 " ]
+	logged "docs/.vecfs/schema: refused: got dtype=float32, want f32, f16, bf16, i8, u8 or bit"
+	echo dtype=f16 >$schema
+	echo dim=8 >$schema
+	echo metric=ip >>$schema
+	[ "$(tr '\n' ' ' <$schema)" = "dim=8 dtype=f16 metric=ip " ]
+	printf 'dim=16\r\nmetric=cosine\r\n' >$schema
+	printf dtype=i8 >$schema # judged at close
+	[ "$(tr '\n' ' ' <$schema)" = "dim=16 dtype=i8 metric=cosine " ]
+	(printf dty; printf 'pe=u8\n') >$schema
+	[ "$(tr '\n' ' ' <$schema)" = "dim=16 dtype=u8 metric=cosine " ]
+	printf dtype=u9 >wrong
+	refused "Invalid argument" cp wrong $schema
+	printf 'dim=4\ndtype=u9\n' >wrong # all of a write or nothing
+	refused "Invalid argument" cp wrong $schema
+	printf 'dim=1000000\ndtype=u8\n' >$schema # in whatever order
+	[ "$(tr '\n' ' ' <$schema)" = "dim=1000000 dtype=u8 metric=cosine " ]
+}
+
+@test "what is only a view is refused to writers at open, also to root" {
+	cp one mnt/docs/apple
+	vec 9 100 >nine
+	before=$(cat mnt/docs/.vecfs/vectors.npy mnt/docs/.vecfs/ids | md5sum)
+	python3 - <<-'P'
+		import errno, mmap, os
+		views = ['docs/.vecfs/' + name for name in os.listdir('mnt/docs/.vecfs') if name not in ('schema', 'segments', 'tx', 'commit')]
+		assert len(views) >= 7 and 'docs/.vecfs/ids0' in views
+		views += ['.vecfs/' + name for name in os.listdir('mnt/.vecfs')]
+		for path in views:
+		    path = 'mnt/' + path
+		    for flags in os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC, os.O_RDWR | os.O_APPEND, os.O_RDWR | os.O_CREAT:
+		        try: os.open(path, flags)
+		        except OSError as e: assert e.errno == errno.EACCES, (path, flags, e)
+		        else: assert False, (path, flags)
+		    for change in lambda: os.truncate(path, 0), lambda: os.truncate(path, 10), lambda: os.unlink(path), \
+		                  lambda: os.rename('nine', path):
+		        try: change()
+		        except OSError as e: assert e.errno in (errno.EACCES, errno.EPERM, errno.EXDEV), (path, e)
+		        else: assert False, path
+		    fd = os.open(path, os.O_RDONLY)
+		    if os.fstat(fd).st_size:
+		        try: mmap.mmap(fd, 0, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+		        except PermissionError: pass
+		        else: assert False, path
+		    os.close(fd)
+	P
+	[ "$(cat mnt/docs/.vecfs/vectors.npy mnt/docs/.vecfs/ids | md5sum)" = "$before" ]
 }

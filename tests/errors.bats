@@ -265,3 +265,29 @@ some() {
 	restart
 	cmp a mnt/docs/new
 }
+
+@test "a batch's upload that finds no space is refused for that reason, and so is the commit, until there is space" {
+	tmpfs_disk 96m
+	start
+	some docs
+	batch=mnt/docs/.vecfs/tx/b
+	mkdir $batch
+	head -c 30000000 /dev/zero >large
+	fallocate -l $((20 << 20)) disk/others
+	fallocate -l $(($(stat -f -c '%a * %S' disk) - (12 << 20))) disk/more
+	for order in in-order sparse; do
+		if [ $order = in-order ]; then
+			refused "No space left" cp large $batch/.vecfs/vectors.f32
+		else
+			refused "No space left" dd if=large of=$batch/.vecfs/vectors.f32 bs=1M seek=1 status=none
+		fi
+		logged "docs/.vecfs/tx/b/.vecfs/vectors.f32: refused: No space left on device"
+		refused "Operation canceled" mv $batch mnt/docs/.vecfs/commit/
+		tail -n 1 mnt/.vecfs/log | grep 'tx/b: refused: vectors.f32: No space left on device'
+	done
+	rm disk/others disk/more
+	cp large $batch/.vecfs/vectors.f32
+	mv $batch mnt/docs/.vecfs/commit/
+	[ "$(ls mnt/docs | wc -l)" = 75003 ]
+	drop_disk
+}

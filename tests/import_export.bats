@@ -165,7 +165,7 @@ there_and_back() {
 	printf '\xff\xff\xff\xff\xff\xff\xff\xff' >huge.fbin; refuse huge.fbin .
 	printf '\xff\xff\xff\x7f' >huge.fvecs;                refuse huge.fvecs .
 	printf '\0\0\0\0' >zero.fvecs;                        refuse zero.fvecs .
-	refuse a.txt format
+	refuse a.dat format
 	refuse nowhere.npy 'No such file'
 	python3 - <<-'P'
 		import numpy as np
@@ -256,7 +256,7 @@ there_and_back() {
 	import=$!
 	exec 7>pipe
 	head -c 1000 a.npy >&7
-	eventually test -d mnt/new/.vecfs/tx/import-$import
+	eventually compgen -G 'mnt/new/.vecfs/tx/import-*'
 	kill -INT $import
 	exec 7>&-
 	no finishes $import
@@ -296,6 +296,437 @@ there_and_back() {
 	[ "$status" = 1 ]
 	[[ $output == *"not a collection"* ]]
 	[ "$(ls | grep -c '^out')" = 1 ]
+}
+
+@test "import says how many are new and how many replaced; numbers that exist are refused, with the remedy" {
+	arrays
+	run vecfs import mnt/new a.npy
+	[ "$status" = 0 ]
+	[[ $output == *"import: 50 new, 0 replaced"* ]]
+	run vecfs import mnt/new a.npy # a second shard
+	[ "$status" = 1 ]
+	[[ $output == *"'0' is there already"*"--start N"*"--replace"* ]]
+	[ "${#lines[@]}" = 1 ]
+	[ -z "$(ls -A mnt/new/.vecfs/tx)" ]
+	run vecfs import --start 40 mnt/new a.npy # 40 to 49 exist
+	[ "$status" = 1 ]
+	[[ $output == *"'40' is there already"* ]]
+	run vecfs import --start 50 mnt/new a.npy
+	[[ $output == *"import: 50 new, 0 replaced"* ]]
+	[ "$(ls mnt/new | sort -n | tr '\n' ' ')" = "$(seq 0 99 | tr '\n' ' ')" ]
+	cmp mnt/new/99 <(tail -c 96 a.f32)
+	run vecfs import --replace --start 90 mnt/new a.fvecs
+	[[ $output == *"import: 40 new, 10 replaced"* ]]
+	run vecfs import --ids ids mnt/new a.npy
+	[[ $output == *"import: 50 new, 0 replaced"* ]]
+	head -n 5 ids | cat - <(seq -f 'more-%g' 45) >others
+	run vecfs import --ids others mnt/new a.npy # ids are meant
+	[[ $output == *"import: 45 new, 5 replaced"* ]]
+	[ "$(stats new vectors)" = 235 ]
+	# One that none of the numbers looked up beforehand hits: the commit sees it.
+	python3 -c 'import numpy; numpy.save("many.npy", numpy.zeros((50000, 24), "<f4"))'
+	vec 1 24 >mnt/docs/777
+	run vecfs import mnt/docs many.npy
+	[ "$status" = 1 ]
+	[[ $output == *"'777' is there already"*"--start N"* ]]
+	[ "$(ls mnt/docs)" = 777 ]
+	run vecfs import --replace mnt/docs many.npy
+	[[ $output == *"import: 49999 new, 1 replaced"* ]]
+	for bad in -1 1x '' 99999999999999999999; do refused "want a number" vecfs import --start "$bad" mnt/new a.npy; done
+}
+
+@test "a .npy of uint16 is bf16 only if --dtype bf16 says so; ml_dtypes' own mark is understood" {
+	python3 - <<-'P'
+		import numpy as np
+		bits = np.arange(1200, dtype='<u2').reshape(50, 24)
+		np.save('bits.npy', bits)
+		data = open('bits.npy', 'rb').read()
+		open('marked.npy', 'wb').write(data.replace(b"'<u2'", b"'<V2'"))
+		np.savez('bits.npz', bits)
+	P
+	for file in bits.npy bits.npz; do
+		refused "--dtype bf16" vecfs import -q mnt/new $file
+		refused "--dtype bf16" vecfs import -q --dtype f32 mnt/new $file
+		[ ! -e mnt/new ]
+	done
+	vecfs import -q --dtype bf16 mnt/new bits.npy
+	vecfs export -q mnt/new out.npy
+	cmp out.npy bits.npy
+	vecfs import -q mnt/marked marked.npy
+	vecfs export -q mnt/marked out.npy
+	cmp out.npy bits.npy
+}
+
+@test "two shards imported at once without ids: one of them is refused, the other is whole" {
+	python3 - <<-'P'
+		import numpy as np
+		for n in 1, 2: np.save(f'{n}.npy', np.full((20000, 24), n, '<f4'))
+	P
+	for n in 1 2; do background "$VECFS_BIN" import -q mnt/docs $n.npy; done
+	local failures=0
+	for pid in "${running[@]}"; do wait "$pid" || failures=$((failures + 1)); done
+	running=()
+	[ $failures = 1 ]
+	vecfs export -q mnt/docs out.npy
+	cmp out.npy 1.npy || cmp out.npy 2.npy
+}
+
+@test "a collection that never had a vector or a schema takes the dtype of its first import; a failure leaves it as it was" {
+	arrays
+	vecfs import -q mnt/docs u8.npy
+	grep -qx dtype=u8 mnt/docs/.vecfs/schema
+	vecfs export -q mnt/docs out.npy
+	cmp out.npy u8.npy
+	mkdir mnt/free
+	before=$(cat mnt/free/.vecfs/schema)
+	echo ids >bad
+	refused "found 1 ids" vecfs import -q --ids bad mnt/free f16.npy
+	sed 's/id-7$/id-6/' ids >twice
+	head -c -10 a.u8bin | refused "" vecfs import -q --format u8bin mnt/free -
+	[ "$(cat mnt/free/.vecfs/schema)" = "$before" ]
+	refused "twice: line 8: the id is that of line 7" vecfs import -q --ids twice mnt/free f16.npy
+	[ "$(cat mnt/free/.vecfs/schema)" = "$before" ]
+	vecfs import -q --ids ids mnt/f16 f16.npy
+	refused "want f16" vecfs import -q --ids ids mnt/f16 u8.npy
+	vecfs import -q --dtype f16 mnt/free a.npy
+	grep -qx dtype=f16 mnt/free/.vecfs/schema
+	mkdir mnt/told
+	echo dtype=i8 >mnt/told/.vecfs/schema
+	refused "want i8" vecfs import -q mnt/told a.npy
+}
+
+@test "--escape there and back: the same ids and the same list, also of ids with % in them" {
+	arrays
+	(printf 'a/b\n.\n..\n.vecfs\n100%%\n%%2F\n%%\na\tb\n%%252F\n'; tail -n +10 ids) >odd
+	vecfs import -q --escape --ids odd mnt/one a.npy
+	vecfs export -q --escape --ids list mnt/one out.npy
+	cmp list odd
+	cmp out.npy a.npy
+	vecfs import -q --escape --ids list mnt/two out.npy
+	diff <(ls mnt/one) <(ls mnt/two)
+	diff -r mnt/one mnt/two
+	# What --escape never made is not decoded to something else.
+	vec 1 24 >'mnt/two/100%'
+	refused "100%" vecfs export -q --escape --ids list mnt/two out.npy
+	rm 'mnt/two/100%'
+	vec 1 24 >'mnt/two/%41'
+	refused "%41" vecfs export -q --escape --ids list mnt/two out.npy
+	cmp list odd
+	# A list of lines cannot hold a newline: -0 can.
+	printf '%s\0' $'a\nb' $'c/\r' $(tail -n +3 ids) >list0
+	vecfs import -q --escape -0 --ids list0 mnt/three a.npy
+	[ -e mnt/three/a%0Ab ]
+	refused "-0" vecfs export -q --escape --ids list mnt/three out.npy
+	vecfs export -q --escape -0 --ids back0 mnt/three out.npy
+	cmp list0 back0
+}
+
+@test "ids with newlines: -0 there and back is exact, and without it line n still names row n" {
+	[ -e mnt/docs/.vecfs/ids0 ] || skip "this mount has no list of ids separated by NUL"
+	arrays
+	{ printf '%s\0' $'a\nb' $'\xef\xbb\xbfc' $'d\r' '100%\n'; tail -n +5 ids | tr '\n' '\0'; } >list0
+	vecfs import -q -0 --ids list0 mnt/new a.npy
+	[ -e mnt/new/$'a\nb' ]
+	cmp mnt/new/$'a\nb' <(head -c 96 a.f32)
+	vecfs export -q -0 --ids back0 mnt/new out.npy
+	cmp back0 list0
+	vecfs export -q --ids lines mnt/new out.npy
+	[ "$(head -n 4 lines)" = $'a/\\nb\n/\\bc\nd/\\r\n100%\\n' ]
+	[ "$(wc -l <lines)" = 50 ]
+	cmp lines mnt/new/.vecfs/ids
+	sed 's/$/\r/' lines >dos
+	for list in lines dos; do
+		vecfs import -q --ids $list mnt/$list out.npy
+		vecfs export -q -0 --ids back0 mnt/$list out.npy
+		cmp back0 list0
+	done
+	refused "is about the file of --ids" vecfs import -0 mnt/docs a.npy
+	# Files of a folder, by name and content, whatever they are called.
+	(cd mnt/new && find . -type f -printf '%P\0' | sort -z >"$here/sorted0" && xargs -0 cat <"$here/sorted0" >"$here/sorted.f32")
+	vecfs import -q --dim 24 -0 --ids sorted0 mnt/sorted sorted.f32
+	diff -r mnt/new mnt/sorted
+}
+
+@test "ids of other systems: a BOM and CRLF are understood, a mixture is refused with its line; --ids - reads stdin" {
+	arrays
+	(printf '\xef\xbb\xbf'; sed 's/$/\r/' ids) >dos
+	vecfs import -q --ids dos mnt/dos a.npy
+	diff <(ls mnt/dos) <(sort ids)
+	vecfs import -q --ids - mnt/piped a.npy <dos
+	vecfs export -q --ids out mnt/piped out.npy
+	cmp out ids
+	sed '7s/$/\r/' ids >mixed
+	refused "mixed: line 7: it ends in CR LF" vecfs import -q --ids mixed mnt/new a.npy
+	refused "standard input is either" vecfs import -q --ids - --format npy mnt/new - <a.npy
+	[ ! -e mnt/new ]
+}
+
+@test ".npz: its only array, one of several by name; stored, deflated and damaged" {
+	arrays
+	python3 - <<-'P'
+		import numpy as np, zipfile
+		a, u8 = np.load('a.npy'), np.load('u8.npy')
+		np.savez('one.npz', a)
+		np.savez_compressed('packed.npz', emb=a)
+		np.savez('two.npz', emb=a, codes=u8)
+		np.savez('big.npz', np.tile(a, (3000, 1)))
+		np.savez_compressed('bigpacked.npz', np.tile(a, (3000, 1)))
+		np.save('big.npy', np.tile(a, (3000, 1)))
+		with zipfile.ZipFile('commented.npz', 'w') as z:
+		    z.comment = b'PK\x05\x06' * 100
+		    z.write('a.npy')
+		with zipfile.ZipFile('wide.npz', 'w', allowZip64=True) as z: # zip64 in the directory, too
+		    info = zipfile.ZipInfo('emb.npy')
+		    with z.open(info, 'w', force_zip64=True) as f: f.write(open('a.npy', 'rb').read())
+		with zipfile.ZipFile('none.npz', 'w') as z: z.writestr('readme', 'x')
+		with zipfile.ZipFile('other.npz', 'w', zipfile.ZIP_LZMA) as z: z.write('a.npy')
+	P
+	same() { # FILE ARRAY
+		rm -rf mnt/new
+		vecfs import -q --ids "${3:-ids}" mnt/new "$1"
+		vecfs export -q mnt/new out.npy
+		cmp out.npy "$2"
+	}
+	seq 150000 >many
+	for file in one.npz packed.npz two.npz:emb commented.npz wide.npz wide.npz:emb wide.npz:emb.npy; do same $file a.npy; done
+	same two.npz:codes u8.npy
+	same big.npz big.npy many
+	same bigpacked.npz big.npy many
+	vecfs import -q --replace --member codes mnt/new-codes two.npz
+	rm -rf mnt/new
+	refuse() { # WORDS FILE
+		refused "$1" vecfs import -q mnt/new "$2"
+		[ "${#lines[@]}" = 1 ]
+		[ ! -e mnt/new ]
+	}
+	refuse "emb codes" two.npz
+	refuse "no array nothing; it has emb codes" two.npz:nothing
+	refuse "no array" none.npz
+	refuse "compressed in another way" other.npz
+	for file in one packed; do
+		head -c -1 $file.npz >cut.npz;    refuse "no whole .npz archive" cut.npz
+		head -c 1000 $file.npz >cut.npz;  refuse "no whole .npz archive" cut.npz
+	done
+	printf x | dd of=one.npz bs=1 seek=3000 conv=notrunc status=none
+	refuse "the checksum is not" one.npz
+	printf xxxx | dd of=bigpacked.npz bs=1 seek=3000 conv=notrunc status=none
+	refuse "damaged" bigpacked.npz
+	refused "from a file" vecfs import -q --format npz mnt/new /dev/null
+}
+
+@test "text as people have it: word2vec's, GloVe's, id and numbers behind a tab; the numbers are exact" {
+	arrays
+	python3 - <<-'P'
+		import numpy as np
+		a = np.load('a.npy')
+		ids = open('ids').read().split('\n')[:-1]
+		def rows(form, sep=' '): return [i + form + sep.join(repr(float(x)) for x in r) + '\n' for i, r in zip(ids, a)]
+		open('w2v.vec', 'w').writelines(['50 24\n'] + rows(' '))
+		open('original.txt', 'w').writelines(['50 24\n'] + [r[:-1] + ' \n' for r in rows(' ')]) # as the C program writes
+		open('glove.txt', 'w').writelines(rows(' '))
+		open('a.tsv', 'w').writelines(rows('\t', '\t'))
+		open('commas.tsv', 'w').writelines(rows('\t', ', '))
+		open('spaces.txt', 'w').writelines(rows('\t', ' '))
+		open('dos.txt', 'w', newline='', encoding='utf-8-sig').writelines(r[:-1] + '\r\n' for r in rows(' '))
+	P
+	for file in w2v.vec original.txt glove.txt a.tsv commas.tsv spaces.txt dos.txt; do
+		vecfs import -q mnt/$file $file
+		vecfs export -q --ids out.ids mnt/$file out.npy
+		cmp out.npy a.npy
+		cmp out.ids ids
+	done
+	# Streams, also of which nobody knows the number of rows.
+	for file in w2v.vec glove.txt a.tsv; do
+		cat $file | vecfs import -q --format ${file##*.} mnt/piped-$file -
+		vecfs export -q --ids out.ids mnt/piped-$file out.npy
+		cmp out.npy a.npy
+		cmp out.ids ids
+	done
+	cat a.fvecs | vecfs import -q --format fvecs mnt/piped-fvecs -
+	cat a.f32 | vecfs import -q --format f32 --dim 24 --start 7 mnt/piped-raw -
+	vecfs export -q mnt/piped-raw out.npy
+	cmp out.npy a.npy
+	[ "$(ls mnt/piped-raw | sort -n | tr '\n' ' ')" = "$(seq 7 56 | tr '\n' ' ')" ]
+	vecfs import -q --dtype f16 mnt/half glove.txt
+	vecfs export -q mnt/half half.npy
+	python3 -c 'import numpy as np; assert (np.load("half.npy") == np.load("a.npy").astype("<f2")).all()'
+	awk '{ print $1 "\t" $2 "," $3 "," $4 }' glove.txt | vecfs import -q --format tsv mnt/three -
+	[ "$(stats three vectors)" = 50 ]
+	# Words with spaces in them, as in GloVe's of the Common Crawl; odd numbers.
+	printf 'the 1 2 3\n. . . 4 5 6\nat name@domain.com 7 8 9\n2009 -0 1e-46 .5\nnan nan -inf +1.5E3\n' >words.txt
+	vecfs import -q mnt/words words.txt
+	[ "$(cat mnt/words/.vecfs/ids)" = $'the\n. . .\nat name@domain.com\n2009\nnan' ]
+	cmp 'mnt/words/. . .' <(f32 4 5 6)
+	cmp mnt/words/2009 <(f32 -0.0 0 0.5)
+	cmp mnt/words/nan <(printf '\0\0\xc0\x7f\0\0\x80\xff'; f32 1500)
+	printf 'and/or 1 2\n. 3 4\n100%% 5 6\n' >odd.txt
+	vecfs import -q --escape mnt/odd odd.txt
+	vecfs export -q --escape --ids out.ids mnt/odd out.npy
+	[ "$(cat out.ids)" = $'and/or\n.\n100%' ]
+}
+
+@test "text that is wrong is refused with the number of its line, and nothing is imported" {
+	refuse() { # WORDS TEXT [OPTION...]
+		printf "$2" >bad.txt
+		local words=$1
+		shift 2
+		refused "bad.txt: $words" vecfs import -q "$@" mnt/new bad.txt
+		[ "${#lines[@]}" = 1 ]
+		[ ! -e mnt/new ]
+	}
+	refuse "line 2: found 2 numbers, want 3" 'a 1 2 3\nb 1 2\nc 1 2 3\n'
+	refuse "line 2: found 4 numbers, want 3" 'a 1 2 3\nb 1 2 3 4\nc 1 2 3\n'
+	refuse "line 3: number 2: found 'x" 'a 1 2\nb 1 2\nc 1 x\n'
+	refuse "line 1: number 1: found '0x1p3" 'a 0x1p3 2\n'
+	refuse "line 1: number 2: found '1e39" 'a 2 1e39\n'
+	refuse "line 1: number 1: found '1,5" 'a 1,5 2\n'
+	refuse "line 2: it is empty" 'a 1 2\n\nb 1 2\n'
+	refuse "line 2: it ends in CR LF" 'a 1 2\nb 1 2\r\n'
+	refuse "line 2: the id 'a/b' is no file name" 'a 1 2\na/b 1 2\n'
+	refuse "line 2: the id is empty" 'a 1 2\n 1 2\n'
+	refuse "line 1: found 0 numbers" 'a\nb\n'
+	refuse "the first line says 3 rows, found 2" '3 2\na 1 2\nb 1 2\n'
+	refuse "the first line says 1 rows, found 2" '1 2\na 1 2\nb 1 2\n'
+	refuse "line 1: found 'a 1 2'" 'a 1 2\n' --format word2vec
+	refuse "line 2: found no tab" 'a\t1,2\nb 1,2\n'
+	refuse "line 1: number 3: found" 'a\t1,,2\n' --dim 3 || refuse "line 1: number 2" 'a\t1,,2\n'
+	refuse "line 1: number 2: found" 'a\t1,2,\n'
+	refuse "found no vectors" ''
+	refuse "found no vectors" '0 5\n'
+	refuse "it brings its own ids" 'a 1 2\n' --start 5
+	printf 'a 1 2\nb 3 4\na 5 6\n' >bad.txt
+	refused "line 3" vecfs import -q mnt/new bad.txt # an id twice
+	[ ! -e mnt/new ]
+	printf '2 2\na 1 2\n' | refused "says 2 rows, found 1" vecfs import -q --format word2vec mnt/new -
+	[ ! -e mnt/new ]
+	printf '' | refused "found no vectors" vecfs import -q --format glove mnt/new -
+	[ ! -e mnt/new ]
+}
+
+@test "import and export on a bind-mounted collection" {
+	need_root
+	arrays
+	mkdir bound
+	mount --bind mnt/docs bound || skip "no bind mounts here"
+	run vecfs import -q --ids ids bound a.npy
+	vecfs export -q --ids out.ids bound out.npy || :
+	umount bound
+	[ "$status" = 0 ]
+	cmp out.npy a.npy
+	cmp out.ids ids
+	[ "$(stats docs vectors)" = 50 ]
+}
+
+@test "two exports to one file at once: a whole file of one of them, and a FILE.tmp of the user's is left alone" {
+	python3 - <<-'P'
+		import numpy as np
+		for name in 'one', 'two':
+		    np.save(name + '.npy', np.full((20000, 64), len(name) if name == 'one' else 7, '<f4'))
+	P
+	vecfs import -q mnt/one one.npy
+	vecfs import -q mnt/two two.npy
+	echo mine >out.npy.tmp
+	for _ in 1 2 3 4 5; do
+		for name in one two; do background "$VECFS_BIN" export -q mnt/$name out.npy; done
+		for pid in "${running[@]}"; do wait "$pid"; done
+		running=()
+		cmp out.npy one.npy || cmp out.npy two.npy
+	done
+	[ "$(cat out.npy.tmp)" = mine ]
+	[ "$(find . -maxdepth 1 -name '.*' -type f | wc -l)" = 0 ]
+}
+
+@test "export over a file keeps its mode, owner and attributes, follows a link, and refuses what may not be written" {
+	arrays
+	vecfs import -q --ids ids mnt/new a.npy
+	mkdir folder
+	echo old >folder/real.npy
+	chmod 640 folder/real.npy
+	setfattr -n user.note -v kept folder/real.npy || echo "(no xattrs here)"
+	note=$(getfattr --only-values -n user.note folder/real.npy 2>/dev/null || :)
+	[ "$(id -u)" != 0 ] || chown 1234:4321 folder/real.npy
+	before=$(stat -c '%a %u %g' folder/real.npy)
+	ln -s real.npy folder/second
+	ln -s folder/second link.npy
+	vecfs export -q mnt/new link.npy
+	[ -L link.npy ]
+	cmp folder/real.npy a.npy
+	[ "$(stat -c '%a %u %g' folder/real.npy)" = "$before" ]
+	[ "$(getfattr --only-values -n user.note folder/real.npy 2>/dev/null || :)" = "$note" ]
+	ln -s nowhere dangling.npy
+	run vecfs export -q mnt/new dangling.npy
+	[ "$status" = 1 ]
+	[ ! -e nowhere ]
+	(umask 027; exec "$VECFS_BIN" export -q mnt/new fresh.npy)
+	[ "$(stat -c %a fresh.npy)" = 640 ]
+	if [ "$(id -u)" != 0 ]; then
+		chmod 400 fresh.npy
+		run vecfs export -q mnt/new fresh.npy
+		[ "$status" = 1 ]
+	fi
+	[ "$(ls -A folder | wc -l)" = 2 ]
+}
+
+@test "export to a file system without unnamed files, as a mount of vecfs is: whole, and nothing beside it" {
+	vec 1 24 >mnt/docs/a
+	mkdir mnt/copies
+	for _ in 1 2; do # a new file, and over an old one
+		vecfs export -q --format f32 mnt/docs mnt/copies/a
+		cmp mnt/copies/a mnt/docs/a
+		[ "$(ls -A mnt/copies)" = a ]
+		vec 2 24 >mnt/docs/a
+	done
+	vec 3 24 >mnt/docs/b
+	no vecfs export -q --format f32 mnt/docs mnt/copies/c # two vectors are not one
+	[ "$(ls -A mnt/copies)" = a ]
+}
+
+@test "export to /dev/stdout, /dev/fd/N, a FIFO and - writes there, whatever is behind it" {
+	arrays
+	vecfs import -q --ids ids mnt/new a.npy
+	{ echo before; vecfs export -q --format f32 mnt/new /dev/stdout; echo after; } >all
+	cmp all <(echo before; cat a.f32; echo after)
+	vecfs export -q --format f32 mnt/new /dev/stdout | cmp - a.f32
+	vecfs export -q --format f32 mnt/new /dev/fd/7 7>seventh
+	cmp seventh a.f32
+	mkfifo pipe.f32
+	background cp pipe.f32 from-pipe
+	vecfs export -q mnt/new pipe.f32
+	finishes "${running[0]}"
+	[ -p pipe.f32 ]
+	cmp from-pipe a.f32
+	vecfs export -q --format f32 mnt/new /dev/null
+	[ -c /dev/null ]
+	vecfs export -q --format f32 --ids /dev/fd/8 mnt/new - 8>eighth >out
+	cmp out a.f32
+	cmp eighth ids
+}
+
+@test "an export that is interrupted or killed leaves nothing, and the old file" {
+	python3 -c 'import numpy; numpy.save("big.npy", numpy.ones((60000, 512), "<f4"))'
+	vecfs import -q mnt/big big.npy
+	mkdir out
+	echo old >out/old.npy
+	local cut=0 # how many came in time
+	for signal in INT TERM KILL; do
+		for target in old new; do
+			background "$VECFS_BIN" export mnt/big out/$target.npy
+			sleep 0.01
+			kill -$signal $! || :
+			if wait $!; then
+				cmp out/$target.npy big.npy
+			else
+				[ $target = new ] || [ "$(cat out/old.npy)" = old ]
+				[ $target = old ] || [ ! -e out/new.npy ]
+				cut=$((cut + 1))
+			fi
+			echo old >out/old.npy
+			rm -f out/new.npy
+			[ "$(ls -A out)" = old.npy ]
+		done
+	done
+	[ $cut -gt 0 ]
+	rm big.npy
 }
 
 @test "import and export work in bounded memory, whatever the size of the file" {

@@ -236,3 +236,28 @@ for i in range(500): open(f"mnt/docs/v{i}", "wb").write(bytes([i % 251]) * 3072)
 	cmp mnt/docs/after <(vec 2 100)
 	cmp mnt/docs/batch <(vec 4 100)
 }
+
+@test "importing over the same ids gives the space of what it replaces back, also after a crash" {
+	need_root
+	truncate -s 160M disk
+	mkfs.ext4 -q disk
+	mkdir small
+	stop
+	mount -o loop disk small
+	store=$here/small/store
+	python3 - <<-'P'
+		import os
+		import numpy as np
+		np.save('a.npy', np.frombuffer(os.urandom(4 * 768 * 6500), dtype='u4').astype('f4').reshape(6500, 768))
+	P
+	start
+	mkdir mnt/docs
+	for i in $(seq "$(many 20 100)"); do
+		[ "$i" != 10 ] || { crash; start; }
+		vecfs import mnt/docs a.npy --replace 2>/dev/null || vecfs import mnt/docs a.npy
+	done
+	sleep 1
+	[ "$(du -sm --exclude='log.*' "$store" | cut -f 1)" -le 22 ]
+	stop
+	umount small
+}

@@ -718,7 +718,12 @@ one_line() {
 	done
 	run vecfs --version
 	[ "$status" = 0 ]
-	[[ $output =~ ^vecfs\ [0-9]+\.[0-9]+\.[0-9]+$ ]]
+	[[ $output =~ ^vecfs\ [0-9]+\.[0-9]+\.[0-9]+\ \(simd\ (scalar|avx2|avx512)\)$ ]]
+	VECFS_SIMD=scalar run vecfs --version
+	[[ $output == *"(simd scalar)" ]]
+	VECFS_SIMD=nonsense run vecfs --version
+	[ "$status" = 2 ]
+	one_line VECFS_SIMD
 	run vecfs
 	[ "$status" = 2 ]
 	run vecfs nonsense
@@ -797,4 +802,121 @@ rate() {
 	eventually are_not
 	vecfs umount "$mnt"
 	daemon=
+}
+# ------------------------------------------------------------------ read-only stores
+
+# read_only_copy: the store as it is now, killed or closed, behind a read-only bind mount at ./medium.
+read_only_copy() {
+	mkdir -p copy medium
+	cp -r --reflink=auto store/. copy
+	mount --bind copy medium
+	mount -o remount,ro,bind medium
+}
+
+# serves_read_only LISTING: everything of ./medium is there, by vector, id and array; and no byte of it has changed.
+serves_read_only() {
+	local before pid
+	before=$(find copy -printf '%P %s %T@ %C@\n' | sort)
+	mkdir -p ro
+	"$VECFS_BIN" mount -o "$transport,ro" medium ro
+	[ "$(everything ro)" = "$1" ]
+	[ "$(wc -l <ro/docs/.vecfs/ids)" = "$(ls ro/docs | wc -l)" ]
+	python3 -c "
+import numpy as np
+rows = np.load('ro/docs/.vecfs/vectors.npy', mmap_mode='r')
+for row, name in zip(rows, open('ro/docs/.vecfs/ids').read().split()):
+    assert (row == np.fromfile(f'ro/docs/{name}', '<f4')).all(), name"
+	refused "Read-only" cp one ro/docs/new
+	refused "Read-only" mkdir ro/other
+	run "$VECFS_BIN" stat medium
+	[ "$status" = 0 ]
+	vecfs umount ro
+	[ "$(find copy -printf '%P %s %T@ %C@\n' | sort)" = "$before" ]
+}
+everything() { (cd "$1" && find . -type f -printf '%P %m %s %T@ %C@\n' | sort && find . -type f | sort | xargs cat | md5sum); }
+
+@test "mount -o ro on a read-only medium serves; stat and check work; nothing is written" {
+	need_root
+	vec 1 100 >one
+	start
+	mkdir mnt/docs mnt/more
+	for i in $(seq 50); do vec $i 100 >mnt/docs/v$i; done
+	cp one mnt/more/x
+	all=$(everything mnt)
+	stop
+	read_only_copy
+	serves_read_only "$all"
+	[ "$(vecfs check medium)" = "medium: clean" ]
+	umount medium
+}
+
+@test "mount -o ro on a read-only medium after a SIGKILL: the log is replayed in memory" {
+	need_root
+	vec 1 100 >one
+	start commit=1
+	mkdir mnt/docs
+	for i in $(seq 50); do vec $i 100 >mnt/docs/v$i; done
+	restart commit=1
+	mkdir mnt/more
+	for i in $(seq 40 70); do vec $((i + 100)) 100 >mnt/docs/v$i; done
+	rm mnt/docs/v1 mnt/docs/v2 mnt/docs/v70
+	mv mnt/docs/v3 mnt/docs/v-three
+	chmod 600 mnt/docs/v5
+	cp one mnt/more/x
+	vec 1 $((100 * 2000)) >rows.f32
+	vecfs import -q --dim 100 mnt/docs rows.f32
+	printf 'abcd' | dd of=mnt/docs/7 bs=4 seek=1 conv=notrunc status=none
+	sync mnt
+	all=$(everything mnt)
+	crash
+	read_only_copy
+	serves_read_only "$all"
+	run vecfs check medium
+	[ "$status" = 0 ]
+	[[ $output == *"replayed in memory"* ]]
+	printf '\377' | dd of=copy/collections/1/0.npy bs=1 seek=$((4096 + 10 * 400 + 40)) conv=notrunc status=none
+	run vecfs check medium
+	[ "$status" = 4 ]
+	[[ $output == *"damaged (checksum)"* ]]
+	umount medium
+	start # and the store itself is recovered to the same
+	[ "$(everything mnt)" = "$all" ]
+}
+
+@test "mount -o ro beside others: with other readers, but not with a writer, nor a writer with it" {
+	start
+	mkdir mnt/docs mnt2 mnt3
+	refused "in use by process $daemon" "$VECFS_BIN" mount -o "$transport,ro" store mnt2
+	refused "in use by process $daemon" "$VECFS_BIN" check store
+	stop
+	"$VECFS_BIN" mount -o "$transport,ro" store mnt2
+	"$VECFS_BIN" mount -o "$transport,ro" store mnt3
+	[ "$(ls mnt2)$(ls mnt3)" = docsdocs ]
+	vecfs stat store | grep -q docs
+	refused "in use by a process that only reads it" "$VECFS_BIN" mount -o "$transport" store mnt
+	vecfs umount mnt2
+	vecfs umount mnt3
+	start # who is on his way out is waited for
+}
+
+@test "a store of format version 1 is converted by a mount, closed or killed: everything is as that version showed it" {
+	need_root
+	tar -xJf "$BATS_TEST_DIRNAME/data/version1.tar.xz"
+	for kind in closed killed; do
+		run "$VECFS_BIN" mount -o "$transport,ro" store-$kind mnt
+		[ "$status" = 1 ]
+		[[ $output == *"version 1"* ]]
+		mv store-$kind store
+		expect_log 'converted from format version 1 to 2'
+		start
+		(cd mnt && find . -mindepth 1 -printf '%P %y %m %U %G %i %s %T@\n' | LC_ALL=C sort
+			find . -type f | LC_ALL=C sort | xargs cat | md5sum) >now.list
+		diff $kind.list now.list
+		cp mnt/bits/x mnt/bits/new
+		restart
+		cmp mnt/bits/x mnt/bits/new
+		stop
+		vecfs check store
+		rm -r store
+	done
 }

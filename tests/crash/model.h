@@ -18,7 +18,8 @@ struct model_vector {
 	char name[VS_NAME_MAX + 1];
 	uint64_t entry;  /* 0: not known */
 	bool attr_known; /* mtime and perm */
-	int64_t mtime_ns;
+	vs_time mtime;
+	vs_time ctime; /* 0: not known */
 	struct vs_perm perm;
 	size_t size;
 	unsigned char *data;
@@ -39,6 +40,7 @@ struct model_collection {
 struct model {
 	struct model_collection collections[MODEL_COLLECTIONS_MAX];
 	size_t count;
+	bool rows_only; /* model_load leaves bulk views alone, which need a file to write to */
 };
 
 void model_clear(struct model *m);

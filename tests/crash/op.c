@@ -120,7 +120,12 @@ static size_t choose_row_bytes(const struct op_style *style, const struct model_
 
 static void choose_attr(struct op *op, struct rng *r)
 {
-	op->attr.mtime_ns = (int64_t)rng_below(r, (uint64_t)1 << 60);
+	/* A row keeps whole seconds, times of before now, and others in three ways. */
+	op->attr.mtime = rng_below(r, VS_TIME_END);
+	if (rng_percent(r, 40))
+		op->attr.mtime -= op->attr.mtime % VS_TIME_NS_PER_S;
+	else if (rng_percent(r, 50))
+		op->attr.mtime = vs_time_now() - rng_below(r, 300 * VS_TIME_NS_PER_S);
 	op->attr.perm.mode = (uint32_t)rng_below(r, 010000);
 	/* Few owners: a store may keep a table of them. */
 	op->attr.perm.uid = (uint32_t)rng_below(r, 3) * 1000;

@@ -42,6 +42,7 @@ struct op {
 	struct vs_schema schema;
 	/* A batch puts the ids name, name + 1, ..., then uploads, then deletes. */
 	unsigned puts, uploads, deletes;
+	vs_time ctime; /* of the vector, as the store told it afterwards; 0 if it did not */
 	/* What the store answered: the number of the entry or collection; 0 if it did not. */
 	uint64_t entry;
 };

@@ -29,6 +29,7 @@ static int apply_put(const struct op *op, struct model_collection *c)
 	struct vs_attr attr = op->attr;
 
 	attr.entry = op->entry;
+	attr.ctime = op->ctime;
 	put_row(op, c, 0, &attr);
 	return 0;
 }
@@ -40,6 +41,7 @@ static int apply_write(const struct op *op, struct model_collection *c, struct m
 	op_bytes(op, 0, data, op->size);
 	model_patch(c, v, data, op->size, op->off);
 	model_set(v, op->which & VS_SET_MTIME, &op->attr);
+	v->ctime = op->ctime;
 	return 0;
 }
 
@@ -54,7 +56,7 @@ static int apply_rename(const struct op *op, struct model_collection *c, struct 
 	struct model_collection *to = op_collection(m, op->to_collection);
 	struct model_vector *target = vector_of(to, op->to_name), moved = *v;
 	char name[VS_NAME_MAX + 1];
-	struct vs_attr attr = {.entry = v->entry, .mtime_ns = v->mtime_ns, .perm = v->perm};
+	struct vs_attr attr = {.entry = v->entry, .mtime = v->mtime, .ctime = op->ctime, .perm = v->perm};
 
 	if (target && op->exclusive)
 		return -EEXIST;
@@ -78,6 +80,7 @@ static int apply_batch(const struct op *op, struct model_collection *c)
 	struct vs_attr attr = op->attr;
 
 	attr.entry = 0;
+	attr.ctime = 0;
 	for (unsigned i = 0; i < op->puts + op->uploads; i++)
 		put_row(op, c, i, i < op->puts ? &attr : NULL);
 	for (unsigned i = 0; i < op->deletes; i++) {
@@ -106,6 +109,7 @@ static int apply_to_vector(const struct op *op, struct model_collection *c, stru
 		return apply_rename(op, c, v, m);
 	case OP_ATTR:
 		model_set(v, op->which, &op->attr);
+		v->ctime = op->ctime;
 		return 0;
 	case OP_REMOVE:
 		model_remove(c, v);

@@ -64,7 +64,7 @@ static int look_up(struct scene *at, struct vs_attr *attr)
 	if (rc || !at->v)
 		return rc;
 	rc = check_entry(at, "looked up", attr->entry, at->v);
-	if (!rc && at->v->attr_known && attr->mtime_ns != at->v->mtime_ns)
+	if (!rc && at->v->attr_known && attr->mtime != at->v->mtime)
 		rc = wrong(at, "looked up: other mtime");
 	return rc;
 }
@@ -211,7 +211,7 @@ static int perform_batch(struct scene *at)
 	if (!rc && op->deletes)
 		rc = write_text(at, batch, VS_BATCH_DELETE, op->puts + op->uploads, op->deletes);
 	if (!rc)
-		rc = vs_batch_commit(at->s, batch, sentence, sizeof sentence);
+		rc = vs_batch_commit(at->s, batch, 0, NULL, sentence, sizeof sentence);
 	return rc == -EINVAL ? wrong(at, "batch refused: %s", sentence) : rc;
 }
 
@@ -263,10 +263,36 @@ static int perform(struct scene *at, struct model *m)
 	case OP_SCHEMA:
 		return vs_schema_set(at->s, at->collection, &op->schema);
 	case OP_PERM:
-		return vs_collection_set(at->s, at->collection, op->which, &op->attr.perm, op->attr.mtime_ns);
+		return vs_collection_set(at->s, at->collection, op->which, &op->attr.perm, op->attr.mtime);
 	default:
 		return 0;
 	}
+}
+
+/* What a change of a vector has made of its ctime, which must have moved. */
+static int learn_ctime(struct scene *at)
+{
+	bool renamed = at->op->kind == OP_RENAME;
+	char name[VS_NAME_MAX + 1], collection[VS_NAME_MAX + 1];
+	struct vs_collection_info info;
+	struct vs_attr attr;
+	int rc;
+
+	if (at->op->kind != OP_PUT && at->op->kind != OP_WRITE && at->op->kind != OP_ATTR && !renamed)
+		return 0;
+	op_name(renamed ? at->op->to_name : at->op->name, name);
+	op_collection_name(renamed ? at->op->to_collection : at->op->collection, collection);
+	rc = vs_collection_find(at->s, 0, collection, &info);
+	if (!rc)
+		rc = vs_lookup(at->s, info.id, name, &attr);
+	if (rc)
+		return rc;
+	at->op->ctime = attr.ctime;
+	if (renamed && at->op->to_name == at->op->name && at->op->to_collection == at->op->collection)
+		return 0;
+	if (at->v && at->v->ctime && attr.ctime <= at->v->ctime)
+		return wrong(at, "ctime has not moved");
+	return 0;
 }
 
 int op_perform(struct op *op, struct model *m, struct vs_store *s, char *why, size_t why_size)
@@ -293,5 +319,6 @@ int op_perform(struct op *op, struct model *m, struct vs_store *s, char *why, si
 		return wrong(&at, "%s is there and should not be", collection);
 	op_name(op->name, at.name);
 	at.v = model_vector_find(at.c, at.name);
-	return perform(&at, m);
+	rc = perform(&at, m);
+	return rc ? rc : learn_ctime(&at);
 }

@@ -16,10 +16,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/format.h"
 #include "wreck.h"
 
 #define DOCS (WRECK_DOCS_FILES + 2 * WRECK_DOCS_BATCH)
-#define ROW_BYTES 28u
+#define ROW_BYTES sizeof(struct row)
 #define DATA_AT 4096u
 
 struct served {

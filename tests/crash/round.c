@@ -24,13 +24,14 @@ bool round_fail(struct round *r, const char *format, ...)
 
 void round_init(struct round *r)
 {
-	*r = (struct round){.disk = simdisk_new()};
+	*r = (struct round){.disk = simdisk_new(), .seen.rows_only = true};
 	history_init(&r->history);
 }
 
 void round_free(struct round *r)
 {
 	model_clear(&r->got);
+	model_clear(&r->seen);
 	history_free(&r->history);
 	simdisk_free(r->disk);
 }
@@ -213,6 +214,39 @@ bool round_check(struct round *r)
 
 /* ------------------------------------------------------------------ the whole */
 
+/* Opens the store for reading, which must find what a recovery will, and change nothing. */
+static bool look(struct round *r)
+{
+	struct vs_options options = {.io = simdisk_io(r->disk), .read_only = true, .report = report, .report_arg = r};
+	uint64_t changes = simdisk_changes(r->disk);
+	char why[900] = "";
+	struct vs_store *s;
+	int rc = vs_open("sim", &options, &s, why, sizeof why);
+
+	if (rc == -ENOENT)
+		return true;
+	if (rc)
+		return round_fail(r, "open for reading: %s: %s", strerror(-rc), why);
+	rc = model_load(&r->seen, s, why, sizeof why);
+	vs_close(s);
+	r->looked = true;
+	if (rc)
+		return round_fail(r, "read without writing: %s", why);
+	if (simdisk_changes(r->disk) != changes || simdisk_handles(r->disk))
+		return round_fail(r, "a store that was opened for reading was changed, or left open");
+	return true;
+}
+
+static bool same_as_seen(struct round *r)
+{
+	char why[900] = "";
+	int rc = model_load(&r->got, r->store, why, sizeof why);
+
+	if (rc)
+		return round_fail(r, "after a look: %s", why);
+	return model_same(&r->seen, &r->got, why, sizeof why) || round_fail(r, "a look without writing saw another: %s", why);
+}
+
 /* Opens the store after a crash, with further crashes on the way; then it is open on a disk in order. */
 static bool recover(struct round *r, struct rng *rng)
 {
@@ -221,12 +255,15 @@ static bool recover(struct round *r, struct rng *rng)
 		enum simdisk_end end = rng_percent(rng, 85) ? SIMDISK_POWER : SIMDISK_KILL;
 
 		simdisk_reboot(r->disk, end, rng_next(rng));
+		r->looked = false;
+		if (rng_percent(rng, 30) && !look(r))
+			return false;
 		if (nest)
 			simdisk_crash_at(r->disk, 1 + rng_below(rng, RECOVERY_CHANGES), rng_next(rng));
 		opened = round_open(r);
 		simdisk_crash_at(r->disk, 0, 0);
 		if (!simdisk_crashed(r->disk))
-			return opened;
+			return opened && (!r->looked || same_as_seen(r));
 		r->crashes++;
 		/* A crash may fail the open, or come so late that it does not. */
 		if (r->failure[0] || (opened && !round_close(r)))

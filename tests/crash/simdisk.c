@@ -208,12 +208,13 @@ static int disk_close(struct io *io, int fd)
 	return 0;
 }
 
-static int disk_lock(struct io *io, int fd)
+static int disk_lock(struct io *io, int fd, bool shared)
 {
-	struct call c;
+	struct call c; /* one process at a time opens a simulated store, so shared is as good as exclusive */
 	int rc = enter(&c, io, "lock", false, CAN_FAIL);
 	struct handle *h = handle_of(c.d, fd);
 
+	(void)shared;
 	about(&c, "%s", h->path);
 	if (!rc && h->node->lock >= 0 && h->node->lock != fd)
 		rc = -EWOULDBLOCK;
@@ -381,6 +382,29 @@ static int disk_syncdir(struct io *io, const char *path)
 		rc = -ENOTDIR;
 	if (!rc && !c.last && !lies(c.d, SIMDISK_NO_SYNCDIR, path))
 		simtree_syncdir(&c.d->tree, at.node);
+	return leave(&c, rc);
+}
+
+static int disk_syncall(struct io *io)
+{
+	struct call c;
+	int rc = enter(&c, io, "syncall", true, CAN_FAIL | CAN_FILL);
+
+	for (struct simnode *node = c.d->tree.nodes; node; node = node->next) {
+		if (rc && !c.d->crashed && !node->directory) {
+			struct simfate fate;
+
+			simfate_init(&fate, c.d->seed, c.d->now);
+			simfile_lose(&node->file, &fate);
+			node->sync_failed = true;
+		}
+		if (rc || c.last)
+			continue;
+		if (node->directory)
+			simtree_syncdir(&c.d->tree, node);
+		else
+			simfile_sync(&node->file, c.d->now);
+	}
 	return leave(&c, rc);
 }
 
@@ -554,6 +578,7 @@ static const struct io_ops disk_ops = {
 	.write_behind = disk_write_behind,
 	.datasync = disk_datasync,
 	.syncdir = disk_syncdir,
+	.syncall = disk_syncall,
 	.size = disk_size,
 	.rename = disk_rename,
 	.unlink = disk_unlink,

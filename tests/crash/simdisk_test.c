@@ -356,12 +356,12 @@ static void lock_excludes_until_close(void **state)
 	int one = durable_file(), two = open_new("f");
 
 	(void)state;
-	assert_int_equal(io->ops->lock(io, one), 0);
-	assert_int_equal(io->ops->lock(io, two), -EWOULDBLOCK);
+	assert_int_equal(io->ops->lock(io, one, false), 0);
+	assert_int_equal(io->ops->lock(io, two, false), -EWOULDBLOCK);
 	assert_int_equal(io->ops->close(io, one), 0);
-	assert_int_equal(io->ops->lock(io, two), 0);
+	assert_int_equal(io->ops->lock(io, two, false), 0);
 	simdisk_reboot(disk, SIMDISK_KILL, 0);
-	assert_int_equal(io->ops->lock(io, open_new("f")), 0);
+	assert_int_equal(io->ops->lock(io, open_new("f"), false), 0);
 }
 
 int main(void)

@@ -36,7 +36,7 @@ void wreck_vector(const char *collection, const char *id, uint32_t dim, float *o
 
 static void put(struct vs_store *s, uint32_t c, const char *collection, const char *id, uint32_t dim)
 {
-	struct vs_attr attr = {.mtime_ns = 1, .perm = perm};
+	struct vs_attr attr = {.mtime = 1, .perm = perm};
 	float *v = malloc(dim * sizeof *v);
 
 	wreck_vector(collection, id, dim, v);
@@ -75,7 +75,7 @@ static void put_batch(struct vs_store *s, uint32_t c, const char *prefix)
 	}
 	assert_int_equal(vs_upload_end(u, true), 0);
 	assert_int_equal(vs_batch_text_write(s, batch, VS_BATCH_IDS, ids, (size_t)(p - ids), 0), 0);
-	assert_int_equal(vs_batch_commit(s, batch, why, sizeof why), 0);
+	assert_int_equal(vs_batch_commit(s, batch, 0, NULL, why, sizeof why), 0);
 	free(v);
 }
 

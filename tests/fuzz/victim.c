@@ -155,7 +155,7 @@ static const struct vs_perm perm = {.mode = 0644, .uid = 1, .gid = 1};
 
 static void put(struct vs_store *s, uint32_t c, const char *id, const void *data, size_t size)
 {
-	struct vs_attr attr = {.mtime_ns = 1, .perm = perm};
+	struct vs_attr attr = {.mtime = 1, .perm = perm};
 
 	if (vs_entry_reserve(s, c, &attr.entry) || vs_put(s, c, id, &attr, data, size, NULL))
 		abort();
@@ -265,7 +265,7 @@ void victim_seal_catalog(uint8_t *data, size_t size)
 		return;
 	memcpy(&head, data, sizeof head);
 	head.magic = CATALOG_MAGIC;
-	head.version = FORMAT_VERSION;
+	head.version = head.version % 2 + FORMAT_VERSION_OLDEST; /* both that can be read */
 	if (head.bytes < sizeof head || head.bytes > size)
 		head.bytes = size;
 	head.sum = 0;
@@ -317,14 +317,14 @@ void victim_seal_rows(uint8_t *rows, size_t rows_size, const uint8_t *names, siz
 static struct catalog_collection *find_collection(uint8_t *data, uint32_t id)
 {
 	const struct catalog *head = (const void *)data;
-	uint8_t *p = data + sizeof *head + (head->perms * sizeof(struct perm_class) + 7) / 8 * 8;
+	uint8_t *p = data + sizeof *head + sizeof(struct catalog_root) + (head->perms * sizeof(struct perm_class) + 7) / 8 * 8;
 
 	for (uint32_t i = 0; i < head->collections; i++) {
 		struct catalog_collection *c = (void *)p;
 
 		if (c->id == id)
 			return c;
-		p += sizeof *c + (c->name_len + 7u) / 8 * 8 + c->segments * sizeof(struct catalog_segment);
+		p += sizeof *c + (c->name_len + 7u) / 8 * 8 + c->attributes_bytes + c->segments * sizeof(struct catalog_segment);
 	}
 	abort();
 }

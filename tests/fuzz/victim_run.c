@@ -44,6 +44,7 @@ static void read_moment(struct vs_store *s, uint32_t c)
 	vs_moment_vectors(m, buf, sizeof buf, info.rows * info.row_bytes / 2);
 	vs_moment_ids(m, buf, sizeof buf, 0);
 	vs_moment_ids(m, buf, sizeof buf, info.ids_bytes / 2);
+	vs_moment_ids0(m, buf, sizeof buf, 0);
 	vs_moment_close(m);
 }
 
@@ -70,7 +71,7 @@ static void read_collection(struct vs_store *s, const struct vs_collection_info 
 
 static void put(struct vs_store *s, const struct vs_collection_info *c, const char *id)
 {
-	struct vs_attr attr = {.mtime_ns = 5, .perm = {.mode = 0600, .uid = 7, .gid = 7}};
+	struct vs_attr attr = {.mtime = 5, .perm = {.mode = 0600, .uid = 7, .gid = 7}};
 
 	if (c->row_bytes <= sizeof buf && !vs_entry_reserve(s, c->id, &attr.entry))
 		vs_put(s, c->id, id, &attr, buf, c->row_bytes ? c->row_bytes : 8, NULL);
@@ -79,7 +80,7 @@ static void put(struct vs_store *s, const struct vs_collection_info *c, const ch
 static void change_collection(struct vs_store *s, const struct vs_collection_info *c)
 {
 	struct listed l = {0};
-	struct vs_attr attr = {.mtime_ns = 9};
+	struct vs_attr attr = {.mtime = 9};
 	struct vs_moment *m = NULL;
 
 	vs_list(s, c->id, 0, add_listed, &l);
@@ -132,8 +133,11 @@ static void change_batch(struct vs_store *s, const struct vs_collection_info *c)
 
 	read_collection(s, c);
 	vs_batch_get(s, c->id, &info);
-	vs_batch_text_read(s, c->id, VS_BATCH_IDS, buf, sizeof buf, 0);
-	vs_batch_commit(s, c->id, why, sizeof why);
+	for (int i = 0; i < VS_BATCH_TEXT_COUNT; i++)
+		vs_batch_text_read(s, c->id, (enum vs_batch_text)i, buf, sizeof buf, 0);
+	for (uint64_t off = 0; off < 64; off += 7)
+		vs_batch_upload_read(s, c->id, buf, sizeof buf, off);
+	vs_batch_commit(s, c->id, 0, NULL, why, sizeof why);
 }
 
 static void use_collection(struct vs_store *s, const struct vs_collection_info *c)

@@ -53,7 +53,7 @@ static void test_headers_there_and_back(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < FORMATS; i++) {
-		struct array_shape in = {VS_F32, 100, 3000000000}, out = {VS_F32, 1, 1};
+		struct array_shape in = {.dim = 100, .rows = 3000000000}, out = {.dim = 1, .rows = 1};
 		size_t built, parsed;
 
 		if (!array_format_fits(formats[i], in.dtype))
@@ -112,10 +112,10 @@ static void test_impossible_dims_are_refused(void **state)
 static void test_row_bytes(void **state)
 {
 	(void)state;
-	assert_int_equal(array_row_bytes(&(struct array_shape){VS_F32, 768, 0}), 3072);
-	assert_int_equal(array_row_bytes(&(struct array_shape){VS_BF16, 768, 0}), 1536);
-	assert_int_equal(array_row_bytes(&(struct array_shape){VS_BIT, 768, 0}), 96);
-	assert_int_equal(array_row_bytes(&(struct array_shape){VS_F32, 0, 0}), 0);
+	assert_int_equal(array_row_bytes(&(struct array_shape){.dtype = VS_F32, .dim = 768, .rows = 0}), 3072);
+	assert_int_equal(array_row_bytes(&(struct array_shape){.dtype = VS_BF16, .dim = 768, .rows = 0}), 1536);
+	assert_int_equal(array_row_bytes(&(struct array_shape){.dtype = VS_BIT, .dim = 768, .rows = 0}), 96);
+	assert_int_equal(array_row_bytes(&(struct array_shape){.dtype = VS_F32, .dim = 0, .rows = 0}), 0);
 }
 
 int main(void)

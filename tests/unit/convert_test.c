@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "quant/convert.h"
+#include "quant/level.h"
 
 #define PATTERNS 65536u
 
@@ -149,6 +150,44 @@ static void test_arrays_of_any_length(void **state)
 	}
 }
 
+/* All halves, and floats of all kinds in an order that puts NaNs among others: each level, the same bits. */
+static void test_levels_agree(void **state)
+{
+	static uint32_t in[PATTERNS];
+	static uint16_t halves[PATTERNS], narrow[2][PATTERNS], got[PATTERNS];
+	static float wide[2][PATTERNS], widened[PATTERNS];
+
+	(void)state;
+	for (uint32_t i = 0; i < PATTERNS; i++) {
+		halves[i] = (uint16_t)(i * 40503u);
+		in[i] = i % 5 ? i * 2654435761u : 0x7f800000u + (i * 2654435761u & 0x807fffffu) + (i % 10 ? 1 : 0);
+	}
+	for (enum level level = LEVEL_SCALAR; level < LEVEL_COUNT; level++) {
+		const float *floats = (const void *)in;
+
+		if (level_choose(level_name(level)) != 0)
+			continue;
+		for (size_t n = PATTERNS - 20; n <= PATTERNS; n++) { /* the last ones are no whole group */
+			convert_f32_to_f16(got, floats, n);
+			if (level == LEVEL_SCALAR)
+				memcpy(narrow[0], got, sizeof got);
+			assert_memory_equal(got, narrow[0], n * sizeof *got);
+			convert_f32_to_bf16(got, floats, n);
+			if (level == LEVEL_SCALAR)
+				memcpy(narrow[1], got, sizeof got);
+			assert_memory_equal(got, narrow[1], n * sizeof *got);
+			convert_f16_to_f32(widened, halves, n);
+			if (level == LEVEL_SCALAR)
+				memcpy(wide[0], widened, sizeof widened);
+			assert_memory_equal(widened, wide[0], n * sizeof *widened);
+			convert_bf16_to_f32(widened, halves, n);
+			if (level == LEVEL_SCALAR)
+				memcpy(wide[1], widened, sizeof widened);
+			assert_memory_equal(widened, wide[1], n * sizeof *widened);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -158,6 +197,7 @@ int main(void)
 		cmocka_unit_test(test_bf16_all_patterns_return),
 		cmocka_unit_test(test_bf16_rounds_to_nearest_even),
 		cmocka_unit_test(test_arrays_of_any_length),
+		cmocka_unit_test(test_levels_agree),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

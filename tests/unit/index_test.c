@@ -15,10 +15,11 @@
 /* The hash of entry e is hashes[e]; an entry is the one looked for if its number is. */
 static uint64_t *hashes;
 
-static uint64_t hash_of(void *arg, uint64_t entry)
+static int hash_of(void *arg, uint64_t entry, uint64_t *hash)
 {
 	(void)arg;
-	return hashes[entry];
+	*hash = hashes[entry];
+	return 0;
 }
 
 static bool is_entry(void *arg, uint64_t entry)

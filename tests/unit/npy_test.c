@@ -54,7 +54,8 @@ static void test_built_headers_parse(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 2 * sizeof dtypes / sizeof *dtypes; i++) {
-		struct npy_shape in = {dtypes[i / 2], i % 4 < 2 ? 768 : 65536, i % 4 < 2 ? 0 : 123456789012};
+		struct npy_shape in = {.dtype = dtypes[i / 2], .dim = i % 4 < 2 ? 768 : 65536,
+		                       .rows = i % 4 < 2 ? 0 : 123456789012};
 		size_t bytes = i % 2 ? NPY_HEADER_BYTES : NPY_NUMPY_HEADER_BYTES;
 
 		npy_header_build(&in, buf, bytes);
@@ -70,7 +71,7 @@ static void test_built_headers_parse(void **state)
 static void test_bits_are_bytes_to_numpy(void **state)
 {
 	unsigned char buf[NPY_HEADER_BYTES];
-	struct npy_shape in = {VS_BIT, 1024, 0}, out;
+	struct npy_shape in = {.dtype = VS_BIT, .dim = 1024}, out;
 	size_t header_bytes;
 
 	(void)state;
@@ -172,7 +173,7 @@ static void test_magic_and_version(void **state)
 static void test_prefixes_ask_for_more(void **state)
 {
 	unsigned char buf[NPY_HEADER_BYTES];
-	struct npy_shape in = {VS_F32, 100, 7}, out;
+	struct npy_shape in = {.dtype = VS_F32, .dim = 100, .rows = 7}, out;
 	size_t header_bytes;
 
 	(void)state;

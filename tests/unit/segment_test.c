@@ -15,6 +15,7 @@
 #include "store/segment.h"
 #include "store/sum.h"
 
+static struct files files;
 static const struct vs_schema schema = {.dim = 4, .dtype = VS_F32};
 
 static int new_scratch(void **state)
@@ -24,32 +25,41 @@ static int new_scratch(void **state)
 	scratch_new(sc);
 	assert_int_equal(sc->io->ops->mkdir(sc->io, "collections", 0700), 0);
 	assert_int_equal(sc->io->ops->mkdir(sc->io, "collections/1", 0700), 0);
+	files_init(&files, sc->io, false, 2, 0);
 	*state = sc;
 	return 0;
 }
 
 static int free_scratch(void **state)
 {
+	files_free(&files);
 	scratch_free(*state);
 	free(*state);
 	return 0;
 }
 
+static int write_column(struct segment *seg, enum segment_column column, const void *data, size_t size, uint64_t off)
+{
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+
+	return segment_writev(seg, column, &iov, 1, off);
+}
+
 /* Writes row slot as the applier would. */
-static void write_row(struct scratch *sc, struct segment *seg, uint32_t slot, const char *id)
+static void write_row(struct segment *seg, uint32_t slot, const char *id)
 {
 	float data[4] = {(float)slot};
 	char name[256] = {0};
 	struct row r = {.name_len = (uint8_t)strlen(id), .data_sum = sum_data(data, sizeof data)};
 
 	row_set_entry(&r, VS_ENTRY_FIRST + slot);
-	r.name_at = names_alloc(&seg->names, r.name_len);
+	r.name_at = names_alloc(&seg->names, r.name_len) & ROW_NAME_AT_MAX;
 	r.row_sum = sum_row(&r, id);
 	memcpy(name, id, r.name_len);
-	assert_int_equal(segment_reserve(sc->io, seg, slot + 1, seg->names.end), 0);
-	assert_int_equal(io_write_full(sc->io, seg->fd[SEGMENT_VECTORS], data, sizeof data, segment_offset(seg, slot)), 0);
-	assert_int_equal(io_write_full(sc->io, seg->fd[SEGMENT_ROWS], &r, sizeof r, slot * sizeof r), 0);
-	assert_int_equal(io_write_full(sc->io, seg->fd[SEGMENT_NAMES], name, names_granules(r.name_len) * NAME_GRANULE,
+	assert_int_equal(segment_reserve(seg, slot + 1, seg->names.end), 0);
+	assert_int_equal(write_column(seg, SEGMENT_VECTORS, data, sizeof data, segment_offset(seg, slot)), 0);
+	assert_int_equal(write_column(seg, SEGMENT_ROWS, &r, sizeof r, slot * sizeof r), 0);
+	assert_int_equal(write_column(seg, SEGMENT_NAMES, name, names_granules(r.name_len) * NAME_GRANULE,
 	                               r.name_at * NAME_GRANULE), 0);
 	if (slot >= seg->count)
 		seg->count = slot + 1;
@@ -70,13 +80,13 @@ static uint64_t file_size(struct scratch *sc, enum segment_column column)
 	return size;
 }
 
-static struct segment *new_segment(struct scratch *sc)
+static struct segment *new_segment(void)
 {
 	struct segment *seg;
 
-	assert_int_equal(segment_create(sc->io, 1, 0, &schema, &seg), 0);
+	assert_int_equal(segment_create(&files, 1, 0, &schema, &seg), 0);
 	for (uint32_t i = 0; i < 3; i++)
-		write_row(sc, seg, i, i == 1 ? "a rather long identifier" : "id");
+		write_row(seg, i, i == 1 ? "a rather long identifier" : "id");
 	return seg;
 }
 
@@ -93,60 +103,60 @@ static void a_segment_is_at_most_so_big(void **state)
 static void a_settled_segment_has_no_slack(void **state)
 {
 	struct scratch *sc = *state;
-	struct segment *seg = new_segment(sc);
+	struct segment *seg = new_segment();
 	unsigned char page[NPY_HEADER_BYTES];
 	struct npy_shape shape;
 	size_t header_bytes;
 	char why[256];
 
-	assert_int_equal(segment_settle(sc->io, seg, &schema), 0);
+	assert_int_equal(segment_settle(seg, &schema), 0);
 	assert_int_equal(file_size(sc, SEGMENT_VECTORS), SEGMENT_HEADER_BYTES + 3 * 16);
 	assert_int_equal(file_size(sc, SEGMENT_ROWS), 3 * sizeof(struct row));
 	assert_int_equal(file_size(sc, SEGMENT_NAMES), 5 * NAME_GRANULE);
-	assert_int_equal(seg->rows_digest, XXH3_64bits(seg->rows, 3 * sizeof(struct row)));
-	assert_int_equal(io_read_full(sc->io, seg->fd[SEGMENT_VECTORS], page, sizeof page, 0), 0);
+	assert_int_equal(seg->rows_digest, XXH3_64bits(segment_rows(seg), 3 * sizeof(struct row)));
+	assert_int_equal(segment_read(seg, SEGMENT_VECTORS, page, sizeof page, 0), 0);
 	assert_int_equal(npy_header_parse(page, sizeof page, &shape, &header_bytes, why, sizeof why), 0);
 	assert_int_equal(shape.rows, 3);
 	assert_int_equal(shape.dim, 4);
-	segment_close(sc->io, seg);
+	segment_put(sc->io, seg);
 }
 
 static void what_was_written_is_there_again(void **state)
 {
 	struct scratch *sc = *state;
-	struct segment *seg = new_segment(sc), *again;
+	struct segment *seg = new_segment(), *again;
 
-	assert_int_equal(segment_settle(sc->io, seg, &schema), 0);
-	segment_close(sc->io, seg);
-	assert_int_equal(segment_open(sc->io, 1, 0, &schema, 3, 5, &again), 0);
+	assert_int_equal(segment_settle(seg, &schema), 0);
+	segment_put(sc->io, seg);
+	assert_int_equal(segment_open(&files, 1, 0, &schema, 3, 5, &again), 0);
 	for (uint32_t i = 0; i < 3; i++) {
-		assert_true(segment_row_valid(again, &again->rows[i]));
-		assert_int_equal(row_entry(&again->rows[i]), VS_ENTRY_FIRST + i);
+		assert_true(segment_row_valid(again, &segment_rows(again)[i]));
+		assert_int_equal(row_entry(&segment_rows(again)[i]), VS_ENTRY_FIRST + i);
 	}
-	assert_memory_equal(segment_name(again, &again->rows[1]), "a rather long identifier", 24);
-	segment_close(sc->io, again);
+	assert_memory_equal(segment_name(again, &segment_rows(again)[1]), "a rather long identifier", 24);
+	segment_put(sc->io, again);
 }
 
 static void a_file_that_is_too_short_is_refused(void **state)
 {
 	struct scratch *sc = *state;
-	struct segment *seg = new_segment(sc), *again;
+	struct segment *seg = new_segment(), *again;
 
-	assert_int_equal(segment_settle(sc->io, seg, &schema), 0);
-	segment_close(sc->io, seg);
-	assert_int_equal(segment_open(sc->io, 1, 0, &schema, 4, 5, &again), -EUCLEAN);
+	assert_int_equal(segment_settle(seg, &schema), 0);
+	segment_put(sc->io, seg);
+	assert_int_equal(segment_open(&files, 1, 0, &schema, 4, 5, &again), -EUCLEAN);
 	assert_null(again);
-	assert_int_equal(segment_open(sc->io, 1, 0, &schema, 3, 6, &again), -EUCLEAN);
-	assert_int_equal(segment_open(sc->io, 1, 1, &schema, 0, 0, &again), -ENOENT);
+	assert_int_equal(segment_open(&files, 1, 0, &schema, 3, 6, &again), -EUCLEAN);
+	assert_int_equal(segment_open(&files, 1, 1, &schema, 0, 0, &again), -ENOENT);
 	segment_unlink(sc->io, 1, 0);
-	assert_int_equal(segment_open(sc->io, 1, 0, &schema, 0, 0, &again), -ENOENT);
+	assert_int_equal(segment_open(&files, 1, 0, &schema, 0, 0, &again), -ENOENT);
 }
 
 static void each_byte_of_a_row_and_its_id_counts(void **state)
 {
 	struct scratch *sc = *state;
-	struct segment *seg = new_segment(sc);
-	struct row whole = seg->rows[1], changed;
+	struct segment *seg = new_segment();
+	struct row whole = segment_rows(seg)[1], changed;
 
 	assert_true(segment_row_valid(seg, &whole));
 	for (size_t i = 0; i < sizeof whole; i++) {
@@ -154,19 +164,19 @@ static void each_byte_of_a_row_and_its_id_counts(void **state)
 		((char *)&changed)[i] = (char)(((char *)&changed)[i] ^ 1);
 		assert_false(segment_row_valid(seg, &changed));
 	}
-	assert_int_equal(io_write_full(sc->io, seg->fd[SEGMENT_NAMES], "A", 1, whole.name_at * NAME_GRANULE), 0);
+	assert_int_equal(write_column(seg, SEGMENT_NAMES, "A", 1, whole.name_at * NAME_GRANULE), 0);
 	assert_false(segment_row_valid(seg, &whole));
 	changed = (struct row){0};
 	assert_true(segment_row_valid(seg, &changed)); /* dead */
-	changed.mtime_ns = 1;
+	changed.mtime = 1;
 	assert_false(segment_row_valid(seg, &changed));
-	segment_close(sc->io, seg);
+	segment_put(sc->io, seg);
 }
 
 static void dead_rows_are_marked(void **state)
 {
 	struct scratch *sc = *state;
-	struct segment *seg = new_segment(sc);
+	struct segment *seg = new_segment();
 
 	assert_false(segment_is_dead(seg, 1));
 	assert_int_equal(segment_set_dead(seg, 1), 0);
@@ -178,7 +188,7 @@ static void dead_rows_are_marked(void **state)
 	assert_true(segment_is_dead(seg, 2));
 	segment_clear_dead(seg, 2);
 	assert_int_equal(seg->dead, 0);
-	segment_close(sc->io, seg);
+	segment_put(sc->io, seg);
 }
 
 #define WITH_SCRATCH(test) cmocka_unit_test_setup_teardown(test, new_scratch, free_scratch)

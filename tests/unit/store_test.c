@@ -73,7 +73,7 @@ static void fill(float v[DIM], float x)
 
 static uint64_t put(struct fixture *f, uint32_t collection, const char *id, float x)
 {
-	struct vs_attr attr = {.mtime_ns = 77, .perm = perm};
+	struct vs_attr attr = {.mtime = 77, .perm = perm};
 	float v[DIM];
 
 	fill(v, x);
@@ -199,6 +199,8 @@ static void a_schema_is_fixed_by_the_first_vector(void **state)
 	assert_int_equal(vs_entry_reserve(f->s, f->docs, &attr.entry), 0);
 	assert_int_equal(vs_put(f->s, f->docs, "a", &attr, "abc", 3, NULL), -EINVAL);
 	assert_int_equal(vs_put(f->s, f->docs, "a", &attr, "abcde", 5, NULL), 0);
+	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0); /* which it is */
+	schema.dim = 7;
 	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), -EBUSY);
 	assert_int_equal(vs_remove(f->s, f->docs, "a", NULL), 0);
 	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), -EBUSY);
@@ -222,7 +224,7 @@ static void vectors_survive_a_reopening(void **state)
 		assert_reads(f, f->docs, "a", 1);
 		assert_reads(f, f->docs, "b", 2);
 		assert_int_equal(vs_attr_get(f->s, f->docs, entry, &attr), 0);
-		assert_int_equal(attr.mtime_ns, 77);
+		assert_int_equal(attr.mtime, 77);
 		assert_int_equal(attr.perm.gid, 20);
 		assert_int_equal(attr.size, DIM * sizeof(float));
 		assert_int_equal(vs_name_get(f->s, f->docs, entry, name), 0);
@@ -250,7 +252,7 @@ static void a_part_of_a_vector_is_written(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t entry = put(f, f->docs, "a", 1);
-	struct vs_attr attr = {.mtime_ns = 99};
+	struct vs_attr attr = {.mtime = 99};
 	float v[DIM] = {1, 2, 3, 4}, got[DIM], x = 50;
 
 	assert_int_equal(vs_write(f->s, f->docs, entry, &x, sizeof x, 8, VS_SET_MTIME, &attr), 0);
@@ -262,7 +264,7 @@ static void a_part_of_a_vector_is_written(void **state)
 	assert_memory_equal(got, &v[3], 4);
 	assert_int_equal(vs_read(f->s, f->docs, entry, got, sizeof got, 16), 0);
 	assert_int_equal(vs_attr_get(f->s, f->docs, entry, &attr), 0);
-	assert_int_equal(attr.mtime_ns, 99);
+	assert_int_equal(attr.mtime, 99);
 }
 
 static void removing_one_leaves_the_others(void **state)
@@ -429,7 +431,7 @@ static void a_batch_appears_at_once_and_is_gone(void **state)
 	assert_absent(f, f->docs, "x");
 	assert_int_equal(vs_batch_get(f->s, batch, &info), 0);
 	assert_int_equal(info.upload_rows, 2);
-	assert_int_equal(vs_batch_commit(f->s, batch, why, sizeof why), 0);
+	assert_int_equal(vs_batch_commit(f->s, batch, 0, NULL, why, sizeof why), 0);
 	assert_int_equal(vs_collection_get(f->s, batch, &c), -ENOENT);
 	for (int i = 0; i < 2; i++) {
 		assert_reads(f, f->docs, "x", 100);
@@ -447,9 +449,9 @@ static void a_batch_that_is_wrong_is_refused_and_stays(void **state)
 	} cases[] = {
 		{"x\n", "1 ids, but 2 vectors"},
 		{"x\ny\nz\n", "3 ids, but 2 vectors"},
-		{"x\nx\n", "line 2: 'x' stands in line 1 already"},
-		{"x\na/b\n", "line 2: not a file name"},
-		{"x\n.vecfs\n", "line 2: the name .vecfs is reserved"},
+		{"x\nx\n", "ids: line 2: the id is that of line 1"},
+		{"x\na/b\n", "ids: line 2: the id has a '/' in it"},
+		{"x\n.vecfs\n", "ids: line 2: the id .vecfs is reserved"},
 	};
 	struct fixture *f = *state;
 	struct vs_collection_info c;
@@ -458,7 +460,7 @@ static void a_batch_that_is_wrong_is_refused_and_stays(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		uint32_t batch = new_batch(f, cases[i].ids, 2);
 
-		assert_int_equal(vs_batch_commit(f->s, batch, why, sizeof why), -EINVAL);
+		assert_int_equal(vs_batch_commit(f->s, batch, 0, NULL, why, sizeof why), -EINVAL);
 		if (!strstr(why, cases[i].why))
 			fail_msg("says '%s', want '%s'", why, cases[i].why);
 		assert_int_equal(vs_collection_get(f->s, batch, &c), 0);
@@ -473,9 +475,59 @@ static void rows_without_ids_are_numbered(void **state)
 	uint32_t batch = new_batch(f, NULL, 3);
 	char why[256];
 
-	assert_int_equal(vs_batch_commit(f->s, batch, why, sizeof why), 0);
+	assert_int_equal(vs_batch_commit(f->s, batch, 0, NULL, why, sizeof why), 0);
 	assert_reads(f, f->docs, "0", 100);
 	assert_reads(f, f->docs, "2", 102);
+}
+
+static void assert_change(const struct vs_batch_change *got, uint64_t added, uint64_t replaced, uint64_t deleted)
+{
+	assert_int_equal(got->added, added);
+	assert_int_equal(got->replaced, replaced);
+	assert_int_equal(got->deleted, deleted);
+}
+
+/* A small batch goes through the log, a large one does not: both count, and both may be told to add only. */
+static void a_batch_tells_what_it_changed(void **state)
+{
+	static const unsigned sizes[] = {4, 40000};
+	struct fixture *f = *state;
+	struct vs_batch_change change;
+	char why[256];
+
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		unsigned rows = sizes[i];
+		uint32_t batch;
+
+		put(f, f->docs, "1", 1);
+		put(f, f->docs, "3", 1);
+		put(f, f->docs, "other", 1);
+		batch = new_batch(f, NULL, rows);
+		assert_int_equal(vs_batch_commit(f->s, batch, VS_BATCH_ADD, &change, why, sizeof why), -EEXIST);
+		assert_string_equal(why, "'1' is there already");
+		assert_reads(f, f->docs, "1", 1);
+		assert_absent(f, f->docs, "0");
+		put(f, batch, "file", 7);
+		assert_int_equal(vs_batch_text_write(f->s, batch, VS_BATCH_DELETE, "3\nother\nnever\n", 14, 0), 0);
+		assert_int_equal(vs_batch_commit(f->s, batch, 0, &change, why, sizeof why), 0);
+		assert_change(&change, rows, 1, 2); /* 0, 2, 3, ... and file; 1; 3 and other */
+		batch = new_batch(f, NULL, rows);
+		assert_int_equal(vs_batch_commit(f->s, batch, 0, &change, why, sizeof why), 0);
+		assert_change(&change, 0, rows, 0);
+		assert_int_equal(vs_collection_create(f->s, f->docs, "b", &perm, &batch), 0);
+		put(f, batch, "file", 8);
+		assert_int_equal(vs_batch_commit(f->s, batch, VS_BATCH_ADD, NULL, why, sizeof why), -EEXIST);
+		assert_string_equal(why, "'file' is there already");
+		assert_int_equal(vs_collection_remove(f->s, batch), 0);
+		assert_reads(f, f->docs, "file", 7);
+		assert_int_equal(vs_remove(f->s, f->docs, "file", NULL), 0);
+		for (unsigned n = 0; n < rows; n++) {
+			char id[16];
+
+			snprintf(id, sizeof id, "%u", n);
+			assert_int_equal(vs_remove(f->s, f->docs, id, NULL), 0);
+		}
+	}
 }
 
 /* ------------------------------------------------------------------ the store as a whole */
@@ -593,6 +645,7 @@ int main(void)
 		WITH_STORE(a_batch_appears_at_once_and_is_gone),
 		WITH_STORE(a_batch_that_is_wrong_is_refused_and_stays),
 		WITH_STORE(rows_without_ids_are_numbered),
+		WITH_STORE(a_batch_tells_what_it_changed),
 		WITH_STORE(one_process_holds_a_store),
 		WITH_STORE(a_read_only_store_refuses_changes),
 		WITH_STORE(other_peoples_directories_are_refused),

@@ -14,13 +14,27 @@
 #include <unistd.h>
 
 #include "fs/transfer.h"
+#include "scratch.h"
 
 #define DIM 100u
 #define ROWS 6000u /* more than two chunks */
-#define IN "/tmp/vecfs-transfer-in"
-#define OUT "/tmp/vecfs-transfer-out"
+#define IN path_of("in")
+#define OUT path_of("out")
+#define OUT2 path_of("out2")
 
 static char why[256];
+static struct scratch scratch;
+
+/* A file of the test's own folder; good for the next few calls. */
+static const char *path_of(const char *name)
+{
+	static char paths[4][sizeof scratch.dir + 16];
+	static unsigned next;
+	char *path = paths[next++ % 4];
+
+	snprintf(path, sizeof paths[0], "%s/%s", scratch.dir, name);
+	return path;
+}
 
 static void write_file(const char *path, const void *data, size_t size)
 {
@@ -62,23 +76,22 @@ static void write_raw_input(void)
 static void transfer_file(const char *from, enum array_format from_format, enum vs_dtype from_dtype,
                           const char *to, enum array_format to_format, enum vs_dtype to_dtype)
 {
-	struct array_shape shape;
+	struct source_options options = {.format = from_format, .dtype = from_dtype};
+	struct transfer_target target = {.format = to_format, .ids_fd = -1};
 	struct progress progress;
 	struct source *source;
-	int fd;
 
-	assert_int_equal(source_open(from, from_format, from_dtype, from_format == ARRAY_RAW ? DIM : 0,
-	                             &source, why, sizeof why),
-	                 0);
-	shape = *source_shape(source);
-	assert_int_equal(shape.rows, ROWS);
-	assert_int_equal(shape.dim, DIM);
-	shape.dtype = to_dtype;
-	progress_start(&progress, "test", 0, array_row_bytes(&shape), true);
-	fd = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	assert_int_equal(transfer_run(source, fd, to_format, &shape, &progress, why, sizeof why), 0);
-	assert_int_equal(progress.done_bytes, array_row_bytes(&shape) * ROWS);
-	close(fd);
+	options.dim = from_format == ARRAY_RAW ? DIM : 0;
+	assert_int_equal(source_open(from, &options, &source, why, sizeof why), 0);
+	target.shape = *source_shape(source);
+	assert_int_equal(target.shape.rows, ROWS);
+	assert_int_equal(target.shape.dim, DIM);
+	target.shape.dtype = to_dtype;
+	progress_start(&progress, "test", 0, array_row_bytes(&target.shape), true);
+	target.fd = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	assert_int_equal(transfer_run(source, &target, &progress, why, sizeof why), 0);
+	assert_int_equal(progress.done_bytes, array_row_bytes(&target.shape) * ROWS);
+	close(target.fd);
 	source_close(source);
 }
 
@@ -101,8 +114,8 @@ static void test_there_and_back_in_each_format(void **state)
 	write_raw_input();
 	for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
 		transfer_file(IN, ARRAY_RAW, VS_F32, OUT, formats[i], VS_F32);
-		transfer_file(OUT, formats[i], VS_F32, OUT "2", ARRAY_RAW, VS_F32);
-		assert_same_files(IN, OUT "2");
+		transfer_file(OUT, formats[i], VS_F32, OUT2, ARRAY_RAW, VS_F32);
+		assert_same_files(IN, OUT2);
 	}
 }
 
@@ -126,8 +139,8 @@ static void test_conversions_there_and_back(void **state)
 	(void)state;
 	write_raw_input();
 	transfer_file(IN, ARRAY_RAW, VS_F32, OUT, ARRAY_RAW, VS_F16);
-	transfer_file(OUT, ARRAY_RAW, VS_F16, OUT "2", ARRAY_NPY, VS_BF16);
-	transfer_file(OUT "2", ARRAY_NPY, VS_F32, OUT, ARRAY_RAW, VS_F32);
+	transfer_file(OUT, ARRAY_RAW, VS_F16, OUT2, ARRAY_NPY, VS_BF16);
+	transfer_file(OUT2, ARRAY_NPY, VS_F32, OUT, ARRAY_RAW, VS_F32);
 	assert_same_files(IN, OUT);
 }
 
@@ -136,7 +149,7 @@ static void assert_refused(enum array_format format, const void *data, size_t si
 	struct source *source;
 
 	write_file(IN, data, size);
-	assert_true(source_open(IN, format, VS_F32, 0, &source, why, sizeof why) < 0);
+	assert_true(source_open(IN, &(struct source_options){.format = format}, &source, why, sizeof why) < 0);
 	assert_null(source);
 	assert_non_null(strstr(why, says));
 }
@@ -147,7 +160,7 @@ static void test_sizes_that_lie_are_refused(void **state)
 	unsigned char npy[ARRAY_HEADER_BYTES_MAX + 16] = {0};
 
 	(void)state;
-	array_header_build(ARRAY_NPY, &(struct array_shape){VS_F32, 4, 2}, npy);
+	array_header_build(ARRAY_NPY, &(struct array_shape){.dtype = VS_F32, .dim = 4, .rows = 2}, npy);
 	assert_refused(ARRAY_NPY, npy, sizeof npy, "2 rows of dim 4, which is 160 bytes; found 144");
 	assert_refused(ARRAY_FBIN, bin, sizeof bin - 1, "2 rows of dim 4, which is 40 bytes; found 39");
 	assert_refused(ARRAY_FBIN, bin, 7, "end within the fbin header");
@@ -165,7 +178,7 @@ static void test_a_row_with_another_dim_is_refused(void **state)
 
 	(void)state;
 	write_file(IN, vecs, sizeof vecs);
-	assert_int_equal(source_open(IN, ARRAY_FVECS, VS_F32, 0, &source, why, sizeof why), 0);
+	assert_int_equal(source_open(IN, &(struct source_options){.format = ARRAY_FVECS}, &source, why, sizeof why), 0);
 	assert_int_equal(source_read(source, buf, sizeof buf, why, sizeof why), -EINVAL);
 	assert_string_equal(why, "row 1: found dim 5, want 4 like the first");
 	source_close(source);
@@ -179,7 +192,7 @@ static void test_a_file_that_shrinks_is_refused(void **state)
 
 	(void)state;
 	write_raw_input();
-	assert_int_equal(source_open(IN, ARRAY_RAW, VS_F32, DIM, &source, why, sizeof why), 0);
+	assert_int_equal(source_open(IN, &(struct source_options){.format = ARRAY_RAW, .dim = DIM}, &source, why, sizeof why), 0);
 	assert_int_equal(truncate(IN, ROWS / 2 * DIM * 4), 0);
 	while ((n = source_read(source, buf, 1 << 20, why, sizeof why)) > 0)
 		continue;
@@ -189,12 +202,17 @@ static void test_a_file_that_shrinks_is_refused(void **state)
 	free(buf);
 }
 
-static int remove_files(void **state)
+static int make_folder(void **state)
 {
 	(void)state;
-	unlink(IN);
-	unlink(OUT);
-	unlink(OUT "2");
+	scratch_new(&scratch);
+	return 0;
+}
+
+static int remove_folder(void **state)
+{
+	(void)state;
+	scratch_free(&scratch);
 	return 0;
 }
 
@@ -209,5 +227,5 @@ int main(void)
 		cmocka_unit_test(test_a_file_that_shrinks_is_refused),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, remove_files);
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "files.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "segment.h"
+
+#define UNMAP_AT_ONCE 64
+#define SYNC_MANY 64u /* files: then one call for all takes less time */
+
+void files_init(struct files *f, struct io *io, bool read_only, unsigned open_max, unsigned mapped_max)
+{
+	memset(f, 0, sizeof *f);
+	f->io = io;
+	f->read_only = read_only;
+	f->open_max = open_max ? open_max : FILES_OPEN_DEFAULT;
+	f->mapped_max = mapped_max ? mapped_max : FILES_MAPPED_DEFAULT;
+	f->clean.prev = f->clean.next = &f->clean;
+	f->dirty.prev = f->dirty.next = &f->dirty;
+	f->maps.prev = f->maps.next = &f->maps;
+	pthread_mutex_init(&f->mutex, NULL);
+}
+
+void files_free(struct files *f)
+{
+	assert(!f->open && !f->mapped);
+	pthread_mutex_destroy(&f->mutex);
+}
+
+void files_adopt(struct files *f, struct segment *seg)
+{
+	seg->files = f;
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++) {
+		seg->fd[i] = -1;
+		seg->use[i] = (struct file_use){.seg = seg, .column = i};
+	}
+	seg->map.seg = seg;
+}
+
+/* ------------------------------------------------------------------ the rings; under the mutex */
+
+static void use_unlink(struct file_use *u)
+{
+	u->prev->next = u->next;
+	u->next->prev = u->prev;
+	u->prev = u->next = NULL;
+}
+
+static void use_link(struct files *f, struct file_use *u)
+{
+	struct file_use *head = u->dirty ? &f->dirty : &f->clean;
+
+	u->prev = head->prev;
+	u->next = head;
+	head->prev->next = u;
+	head->prev = u;
+}
+
+static void use_begin(struct file_use *u)
+{
+	if (!u->users++)
+		use_unlink(u);
+}
+
+static void use_end(struct files *f, struct file_use *u)
+{
+	assert(u->users);
+	if (!--u->users)
+		use_link(f, u);
+}
+
+static void map_unlink(struct files *f, struct map_use *m)
+{
+	m->prev->next = m->next;
+	m->next->prev = m->prev;
+	m->prev = m->next = NULL;
+	f->mapped--;
+}
+
+/* ------------------------------------------------------------------ descriptors */
+
+bool files_evict(struct files *f)
+{
+	struct file_use *u;
+	int fd = -1;
+
+	pthread_mutex_lock(&f->mutex);
+	u = f->clean.next;
+	if (u != &f->clean) {
+		use_unlink(u);
+		fd = u->seg->fd[u->column];
+		u->seg->fd[u->column] = -1;
+		f->open--;
+	}
+	pthread_mutex_unlock(&f->mutex);
+	if (fd >= 0)
+		f->io->ops->close(f->io, fd);
+	return fd >= 0;
+}
+
+/* Opens a column that was found closed; another thread may be as fast. */
+static int file_add(struct segment *seg, enum segment_column column)
+{
+	struct files *f = seg->files;
+	int fd = segment_file_open(seg, column), spare = -1;
+	bool full;
+
+	while ((fd == -EMFILE || fd == -ENFILE) && files_evict(f))
+		fd = segment_file_open(seg, column);
+	if (fd < 0)
+		return fd;
+	pthread_mutex_lock(&f->mutex);
+	if (seg->fd[column] >= 0) {
+		spare = fd;
+		use_begin(&seg->use[column]);
+	} else {
+		seg->fd[column] = fd;
+		seg->use[column].users = 1;
+		f->open++;
+	}
+	fd = seg->fd[column];
+	full = f->open > f->open_max;
+	pthread_mutex_unlock(&f->mutex);
+	if (spare >= 0)
+		f->io->ops->close(f->io, spare);
+	if (full)
+		files_evict(f);
+	return fd;
+}
+
+int segment_file(struct segment *seg, enum segment_column column)
+{
+	struct files *f = seg->files;
+	int fd;
+
+	pthread_mutex_lock(&f->mutex);
+	fd = seg->fd[column];
+	if (fd >= 0)
+		use_begin(&seg->use[column]);
+	pthread_mutex_unlock(&f->mutex);
+	return fd >= 0 ? fd : file_add(seg, column);
+}
+
+void segment_file_done(struct segment *seg, enum segment_column column)
+{
+	struct files *f = seg->files;
+
+	pthread_mutex_lock(&f->mutex);
+	use_end(f, &seg->use[column]);
+	pthread_mutex_unlock(&f->mutex);
+}
+
+void segment_file_written(struct segment *seg, enum segment_column column)
+{
+	struct files *f = seg->files;
+	struct file_use *u = &seg->use[column];
+
+	pthread_mutex_lock(&f->mutex);
+	f->dirty_count += !u->dirty;
+	u->dirty = true;
+	use_end(f, u);
+	pthread_mutex_unlock(&f->mutex);
+}
+
+void files_put(struct segment *seg, enum segment_column column, int fd)
+{
+	struct files *f = seg->files;
+
+	pthread_mutex_lock(&f->mutex);
+	seg->fd[column] = fd;
+	use_link(f, &seg->use[column]);
+	f->open++;
+	pthread_mutex_unlock(&f->mutex);
+}
+
+int segment_read(struct segment *seg, enum segment_column column, void *buf, size_t size, uint64_t off)
+{
+	int fd = segment_file(seg, column), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = io_read_full(seg->files->io, fd, buf, size, off);
+	segment_file_done(seg, column);
+	return rc;
+}
+
+int segment_writev(struct segment *seg, enum segment_column column, struct iovec *iov, int count, uint64_t off)
+{
+	int fd = segment_file(seg, column), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = io_writev_full(seg->files->io, fd, iov, count, off);
+	segment_file_written(seg, column);
+	return rc;
+}
+
+/* Syncs a file that was written, whose descriptor the caller has begun to use, and ends that use. */
+static int use_sync(struct files *f, struct file_use *u, int fd)
+{
+	int rc = f->io->ops->datasync(f->io, fd);
+
+	pthread_mutex_lock(&f->mutex);
+	if (rc >= 0) {
+		u->dirty = false;
+		f->dirty_count--;
+	}
+	use_end(f, u);
+	pthread_mutex_unlock(&f->mutex);
+	return rc < 0 ? rc : 0;
+}
+
+int segment_sync(struct segment *seg)
+{
+	int rc = 0;
+
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && !rc; i++) {
+		struct files *f = seg->files;
+		bool dirty;
+
+		pthread_mutex_lock(&f->mutex);
+		dirty = seg->use[i].dirty;
+		if (dirty)
+			use_begin(&seg->use[i]);
+		pthread_mutex_unlock(&f->mutex);
+		if (dirty)
+			rc = use_sync(f, &seg->use[i], seg->fd[i]);
+	}
+	return rc;
+}
+
+void segment_write_off(struct segment *seg)
+{
+	struct files *f = seg->files;
+
+	pthread_mutex_lock(&f->mutex);
+	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
+		struct file_use *u = &seg->use[i];
+
+		if (!u->dirty)
+			continue;
+		use_begin(u);
+		u->dirty = false;
+		f->dirty_count--;
+		use_end(f, u);
+	}
+	pthread_mutex_unlock(&f->mutex);
+}
+
+/* Takes the uses of all written files that nobody uses, as a list, with a reference to each segment. */
+static struct file_use *take_dirty(struct files *f)
+{
+	struct file_use *list = NULL, *u;
+
+	pthread_mutex_lock(&f->mutex);
+	while ((u = f->dirty.next) != &f->dirty) {
+		use_begin(u);
+		u->seg->refs++;
+		u->next = list;
+		list = u;
+	}
+	pthread_mutex_unlock(&f->mutex);
+	return list;
+}
+
+/* Ends such uses, of files that are synced now if synced says so. */
+static void end_dirty(struct files *f, struct file_use *list, bool synced)
+{
+	while (list) {
+		struct file_use *u = list;
+		struct segment *seg = u->seg;
+
+		pthread_mutex_lock(&f->mutex);
+		list = u->next;
+		if (synced) {
+			u->dirty = false;
+			f->dirty_count--;
+		}
+		use_end(f, u);
+		pthread_mutex_unlock(&f->mutex);
+		segment_put(f->io, seg);
+	}
+}
+
+int files_sync_all(struct files *f)
+{
+	struct file_use *list = take_dirty(f);
+	int rc = f->io->ops->syncall(f->io);
+
+	end_dirty(f, list, rc >= 0);
+	return rc < 0 ? rc : 0;
+}
+
+int files_sync_many(struct files *f)
+{
+	return f->dirty_count >= SYNC_MANY ? files_sync_all(f) : 0;
+}
+
+int files_relieve(struct files *f)
+{
+	int rc = f->dirty_count > f->open_max / 2 ? files_sync_all(f) : 0;
+	bool more = true;
+
+	while (more) {
+		pthread_mutex_lock(&f->mutex);
+		more = f->open > f->open_max;
+		pthread_mutex_unlock(&f->mutex);
+		more = more && files_evict(f);
+	}
+	return rc;
+}
+
+/* ------------------------------------------------------------------ mappings */
+
+int segment_map(struct segment *seg)
+{
+	struct files *f = seg->files;
+	size_t bytes[SEGMENT_COLUMNS] = {0, seg->rows_max * sizeof(struct row), (size_t)seg->rows_max * 256};
+	void *p[SEGMENT_COLUMNS] = {NULL, NULL, NULL};
+	bool used = false;
+	int rc = 0;
+
+	for (enum segment_column i = SEGMENT_ROWS; i < SEGMENT_COLUMNS && rc >= 0; i++) {
+		int fd = segment_file(seg, i);
+
+		rc = fd < 0 ? fd : f->io->ops->map(f->io, fd, bytes[i], true, &p[i]);
+		if (rc < 0)
+			p[i] = NULL;
+		if (fd >= 0)
+			segment_file_done(seg, i);
+	}
+	pthread_mutex_lock(&f->mutex);
+	if (rc >= 0 && !seg->rows) {
+		seg->name_bytes = p[SEGMENT_NAMES];
+		__atomic_store_n(&seg->rows, p[SEGMENT_ROWS], __ATOMIC_RELEASE);
+		seg->map.prev = f->maps.prev;
+		seg->map.next = &f->maps;
+		f->maps.prev->next = &seg->map;
+		f->maps.prev = &seg->map;
+		f->mapped++;
+		used = true;
+	}
+	pthread_mutex_unlock(&f->mutex);
+	if (!used)
+		segment_unmap(f->io, seg, p[SEGMENT_ROWS], p[SEGMENT_NAMES]);
+	return rc < 0 ? rc : 0;
+}
+
+void files_unmap_oldest(struct files *f)
+{
+	unsigned n = 0, seen = 0;
+
+	while (n < UNMAP_AT_ONCE && seen < 2 * UNMAP_AT_ONCE && files_mapped_full(f)) {
+		const struct row *rows = NULL;
+		const char *names = NULL;
+		struct segment *seg;
+		struct map_use *m;
+
+		pthread_mutex_lock(&f->mutex);
+		m = f->maps.next;
+		seg = m->seg;
+		map_unlink(f, m);
+		if (m->keepers) {
+			m->prev = f->maps.prev;
+			m->next = &f->maps;
+			f->maps.prev->next = m;
+			f->maps.prev = m;
+			f->mapped++;
+		} else {
+			rows = seg->rows;
+			names = seg->name_bytes;
+			__atomic_store_n(&seg->rows, NULL, __ATOMIC_RELEASE);
+			seg->name_bytes = NULL;
+		}
+		seg->refs++;
+		pthread_mutex_unlock(&f->mutex);
+		segment_unmap(f->io, seg, rows, names);
+		n += rows != NULL;
+		seen++;
+		segment_put(f->io, seg);
+	}
+}
+
+void segment_map_keep(struct segment *seg)
+{
+	pthread_mutex_lock(&seg->files->mutex);
+	seg->map.keepers++;
+	pthread_mutex_unlock(&seg->files->mutex);
+}
+
+void segment_map_release(struct segment *seg)
+{
+	pthread_mutex_lock(&seg->files->mutex);
+	assert(seg->map.keepers);
+	seg->map.keepers--;
+	pthread_mutex_unlock(&seg->files->mutex);
+}
+
+/* ------------------------------------------------------------------ references */
+
+void segment_get(struct segment *seg)
+{
+	if (seg->files)
+		pthread_mutex_lock(&seg->files->mutex);
+	seg->refs++;
+	if (seg->files)
+		pthread_mutex_unlock(&seg->files->mutex);
+}
+
+/* Takes a segment that nobody refers to out of the rings. Under the mutex. */
+static void forget(struct files *f, struct segment *seg)
+{
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++) {
+		if (seg->fd[i] < 0)
+			continue;
+		if (!seg->use[i].users)
+			use_unlink(&seg->use[i]);
+		f->dirty_count -= seg->use[i].dirty;
+		f->open--;
+	}
+	if (seg->map.next)
+		map_unlink(f, &seg->map);
+}
+
+void segment_put(struct io *io, struct segment *seg)
+{
+	struct files *f = seg ? seg->files : NULL;
+	bool last;
+
+	if (!seg)
+		return;
+	if (f)
+		pthread_mutex_lock(&f->mutex);
+	last = !--seg->refs;
+	if (f && last)
+		forget(f, seg);
+	if (f)
+		pthread_mutex_unlock(&f->mutex);
+	if (!last)
+		return;
+	segment_unmap(io, seg, seg->rows, seg->name_bytes);
+	for (int i = 0; i < SEGMENT_COLUMNS; i++)
+		if (seg->fd[i] >= 0)
+			io->ops->close(io, seg->fd[i]);
+	names_free(&seg->names);
+	free(seg->dead_map);
+	free(seg);
+}

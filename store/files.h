@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * files - how many descriptors and mappings of segments there are at a time, however many segments there are.
+ *
+ * A descriptor is opened when it is needed (segment_file), stays open while somebody uses it, and then until room is
+ * needed, the longest unused first. What was written and not yet synced stays open: a descriptor that is opened later
+ * need not be told that writing back has failed. Only the applier writes and syncs (apply.h), so it keeps that short.
+ *
+ * A mapping is made when it is needed (segment_rows), and is used under the store's lock, or kept. Mappings go, oldest
+ * first, while the lock is held alone.
+ *
+ * The mutex is the innermost lock, and is never held over a call of the system.
+ */
+#ifndef VECFS_STORE_FILES_H
+#define VECFS_STORE_FILES_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "io.h"
+
+struct segment;
+
+enum segment_column { SEGMENT_VECTORS, SEGMENT_ROWS, SEGMENT_NAMES, SEGMENT_COLUMNS };
+
+/* Of a descriptor: its place in the list of those that nobody uses. */
+struct file_use {
+	struct segment *seg;
+	enum segment_column column;
+	unsigned users;
+	bool dirty; /* written since the last datasync */
+	struct file_use *prev, *next;
+};
+
+/* Of a segment's mappings. */
+struct map_use {
+	struct segment *seg;
+	unsigned keepers; /* it must stay while there are any */
+	struct map_use *prev, *next;
+};
+
+struct files {
+	struct io *io;
+	bool read_only; /* nothing is opened for writing; a recovery needs to, also of a store that is then only read */
+	pthread_mutex_t mutex;
+	struct file_use clean, dirty; /* heads of rings: oldest next */
+	unsigned open, open_max;
+	_Atomic unsigned dirty_count;
+	struct map_use maps;          /* the same */
+	_Atomic unsigned mapped;
+	unsigned mapped_max;
+};
+
+#define FILES_OPEN_DEFAULT 512u
+/* A process may have 65,530 mappings (vm.max_map_count); a segment has two. */
+#define FILES_MAPPED_DEFAULT 16384u
+
+/* open_max and mapped_max: how many there may be, 0 for the defaults. */
+void files_init(struct files *f, struct io *io, bool read_only, unsigned open_max, unsigned mapped_max);
+void files_free(struct files *f);
+/* Puts a new segment under this cache. */
+void files_adopt(struct files *f, struct segment *seg);
+/* Gives the cache the descriptor of a column just created. */
+void files_put(struct segment *seg, enum segment_column column, int fd);
+/* Closes one descriptor that nobody uses. false: there is none. */
+bool files_evict(struct files *f);
+/* Whether so much waits to be synced that whoever makes more should wait for the applier. */
+static inline bool files_dirty_full(const struct files *f)
+{
+	return atomic_load_explicit(&f->dirty_count, memory_order_relaxed) > f->open_max / 2 + f->open_max / 4;
+}
+/* The applier's: syncs what was written, if so much waits for that that others may soon find no room. */
+int files_relieve(struct files *f);
+/* The applier's: makes everything in the store's directory durable, names included. */
+int files_sync_all(struct files *f);
+/* The applier's: syncs what was written if that is so much that one call for everything takes less. */
+int files_sync_many(struct files *f);
+/* Whether there are more mappings than there should be. */
+static inline bool files_mapped_full(const struct files *f)
+{
+	return atomic_load_explicit(&f->mapped, memory_order_relaxed) > f->mapped_max;
+}
+/* Unmaps the oldest. Under the store's lock, alone. */
+void files_unmap_oldest(struct files *f);
+
+#endif

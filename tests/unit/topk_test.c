@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+
+#include "quant/topk.h"
+#include "vectors.h"
+
+#define ROWS 500
+
+static int by_order(const void *a, const void *b)
+{
+	return topk_is_before(a, b) ? -1 : topk_is_before(b, a);
+}
+
+/* Few different distances: most are ties. */
+static void fill(struct topk_item *all, uint64_t seed)
+{
+	struct rng rng;
+
+	rng_seed(&rng, seed);
+	for (uint32_t i = 0; i < ROWS; i++)
+		all[i] = (struct topk_item){.key = i * 7919 % 1009, .distance = (float)rng_below(&rng, 20) - 5, .row = i};
+}
+
+static void test_the_k_first_whatever_the_order(void **state)
+{
+	static const size_t step[] = {1, 31, ROWS - 1};
+	struct topk_item all[ROWS], got[ROWS];
+	struct topk top;
+
+	(void)state;
+	for (size_t k = 1; k <= ROWS + 10; k = k * 3 / 2 + 1)
+		for (uint64_t seed = 0; seed < 3; seed++) {
+			size_t count, want = k < ROWS ? k : ROWS;
+			struct topk_item *items = malloc(k * sizeof *items);
+
+			fill(all, 1);
+			topk_start(&top, items, k);
+			for (size_t i = 0; i < ROWS; i++) { /* three different orders */
+				size_t j = (i * step[seed] + seed * 7) % ROWS;
+
+				topk_push(&top, all[j].distance, all[j].row, all[j].key);
+			}
+			qsort(all, ROWS, sizeof *all, by_order);
+			count = topk_finish(&top);
+			assert_int_equal(count, want);
+			memcpy(got, items, count * sizeof *got);
+			for (size_t i = 0; i < count; i++)
+				assert_true(got[i].key == all[i].key && got[i].row == all[i].row);
+			free(items);
+		}
+}
+
+static void test_blocks_take_keys_or_row_numbers(void **state)
+{
+	float distances[64];
+	uint64_t keys[64];
+	struct topk_item items[3];
+	struct topk top;
+
+	(void)state;
+	for (int i = 0; i < 64; i++) {
+		distances[i] = 1;
+		keys[i] = (uint64_t)(100 - i);
+	}
+	topk_start(&top, items, 3);
+	topk_push_block(&top, distances, 0xff0, 1000, keys);
+	assert_int_equal(topk_finish(&top), 3);
+	assert_int_equal(items[0].row, 1011);
+	assert_int_equal(items[0].key, 89);
+	topk_start(&top, items, 3);
+	topk_push_block(&top, distances, 0xff0, 1000, NULL);
+	assert_int_equal(topk_finish(&top), 3);
+	assert_int_equal(items[0].row, 1004);
+	assert_int_equal(items[2].key, 1006);
+}
+
+static void test_no_number_and_no_k(void **state)
+{
+	struct topk_item items[2];
+	struct topk top;
+
+	(void)state;
+	topk_start(&top, items, 2);
+	topk_push(&top, NAN, 1, 1);
+	topk_push(&top, INFINITY, 2, 2);
+	topk_push(&top, 3, 3, 3);
+	assert_int_equal(topk_finish(&top), 1);
+	assert_int_equal(items[0].row, 3);
+	topk_start(&top, NULL, 0);
+	topk_push(&top, -3, 3, 3);
+	assert_int_equal(topk_finish(&top), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_the_k_first_whatever_the_order),
+		cmocka_unit_test(test_blocks_take_keys_or_row_numbers),
+		cmocka_unit_test(test_no_number_and_no_k),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
