@@ -394,39 +394,79 @@ ssize_t vs_moment_vectors(struct vs_moment *m, void *buf, size_t size, uint64_t 
 
 /* ------------------------------------------------------------------ ids */
 
-static size_t put_id(const char *id, size_t len, enum idlist_separator separator, char *out)
+/* Where a row's metadata and its id are: in the collection, or, once it has changed, in *head. *r is NULL if they are
+ * damaged. Under the lock. */
+static int find_meta(const struct vs_moment *m, uint32_t row, struct kept_row *head, const struct row **r,
+                     const char **name)
 {
-	if (separator == IDLIST_LINES)
-		return idlist_line(id, len, out);
-	memcpy(out, id, len);
-	out[len] = '\0';
-	return len + 1;
+	uint32_t index = m->kept_count ? entries_get(&m->kept, row) : ROW_NONE;
+
+	*r = &head->row;
+	*name = head->name;
+	if (m->broken)
+		return m->broken;
+	if (index != ROW_NONE)
+		return read_kept(m, index, head, NULL);
+	return row_there(m, row, r, name);
 }
 
-/* Writes the ids of rows [first, first + count) to text, and its length. Under the lock. */
-static int ids_text(const struct vs_moment *m, enum idlist_separator separator, uint64_t first, uint64_t count,
-                    char *text, size_t *length)
+static int each_row(const struct vs_moment *m, uint64_t first, uint64_t count, const uint64_t *wanted,
+                    vs_moment_row_fn fn, void *arg)
 {
-	size_t n = 0;
+	uint32_t row = 0, more = 0;
+	struct kept_row head;
 
-	for (; count; first++, count--) {
-		uint32_t more, row = moment_row(m, first, &more), index = entries_get(&m->kept, row);
-		struct kept_row head;
-		const char *name = head.name;
-		const struct row *r = &head.row;
-		int rc = m->broken;
+	for (uint64_t i = 0; i < count; i++, more--, row++) {
+		const struct row *r;
+		const char *name;
+		int rc;
 
-		if (!rc && index != ROW_NONE)
-			rc = read_kept(m, index, &head, NULL);
-		else if (!rc)
-			rc = row_there(m, row, &r, &name);
+		if (!more)
+			row = moment_row(m, first + i, &more);
+		if (wanted && !(wanted[i / 64] >> i % 64 & 1))
+			continue;
+		rc = find_meta(m, row, &head, &r, &name);
 		if (rc)
 			return rc;
-		/* A damaged id is an empty one, so that the others keep their numbers. */
-		n += put_id(r ? name : "", r ? r->name_len : 0, separator, text + n);
+		fn(arg, first + i, r ? row_entry(r) : 0, r ? name : NULL, r ? r->name_len : 0);
 	}
-	*length = n;
 	return 0;
+}
+
+int vs_moment_rows(struct vs_moment *m, uint64_t first, uint64_t count, const uint64_t *wanted, vs_moment_row_fn fn,
+                   void *arg)
+{
+	int rc;
+
+	if (first > m->info.rows || count > m->info.rows - first)
+		return -EINVAL;
+	engine_read_lock(m->s);
+	rc = each_row(m, first, count, wanted, fn, arg);
+	pthread_rwlock_unlock(&m->s->lock);
+	return rc;
+}
+
+struct ids_text {
+	enum idlist_separator separator;
+	char *text;
+	size_t length;
+};
+
+/* A damaged id is an empty one, so that the others keep their numbers. */
+static void add_id(void *arg, uint64_t row, uint64_t entry, const char *id, size_t len)
+{
+	struct ids_text *ids = arg;
+	char *out = ids->text + ids->length;
+
+	(void)row;
+	(void)entry;
+	if (ids->separator == IDLIST_LINES) {
+		ids->length += idlist_line(len ? id : "", len, out);
+		return;
+	}
+	memcpy(out, len ? id : "", len);
+	out[len] = '\0';
+	ids->length += len + 1;
 }
 
 static int ids_build(struct vs_moment *m, enum idlist_separator separator)
@@ -438,15 +478,13 @@ static int ids_build(struct vs_moment *m, enum idlist_separator separator)
 	file->bytes = 0;
 	for (uint64_t first = 0; first < m->info.rows && !rc; first += IDS_ROWS) {
 		uint64_t count = m->info.rows - first < IDS_ROWS ? m->info.rows - first : IDS_ROWS;
-		size_t length;
+		struct ids_text ids = {.separator = separator, .text = text};
 
-		engine_read_lock(m->s);
-		rc = ids_text(m, separator, first, count, text, &length);
-		pthread_rwlock_unlock(&m->s->lock);
+		rc = vs_moment_rows(m, first, count, NULL, add_id, &ids);
 		if (!rc)
-			rc = io_write_full(m->s->io, fd, text, length, file->bytes);
+			rc = io_write_full(m->s->io, fd, text, ids.length, file->bytes);
 		if (!rc)
-			file->bytes += length;
+			file->bytes += ids.length;
 	}
 	free(text);
 	if (rc && fd >= 0)

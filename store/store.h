@@ -277,6 +277,14 @@ ssize_t vs_moment_vectors(struct vs_moment *m, void *buf, size_t size, uint64_t 
 /* The same of the ids: line n, or the nth of those that end in NUL, names row n. A damaged id is an empty one. */
 ssize_t vs_moment_ids(struct vs_moment *m, void *buf, size_t size, uint64_t off);
 ssize_t vs_moment_ids0(struct vs_moment *m, void *buf, size_t size, uint64_t off);
+/*
+ * Calls fn for the rows [first, first + count) of a moment, or those among them whose bit is set in wanted (bit i is
+ * row first + i; NULL: all), in their order. A row whose metadata are damaged has entry 0 and no name. fn runs under the
+ * store's lock: it must not block nor call the store; ask in pieces.
+ */
+typedef void (*vs_moment_row_fn)(void *arg, uint64_t row, uint64_t entry, const char *name, size_t len);
+int vs_moment_rows(struct vs_moment *m, uint64_t first, uint64_t count, const uint64_t *wanted, vs_moment_row_fn fn,
+                   void *arg);
 
 /*
  * The segment file n (0..segments-1) of a collection: path relative to the store's directory. Before it returns,

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "filter.h"
+
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store.h"
+#include "sum.h"
+
+/*
+ * The list is a set of ids: their bytes end to end in a heap, each after its length (two bytes), and a table of their
+ * places, open addressing with linear probing, at most half full.
+ */
+struct vs_filter {
+	char *glob;
+	size_t prefix_len; /* of its literal beginning */
+	bool has_list, deny;
+	unsigned char *heap;
+	size_t heap_used, heap_size;
+	uint32_t *places; /* in the heap, plus one; 0: free */
+	size_t capacity, count;
+};
+
+#define LENGTH_BYTES 2
+#define CAPACITY_MIN 64
+
+struct vs_filter *vs_filter_new(void)
+{
+	return calloc(1, sizeof(struct vs_filter));
+}
+
+void vs_filter_free(struct vs_filter *f)
+{
+	if (!f)
+		return;
+	free(f->glob);
+	free(f->heap);
+	free(f->places);
+	free(f);
+}
+
+/* ------------------------------------------------------------------ the pattern */
+
+int vs_filter_glob(struct vs_filter *f, const char *pattern)
+{
+	char *copy = strdup(pattern);
+
+	if (!copy)
+		return -ENOMEM;
+	free(f->glob);
+	f->glob = copy;
+	f->prefix_len = strcspn(pattern, "*?[\\");
+	return 0;
+}
+
+/* What stands before the first special character is compared here: most ids differ there, and fnmatch(3) is slow. */
+static bool glob_matches(const struct vs_filter *f, const char *id, size_t len)
+{
+	char text[VS_NAME_MAX + 1];
+
+	if (len < f->prefix_len || memcmp(id, f->glob, f->prefix_len) != 0 || len > VS_NAME_MAX)
+		return false;
+	memcpy(text, id + f->prefix_len, len - f->prefix_len);
+	text[len - f->prefix_len] = '\0';
+	return !fnmatch(f->glob + f->prefix_len, text, 0);
+}
+
+/* ------------------------------------------------------------------ the list */
+
+static bool is_at(const struct vs_filter *f, uint32_t place, const char *id, size_t len)
+{
+	const unsigned char *p = f->heap + place - 1;
+
+	return (size_t)(p[0] | p[1] << 8) == len && !memcmp(p + LENGTH_BYTES, id, len);
+}
+
+/* Where the id is in the table, or where it would be. */
+static size_t find(const struct vs_filter *f, const char *id, size_t len)
+{
+	size_t at = (size_t)XXH3_64bits(id, len) & (f->capacity - 1);
+
+	while (f->places[at] && !is_at(f, f->places[at], id, len))
+		at = (at + 1) & (f->capacity - 1);
+	return at;
+}
+
+static int grow_table(struct vs_filter *f)
+{
+	struct vs_filter bigger = *f;
+
+	if (f->count * 2 < f->capacity)
+		return 0;
+	bigger.capacity = f->capacity ? f->capacity * 2 : CAPACITY_MIN;
+	bigger.places = calloc(bigger.capacity, sizeof *bigger.places);
+	if (!bigger.places)
+		return -ENOMEM;
+	for (size_t i = 0; i < f->capacity; i++) {
+		const unsigned char *p = f->places[i] ? f->heap + f->places[i] - 1 : NULL;
+
+		if (p)
+			bigger.places[find(&bigger, (const char *)p + LENGTH_BYTES, (size_t)(p[0] | p[1] << 8))] =
+				f->places[i];
+	}
+	free(f->places);
+	*f = bigger;
+	return 0;
+}
+
+static int grow_heap(struct vs_filter *f, size_t more)
+{
+	size_t size = f->heap_size ? f->heap_size : 4096;
+	unsigned char *heap;
+
+	while (size < f->heap_used + more)
+		size *= 2;
+	if (size > UINT32_MAX)
+		return -ENOMEM;
+	if (size == f->heap_size)
+		return 0;
+	heap = realloc(f->heap, size);
+	if (!heap)
+		return -ENOMEM;
+	f->heap = heap;
+	f->heap_size = size;
+	return 0;
+}
+
+int vs_filter_add(struct vs_filter *f, const char *id, size_t len)
+{
+	size_t at;
+	int rc = len > UINT16_MAX ? -EINVAL : grow_table(f);
+
+	if (!rc)
+		rc = grow_heap(f, LENGTH_BYTES + len);
+	if (rc)
+		return rc;
+	f->has_list = true;
+	at = find(f, id, len);
+	if (f->places[at])
+		return 0;
+	f->places[at] = (uint32_t)f->heap_used + 1;
+	f->heap[f->heap_used++] = (unsigned char)len;
+	f->heap[f->heap_used++] = (unsigned char)(len >> 8);
+	memcpy(f->heap + f->heap_used, id, len);
+	f->heap_used += len;
+	f->count++;
+	return 0;
+}
+
+void vs_filter_deny(struct vs_filter *f, bool deny)
+{
+	f->deny = deny;
+	f->has_list = true;
+}
+
+bool vs_filter_passes(const struct vs_filter *f, const char *id, size_t len)
+{
+	if (f->has_list && (f->count && f->places[find(f, id, len)]) == f->deny)
+		return false;
+	return !f->glob || glob_matches(f, id, len);
+}
+
+size_t vs_filter_bytes(const struct vs_filter *f)
+{
+	return sizeof *f + (f->glob ? strlen(f->glob) + 1 : 0) + f->heap_size + f->capacity * sizeof *f->places;
+}

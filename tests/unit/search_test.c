@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Search through the engine's interface, beside a comparison of each pair that is as plain as can be. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scratch.h"
+#include "store/search.h"
+#include "store/store.h"
+
+#define DIM 20
+#define ROWS 3000u
+#define K 7u
+
+struct fixture {
+	struct scratch sc;
+	struct vs_store *s;
+	uint32_t docs;
+	uint64_t entries[ROWS];
+	float vectors[ROWS][DIM];
+};
+
+static const struct vs_perm perm = {.mode = 0644};
+
+/* Few values, so that many vectors are equally far. */
+static float value(uint32_t *state)
+{
+	*state = *state * 1664525u + 1013904223u;
+	return (float)(*state >> 30) - 1.5f;
+}
+
+static void put(struct fixture *f, uint32_t row, const float *vector)
+{
+	struct vs_attr attr = {.perm = perm};
+	char id[16];
+
+	snprintf(id, sizeof id, "%c%05u", 'a' + (int)(row % 3), row);
+	assert_int_equal(vs_entry_reserve(f->s, f->docs, &attr.entry), 0);
+	assert_int_equal(vs_put(f->s, f->docs, id, &attr, vector, DIM * sizeof(float), NULL), 0);
+	f->entries[row] = attr.entry;
+	memcpy(f->vectors[row], vector, DIM * sizeof(float));
+}
+
+static int new_store(void **state)
+{
+	static const enum vs_metric metric = VS_L2;
+	struct fixture *f = calloc(1, sizeof *f);
+	struct vs_options options = {.log_bytes = 1u << 20};
+	char why[256];
+	uint32_t seed = 1;
+
+	scratch_new(&f->sc);
+	assert_int_equal(vs_open(f->sc.dir, &options, &f->s, why, sizeof why), 0);
+	assert_int_equal(vs_collection_create(f->s, 0, "docs", &perm, &f->docs), 0);
+	assert_int_equal(vs_schema_set(f->s, f->docs, &(struct vs_schema){DIM, VS_F32, metric}), 0);
+	for (uint32_t i = 0; i < ROWS; i++) {
+		float vector[DIM];
+
+		for (int d = 0; d < DIM; d++)
+			vector[d] = value(&seed);
+		put(f, i, vector);
+	}
+	*state = f;
+	return 0;
+}
+
+static int free_store(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(vs_close(f->s), 0);
+	scratch_free(&f->sc);
+	free(f);
+	return 0;
+}
+
+static float distance(const float *a, const float *b)
+{
+	float sum = 0; /* exact: multiples of a quarter, and small */
+
+	for (int d = 0; d < DIM; d++)
+		sum += (a[d] - b[d]) * (a[d] - b[d]);
+	return sqrtf(sum);
+}
+
+/* The expected hits among the rows that pass, by counting for each row how many are before it. */
+static uint32_t expect(const struct fixture *f, const float *query, bool (*passes)(uint32_t row), struct vs_hit *out)
+{
+	uint32_t found = 0;
+
+	for (uint32_t a = 0; a < ROWS; a++) {
+		uint32_t rank = 0;
+		float d = distance(query, f->vectors[a]);
+
+		if (!f->entries[a] || (passes && !passes(a)))
+			continue;
+		for (uint32_t b = 0; b < ROWS; b++) {
+			float other = distance(query, f->vectors[b]);
+
+			if (!f->entries[b] || (passes && !passes(b)))
+				continue;
+			rank += other < d || (other == d && f->entries[b] < f->entries[a]);
+		}
+		if (rank < K) {
+			out[rank] = (struct vs_hit){.entry = f->entries[a], .distance = d};
+			found++;
+		}
+	}
+	return found;
+}
+
+static void assert_hits(const struct vs_hit *hits, uint32_t found, const struct vs_hit *wanted, uint32_t count)
+{
+	assert_int_equal(found, count);
+	for (uint32_t i = 0; i < count; i++) {
+		assert_int_equal(hits[i].entry, wanted[i].entry);
+		assert_true(hits[i].distance == wanted[i].distance);
+	}
+}
+
+static void search(struct fixture *f, struct vs_query *q, struct vs_hit *hits, uint32_t *found)
+{
+	struct vs_search_stats stats;
+	struct vs_moment *m;
+
+	assert_int_equal(vs_moment_open(f->s, f->docs, &m), 0);
+	assert_int_equal(vs_search(m, q, 0, UINT64_MAX / 2, hits, found, &stats), 0);
+	assert_int_equal(stats.rows_damaged, 0);
+	vs_moment_close(m);
+}
+
+static void the_nearest_are_found_the_oldest_first_among_equals(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_query q = {.vectors = f->vectors[5], .count = 3, .k = K};
+	struct vs_hit hits[3 * K], wanted[K];
+	uint32_t found[3], count;
+
+	search(f, &q, hits, found);
+	for (int i = 0; i < 3; i++) {
+		count = expect(f, f->vectors[5 + i], NULL, wanted);
+		assert_hits(hits + i * (int)K, found[i], wanted, count);
+	}
+}
+
+static bool begins_with_b(uint32_t row)
+{
+	return row % 3 == 1;
+}
+
+static bool is_listed(uint32_t row)
+{
+	return row == 10 || row == 2000 || row == 2001;
+}
+
+static bool is_not_listed(uint32_t row)
+{
+	return !is_listed(row);
+}
+
+static void list_three(struct vs_filter *filter)
+{
+	assert_int_equal(vs_filter_add(filter, "b00010", 6), 0);
+	assert_int_equal(vs_filter_add(filter, "c02000", 6), 0);
+	assert_int_equal(vs_filter_add(filter, "a02001", 6), 0);
+	assert_int_equal(vs_filter_add(filter, "nobody", 6), 0);
+}
+
+static void filters_leave_exactly_what_passes(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_query q = {.vectors = f->vectors[9], .count = 1, .k = K};
+	struct vs_filter *glob = vs_filter_new(), *allow = vs_filter_new(), *deny = vs_filter_new();
+	struct vs_hit hits[K], wanted[K];
+	uint32_t found, count;
+
+	assert_int_equal(vs_filter_glob(glob, "b*"), 0);
+	list_three(allow);
+	list_three(deny);
+	vs_filter_deny(deny, true);
+	q.filter = glob;
+	search(f, &q, hits, &found);
+	count = expect(f, f->vectors[9], begins_with_b, wanted);
+	assert_hits(hits, found, wanted, count);
+	q.filter = allow;
+	search(f, &q, hits, &found);
+	count = expect(f, f->vectors[9], is_listed, wanted);
+	assert_int_equal(count, 3);
+	assert_hits(hits, found, wanted, count);
+	q.filter = deny;
+	search(f, &q, hits, &found);
+	count = expect(f, f->vectors[9], is_not_listed, wanted);
+	assert_hits(hits, found, wanted, count);
+	vs_filter_free(glob);
+	vs_filter_free(allow);
+	vs_filter_free(deny);
+}
+
+static void a_radius_and_an_entry_left_out(void **state)
+{
+	struct fixture *f = *state;
+	float radius = 0;
+	struct vs_query q = {.vectors = f->vectors[100], .count = 1, .k = K, .radius = &radius};
+	struct vs_hit hits[K];
+	uint32_t found;
+
+	search(f, &q, hits, &found);
+	assert_true(found >= 1);
+	for (uint32_t i = 0; i < found; i++)
+		assert_true(hits[i].distance == 0);
+	q.radius = NULL;
+	q.without = f->entries[100];
+	search(f, &q, hits, &found);
+	assert_int_equal(found, K);
+	for (uint32_t i = 0; i < found; i++)
+		assert_int_not_equal(hits[i].entry, f->entries[100]);
+}
+
+static void parts_of_a_moment_make_the_same_result(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_query q = {.vectors = f->vectors[50], .count = 2, .k = K};
+	struct vs_hit all[2 * K], part[2 * K], merged[2 * K];
+	uint32_t found_all[2], found_part[2], found_merged[2];
+	struct vs_search_stats stats;
+	struct vs_moment *m;
+
+	search(f, &q, all, found_all);
+	assert_int_equal(vs_moment_open(f->s, f->docs, &m), 0);
+	assert_int_equal(vs_search(m, &q, 0, 1000, merged, found_merged, &stats), 0);
+	assert_int_equal(vs_search(m, &q, 1000, ROWS - 1000, part, found_part, &stats), 0);
+	assert_int_equal(vs_search_merge(VS_L2, &q, merged, found_merged, part, found_part), 0);
+	vs_moment_close(m);
+	for (int i = 0; i < 2; i++)
+		assert_hits(merged + i * (int)K, found_merged[i], all + i * (int)K, found_all[i]);
+}
+
+static void a_moment_is_searched_as_it_was(void **state)
+{
+	struct fixture *f = *state;
+	float query[DIM];
+	struct vs_query q = {.vectors = query, .count = 1, .k = K};
+	struct vs_hit before[K], after[K];
+	float far[DIM];
+	uint32_t found_before, found_after;
+	struct vs_search_stats stats;
+	struct vs_moment *m;
+
+	memcpy(query, f->vectors[7], sizeof query);
+	search(f, &q, before, &found_before);
+	assert_int_equal(vs_moment_open(f->s, f->docs, &m), 0);
+	for (int d = 0; d < DIM; d++)
+		far[d] = 1000;
+	for (uint32_t i = 0; i < found_before; i++) {
+		uint32_t row = 0;
+
+		while (f->entries[row] != before[i].entry)
+			row++;
+		assert_int_equal(vs_write(f->s, f->docs, before[i].entry, far, sizeof far, 0, 0, NULL), 0);
+		memcpy(f->vectors[row], far, sizeof far);
+	}
+	assert_int_equal(vs_search(m, &q, 0, ROWS, after, &found_after, &stats), 0);
+	vs_moment_close(m);
+	assert_hits(after, found_after, before, found_before);
+}
+
+static void queries_that_mean_nothing_are_refused(void **state)
+{
+	const struct vs_schema l2 = {DIM, VS_F32, VS_L2}, cosine = {DIM, VS_F32, VS_COSINE}, none = {0, VS_F32, VS_L2};
+	float x[DIM] = {0};
+
+	(void)state;
+	assert_int_equal(vs_query_check(&l2, x, 1), 0);
+	assert_int_equal(vs_query_check(&cosine, x, 1), -EINVAL);
+	assert_int_equal(vs_query_check(&none, x, 1), -EINVAL);
+	x[3] = NAN;
+	assert_int_equal(vs_query_check(&l2, x, 1), -EINVAL);
+	x[3] = INFINITY;
+	assert_int_equal(vs_query_check(&l2, x, 1), -EINVAL);
+	x[3] = 1;
+	assert_int_equal(vs_query_check(&cosine, x, 1), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(the_nearest_are_found_the_oldest_first_among_equals, new_store, free_store),
+		cmocka_unit_test_setup_teardown(filters_leave_exactly_what_passes, new_store, free_store),
+		cmocka_unit_test_setup_teardown(a_radius_and_an_entry_left_out, new_store, free_store),
+		cmocka_unit_test_setup_teardown(parts_of_a_moment_make_the_same_result, new_store, free_store),
+		cmocka_unit_test_setup_teardown(a_moment_is_searched_as_it_was, new_store, free_store),
+		cmocka_unit_test(queries_that_mean_nothing_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
