@@ -13,6 +13,7 @@
 #include "fs/moment.h"
 #include "fs/temporary.h"
 #include "fs/upload.h"
+#include "fs/near.h"
 
 struct item {
 	enum node_kind kind;
@@ -37,6 +38,8 @@ static const struct item collection_items[] = {
 	{NODE_SEGMENTS, 0},
 	{NODE_TX, 0},
 	{NODE_COMMIT, 0},
+	{NODE_NEAR, 0},
+	{NODE_SEARCH, 0},
 	{NODE_NONE, 0},
 };
 
@@ -116,12 +119,15 @@ static mode_t limit_of(enum node_kind kind)
 {
 	switch (kind) {
 	case NODE_SCHEMA:
+	case NODE_QUERY:
 	case NODE_TEXT:
 	case NODE_UPLOAD:
 	case NODE_TEMPORARY:
 	case NODE_RESULT:
 		return S_IFREG | 0666;
 	case NODE_SEGMENTS:
+	case NODE_NEAR:
+	case NODE_NEAR_AT:
 		return S_IFDIR | 0555;
 	default:
 		return node_type(kind) == S_IFDIR ? S_IFDIR | 0777 : S_IFREG | 0444;
@@ -195,6 +201,8 @@ static int control_lookup(fuse_req_t req, const struct node *dir, const char *na
 		return rc;
 	if (info.parent)
 		return batch_lookup(req, dir, &info, name, e);
+	if (info.id && !strncmp(name, NEAR_PREFIX, strlen(NEAR_PREFIX)))
+		return near_at_lookup(req, dir, name, e);
 	for (const struct item *item = items; item->kind != NODE_NONE; item++)
 		if (is_called(item, info.schema.dtype, name))
 			return find_item(req, dir, &info, item, e);

@@ -15,6 +15,7 @@
 
 static const struct command *const commands[] = {
 	&command_mount, &command_umount, &command_import, &command_export, &command_stat, &command_check,
+	&command_search,
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 

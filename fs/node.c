@@ -12,12 +12,17 @@
 #define ENTRY_MASK ((UINT64_C(1) << VS_ENTRY_BITS) - 1)
 #define VIEW_BITS 4
 #define VERSION_MASK (ENTRY_MASK >> VIEW_BITS)
+
+/* What a mount remembers: these in the place of which. */
+static const enum node_kind remembered[] = {
+	[12] = NODE_SESSION, [13] = NODE_SESSION_FILE, [14] = NODE_NEAR_FILE, [15] = NODE_NEAR_AT};
+#define REMEMBERED_FIRST 12u
 #define BLOCK_BYTES 512
 #define IO_BYTES 4096
 
 _Static_assert(NODE_KIND_COUNT <= VS_ENTRY_FIRST, "control nodes and vectors have numbers of their own");
 _Static_assert((unsigned)NODE_VIEW_COUNT <= NODE_WHICH_MASK + 1, "which fits beside the kind");
-_Static_assert((unsigned)NODE_VIEW_COUNT <= 1u << VIEW_BITS, "which fits beside the version");
+_Static_assert((unsigned)NODE_VIEW_COUNT <= REMEMBERED_FIRST, "which fits beside the version");
 _Static_assert(((uint64_t)VS_COLLECTION_MAX << VS_ENTRY_BITS) < MOMENT_BIT, "the top bit is free");
 
 static struct node control_node(uint32_t collection, unsigned number)
@@ -41,9 +46,9 @@ struct node node_of(uint64_t ino)
 	if (ino == ROOT_INO) {
 		node.kind = NODE_ROOT;
 	} else if (ino & MOMENT_BIT) {
-		node.kind = NODE_MOMENT;
 		node.entry = low >> VIEW_BITS;
 		node.which = (unsigned)low & NODE_WHICH_MASK;
+		node.kind = node.which < REMEMBERED_FIRST ? NODE_MOMENT : remembered[node.which];
 	} else if (low == 0) {
 		node.kind = NODE_COLLECTION;
 	} else if (low & SEGMENT_BIT) {
@@ -56,6 +61,15 @@ struct node node_of(uint64_t ino)
 		node = control_node(node.collection, (unsigned)low);
 	}
 	return node;
+}
+
+static unsigned which_of(enum node_kind kind)
+{
+	unsigned which = REMEMBERED_FIRST;
+
+	while (remembered[which] != kind)
+		which++;
+	return which;
 }
 
 uint64_t node_ino(const struct node *node)
@@ -77,6 +91,11 @@ uint64_t node_ino(const struct node *node)
 		return base | SEGMENT_BIT | REFUSED_BIT | (node->entry & (REFUSED_BIT - 1));
 	case NODE_MOMENT:
 		return MOMENT_BIT | base | (node->entry & VERSION_MASK) << VIEW_BITS | node->which;
+	case NODE_NEAR_AT:
+	case NODE_NEAR_FILE:
+	case NODE_SESSION:
+	case NODE_SESSION_FILE:
+		return MOMENT_BIT | base | (node->entry & VERSION_MASK) << VIEW_BITS | which_of(node->kind);
 	default:
 		assert(node->kind != NODE_NONE);
 		return base | (uint64_t)node->kind | node->which;
@@ -108,6 +127,10 @@ mode_t node_type(enum node_kind kind)
 	case NODE_SEGMENTS:
 	case NODE_TX:
 	case NODE_COMMIT:
+	case NODE_NEAR:
+	case NODE_NEAR_AT:
+	case NODE_SEARCH:
+	case NODE_SESSION:
 		return S_IFDIR;
 	case NODE_SEGMENT:
 		return S_IFLNK;
@@ -154,6 +177,12 @@ const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, 
 		return "commit";
 	case NODE_RESULT:
 		return "result";
+	case NODE_NEAR:
+		return "near";
+	case NODE_SEARCH:
+		return "search";
+	case NODE_QUERY:
+		return "query";
 	case NODE_VIEW:
 		if (which == NODE_VIEW_IDS || which == NODE_VIEW_IDS0)
 			return which == NODE_VIEW_IDS ? "ids" : "ids0";

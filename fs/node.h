@@ -14,6 +14,8 @@
  *   1 << 63 | collection << 40 | version << 4 | which
  *                                         an array as it was at one version of the collection: what such a
  *                                         number names never changes, so its pages can stay in the cache
+ *   1 << 63 | collection << 40 | number << 4 | 12 to 15
+ *                                         what a mount remembers by a number of its own (near.h, session.h)
  */
 #ifndef VECFS_FS_NODE_H
 #define VECFS_FS_NODE_H
@@ -35,6 +37,10 @@ enum node_kind {
 	NODE_SEGMENT,
 	NODE_MOMENT, /* an array at one version */
 	NODE_REFUSED, /* a refused vector, which a batch does not have: its refusal's number */
+	NODE_NEAR_AT,   /* near@OPTIONS/, by a number that this mount remembers (near.h) */
+	NODE_NEAR_FILE, /* near/ID, the same */
+	NODE_SESSION,   /* search/S/, by its number (session.h) */
+	NODE_SESSION_FILE,
 	/* From here on a kind is also the number of its node. */
 	NODE_CONTROL, /* .vecfs of the mount, of a collection, of a batch */
 	NODE_LOG,
@@ -46,6 +52,9 @@ enum node_kind {
 	NODE_TX,
 	NODE_COMMIT,
 	NODE_RESULT, /* of a batch's commit */
+	NODE_NEAR,   /* near/ */
+	NODE_SEARCH, /* search/ */
+	NODE_QUERY,  /* search/query */
 	NODE_VIEW = 32,   /* | enum node_view */
 	NODE_UPLOAD = 64, /* | enum node_view: a batch's vectors.* */
 	NODE_TEXT = 96,   /* | enum vs_batch_text: a batch's ids, delete, and their NUL-separated twins */
@@ -65,7 +74,7 @@ enum node_view {
 struct node {
 	enum node_kind kind;
 	uint32_t collection; /* 0: the mount's own control nodes */
-	/* A vector's number, a segment's, a refusal's, a moment's, or where a NODE_LOG begins. */
+	/* A vector's number, a segment's, a refusal's, a moment's, one of near.h or session.h, or where a NODE_LOG begins. */
 	uint64_t entry;
 	unsigned which; /* of NODE_VIEW, NODE_UPLOAD, NODE_MOMENT (enum node_view), NODE_TEXT, NODE_TEMPORARY */
 };

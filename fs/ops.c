@@ -41,6 +41,13 @@ const struct node_ops *ops_of(enum node_kind kind)
 		[NODE_TX] = &dir_tx_ops,
 		[NODE_COMMIT] = &dir_commit_ops,
 		[NODE_RESULT] = &result_ops,
+		[NODE_NEAR] = &dir_near_ops,
+		[NODE_NEAR_AT] = &dir_near_ops,
+		[NODE_NEAR_FILE] = &near_file_ops,
+		[NODE_SEARCH] = &dir_search_ops,
+		[NODE_QUERY] = &query_ops,
+		[NODE_SESSION] = &dir_session_ops,
+		[NODE_SESSION_FILE] = &session_file_ops,
 		[NODE_UPLOAD] = &batch_upload_ops,
 		[NODE_TEXT] = &batch_text_ops,
 		[NODE_TEMPORARY] = &batch_temporary_ops,
@@ -504,7 +511,7 @@ static void op_init(void *user, struct fuse_conn_info *conn)
 {
 	struct serve *s = user;
 
-	conn->max_write = 1u << 20;
+	conn->max_write = OPS_WRITE_BYTES_MAX;
 	conn->max_readahead = 4u << 20;
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, false); /* a truncation must not shrink what others see */
 	want(conn, FUSE_CAP_PARALLEL_DIROPS, true);

@@ -16,12 +16,14 @@
 #include "fs/held.h"
 #include "fs/message.h"
 #include "fs/moment.h"
+#include "fs/near.h"
 #include "fs/mountpoint.h"
 #include "fs/notify.h"
 #include "fs/opened.h"
 #include "fs/ops.h"
 #include "fs/schedule.h"
 #include "fs/result.h"
+#include "fs/session.h"
 
 #define SYNC_WAIT_US 1000
 #define PLACE_WAIT_MS 2000 /* for another mount at the same place to come to its end */
@@ -163,7 +165,9 @@ static int prepare(struct serve *s, const char *mountpoint)
 	s->opened = opened_table_new();
 	s->moments = moment_table_new();
 	s->results = result_table_new();
-	if (!s->opened || !s->moments || !s->results)
+	s->near = near_table_new();
+	s->sessions = session_table_new();
+	if (!s->opened || !s->moments || !s->results || !s->near || !s->sessions)
 		return -ENOMEM;
 	return find_root(s);
 }
@@ -341,6 +345,8 @@ void serve_end(struct serve *s)
 	opened_table_free(s->opened);
 	moment_table_free(s->moments);
 	result_table_free(s->results);
+	near_table_free(s->near);
+	session_table_free(s->sessions);
 	free(s->store_dir);
 	free(s->mountpoint);
 	free(s);

@@ -36,6 +36,8 @@ struct fuse_session;
 struct opened_table;
 struct moment_table;
 struct result_table;
+struct near_table;
+struct session_table;
 struct notify;
 struct schedule;
 
@@ -59,6 +61,8 @@ struct serve {
 	struct opened_table *opened;
 	struct moment_table *moments;
 	struct result_table *results;
+	struct near_table *near;
+	struct session_table *sessions;
 	struct notify *notify;
 	struct schedule *schedule;
 	void (*ready)(void *arg);

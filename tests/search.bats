@@ -1,0 +1,340 @@
+#!/usr/bin/env bats
+# Nearest neighbours, through files.
+# sanitize: yes
+load helper
+
+setup() {
+	begin
+	start
+	# 500 vectors of 16 floats that are small whole numbers: distances are exact, and many are equal.
+	python3 - <<-'PYTHON'
+		import numpy as np
+		rng = np.random.default_rng(7)
+		v = rng.integers(-2, 3, (500, 16)).astype('<f4')
+		np.save('v.npy', v)
+		open('ids', 'w').write(''.join('%s%03d\n' % ('abc'[i % 3], i) for i in range(500)))
+	PYTHON
+	vecfs import -q "$mnt/docs" v.npy --ids ids
+}
+
+# expect_near K [PREFIX]: the neighbours of row 42 by numpy, itself left out, as near/ID has them.
+expected_near() {
+	python3 - "$@" <<-'PYTHON'
+		import numpy as np, sys
+		k, prefix = int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ''
+		v = np.load('v.npy'); ids = open('ids').read().split()
+		d = np.sqrt(((v - v[42]) ** 2).sum(1, dtype=np.float32))
+		order = [i for i in np.lexsort((np.arange(500), d)) if i != 42 and ids[i].startswith(prefix)][:k]
+		for rank, i in enumerate(order):
+		    print('%d\t%.9g\t%s' % (rank + 1, d[i], ids[i]))
+	PYTHON
+}
+
+@test "near/ID: the ten nearest neighbours of a stored vector, itself left out, the oldest first among equals" {
+	cat "$mnt/docs/.vecfs/near/a042" >found
+	expected_near 10 | cmp - found
+	[ "$(wc -l <found)" = 10 ]
+	# The same answer twice, and no matter how it is read.
+	dd if="$mnt/docs/.vecfs/near/a042" bs=7 status=none | cmp - found
+	[ -z "$(ls "$mnt/docs/.vecfs/near")" ]
+	[ ! -e "$mnt/docs/.vecfs/near/nobody" ]
+}
+
+@test "near@OPTIONS/ID: k, filter, radius and format stand in the directory's name" {
+	local control=$mnt/docs/.vecfs
+	cat "$control/near@k=25/a042" >found
+	expected_near 25 | cmp - found
+	cat "$control/near@k=5,filter=b*/a042" >found
+	expected_near 5 b | cmp - found
+	# Always min(k, matches).
+	[ "$(cat "$control/near@k=1000/a042" | wc -l)" = 499 ]
+	[ "$(cat "$control/near@filter=c00?/a042" | wc -l)" = 3 ]
+	expected_near 499 | awk '$2 <= 5.5' >within
+	cat "$control/near@k=1000,radius=5.5/a042" | cmp - within
+	python3 - "$control/near@k=3,format=json/a042" <<-'PYTHON'
+		import json, sys
+		found = json.load(open(sys.argv[1]))
+		assert found['metric'] == 'l2' and [h['rank'] for h in found['results'][0]] == [1, 2, 3], found
+	PYTHON
+}
+
+@test "near@OPTIONS that mean nothing are refused, and the log says what would do" {
+	local options
+	expect_log 'near@.*: refused: '
+	for options in k=0 k=x k= nonsense=1 k radius=nan format=xml; do
+		run cat "$mnt/docs/.vecfs/near@$options/a042"
+		[ "$status" != 0 ]
+		[[ $output == *"Invalid argument"* ]]
+	done
+	grep -q "near@k=0: refused: got k=0, want a number from 1 to 1000000" "$mnt/.vecfs/log"
+	expect_log 'near: refused: there is no view'
+	run cat "$mnt/docs/.vecfs/near@view=opq96/a042"
+	[ "$status" != 0 ]
+}
+
+@test "search/query: vectors are written, text is read, on one descriptor; then the next" {
+	local query=$mnt/docs/.vecfs/search/query
+	exec 5<>"$query"
+	cat "$mnt/docs/a042" >&5
+	cat <&5 >found
+	[ "$(head -n 1 found)" = "$(printf '1\t0\ta042')" ]
+	tail -n 9 found | cut -f 2- >rest
+	expected_near 9 | cut -f 2- | cmp - rest
+	cat "$mnt/docs/b001" "$mnt/docs/c002" >&5
+	cat <&5 >found
+	exec 5>&-
+	[ "$(grep -c ^1 found)" = 4 ] # 1 and 10 of each
+	[ "$(sed -n 11p found)" = "$(printf '1\t0\tc002')" ]
+}
+
+@test "search/query in Python, without a buffer between, sees what was acknowledged before the query" {
+	python3 - "$mnt" <<-'PYTHON'
+		import numpy as np, sys
+		mnt = sys.argv[1]
+		v = np.load('v.npy')
+		with open(mnt + '/docs/.vecfs/search/query', 'r+b', buffering=0) as f:
+		    for n in range(20):
+		        new = np.full(16, 100 + n, '<f4')
+		        open(mnt + '/docs/new%d' % n, 'wb').write(new.tobytes())
+		        f.write(new.tobytes())
+		        first = f.read(1 << 20).decode().split('\n')[0].split('\t')
+		        assert first == ['1', '0', 'new%d' % n], first
+		    # Many at once, more than one write of the kernel's.
+		    f.write(np.repeat(v, 60, axis=0).tobytes())
+		    text = b''
+		    while True:
+		        piece = f.read(1 << 20)
+		        if not piece:
+		            break
+		        text += piece
+		    lines = text.decode().split('\n')
+		    assert len(lines) == 30000 * 10 + 1
+	PYTHON
+}
+
+@test "search/query refuses a query of the wrong size, or one that is not finite, and answers nothing" {
+	expect_log 'search/query: refused: '
+	python3 - "$mnt" <<-'PYTHON'
+		import errno, numpy as np, os, sys
+		path = sys.argv[1] + '/docs/.vecfs/search/query'
+		for bad in b'x' * 63, b'x' * 65, np.full(16, np.nan, '<f4').tobytes(), np.full(16, np.inf, '<f4').tobytes():
+		    fd = os.open(path, os.O_RDWR)
+		    try:
+		        os.write(fd, bad)
+		        assert False, len(bad)
+		    except OSError as e:
+		        assert e.errno == errno.EINVAL, e
+		    assert os.read(fd, 4096) == b''
+		    os.write(fd, bytes(64))
+		    assert os.read(fd, 4096).count(b'\n') == 10
+		    os.close(fd)
+	PYTHON
+	grep -q 'docs/.vecfs/search/query: refused: got 63 bytes, want vectors of 64 (dim=16 dtype=f32)' "$mnt/.vecfs/log"
+}
+
+@test "metrics ip and cosine: larger is nearer for ip and a header says so; what has no direction is never found" {
+	mkdir "$mnt/ip" "$mnt/cos"
+	echo metric=ip >"$mnt/ip/.vecfs/schema"
+	echo metric=cosine >"$mnt/cos/.vecfs/schema"
+	python3 - "$mnt" <<-'PYTHON'
+		import sys
+		import numpy as np
+		for c in 'ip', 'cos':
+		    for name, v in ('x', [1, 0]), ('xx', [3, 0]), ('xy', [1, 1]), ('y', [0, 2]), ('zero', [0, 0]):
+		        open('%s/%s/%s' % (sys.argv[1], c, name), 'wb').write(np.array(v, '<f4').tobytes())
+	PYTHON
+	cat "$mnt/ip/.vecfs/near/x" >found
+	printf '# inner product: larger is nearer\n1\t3\txx\n2\t1\txy\n3\t0\ty\n4\t0\tzero\n' | cmp - found
+	cut -f 3 "$mnt/cos/.vecfs/near/x" >found
+	printf 'xx\nxy\ny\n' | cmp - found
+	expect_log 'near: refused: the query is not finite, or has no direction'
+	run cat "$mnt/cos/.vecfs/near/zero"
+	[ "$status" != 0 ]
+}
+
+@test "every dtype is searched as it is stored" {
+	python3 - "$mnt" <<-'PYTHON'
+		import os, sys
+		import numpy as np
+		rng = np.random.default_rng(3)
+		whole = rng.integers(0, 4, (50, 24))
+		for dtype in 'f32', 'f16', 'i8', 'u8', 'bit':
+		    c = '%s/%s' % (sys.argv[1], dtype)
+		    os.mkdir(c)
+		    open(c + '/.vecfs/schema', 'w').write('dtype=%s\n' % dtype)
+		    v = whole & 1 if dtype == 'bit' else whole
+		    for i, row in enumerate(v):
+		        data = np.packbits(row.astype('u1')) if dtype == 'bit' else row.astype({'f32': '<f4', 'f16': '<f2', 'i8': 'i1', 'u8': 'u1'}[dtype])
+		        open('%s/%02d' % (c, i), 'wb').write(data.tobytes())
+		    d = np.sqrt(((v - v[7]) ** 2).sum(1)).astype('f4')
+		    want = [i for i in np.lexsort((np.arange(50), d)) if i != 7][:10]
+		    got = [line.split('\t') for line in open(c + '/.vecfs/near/07').read().splitlines()]
+		    assert [int(g[2]) for g in got] == want, (dtype, got, want)
+		    assert all(np.float32(g[1]) == d[w] for g, w in zip(got, want)), (dtype, got)
+	PYTHON
+}
+
+@test "a damaged vector is left out of answers, and everything else is found" {
+	local row
+	row=$(grep -nx b001 ids | cut -d: -f1)
+	stop
+	printf '\377' | dd of="$(echo store/collections/*/0.npy)" bs=1 seek=$((4096 + (row - 1) * 64 + 5)) conv=notrunc status=none
+	expect_log 'docs/.vecfs/vectors: checksum mismatch'
+	expect_damage
+	start
+	[ "$(cat "$mnt/docs/.vecfs/near@k=1000/a042" | wc -l)" = 498 ]
+	no grep -q b001 "$mnt/docs/.vecfs/near@k=1000/a042"
+	cat "$mnt/docs/.vecfs/near/a042" >found
+	expected_near 11 | grep -v b001 | head -n 10 | cut -f 2- >wanted
+	cut -f 2- found | cmp - wanted
+}
+
+@test "a read-only mount answers, too" {
+	cat "$mnt/docs/.vecfs/near/a042" >wanted
+	stop
+	start ro
+	cat "$mnt/docs/.vecfs/near/a042" | cmp - wanted
+	[ "$(stat -c %s "$mnt/docs/.vecfs/near/a042")" = "$(stat -c %s wanted)" ]
+}
+
+@test "search/S: queries.npy in, rows.npy, distances.npy, names, result.json and stats out" {
+	python3 - "$mnt" <<-'PYTHON'
+		import json, os, sys
+		import numpy as np
+		control = sys.argv[1] + '/docs/.vecfs'
+		s = control + '/search/s1'
+		v = np.load('v.npy'); ids = open('ids').read().split()
+		os.mkdir(s)
+		assert oct(os.stat(s).st_mode & 0o777) == '0o700'
+		assert not os.path.exists(s + '/rows.npy')
+		np.save(s + '/queries.npy', v[:40])
+		open(s + '/params', 'w').write('k=7\n')
+		rows = np.load(s + '/rows.npy'); distances = np.load(s + '/distances.npy', mmap_mode='r')
+		assert rows.dtype == '<i8' and rows.shape == (40, 7) and distances.dtype == '<f4' and distances.shape == (40, 7)
+		all_ids = open(control + '/ids').read().split()
+		names = [line.split('\t') for line in open(s + '/names').read().split('\n')[:-1]]
+		found = json.load(open(s + '/result.json'))
+		for q in range(40):
+		    d = np.sqrt(((v - v[q]) ** 2).sum(1, dtype=np.float32))
+		    want = np.lexsort((np.arange(500), d))[:7]
+		    assert [all_ids[r] for r in rows[q]] == [ids[w] for w in want] == names[q]
+		    assert (distances[q] == d[want]).all()
+		    assert [h['id'] for h in found['results'][q]] == names[q]
+		assert os.path.getsize(s + '/rows.npy') == 128 + 40 * 7 * 8
+		stats = dict(line.split('=') for line in open(s + '/stats').read().split())
+		assert stats['queries'] == '40' and stats['rows_scanned'] == '500', stats
+		# What was acknowledged before is found once something is asked anew; fewer matches than k leave -1.
+		open(s + '/params', 'w').write('k=7\nfilter=a00*\n')
+		rows = np.load(s + '/rows.npy')
+		assert ((rows >= 0).sum(1) == 4).all() and (rows[:, 4:] == -1).all(), rows[0]
+		assert np.isnan(np.load(s + '/distances.npy')[:, 4:]).all()
+		assert len(open(s + '/names').readline().split('\t')) == 4
+		os.rmdir(s)
+		assert not os.path.exists(s)
+	PYTHON
+}
+
+@test "search/S takes queries in every format of arrays" {
+	python3 - "$mnt" <<-'PYTHON'
+		import os, sys
+		import numpy as np
+		s = sys.argv[1] + '/docs/.vecfs/search/s'
+		v = np.load('v.npy')[:30]
+		os.mkdir(s)
+		prefixed = np.hstack([np.full((30, 1), 16, '<i4').view('<f4'), v]).astype('<f4')
+		texts = {'f32': v.tobytes(), 'fbin': np.array([30, 16], '<u4').tobytes() + v.tobytes(), 'fvecs': prefixed.tobytes()}
+		np.save(s + '/queries.npy', v)
+		want = open(s + '/rows.npy', 'rb').read()
+		for format, text in texts.items():
+		    with open(s + '/queries.' + format, 'wb') as f:
+		        f.write(text)
+		    assert open(s + '/rows.npy', 'rb').read() == want, format
+		    assert [n for n in os.listdir(s) if n.startswith('queries')] == ['queries.' + format]
+	PYTHON
+}
+
+@test "search/S: lists of ids allow or deny; what does not fit is refused with its reason" {
+	local s=$mnt/docs/.vecfs/search/s
+	expect_log '.*search/s: refused: .*'
+	mkdir "$s"
+	python3 -c "import numpy as np; np.load('v.npy')[:3].tofile('$s/queries.f32')"
+	printf 'a000\nb001\nc002\nnobody\n' >"$s/three"
+	printf 'ids=three\n' >"$s/params"
+	[ "$(cut -f 1-3 "$s/names" | tr '\t' '\n' | sort -u | tr '\n' ' ')" = "a000 b001 c002 " ]
+	refused "Permission denied" bash -c "echo x >'$s/rows.npy'"
+	printf 'ids=!three\nk=500\n' >"$s/params"
+	[ "$(head -n 1 "$s/names" | tr '\t' '\n' | wc -l)" = 497 ]
+	printf 'ids=four\n' >"$s/params"
+	refused "Invalid argument" cat "$s/rows.npy"
+	logged "$(grep 'there is no list four' "$mnt/.vecfs/log" | tail -n 1)"
+	refused "Invalid argument" bash -c "echo k=none >'$s/params'"
+	printf 'k=3\n' >"$s/params"
+	head -c 100 v.npy >"$s/queries.npy"
+	refused "Invalid argument" cat "$s/rows.npy"
+	rm -r "$s"
+	[ ! -e "$s" ]
+}
+
+@test "sessions are bounded: one too many is EDQUOT, and each is its maker's own" {
+	local i
+	for i in $(seq 64); do mkdir "$mnt/docs/.vecfs/search/$i"; done
+	refused "Disk quota exceeded" mkdir "$mnt/docs/.vecfs/search/65"
+	[ "$(ls "$mnt/docs/.vecfs/search" | wc -l)" = 65 ]
+	rmdir "$mnt/docs/.vecfs/search/7"
+	mkdir "$mnt/docs/.vecfs/search/65"
+	refused "File exists" mkdir "$mnt/docs/.vecfs/search/65"
+	[ "$(stat -c %a "$mnt/docs/.vecfs/search/65")" = 700 ]
+}
+
+@test "vecfs search: a query from a file or a pipe, in a mount and in a store that is not mounted" {
+	vecfs search "$mnt/docs" "$mnt/docs/a042" >found
+	[ "$(head -n 1 found)" = "$(printf '1\t0\ta042')" ]
+	tail -n 9 found | cut -f 2- >rest
+	expected_near 9 | cut -f 2- | cmp - rest
+	cat "$mnt/docs/a042" | vecfs search "$mnt/docs" - | cmp - found
+	vecfs search "$mnt/docs" "$mnt/docs/a042" -k 3 --filter 'b*' >filtered
+	expected_near 3 b | cmp - filtered
+	[ -z "$(ls "$mnt/docs/.vecfs/search" | grep -v query)" ]
+	cp "$mnt/docs/a042" query
+	stop
+	vecfs search store/docs query | cmp - found
+	vecfs search store/docs query -k 3 --filter 'b*' | cmp - filtered
+}
+
+@test "vecfs search: a batch from numpy, arrays out, the same from a mount and from a store" {
+	python3 -c "import numpy as np; np.save('q.npy', np.load('v.npy')[100:160])"
+	grep -v ^c ids >allowed
+	vecfs search "$mnt/docs" --queries q.npy -k 12 --ids-from allowed --out rows.npy --distances d.npy
+	vecfs search "$mnt/docs" --queries q.npy -k 12 --ids-from allowed --json >json
+	python3 - "$mnt" <<-'PYTHON'
+		import json, sys
+		import numpy as np
+		v = np.load('v.npy'); ids = open('ids').read().split(); q = np.load('q.npy')
+		rows, d = np.load('rows.npy'), np.load('d.npy')
+		names = open(sys.argv[1] + '/docs/.vecfs/ids').read().split()
+		allowed = [i for i in range(500) if not ids[i].startswith('c')]
+		for n in range(60):
+		    want = np.sqrt(((v - q[n]) ** 2).sum(1, dtype=np.float32))
+		    order = sorted(allowed, key=lambda i: (want[i], i))[:12]
+		    assert [names[r] for r in rows[n]] == [ids[o] for o in order] and (d[n] == want[order]).all()
+		found = json.load(open('json'))['results']
+		assert [[h['id'] for h in r] for r in found] == [[names[r] for r in row] for row in rows]
+	PYTHON
+	stop
+	vecfs search store/docs --queries q.npy -k 12 --ids-from '!allowed' --out not.npy
+	vecfs search store/docs --queries q.npy -k 12 --ids-from allowed --out again.npy --distances d2.npy
+	cmp rows.npy again.npy
+	cmp d.npy d2.npy
+	no cmp rows.npy not.npy
+}
+
+@test "vecfs search refuses with a reason, and leaves nothing behind" {
+	expect_log '.*search/.*: refused: .*'
+	head -c 60 "$mnt/docs/a042" >short
+	refused "60 bytes" vecfs search "$mnt/docs" short
+	refused "k=0" vecfs search "$mnt/docs" short -k 0
+	refused "there is no view opq96" vecfs search "$mnt/docs" "$mnt/docs/a042" --view opq96
+	refused "want a directory of a mount" vecfs search "$here" short
+	refused "No such file" vecfs search "$mnt/docs" nothing
+	[ -z "$(ls "$mnt/docs/.vecfs/search" | grep -v query)" ]
+}
