@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "answer.h"
+#include "fs/answer.h"
 
 #include <errno.h>
 #include <inttypes.h>

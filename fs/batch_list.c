@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "batch_list.h"
+#include "fs/batch_list.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "buffer.h"
+#include "fs/buffer.h"
 
 #include <pthread.h>
 #include <stdlib.h>

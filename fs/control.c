@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "control.h"
+#include "fs/control.h"
 
 #include <errno.h>
 #include <inttypes.h>

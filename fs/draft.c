@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "draft.h"
+#include "fs/draft.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "forward.h"
+#include "fs/forward.h"
 
 #include "fs/opened.h"
 

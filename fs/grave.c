@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "grave.h"
+#include "fs/grave.h"
 
 #include <assert.h>
 

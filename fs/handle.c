@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "handle.h"
+#include "fs/handle.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "held.h"
+#include "fs/held.h"
 
 #include <pthread.h>
 

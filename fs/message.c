@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "message.h"
+#include "fs/message.h"
 
 #include <assert.h>
 #include <errno.h>

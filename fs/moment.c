@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "moment.h"
+#include "fs/moment.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "namelock.h"
+#include "fs/namelock.h"
 
 #include <pthread.h>
 #include <string.h>

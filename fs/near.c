@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "near.h"
+#include "fs/near.h"
 
 #include <errno.h>
 #include <pthread.h>

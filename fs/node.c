@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "node.h"
+#include "fs/node.h"
 
 #include <assert.h>
 #include <stdio.h>

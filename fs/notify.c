@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "notify.h"
+#include "fs/notify.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "opened.h"
+#include "fs/opened.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ops.h"
+#include "fs/ops.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "pending.h"
+#include "fs/pending.h"
 
 #include <assert.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "process.h"
+#include "fs/process.h"
 
 #include <fcntl.h>
 #include <pthread.h>

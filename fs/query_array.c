@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "query_array.h"
+#include "fs/query_array.h"
 
 #include <errno.h>
 #include <stdio.h>

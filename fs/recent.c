@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "recent.h"
+#include "fs/recent.h"
 
 #include <stdatomic.h>
 

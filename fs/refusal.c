@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "refusal.h"
+#include "fs/refusal.h"
 
 #include <errno.h>
 #include <inttypes.h>

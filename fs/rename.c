@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "rename.h"
+#include "fs/rename.h"
 
 #include <errno.h>
 #include <stdio.h>

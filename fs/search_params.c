@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "search_params.h"
+#include "fs/search_params.h"
 
 #include <errno.h>
 #include <math.h>

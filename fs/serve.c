@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "serve.h"
+#include "fs/serve.h"
 
 #include <errno.h>
 #include <fcntl.h>

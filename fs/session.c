@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "session.h"
+#include "fs/session.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "temporary.h"
+#include "fs/temporary.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "upload.h"
+#include "fs/upload.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "vector.h"
+#include "fs/vector.h"
 
 #include <errno.h>
 #include <stdarg.h>

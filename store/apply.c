@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "apply.h"
+#include "store/apply.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine.h"
-#include "image.h"
+#include "store/engine.h"
+#include "store/image.h"
 
 #define RUN_BUFFERS 256
 #define SYNC_DIRECTORIES 64u /* with that many changed one call for all takes less time */

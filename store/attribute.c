@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "attribute.h"
+#include "store/attribute.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "format.h"
-#include "store.h"
+#include "store/format.h"
+#include "store/store.h"
 
 size_t attribute_bytes(uint32_t value_bytes)
 {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* batch - what is in a batch, and whether it can be committed; batch_job.h says how it is. */
-#include "batch_job.h"
+#include "store/batch_job.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "moment.h"
-#include "rows.h"
+#include "store/moment.h"
+#include "store/rows.h"
 
 int job_refuse(struct commit_job *j, int rc, const char *format, ...)
 {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* batch_adopt - one frame makes a large batch's segments the parent's, and old rows dead. */
-#include "batch_job.h"
+#include "store/batch_job.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "rows.h"
+#include "store/rows.h"
 
 /* The parent's rows that die: a bitmap for each segment that has some. */
 struct deaths {

@@ -12,9 +12,9 @@
 #ifndef VECFS_STORE_BATCH_JOB_H
 #define VECFS_STORE_BATCH_JOB_H
 
-#include "engine.h"
-#include "idlist.h"
-#include "upload.h"
+#include "store/engine.h"
+#include "store/idlist.h"
+#include "store/upload.h"
 
 /* A segment to hand over. */
 struct piece {

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* batch_pieces - the files of a large batch are made segments, which the parent can adopt. */
-#include "batch_job.h"
+#include "store/batch_job.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "row_time.h"
-#include "rows.h"
-#include "sum.h"
+#include "store/row_time.h"
+#include "store/rows.h"
+#include "store/sum.h"
 
 #define ROWS_AT_ONCE 4096u
 

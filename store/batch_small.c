@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* batch_small - a batch whose vectors go through the log, in one frame. */
-#include "batch_job.h"
+#include "store/batch_job.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "row_time.h"
-#include "rows.h"
-#include "sum.h"
+#include "store/row_time.h"
+#include "store/rows.h"
+#include "store/sum.h"
 
 /* Above this many bytes of records a batch is adopted, so that its bytes do not pass through the log. */
 #define SMALL_BYTES (1u << 20)

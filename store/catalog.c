@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "catalog.h"
+#include "store/catalog.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "convert.h"
-#include "engine.h"
-#include "sum.h"
+#include "store/convert.h"
+#include "store/engine.h"
+#include "store/sum.h"
 
 static const char *const paths[2] = {"catalog.0", "catalog.1"};
 

@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "format.h"
-#include "io.h"
+#include "store/format.h"
+#include "store/io.h"
 
 struct collection;
 struct vs_store;

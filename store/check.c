@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "check.h"
-#include "sum.h"
+#include "store/check.h"
+#include "store/sum.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
 #ifndef VECFS_STORE_CHECK_H
 #define VECFS_STORE_CHECK_H
 
-#include "engine.h"
+#include "store/engine.h"
 
 #define CHECK_TITLE_MAX (2 * VS_NAME_MAX + 32)
 

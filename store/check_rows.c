@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* check_rows - each row of a collection: its metadata and id, its vector, and whether the index finds it. */
-#include "check.h"
+#include "store/check.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "image.h"
-#include "sum.h"
+#include "store/image.h"
+#include "store/sum.h"
 
 #define READ_BYTES (1u << 20)
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* check_segment - the files of a segment as wholes: there, of the right size, with the right digests. */
-#include "check.h"
+#include "store/check.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "npy.h"
-#include "sum.h"
+#include "store/npy.h"
+#include "store/sum.h"
 
 #define READ_BYTES (1u << 20)
 #define SAMPLES 16u

@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
-#include "npy.h"
-#include "sum.h"
-#include "upload.h"
+#include "store/check.h"
+#include "store/npy.h"
+#include "store/sum.h"
+#include "store/upload.h"
 
 #define ROWS_AT_ONCE 256u
 

@@ -2,7 +2,7 @@
 /* clock - what time it is, and times as the store keeps them (vs_time). */
 #include <time.h>
 
-#include "engine.h"
+#include "store/engine.h"
 
 /* A ctime that is ahead by more than this shows that the clock was set back: it starts anew. */
 #define AHEAD_MAX (3600 * VS_TIME_NS_PER_S)

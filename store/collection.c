@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "collection.h"
+#include "store/collection.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "moment.h"
-#include "sum.h"
+#include "store/moment.h"
+#include "store/sum.h"
 
 #define GAPS_MIN 64u
 

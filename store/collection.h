@@ -11,13 +11,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "attribute.h"
-#include "entries.h"
-#include "idlist.h"
-#include "index.h"
-#include "overlay.h"
-#include "segment.h"
-#include "store.h"
+#include "store/attribute.h"
+#include "store/entries.h"
+#include "store/idlist.h"
+#include "store/index.h"
+#include "store/overlay.h"
+#include "store/segment.h"
+#include "store/store.h"
 
 struct vs_moment;
 struct vs_upload;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "commit.h"
+#include "store/commit.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "engine.h"
+#include "store/engine.h"
 
 struct waiter {
 	uint64_t target; /* changes that must be durable */

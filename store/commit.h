@@ -15,8 +15,8 @@
 #include <stdint.h>
 #include <time.h>
 
-#include "catalog.h"
-#include "format.h"
+#include "store/catalog.h"
+#include "store/format.h"
 
 struct vs_store;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "convert.h"
+#include "store/convert.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine.h"
-#include "row_time.h"
-#include "sum.h"
+#include "store/engine.h"
+#include "store/row_time.h"
+#include "store/sum.h"
 
 #define ROWS_AT_ONCE 4096u
 

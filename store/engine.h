@@ -20,13 +20,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "catalog.h"
-#include "collection.h"
-#include "commit.h"
-#include "files.h"
-#include "io.h"
-#include "log.h"
-#include "store.h"
+#include "store/catalog.h"
+#include "store/collection.h"
+#include "store/commit.h"
+#include "store/files.h"
+#include "store/io.h"
+#include "store/log.h"
+#include "store/store.h"
 
 struct counters {
 	_Atomic uint64_t puts, overwrites, patches, removes, renames, reads, commits, commit_bytes, checkpoints;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "entries.h"
+#include "store/entries.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -18,7 +18,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "io.h"
+#include "store/io.h"
 
 struct segment;
 

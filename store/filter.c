@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "filter.h"
+#include "store/filter.h"
 
 #include <errno.h>
 #include <fnmatch.h>
@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store.h"
-#include "sum.h"
+#include "store/store.h"
+#include "store/sum.h"
 
 /*
  * The list is a set of ids: their bytes end to end in a heap, each after its length (two bytes), and a table of their

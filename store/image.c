@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "image.h"
+#include "store/image.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine.h"
-#include "sum.h"
+#include "store/engine.h"
+#include "store/sum.h"
 
 /* ------------------------------------------------------------------ writing */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "index.h"
+#include "store/index.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "log.h"
+#include "store/log.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sum.h"
+#include "store/sum.h"
 
 #define STEP_BYTES (8u << 20)      /* prepared at a time */
 #define PREPARED_BYTES_MIN (64u << 10) /* on a disk that is all but full */

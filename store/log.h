@@ -16,8 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "format.h"
-#include "io.h"
+#include "store/format.h"
+#include "store/io.h"
 
 #define LOG_GROUP_BYTES (4u << 20) /* the largest frame */
 #define LOG_FILE_BYTES (64u << 20) /* what a log file may grow to */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "moment.h"
+#include "store/moment.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rows.h"
-#include "sum.h"
+#include "store/rows.h"
+#include "store/sum.h"
 
 /* What one call reads under one hold of the store's lock. */
 #define READ_BYTES (1u << 20)

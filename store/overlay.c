@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "overlay.h"
+#include "store/overlay.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "recover.h"
+#include "store/recover.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "apply.h"
-#include "convert.h"
-#include "engine.h"
-#include "image.h"
+#include "store/apply.h"
+#include "store/convert.h"
+#include "store/engine.h"
+#include "store/image.h"
 
 struct replay {
 	struct vs_store *s;

@@ -12,9 +12,9 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "check.h"
-#include "convert.h"
-#include "npy.h"
+#include "store/check.h"
+#include "store/convert.h"
+#include "store/npy.h"
 
 /* ------------------------------------------------------------------ what files there are */
 

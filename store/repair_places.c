@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "store/check.h"
 
 struct place {
 	char path[SEGMENT_PATH_MAX + 256];

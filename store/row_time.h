@@ -14,8 +14,8 @@
 #ifndef VECFS_STORE_ROW_TIME_H
 #define VECFS_STORE_ROW_TIME_H
 
-#include "format.h"
-#include "store.h"
+#include "store/format.h"
+#include "store/store.h"
 
 #define ROW_CTIME_BITS 39
 #define ROW_CTIME_MASK ((UINT64_C(1) << ROW_CTIME_BITS) - 1)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "rows.h"
+#include "store/rows.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "moment.h"
-#include "row_time.h"
-#include "sum.h"
+#include "store/moment.h"
+#include "store/row_time.h"
+#include "store/sum.h"
 
 
 /* ------------------------------------------------------------------ classes of permissions */

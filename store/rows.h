@@ -8,8 +8,8 @@
 #ifndef VECFS_STORE_ROWS_H
 #define VECFS_STORE_ROWS_H
 
-#include "commit.h"
-#include "engine.h"
+#include "store/commit.h"
+#include "store/engine.h"
 
 /* What a row is to become. */
 struct row_change {

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "store.h"
+#include "store/store.h"
 
 size_t vs_row_bytes(const struct vs_schema *schema)
 {

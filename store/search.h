@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "filter.h"
-#include "store.h"
+#include "store/filter.h"
+#include "store/store.h"
 
 struct vs_query {
 	const void *vectors; /* count vectors as the collection stores them, without gaps */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "segment.h"
+#include "store/segment.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "npy.h"
-#include "sum.h"
+#include "store/npy.h"
+#include "store/sum.h"
 
 /* Space is allocated in steps of a quarter of what there is, within these bounds; below, in steps of all there is. */
 #define STEP_BYTES_FIRST (4u << 10)

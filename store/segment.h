@@ -18,11 +18,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "files.h"
-#include "format.h"
-#include "io.h"
-#include "names.h"
-#include "store.h"
+#include "store/files.h"
+#include "store/format.h"
+#include "store/io.h"
+#include "store/names.h"
+#include "store/store.h"
 
 struct segment {
 	uint32_t collection;

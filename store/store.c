@@ -10,11 +10,11 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "apply.h"
-#include "engine.h"
-#include "image.h"
-#include "recover.h"
-#include "rows.h"
+#include "store/apply.h"
+#include "store/engine.h"
+#include "store/image.h"
+#include "store/recover.h"
+#include "store/rows.h"
 
 #define COMMIT_MS_DEFAULT 5u
 #define LOCK_WAIT_MS 1000

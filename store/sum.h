@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-#include "format.h"
+#include "store/format.h"
 
 static inline uint32_t sum_data(const void *data, size_t size)
 {

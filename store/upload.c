@@ -3,7 +3,7 @@
  * upload - the many rows of a batch, written as they come into files that are segments in all but name: a large
  * batch's bytes go to the disk once. Writing back starts early, so that the sync at the commit finds little left.
  */
-#include "upload.h"
+#include "store/upload.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "npy.h"
-#include "sum.h"
+#include "store/npy.h"
+#include "store/sum.h"
 
 #define WRITE_BEHIND_BYTES (8u << 20)
 #define SUMS_BUFFERED 16384u

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "engine.h"
+#include "store/engine.h"
 
 /* A finished upload as it lies on the disk. */
 struct upload_info {

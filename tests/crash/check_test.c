@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "wreck.h"
+#include "tests/crash/wreck.h"
 
 #define SMALL_BYTES 8192
 #define SAMPLES 200

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "round.h"
+#include "tests/crash/round.h"
 
 #define JOBS_MAX 256
 #define POINTS_PER_SEED 64 /* more seeds find more than more points of one seed */

@@ -22,9 +22,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "model.h"
-#include "rng.h"
-#include "simdisk.h"
+#include "tests/crash/model.h"
+#include "tests/crash/rng.h"
+#include "tests/crash/simdisk.h"
 #include "store/format.h"
 
 #define POINTS_MAX 40 /* crashes of a conversion that are tried; VECFS_LONG: all */

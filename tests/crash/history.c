@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "history.h"
+#include "tests/crash/history.h"
 
 #include <assert.h>
 #include <stdio.h>

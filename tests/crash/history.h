@@ -7,8 +7,8 @@
 #ifndef VECFS_TESTS_CRASH_HISTORY_H
 #define VECFS_TESTS_CRASH_HISTORY_H
 
-#include "model.h"
-#include "op.h"
+#include "tests/crash/model.h"
+#include "tests/crash/op.h"
 
 struct history {
 	struct op *ops;

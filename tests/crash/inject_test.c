@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "round.h"
+#include "tests/crash/round.h"
 
 #define SEEDS 4 /* workloads; one where the program is instrumented: it is ten times as slow there */
 #define OPS 40

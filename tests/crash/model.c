@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "model.h"
+#include "tests/crash/model.h"
 
 #include <assert.h>
 #include <errno.h>

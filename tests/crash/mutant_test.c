@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "round.h"
+#include "tests/crash/round.h"
 
 #define POINTS_MAX 2000
 #define POINTS_PER_SEED 20

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "op.h"
+#include "tests/crash/op.h"
 
 #include <stdio.h>
 #include <string.h>

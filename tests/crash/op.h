@@ -6,8 +6,8 @@
 #ifndef VECFS_TESTS_CRASH_OP_H
 #define VECFS_TESTS_CRASH_OP_H
 
-#include "model.h"
-#include "rng.h"
+#include "tests/crash/model.h"
+#include "tests/crash/rng.h"
 
 #define OP_NAMES 64       /* ids */
 #define OP_COLLECTIONS 4  /* names of collections */

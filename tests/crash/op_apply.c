@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "op.h"
+#include "tests/crash/op.h"
 
 static struct model_vector *vector_of(struct model_collection *c, unsigned vector)
 {

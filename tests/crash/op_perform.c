@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "op.h"
+#include "tests/crash/op.h"
 
 #define BYTES_MAX (1 << 14)
 

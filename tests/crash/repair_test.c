@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "store/format.h"
-#include "wreck.h"
+#include "tests/crash/wreck.h"
 
 #define DOCS (WRECK_DOCS_FILES + 2 * WRECK_DOCS_BATCH)
 #define ROW_BYTES sizeof(struct row)

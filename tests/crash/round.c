@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "round.h"
+#include "tests/crash/round.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -6,8 +6,8 @@
 #ifndef VECFS_TESTS_CRASH_ROUND_H
 #define VECFS_TESTS_CRASH_ROUND_H
 
-#include "history.h"
-#include "simdisk.h"
+#include "tests/crash/history.h"
+#include "tests/crash/simdisk.h"
 
 struct round_plan {
 	uint64_t seed;  /* of the workload */

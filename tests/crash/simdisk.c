@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "simdisk.h"
+#include "tests/crash/simdisk.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "simtree.h"
+#include "tests/crash/simtree.h"
 
 #define HANDLES_MAX 1024
 #define PATH_BYTES 256

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "simdisk.h"
+#include "tests/crash/simdisk.h"
 
 #define SEEDS 200
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "simfate.h"
+#include "tests/crash/simfate.h"
 
 #define GARBLE_PERCENT 5
 

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "rng.h"
+#include "tests/crash/rng.h"
 
 enum simfate_temper {
 	SIMFATE_NOTHING,  /* what was not synced is gone */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "simfile.h"
+#include "tests/crash/simfile.h"
 
 #include <assert.h>
 #include <stdlib.h>

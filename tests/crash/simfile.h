@@ -15,7 +15,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-#include "simfate.h"
+#include "tests/crash/simfate.h"
 
 #define SIMFILE_MAX ((size_t)16 << 30)
 #define SIMFILE_PAGE 4096u

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "simtree.h"
+#include "tests/crash/simtree.h"
 
 #include <assert.h>
 #include <errno.h>

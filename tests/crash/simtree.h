@@ -13,8 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "simfate.h"
-#include "simfile.h"
+#include "tests/crash/simfate.h"
+#include "tests/crash/simfile.h"
 
 #define SIMTREE_NAME_MAX 127
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "wreck.h"
+#include "tests/crash/wreck.h"
 
 #define FILES_MAX 64
 #define PATH_BYTES 128

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "simdisk.h"
+#include "tests/crash/simdisk.h"
 #include "store/store.h"
 
 #define WRECK_DOCS_DIM 16384u

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "fs/array.h"
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

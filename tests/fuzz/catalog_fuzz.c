@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fuzz.h"
-#include "victim.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/victim.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #define SECONDS 4
 #define SECONDS_LONG 600

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "fs/source.h"
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 #include "store/idlist.h"
 
 #define CAPACITY (VS_ROW_BYTES_MAX + 4096)

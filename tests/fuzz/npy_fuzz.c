@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 #include "store/npy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

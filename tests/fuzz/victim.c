@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "victim.h"
+#include "tests/fuzz/victim.h"
 
 #include <assert.h>
 #include <dirent.h>

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "store/store.h"
-#include "victim.h"
+#include "tests/fuzz/victim.h"
 
 #define LISTED_MAX 64
 #define READ_BYTES (64u << 10)

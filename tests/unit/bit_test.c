@@ -9,7 +9,7 @@
 
 #include "quant/bit.h"
 #include "quant/distance.h"
-#include "vectors.h"
+#include "tests/unit/vectors.h"
 
 static void test_signs_on_every_level(void **state)
 {

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "quant/block.h"
-#include "vectors.h"
+#include "tests/unit/vectors.h"
 
 static void test_rows_are_where_the_header_says(void **state)
 {

@@ -9,7 +9,7 @@
 
 #include "quant/convert.h"
 #include "quant/distance.h"
-#include "vectors.h"
+#include "tests/unit/vectors.h"
 
 #define ROWS 9
 

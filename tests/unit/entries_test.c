@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#include "scratch.h"
+#include "tests/unit/scratch.h"
 #include "store/entries.h"
 
 static void set(struct entries *es, uint64_t entry, uint32_t row)

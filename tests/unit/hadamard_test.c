@@ -8,7 +8,7 @@
 #include <math.h>
 
 #include "quant/hadamard.h"
-#include "vectors.h"
+#include "tests/unit/vectors.h"
 
 static const uint32_t dims[] = {1, 63, 64, 65, 100, 192, 384, 512, 768, 1000, 1536};
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "scratch.h"
+#include "tests/unit/scratch.h"
 #include "store/index.h"
 
 /* The hash of entry e is hashes[e]; an entry is the one looked for if its number is. */

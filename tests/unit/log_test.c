@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "scratch.h"
+#include "tests/unit/scratch.h"
 #include "store/log.h"
 
 #define FILE_BYTES (1u << 20)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "scratch.h"
+#include "tests/unit/scratch.h"
 #include "store/names.h"
 
 static void lengths_are_rounded_up_to_granules(void **state)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "scratch.h"
+#include "tests/unit/scratch.h"
 #include "store/overlay.h"
 
 static const struct record_row with_data = {.head = {.flags = RECORD_HAS_DATA}};

@@ -10,7 +10,7 @@
 
 #include "quant/distance.h"
 #include "quant/rabitq.h"
-#include "vectors.h"
+#include "tests/unit/vectors.h"
 
 #define K 10
 

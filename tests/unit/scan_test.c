@@ -9,7 +9,7 @@
 
 #include "quant/distance.h"
 #include "quant/scan.h"
-#include "vectors.h"
+#include "tests/unit/vectors.h"
 
 #define K 12
 

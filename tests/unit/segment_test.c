@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "scratch.h"
+#include "tests/unit/scratch.h"
 #include "store/npy.h"
 #include "store/segment.h"
 #include "store/sum.h"

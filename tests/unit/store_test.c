@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "scratch.h"
+#include "tests/unit/scratch.h"
 #include "store/store.h"
 
 #define DIM 4

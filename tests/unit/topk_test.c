@@ -8,7 +8,7 @@
 #include <math.h>
 
 #include "quant/topk.h"
-#include "vectors.h"
+#include "tests/unit/vectors.h"
 
 #define ROWS 500
 

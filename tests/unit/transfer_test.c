@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "fs/transfer.h"
-#include "scratch.h"
+#include "tests/unit/scratch.h"
 
 #define DIM 100u
 #define ROWS 6000u /* more than two chunks */
