@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fs/command.h"
+#include "fs/cli/command.h"
 #include "fs/message.h"
 #include "quant/level.h"
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/mount.h>
 
-#include "fs/quantity.h"
+#include "fs/cli/humanize.h"
 
 /*
  * For mount(8) and systemd; what we do anyway; or, of times of access, what is all the same to a file system that keeps

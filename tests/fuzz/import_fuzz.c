@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "fs/source.h"
+#include "fs/cli/array_reader.h"
 #include "tests/fuzz/fuzz.h"
 #include "store/idlist.h"
 

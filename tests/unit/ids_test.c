@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fs/ids.h"
+#include "fs/cli/ids.h"
 
 static char why[256];
 

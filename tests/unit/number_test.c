@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/number.h"
+#include "fs/cli/number.h"
 
 #define ROUNDS 300000
 

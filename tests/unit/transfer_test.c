@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fs/transfer.h"
+#include "fs/cli/transfer.h"
 #include "tests/unit/scratch.h"
 
 #define DIM 100u

@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vecfs search - the nearest vectors to queries. In a mount the daemon searches, in a session of its own (session.h); a
+ * store that is not mounted is opened for reading and searched here.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/answer.h"
+#include "fs/cli/command.h"
+#include "fs/cli/interrupt.h"
+#include "fs/cli/keyfile.h"
+#include "fs/message.h"
+#include "fs/cli/output.h"
+#include "fs/query_array.h"
+#include "store/idlist.h"
+
+#define WHY_BYTES 512
+#define READ_BYTES (1u << 20)
+
+static const char help[] =
+	"usage: vecfs search COLLECTION QUERY [OPTION...]\n"
+	"       vecfs search COLLECTION --queries FILE [OPTION...]\n\n"
+	"Finds the vectors of COLLECTION that are nearest to a query: a directory of a mount, or\n"
+	"STORE/NAME of a store that is not mounted. QUERY is a file of one vector, such as another one of\n"
+	"the collection, or - for standard input.\n\n"
+	"Prints rank, distance and id, with tabs between. The distance is Euclidean for l2, 1 - cos for\n"
+	"cosine; for ip it is the inner product, where larger is nearer.\n\n"
+	"  -k, --k N          how many (default 10)\n"
+	"  --queries FILE     many queries: .npy, .fvecs, .bvecs, .fbin, .u8bin, .i8bin or raw\n"
+	"  --filter GLOB      only ids that match\n"
+	"  --ids-from FILE    only the ids in FILE, a line each; !FILE: only those that are not\n"
+	"  --radius R         only what is not farther; for ip: not smaller\n"
+	"  --view V           candidates from the codes of a view\n"
+	"  --rerank N|auto, --recall R\n"
+	"                     how candidates are verified; without a view all are\n"
+	"  --json             one JSON object\n"
+	"  --out FILE         the rows found as a .npy of int64, queries x k, -1 for none\n"
+	"  --distances FILE   their distances as a .npy of f32\n"
+	"  -h, --help         show this text\n";
+
+static int run(int argc, char **argv);
+const struct command command_search = {"search", "nearest vectors to a query", help, run};
+
+struct bytes {
+	char *data;
+	size_t size;
+};
+
+struct request {
+	const char *collection, *query, *out, *distances;
+	bool json;
+	char params[2048]; /* key=value lines */
+	struct search_params parsed;
+	struct bytes queries, ids; /* ids.data NULL: no list */
+	char queries_name[64];
+};
+
+/* What is found: the files of a session. */
+struct result {
+	struct bytes names, rows, distances, json;
+};
+
+static int fail(const char *what, const char *why)
+{
+	message(VS_ERROR, "%s: %s", what, why);
+	return COMMAND_FAILED;
+}
+
+/* ------------------------------------------------------------------ files */
+
+/* Reads all of a file; "-" is standard input. -errno. */
+static int load(const char *path, struct bytes *out)
+{
+	int fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO, rc = fd < 0 ? -errno : 0;
+	ssize_t got = 1;
+
+	*out = (struct bytes){.size = 0};
+	while (!rc && got > 0) {
+		char *more = realloc(out->data, out->size + READ_BYTES);
+
+		if (!more) {
+			rc = -ENOMEM;
+			break;
+		}
+		out->data = more;
+		got = read(fd, out->data + out->size, READ_BYTES);
+		if (got < 0)
+			rc = -errno;
+		else
+			out->size += (size_t)got;
+	}
+	if (fd > STDIN_FILENO)
+		close(fd);
+	if (rc) {
+		free(out->data);
+		out->data = NULL;
+	}
+	return rc;
+}
+
+static int save(const char *path, const struct bytes *bytes)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), rc = fd < 0 ? -errno : 0;
+	size_t done = 0;
+
+	while (!rc && done < bytes->size) {
+		ssize_t n = write(fd, bytes->data + done, bytes->size - done);
+
+		if (n < 0)
+			rc = -errno;
+		else
+			done += (size_t)n;
+	}
+	if (fd >= 0 && close(fd) != 0 && !rc)
+		rc = -errno;
+	return rc;
+}
+
+static int write_output(const char *path, const struct bytes *bytes)
+{
+	struct output out;
+	size_t done = 0;
+	int rc = output_open(path, &out);
+
+	if (rc)
+		return rc;
+	while (!rc && done < bytes->size) {
+		ssize_t n = write(out.fd, bytes->data + done, bytes->size - done);
+
+		if (n < 0)
+			rc = -errno;
+		else
+			done += (size_t)n;
+	}
+	if (rc)
+		output_drop(&out);
+	else
+		rc = output_finish(&out);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ a mount */
+
+/* The last line that the mount has logged about this session, after "refused: ". */
+static void find_reason(const struct request *r, const char *session, char *why)
+{
+	char path[PATH_MAX], *line, *rest, *found = NULL;
+	struct bytes log;
+
+	/* The control directory of the mount is that of the collection's parent. */
+	if ((size_t)snprintf(path, sizeof path, "%s/../.vecfs/log", r->collection) >= sizeof path || load(path, &log))
+		return;
+	log.data[log.size ? log.size - 1 : 0] = '\0';
+	for (rest = log.data; (line = strsep(&rest, "\n")) != NULL;) {
+		char *reason = strstr(line, session) ? strstr(line, "refused: ") : NULL;
+
+		if (reason)
+			found = reason + strlen("refused: ");
+	}
+	if (found)
+		snprintf(why, WHY_BYTES, "%s", found);
+	free(log.data);
+}
+
+static int put(const char *dir, const char *name, const struct bytes *bytes)
+{
+	char path[PATH_MAX];
+
+	return (size_t)snprintf(path, sizeof path, "%s/%s", dir, name) < sizeof path ? save(path, bytes) : -ENAMETOOLONG;
+}
+
+static int get(const char *dir, const char *name, struct bytes *out)
+{
+	char path[PATH_MAX];
+
+	return (size_t)snprintf(path, sizeof path, "%s/%s", dir, name) < sizeof path ? load(path, out) : -ENAMETOOLONG;
+}
+
+static int ask(const struct request *r, const char *dir, struct result *out)
+{
+	struct bytes params = {(char *)(uintptr_t)r->params, strlen(r->params)};
+	int rc = put(dir, "params", &params);
+
+	if (!rc && r->ids.data)
+		rc = put(dir, "list", &r->ids);
+	if (!rc)
+		rc = put(dir, r->queries_name, &r->queries);
+	if (!rc)
+		rc = get(dir, "names", &out->names);
+	if (!rc)
+		rc = get(dir, "rows.npy", &out->rows);
+	if (!rc)
+		rc = get(dir, "distances.npy", &out->distances);
+	if (!rc)
+		rc = get(dir, "result.json", &out->json);
+	return rc;
+}
+
+static int search_mount(struct request *r, struct result *out)
+{
+	char dir[PATH_MAX], why[WHY_BYTES] = "", name[32];
+	uint64_t number;
+	int rc;
+
+	if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number)
+		return fail(r->collection, strerror(errno));
+	snprintf(name, sizeof name, "cli-%016llx", (unsigned long long)number);
+	if ((size_t)snprintf(dir, sizeof dir, "%s/.vecfs/search/%s", r->collection, name) >= sizeof dir)
+		return fail(r->collection, strerror(ENAMETOOLONG));
+	if (mkdir(dir, 0700) != 0)
+		return fail(r->collection, strerror(errno));
+	interrupt_catch();
+	rc = ask(r, dir, out);
+	if (rc)
+		find_reason(r, name, why);
+	rmdir(dir);
+	return rc ? fail(r->collection, *why ? why : strerror(-rc)) : 0;
+}
+
+/* ------------------------------------------------------------------ a store that is not mounted */
+
+static bool is_over(void *arg)
+{
+	(void)arg;
+	return interrupt_came();
+}
+
+static int add_ids(const struct request *r, struct vs_filter *list, char *why)
+{
+	struct idlist ids;
+	char *copy = malloc(r->ids.size + 1);
+	int rc;
+
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, r->ids.data, r->ids.size);
+	rc = idlist_parse(copy, r->ids.size, IDLIST_LINES, NULL, &ids, why, WHY_BYTES);
+	for (uint64_t i = 0; !rc && i < ids.count; i++)
+		rc = vs_filter_add(list, ids.id[i], strlen(ids.id[i]));
+	vs_filter_deny(list, r->parsed.deny);
+	if (!rc)
+		idlist_free(&ids);
+	return rc;
+}
+
+static int take_results(const struct answer *a, uint32_t k, struct result *out)
+{
+	int rc = answer_names(a, &out->names.data, &out->names.size);
+
+	if (!rc)
+		rc = answer_rows(a, k, &out->rows.data, &out->rows.size);
+	if (!rc)
+		rc = answer_distances(a, k, &out->distances.data, &out->distances.size);
+	if (!rc)
+		rc = answer_print(a, true, &out->json.data, &out->json.size);
+	return rc;
+}
+
+static int search_here(struct vs_store *store, struct request *r, const struct vs_collection_info *info,
+		       struct result *out, char *why)
+{
+	struct vs_filter *list = r->ids.data ? vs_filter_new() : NULL;
+	struct query_array q = {.count = 0};
+	struct answer a;
+	int rc = query_array_of(r->queries_name, r->queries.data, r->queries.size, &info->schema, &q, why, WHY_BYTES);
+
+	if (!rc && r->ids.data)
+		rc = list ? add_ids(r, list, why) : -ENOMEM;
+	interrupt_catch();
+	if (!rc)
+		rc = answer_make(store, info->id, q.vectors, q.count, &r->parsed, list, 0, is_over, NULL, &a, why, WHY_BYTES);
+	if (!rc) {
+		rc = take_results(&a, r->parsed.k, out);
+		answer_free(&a);
+	}
+	query_array_free(&q);
+	vs_filter_free(list);
+	return rc;
+}
+
+static int search_store(const char *dir, const char *name, struct request *r, struct result *out)
+{
+	struct vs_options options = {.read_only = true};
+	struct vs_collection_info info;
+	struct vs_store *store;
+	char why[WHY_BYTES] = "";
+	int rc = vs_open(dir, &options, &store, why, sizeof why);
+
+	if (rc)
+		return fail(dir, *why ? why : strerror(-rc));
+	rc = vs_collection_find(store, 0, name, &info);
+	if (!rc && !strcmp(r->queries_name, "queries.raw"))
+		snprintf(r->queries_name, sizeof r->queries_name, "queries.%s", vs_dtype_name(info.schema.dtype));
+	if (!rc)
+		rc = search_here(store, r, &info, out, why);
+	vs_close(store);
+	return rc ? fail(r->collection, *why ? why : strerror(-rc)) : 0;
+}
+
+/* ------------------------------------------------------------------ printing */
+
+/* Each query's ids with their distances; what a name holds cannot be a tab or newline of its own. */
+static void print_text(const struct result *result, uint32_t k)
+{
+	const char *p = result->names.data, *end = p + result->names.size;
+	const char *distances = result->distances.data + NPY_NUMPY_HEADER_BYTES;
+
+	for (uint32_t rank = 0; p < end; p++) {
+		size_t n = strcspn(p, "\t\n");
+		float distance;
+
+		if (n) {
+			memcpy(&distance, distances + rank * sizeof distance, sizeof distance);
+			printf("%u\t%.9g\t%.*s\n", ++rank, (double)distance, (int)n, p);
+		}
+		p += n;
+		if (*p == '\n') {
+			rank = 0;
+			distances += k * sizeof distance;
+		}
+	}
+}
+
+static int print(const struct request *r, const struct result *result)
+{
+	const char *ip = "{\"metric\":\"ip\"";
+	int rc = 0;
+
+	if (r->json)
+		fwrite(result->json.data, 1, result->json.size, stdout);
+	else if (!r->out && !r->distances) {
+		if (!strncmp(result->json.data, ip, strlen(ip)))
+			printf("# inner product: larger is nearer\n");
+		print_text(result, r->parsed.k);
+	}
+	if (r->out)
+		rc = write_output(r->out, &result->rows);
+	if (rc)
+		return fail(r->out, strerror(-rc));
+	if (r->distances)
+		rc = write_output(r->distances, &result->distances);
+	if (rc)
+		return fail(r->distances, strerror(-rc));
+	return fflush(stdout) ? fail("standard output", strerror(errno)) : COMMAND_OK;
+}
+
+/* ------------------------------------------------------------------ arguments */
+
+static int add_param(struct request *r, const char *key, const char *value)
+{
+	char word[1024], why[WHY_BYTES];
+	size_t used = strlen(r->params);
+
+	if (strchr(value, '\n') || (size_t)snprintf(word, sizeof word, "%s=%s", key, value) >= sizeof word)
+		return command_misused(&command_search, "%s: what is that?", key);
+	if (search_params_set(&r->parsed, word, strlen(word), why, sizeof why))
+		return command_misused(&command_search, "%s", why);
+	if ((size_t)snprintf(r->params + used, sizeof r->params - used, "%s\n", word) >= sizeof r->params - used)
+		return command_misused(&command_search, "that is too much");
+	return 0;
+}
+
+static int add_list(struct request *r, const char *file)
+{
+	int rc = load(file + (*file == '!'), &r->ids);
+
+	if (rc)
+		return fail(file, strerror(-rc));
+	return add_param(r, "ids", *file == '!' ? "!list" : "list");
+}
+
+static int take_option(struct request *r, int answer, const char *value)
+{
+	static const char *const keys[] = {['k'] = "k", ['f'] = "filter", ['r'] = "radius",
+					   ['v'] = "view", ['R'] = "rerank", ['c'] = "recall"};
+
+	switch (answer) {
+	case 'q':
+		r->query = value;
+		snprintf(r->queries_name, sizeof r->queries_name, "queries%s",
+			 strrchr(value, '.') ? strrchr(value, '.') : ".raw");
+		return 0;
+	case 'i':
+		return add_list(r, value);
+	case 'j':
+		r->json = true;
+		return 0;
+	case 'o':
+		r->out = value;
+		return 0;
+	case 'd':
+		r->distances = value;
+		return 0;
+	default:
+		return add_param(r, keys[answer], value);
+	}
+}
+
+static int take_arguments(struct request *r, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{"k", required_argument, NULL, 'k'},	     {"queries", required_argument, NULL, 'q'},
+		{"filter", required_argument, NULL, 'f'},    {"ids-from", required_argument, NULL, 'i'},
+		{"radius", required_argument, NULL, 'r'},    {"view", required_argument, NULL, 'v'},
+		{"rerank", required_argument, NULL, 'R'},    {"recall", required_argument, NULL, 'c'},
+		{"json", no_argument, NULL, 'j'},	     {"out", required_argument, NULL, 'o'},
+		{"distances", required_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	int answer, rc = 0;
+
+	while (!rc && (answer = getopt_long(argc, argv, ":hk:", longs, NULL)) != -1) {
+		if (answer == 'h') {
+			command_help(&command_search);
+			return -1;
+		}
+		if (answer == '?' || answer == ':')
+			return command_bad_option(&command_search, answer, argv);
+		rc = take_option(r, answer, optarg);
+	}
+	if (rc)
+		return rc;
+	if (argc - optind != (r->query ? 1 : 2))
+		return command_misused(&command_search, "want COLLECTION and one QUERY, or --queries");
+	r->collection = argv[optind];
+	if (!r->query) {
+		r->query = argv[optind + 1];
+		strcpy(r->queries_name, "queries.raw");
+	}
+	return 0;
+}
+
+/* A file of one vector has no suffix that tells its dtype: it is the collection's. */
+static int name_raw_queries(struct request *r)
+{
+	static struct keyfile schema;
+	char dir[PATH_MAX];
+	const char *dtype;
+	int rc;
+
+	if (strcmp(r->queries_name, "queries.raw") != 0)
+		return 0;
+	snprintf(dir, sizeof dir, "%s/.vecfs", r->collection);
+	rc = keyfile_load(dir, "schema", &schema);
+	dtype = rc ? NULL : keyfile_get(&schema, "dtype");
+	if (!dtype)
+		return rc ? rc : -EINVAL;
+	snprintf(r->queries_name, sizeof r->queries_name, "queries.%s", dtype);
+	return 0;
+}
+
+static bool is_in_mount(const char *collection)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	snprintf(path, sizeof path, "%s/.vecfs/search", collection);
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static int find(struct request *r, struct result *result)
+{
+	char dir[PATH_MAX], path[PATH_MAX], *slash;
+	struct stat st;
+	int rc;
+
+	if (is_in_mount(r->collection)) {
+		rc = name_raw_queries(r);
+		return rc ? fail(r->collection, strerror(-rc)) : search_mount(r, result);
+	}
+	if ((size_t)snprintf(dir, sizeof dir, "%s", r->collection) >= sizeof dir)
+		return fail(r->collection, strerror(ENAMETOOLONG));
+	for (slash = dir + strlen(dir); slash > dir + 1 && slash[-1] == '/';)
+		*--slash = '\0';
+	slash = strrchr(dir, '/');
+	if (slash)
+		*slash = '\0';
+	snprintf(path, sizeof path, "%s/lock", slash ? dir : ".");
+	if (stat(path, &st) != 0)
+		return fail(r->collection, "want a directory of a mount, or STORE/NAME");
+	return search_store(slash ? dir : ".", slash ? slash + 1 : dir, r, result);
+}
+
+static int run(int argc, char **argv)
+{
+	struct request r = {.query = NULL};
+	struct result result = {.rows = {NULL, 0}};
+	int rc;
+
+	search_params_init(&r.parsed);
+	rc = take_arguments(&r, argc, argv);
+	if (rc)
+		return rc < 0 ? COMMAND_OK : rc;
+	rc = load(r.query, &r.queries);
+	if (rc)
+		return fail(r.query, strerror(-rc));
+	rc = r.queries.size ? find(&r, &result) : fail(r.query, "it is empty");
+	if (!rc)
+		rc = print(&r, &result);
+	free(r.queries.data);
+	free(r.ids.data);
+	free(result.names.data);
+	free(result.rows.data);
+	free(result.distances.data);
+	free(result.json.data);
+	return rc;
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vecfs stat - a store, a mount or a collection in numbers. */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/store_owner.h"
+#include "fs/cli/keyfile.h"
+#include "fs/message.h"
+#include "fs/mountpoint.h"
+#include "fs/cli/report.h"
+#include "store/store.h"
+
+#define WHY_BYTES 512
+#define METRIC_PREFIX "vecfs_"
+#define METRIC_LINE_BYTES 512
+
+static const char help[] =
+	"usage: vecfs stat [--json] PATH\n\n"
+	"Prints what is known of PATH: a store that is not mounted, a mountpoint, or a collection of a\n"
+	"mount.\n\n"
+	"  --json             one JSON object; sizes in bytes\n"
+	"  -h, --help         show this text\n";
+
+static int run(int argc, char **argv);
+const struct command command_stat = {"stat", "a store, mount or collection in numbers", help, run};
+
+static int fail(const char *what, int rc)
+{
+	message(VS_ERROR, "%s: %s", what, strerror(-rc));
+	return rc;
+}
+
+static void print_space(struct printer *p, const struct statvfs *st)
+{
+	printer_bytes(p, "disk_bytes", (uint64_t)st->f_blocks * st->f_frsize);
+	printer_bytes(p, "disk_free_bytes", (uint64_t)st->f_bavail * st->f_frsize);
+}
+
+static void print_collection(struct printer *p, const struct vs_collection_info *info)
+{
+	printer_row_start(p);
+	printer_text(p, "name", info->name);
+	printer_text(p, "dtype", vs_dtype_name(info->schema.dtype));
+	printer_count(p, "dim", info->schema.dim);
+	printer_text(p, "metric", vs_metric_name(info->schema.metric));
+	printer_count(p, "vectors", info->count);
+	printer_bytes(p, "vectors_bytes", info->count * info->row_bytes);
+	if (info->damaged)
+		printer_text(p, "state", "damaged");
+	printer_row_end(p);
+}
+
+/* ------------------------------------------------------------------ a store that is not mounted */
+
+static void print_store(struct printer *p, const char *path, struct vs_store *store)
+{
+	static struct vs_collection_info info;
+	struct vs_counters counters;
+	struct statvfs st;
+
+	vs_counters(store, &counters);
+	printer_text(p, "kind", "store");
+	printer_text(p, "path", path);
+	printer_text(p, "uuid", vs_uuid(store));
+	printer_count(p, "vectors", counters.vectors);
+	if (vs_statvfs(store, &st) == 0)
+		print_space(p, &st);
+	printer_list_start(p, "collections");
+	for (info.id = 0; vs_collection_next(store, 0, info.id, &info) == 0;)
+		print_collection(p, &info);
+	printer_list_end(p);
+}
+
+static int stat_free_store(const char *path, bool json)
+{
+	struct vs_options options = {.read_only = true, .report = message_report};
+	struct vs_store *store;
+	struct printer p;
+	char why[WHY_BYTES] = "";
+	int rc = vs_open(path, &options, &store, why, sizeof why);
+
+	if (rc != 0) {
+		message(VS_ERROR, "%s: %s", path, *why ? why : strerror(-rc));
+		return rc;
+	}
+	printer_start(&p, json);
+	print_store(&p, path, store);
+	printer_end(&p);
+	return vs_close(store);
+}
+
+/* ------------------------------------------------------------------ a mount */
+
+/*
+ * A line of Prometheus text: "vecfs_puts_total 12". With labels, or a comment, it is not to print; nor is the number of
+ * collections, since these follow as a list of that name.
+ */
+static void print_metrics(struct printer *p, const char *path)
+{
+	char line[METRIC_LINE_BYTES];
+	FILE *file = fopen(path, "re");
+
+	while (file && fgets(line, sizeof line, file)) {
+		char *value = strchr(line, ' ');
+
+		if (line[0] == '#' || !value || strchr(line, '{'))
+			continue;
+		*value++ = 0;
+		value[strcspn(value, " \n")] = 0;
+		if (strcmp(line, METRIC_PREFIX "collections") != 0)
+			printer_value(p, strncmp(line, METRIC_PREFIX, strlen(METRIC_PREFIX)) == 0
+			              ? line + strlen(METRIC_PREFIX) : line, value);
+	}
+	if (file)
+		fclose(file);
+}
+
+static void print_keyfile(struct printer *p, const char *control, const char *name)
+{
+	static struct keyfile k;
+
+	if (keyfile_load(control, name, &k) == 0)
+		for (size_t i = 0; i < k.count; i++)
+			printer_value(p, k.lines[i].key, k.lines[i].value);
+}
+
+static uint64_t number_of(const struct keyfile *k, const char *key)
+{
+	const char *value = keyfile_get(k, key);
+
+	return value ? strtoull(value, NULL, 10) : 0;
+}
+
+/* What a mount tells of a collection, in the engine's terms; of one that cannot be read only the name. */
+static void load_info(const char *control, const char *name, struct vs_collection_info *info)
+{
+	static struct keyfile k;
+	const char *dtype, *metric;
+
+	*info = (struct vs_collection_info){.damaged = true};
+	snprintf(info->name, sizeof info->name, "%s", name);
+	if (keyfile_load(control, "stats", &k) != 0)
+		return;
+	dtype = keyfile_get(&k, "dtype");
+	metric = keyfile_get(&k, "metric");
+	if (dtype && vs_dtype_parse(dtype) >= 0)
+		info->schema.dtype = (enum vs_dtype)vs_dtype_parse(dtype);
+	if (metric && vs_metric_parse(metric) >= 0)
+		info->schema.metric = (enum vs_metric)vs_metric_parse(metric);
+	info->schema.dim = (uint32_t)number_of(&k, "dim");
+	info->count = number_of(&k, "vectors");
+	info->row_bytes = number_of(&k, "row_bytes");
+	info->damaged = number_of(&k, "damaged") != 0;
+}
+
+static void print_mounted_collections(struct printer *p, const char *mount)
+{
+	static struct vs_collection_info info;
+	DIR *dir = opendir(mount);
+	struct dirent *entry;
+	char control[PATH_MAX + NAME_MAX + 16];
+
+	printer_list_start(p, "collections");
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.' && (!entry->d_name[1] || strcmp(entry->d_name, "..") == 0))
+			continue;
+		snprintf(control, sizeof control, "%s/%s/.vecfs", mount, entry->d_name);
+		load_info(control, entry->d_name, &info);
+		print_collection(p, &info);
+	}
+	printer_list_end(p);
+	if (dir)
+		closedir(dir);
+}
+
+static int stat_mount(const struct mountpoint *m, bool json)
+{
+	char path[PATH_MAX + 32];
+	struct statvfs st;
+	struct printer p;
+	pid_t pid = holder_find(m->store);
+
+	if (statvfs(m->path, &st) != 0)
+		return fail(m->path, -errno);
+	printer_start(&p, json);
+	printer_text(&p, "kind", "mount");
+	printer_text(&p, "mountpoint", m->path);
+	printer_text(&p, "store", m->store);
+	if (pid > 0)
+		printer_number(&p, "pid", (uint64_t)pid);
+	print_space(&p, &st);
+	snprintf(path, sizeof path, "%s/.vecfs/metrics", m->path);
+	print_metrics(&p, path);
+	print_mounted_collections(&p, m->path);
+	printer_end(&p);
+	return 0;
+}
+
+static int stat_collection(const char *path, bool json)
+{
+	char control[PATH_MAX];
+	struct statvfs st;
+	struct printer p;
+
+	if (snprintf(control, sizeof control, "%s/.vecfs", path) >= (int)sizeof control)
+		return fail(path, -ENAMETOOLONG);
+	if (statvfs(path, &st) != 0)
+		return fail(path, -errno);
+	printer_start(&p, json);
+	printer_text(&p, "kind", "collection");
+	printer_text(&p, "path", path);
+	print_keyfile(&p, control, "stats");
+	print_space(&p, &st);
+	printer_end(&p);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ which of them */
+
+/* A store that a daemon has open can only be seen through its mount. */
+static int stat_store(const char *path, bool json)
+{
+	static struct mountpoint m;
+	pid_t pid = holder_find(path);
+
+	if (pid == -ENOENT || pid == -ENOTDIR) {
+		message(VS_ERROR, "%s: neither a store nor in a mount of vecfs", path);
+		return -ENOENT;
+	}
+	if (pid < 0)
+		return fail(path, (int)pid);
+	if (pid == 0)
+		return stat_free_store(path, json);
+	if (mountpoint_of_store(path, &m) == 0)
+		return stat_mount(&m, json);
+	message(VS_ERROR, "%s: held by process %d, whose mount is not to be seen from here", path, (int)pid);
+	return -EBUSY;
+}
+
+static int stat_path(const char *argument, bool json)
+{
+	static struct mountpoint m;
+	char path[PATH_MAX];
+	struct stat st;
+	int rc = mountpoint_resolve(argument, path);
+
+	if (rc == 0 && stat(path, &st) != 0)
+		rc = -errno;
+	if (rc == 0 && mountpoint_is_stale(path))
+		rc = -ENOTCONN;
+	if (rc != 0) {
+		if (rc != -ENOTCONN)
+			return fail(argument, rc);
+		message(VS_ERROR, "%s: a mount whose daemon has died: run `vecfs umount %s`", argument,
+		        argument);
+		return rc;
+	}
+	if (mountpoint_around(path, &m) != 0)
+		return stat_store(path, json);
+	if (mountpoint_is_root(&m, path))
+		return stat_mount(&m, json);
+	if (S_ISDIR(st.st_mode))
+		return stat_collection(path, json);
+	message(VS_ERROR, "%s: want a store, a mountpoint or a collection; stat(1) is for files", argument);
+	return -EINVAL;
+}
+
+static int run(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0},
+	};
+	bool json = false;
+	int answer;
+
+	while ((answer = getopt_long(argc, argv, ":h", longs, NULL)) != -1) {
+		if (answer == 'h')
+			return command_help(&command_stat);
+		if (answer != 'j')
+			return command_bad_option(&command_stat, answer, argv);
+		json = true;
+	}
+	if (argc - optind != 1)
+		return command_misused(&command_stat, "want one PATH");
+	return stat_path(argv[optind], json) == 0 ? COMMAND_OK : COMMAND_FAILED;
+}

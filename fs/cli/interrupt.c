@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cli/interrupt.h"
+
+#include <signal.h>
+#include <stddef.h>
+
+static volatile sig_atomic_t came;
+
+static void on_signal(int number)
+{
+	came = number;
+}
+
+void interrupt_catch(void)
+{
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+	/* Without SA_RESTART: the command sees EINTR. */
+	struct sigaction action = {.sa_handler = on_signal}, old;
+
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+		/* What is ignored stays so: nohup(1), background jobs. */
+		if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+			sigaction(numbers[i], &action, NULL);
+	}
+}
+
+bool interrupt_came(void)
+{
+	return came != 0;
+}
+
+void interrupt_ignore_others(void)
+{
+	static const int numbers[] = {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO,
+				      SIGPIPE, SIGXFSZ, SIGXCPU, SIGPWR,    SIGSTKFLT};
+
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+		signal(numbers[i], SIG_IGN);
+	for (int number = SIGRTMIN; number <= SIGRTMAX; number++)
+		signal(number, SIG_IGN);
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cli/report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/cli/humanize.h"
+
+#define NAME_CHARS 18
+#define TEXT_CHARS 8 /* of a text in a row */
+
+/* Bytes of the UTF-8 sequence at s (RFC 3629), or 0 if there is none. */
+static size_t utf8_len(const unsigned char *s)
+{
+	size_t len = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+
+	if (s[0] < 0x80)
+		return 1;
+	if (s[0] < 0xc2 || s[0] > 0xf4)
+		return 0;
+
+	for (size_t i = 1; i < len; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	/* Overlong, a surrogate, beyond the last code point. */
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
+	    (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return len;
+}
+
+static void print_json_string(const char *text)
+{
+	const unsigned char *s = (const unsigned char *)text;
+
+	putchar('"');
+	while (*s) {
+		size_t len = utf8_len(s);
+
+		if (len == 0)
+			printf("\\udc%02x", *s++);
+		else if (*s < ' ' || *s == '"' || *s == '\\' || *s == 0x7f)
+			printf("\\u%04x", *s++);
+		else
+			for (; len > 0; len--)
+				putchar(*s++);
+	}
+	putchar('"');
+}
+
+/* Returns the columns that it takes, near enough. */
+static int print_plain_string(const char *text)
+{
+	const unsigned char *s = (const unsigned char *)text;
+	int columns = 0;
+
+	while (*s) {
+		size_t len = utf8_len(s);
+		bool is_c1 = len == 2 && s[0] == 0xc2 && s[1] < 0xa0;
+
+		if (len == 0 || is_c1 || *s < ' ' || *s == 0x7f || *s == '\\') {
+			for (size_t i = 0; i < (len ? len : 1); i++)
+				columns += printf("\\%03o", *s++);
+		} else {
+			columns++;
+			for (; len > 0; len--)
+				putchar(*s++);
+		}
+	}
+	return columns;
+}
+
+/* What stands before a value. */
+static void print_name(struct printer *p, const char *name)
+{
+	if (p->json) {
+		printf("%s", p->first ? "" : ", ");
+		print_json_string(name);
+		printf(": ");
+	} else if (p->in_row) {
+		printf("  ");
+	} else {
+		printf("%-*s ", NAME_CHARS, name);
+	}
+	p->first = false;
+}
+
+static void print_after(const struct printer *p)
+{
+	if (!p->json && !p->in_row)
+		putchar('\n');
+}
+
+void printer_start(struct printer *p, bool json)
+{
+	*p = (struct printer){.json = json, .first = true};
+	if (json)
+		putchar('{');
+}
+
+void printer_end(struct printer *p)
+{
+	if (p->json)
+		printf("}\n");
+}
+
+void printer_text(struct printer *p, const char *name, const char *value)
+{
+	print_name(p, name);
+	if (p->json)
+		print_json_string(value);
+	else
+		for (int columns = print_plain_string(value); p->in_row && columns < TEXT_CHARS; columns++)
+			putchar(' ');
+	print_after(p);
+}
+
+void printer_count(struct printer *p, const char *name, uint64_t value)
+{
+	char text[QUANTITY_SIZE];
+
+	print_name(p, name);
+	if (p->json)
+		printf("%llu", (unsigned long long)value);
+	else if (p->in_row)
+		printf("%12s %s", quantity_count(text, value), name);
+	else
+		printf("%s", quantity_count(text, value));
+	print_after(p);
+}
+
+void printer_number(struct printer *p, const char *name, uint64_t value)
+{
+	print_name(p, name);
+	printf("%llu", (unsigned long long)value);
+	print_after(p);
+}
+
+void printer_bytes(struct printer *p, const char *name, uint64_t size_bytes)
+{
+	char text[QUANTITY_SIZE];
+
+	print_name(p, name);
+	if (p->json)
+		printf("%llu", (unsigned long long)size_bytes);
+	else
+		printf(p->in_row ? "%8s" : "%s", quantity_bytes(text, size_bytes));
+	print_after(p);
+}
+
+void printer_value(struct printer *p, const char *name, const char *value)
+{
+	/* JSON's numbers: no sign but minus, no leading zero, nothing like "inf". */
+	size_t digits = strspn(value, "0123456789");
+	bool number = digits > 0 && digits <= 20 && value[digits] == 0 && (value[0] != '0' || digits == 1);
+
+	if (number)
+		printer_count(p, name, strtoull(value, NULL, 10));
+	else
+		printer_text(p, name, value);
+}
+
+void printer_list_start(struct printer *p, const char *name)
+{
+	print_name(p, name);
+	if (p->json)
+		putchar('[');
+	else
+		putchar('\n');
+	p->first = true;
+}
+
+void printer_list_end(struct printer *p)
+{
+	if (p->json)
+		putchar(']');
+	p->first = false;
+}
+
+void printer_row_start(struct printer *p)
+{
+	if (p->json)
+		printf("%s{", p->first ? "" : ", ");
+	p->in_row = true;
+	p->first = true;
+}
+
+void printer_row_end(struct printer *p)
+{
+	putchar(p->json ? '}' : '\n');
+	p->in_row = false;
+	p->first = false;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * printer - named values on standard output, for people or as JSON (RFC 8259).
+ *
+ * For people each value is a line, its name padded; lists of objects are tables of a line each. Texts are untrusted:
+ * what a terminal would obey (control characters, also those of C1) or not understand becomes \\ooo. In JSON
+ * strings that are not UTF-8 keep their bytes as lone surrogates \udc80..\udcff, which Python's os.fsencode()
+ * undoes.
+ */
+#ifndef VECFS_FS_CLI_REPORT_H
+#define VECFS_FS_CLI_REPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct printer {
+	bool json;
+	bool first;  /* no value of this object or list has been printed */
+	bool in_row; /* for people: in a line of a list */
+};
+
+/* The outermost object. */
+void printer_start(struct printer *p, bool json);
+void printer_end(struct printer *p);
+
+void printer_text(struct printer *p, const char *name, const char *value);
+void printer_count(struct printer *p, const char *name, uint64_t value);
+/* A number that is a name: no separators between its digits. */
+void printer_number(struct printer *p, const char *name, uint64_t value);
+void printer_bytes(struct printer *p, const char *name, uint64_t size_bytes);
+/* A value as another program printed it: a number stays one in JSON. */
+void printer_value(struct printer *p, const char *name, const char *value);
+
+/* A list of objects; each holds values, and no list. */
+void printer_list_start(struct printer *p, const char *name);
+void printer_list_end(struct printer *p);
+void printer_row_start(struct printer *p);
+void printer_row_end(struct printer *p);
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cli/store_owner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define LOCK_NAME "lock"
+#define PID_DIGITS 20
+#define POLL_MS 10
+#define EXIT_MS 1000 /* from giving up the lock to the end of the process */
+
+static pid_t read_pid(int fd)
+{
+	char text[PID_DIGITS + 1];
+	ssize_t n = pread(fd, text, PID_DIGITS, 0);
+
+	if (n < 0)
+		return -errno;
+	text[n] = 0;
+	return (pid_t)strtol(text, NULL, 10);
+}
+
+static int open_lock(const char *store)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	if (snprintf(path, sizeof path, "%s/%s", store, LOCK_NAME) >= (int)sizeof path)
+		return -ENAMETOOLONG;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/*
+ * 1: it is held; 0: it is not; -errno. A shared lock, and for a moment, is enough to tell; a mount that wants the store
+ * just then tries again.
+ */
+static int is_held(int lock_fd)
+{
+	if (flock(lock_fd, LOCK_SH | LOCK_NB) != 0)
+		return errno == EWOULDBLOCK ? 1 : -errno;
+	flock(lock_fd, LOCK_UN);
+	return 0;
+}
+
+pid_t holder_find(const char *store)
+{
+	int fd = open_lock(store);
+	pid_t pid;
+
+	if (fd < 0)
+		return fd;
+	pid = is_held(fd);
+	if (pid > 0)
+		pid = read_pid(fd);
+	close(fd);
+	return pid;
+}
+
+struct holder_watch holder_watch(const char *store)
+{
+	struct holder_watch w = {.lock_fd = open_lock(store), .pid_fd = -1};
+
+	if (w.lock_fd < 0 || is_held(w.lock_fd) <= 0)
+		return w;
+	w.pid = read_pid(w.lock_fd);
+	if (w.pid > 0)
+		w.pid_fd = (int)syscall(SYS_pidfd_open, w.pid, 0);
+	return w;
+}
+
+static bool has_ended(int pid_fd, int timeout_ms)
+{
+	struct pollfd watched = {.fd = pid_fd, .events = POLLIN};
+
+	return poll(&watched, 1, timeout_ms) > 0;
+}
+
+int holder_wait(struct holder_watch *w, int timeout_ms)
+{
+	int rc = 0;
+
+	/* poll(2) takes no time over a descriptor of -1: it just waits. */
+	while (w->lock_fd >= 0 && is_held(w->lock_fd) > 0) {
+		if (has_ended(w->pid_fd, POLL_MS))
+			break; /* and somebody else has the store already */
+		timeout_ms -= POLL_MS;
+		if (timeout_ms <= 0) {
+			rc = -ETIMEDOUT;
+			break;
+		}
+	}
+	/* The lock goes a moment before its process; the number may be a stranger's, for whom nobody waits. */
+	if (rc == 0 && w->pid_fd >= 0)
+		has_ended(w->pid_fd, EXIT_MS);
+	holder_unwatch(w);
+	return rc;
+}
+
+void holder_unwatch(struct holder_watch *w)
+{
+	if (w->lock_fd >= 0)
+		close(w->lock_fd);
+	if (w->pid_fd >= 0)
+		close(w->pid_fd);
+	w->lock_fd = w->pid_fd = -1;
+}

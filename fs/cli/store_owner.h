@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * holder - the process that has a store open: it holds the flock of STORE/lock, which contains its pid.
+ *
+ * The lock tells that there is one; the number is for people, and may be that of another pid namespace.
+ *
+ * Any thread may call these functions; they keep no state.
+ */
+#ifndef VECFS_FS_CLI_STORE_OWNER_H
+#define VECFS_FS_CLI_STORE_OWNER_H
+
+#include <sys/types.h>
+
+/* The pid of the store's holder; 0: nobody holds it. -ENOENT: not a store. -errno. */
+pid_t holder_find(const char *store);
+
+struct holder_watch {
+	int lock_fd; /* of STORE/lock; -1: it is not to be seen from here, and there is nothing to wait for */
+	int pid_fd;  /* of the process with the number in it, while the lock was held; -1: none */
+	pid_t pid;
+};
+
+/* To be had before the holder is told to end. Always to be given to holder_wait() or holder_unwatch(). */
+struct holder_watch holder_watch(const char *store);
+/* Returns when the holder is gone: 0; or -ETIMEDOUT. */
+int holder_wait(struct holder_watch *w, int timeout_ms);
+void holder_unwatch(struct holder_watch *w);
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cli/stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "fs/cli/zip.h"
+
+#define AHEAD_BYTES ((off_t)8 << 20)  /* asked of the disk while earlier bytes are written elsewhere */
+#define INPUT_BYTES ((size_t)1 << 18) /* of deflated bytes at a time */
+#define COUNT_BYTES ((size_t)1 << 20)
+
+struct stream {
+	int fd;
+	bool is_file;
+	uint64_t size; /* of a regular file */
+	off_t off;     /* in the file */
+	off_t ahead;   /* how far the disk has been asked */
+	/* Of a member of an archive. */
+	bool is_member;
+	struct zip_member member;
+	uint64_t left;      /* bytes of it that have not been read from the file */
+	uint64_t plain_off; /* bytes of it that have been handed out */
+	uint32_t crc;       /* of those */
+	bool inflating;     /* z must be ended */
+	z_stream z;
+	unsigned char *input;
+};
+
+/* Nothing is asked for twice: also where all is cached, every asking looks at every page. */
+static void read_ahead(struct stream *s)
+{
+	off_t from = s->ahead > s->off ? s->ahead : s->off, until = s->off + AHEAD_BYTES;
+
+	if (!s->is_file || from >= until) /* a length of 0 would ask for all the rest */
+		return;
+	posix_fadvise(s->fd, from, until - from, POSIX_FADV_WILLNEED);
+	s->ahead = until;
+}
+
+/* Bytes of the file itself, as many as one call gives. */
+static ssize_t read_once(struct stream *s, void *buf, size_t size)
+{
+	ssize_t n = read(s->fd, buf, size);
+
+	if (n < 0)
+		return -errno;
+	s->off += n;
+	return n;
+}
+
+/* The same, but fewer than size only at its end. */
+static ssize_t read_file(struct stream *s, void *buf, size_t size)
+{
+	size_t done = 0;
+	ssize_t n = 1;
+
+	while (done < size && n > 0) {
+		n = read_once(s, (unsigned char *)buf + done, size - done);
+		if (n < 0)
+			return n;
+		done += (size_t)n;
+	}
+	read_ahead(s);
+	return (ssize_t)done;
+}
+
+/* ------------------------------------------------------------------ members of archives */
+
+static int damaged(char *why, size_t why_size, const char *what)
+{
+	snprintf(why, why_size, "the archive is damaged: %s", what);
+	return -EINVAL;
+}
+
+/* The next bytes of the member as they lie in the archive. */
+static ssize_t read_member(struct stream *s, void *buf, size_t size, char *why, size_t why_size)
+{
+	ssize_t n;
+
+	if (size > s->left)
+		size = (size_t)s->left;
+	n = read_file(s, buf, size);
+	if (n < 0)
+		return n;
+	s->left -= (uint64_t)n;
+	return (size_t)n < size ? damaged(why, why_size, "it became shorter") : n;
+}
+
+static ssize_t inflate_some(struct stream *s, void *buf, size_t size, char *why, size_t why_size)
+{
+	int status = Z_OK;
+
+	s->z.next_out = buf;
+	s->z.avail_out = (uInt)size;
+	while (s->z.avail_out > 0 && status == Z_OK) {
+		if (s->z.avail_in == 0) {
+			ssize_t n = read_member(s, s->input, INPUT_BYTES, why, why_size);
+
+			if (n < 0)
+				return n;
+			s->z.next_in = s->input;
+			s->z.avail_in = (uInt)n;
+		}
+		status = inflate(&s->z, Z_NO_FLUSH);
+	}
+	if (status == Z_MEM_ERROR)
+		return -ENOMEM;
+	if (status != Z_OK && status != Z_STREAM_END) /* Z_BUF_ERROR: it ends within */
+		return damaged(why, why_size, "its deflated bytes make no sense");
+	return (ssize_t)(size - s->z.avail_out);
+}
+
+/* A member has exactly the bytes that the directory tells. */
+static ssize_t read_plain(struct stream *s, void *buf, size_t size, char *why, size_t why_size)
+{
+	uint64_t left = s->member.plain_size - s->plain_off;
+	bool at_end = size > left;
+	ssize_t n = 0;
+
+	if (at_end)
+		size = (size_t)left;
+	if (size > 0)
+		n = s->inflating ? inflate_some(s, buf, size, why, why_size)
+				 : read_member(s, buf, size, why, why_size);
+	if (n < 0)
+		return n;
+	if ((size_t)n < size)
+		return damaged(why, why_size, "an array is shorter than it says");
+	s->plain_off += (uint64_t)n;
+	s->crc = (uint32_t)crc32(s->crc, buf, (uInt)n);
+	if (at_end && s->inflating) {
+		unsigned char more;
+
+		if (inflate_some(s, &more, 1, why, why_size) != 0)
+			return damaged(why, why_size, "an array is longer than it says");
+	}
+	if (at_end && s->crc != s->member.crc)
+		return damaged(why, why_size, "the checksum is not that of the array");
+	return n;
+}
+
+static int start_member(struct stream *s, const char *member, char *why, size_t why_size)
+{
+	int rc = zip_find(s->fd, member, &s->member, why, why_size);
+
+	if (rc != 0)
+		return rc;
+	s->is_member = true;
+	s->left = s->member.size;
+	s->off = (off_t)s->member.off;
+	if (lseek(s->fd, s->off, SEEK_SET) < 0)
+		return -errno;
+	if (s->member.method == ZIP_STORED)
+		return 0;
+	s->input = malloc(INPUT_BYTES);
+	s->inflating = s->input && inflateInit2(&s->z, -MAX_WBITS) == Z_OK; /* without a header of zlib's */
+	return s->inflating ? 0 : -ENOMEM;
+}
+
+/* ------------------------------------------------------------------ public */
+
+int stream_open(const char *path, struct stream **out)
+{
+	struct stream *s = calloc(1, sizeof *s);
+	struct stat st;
+	int rc = 0;
+
+	*out = NULL;
+	if (!s)
+		return -ENOMEM;
+	s->fd = strcmp(path, "-") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+				       : open(path, O_RDONLY | O_CLOEXEC);
+	if (s->fd < 0 || fstat(s->fd, &st) != 0)
+		rc = -errno;
+	else if (S_ISDIR(st.st_mode))
+		rc = -EISDIR;
+	if (rc != 0) {
+		stream_close(s);
+		return rc;
+	}
+	s->is_file = S_ISREG(st.st_mode);
+	/* Of a descriptor that somebody else has read from, what is left. */
+	s->off = s->is_file ? lseek(s->fd, 0, SEEK_CUR) : 0;
+	s->size = s->is_file && s->off < st.st_size ? (uint64_t)(st.st_size - s->off) : 0;
+	if (s->is_file)
+		posix_fadvise(s->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+	*out = s;
+	return 0;
+}
+
+int stream_open_member(const char *path, const char *member, struct stream **out, char *why, size_t why_size)
+{
+	int rc = stream_open(path, out);
+
+	if (rc == 0)
+		rc = start_member(*out, member, why, why_size);
+	if (rc != 0 && *out) {
+		stream_close(*out);
+		*out = NULL;
+	}
+	return rc;
+}
+
+void stream_close(struct stream *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
+	if (s->inflating)
+		inflateEnd(&s->z);
+	free(s->input);
+	free(s);
+}
+
+bool stream_size(const struct stream *s, uint64_t *size)
+{
+	*size = s->is_member ? s->member.plain_size : s->size;
+	return s->is_member || s->is_file;
+}
+
+int stream_count_lines(struct stream *s, uint64_t *lines)
+{
+	char *buf, last = '\n';
+	off_t start = s->off;
+	ssize_t n;
+
+	*lines = 0;
+	if (!s->is_file || s->is_member)
+		return -ESPIPE;
+	buf = malloc(COUNT_BYTES);
+	if (!buf)
+		return -ENOMEM;
+	while ((n = read_file(s, buf, COUNT_BYTES)) > 0) {
+		for (const char *p = buf; (p = memchr(p, '\n', (size_t)(buf + n - p))); p++)
+			++*lines;
+		last = buf[n - 1];
+	}
+	*lines += last != '\n';
+	free(buf);
+	s->off = s->ahead = start;
+	if (n < 0)
+		return (int)n;
+	return lseek(s->fd, start, SEEK_SET) < 0 ? -errno : 0;
+}
+
+ssize_t stream_read(struct stream *s, void *buf, size_t size, char *why, size_t why_size)
+{
+	return s->is_member ? read_plain(s, buf, size, why, why_size) : read_file(s, buf, size);
+}
+
+ssize_t stream_read_some(struct stream *s, void *buf, size_t size, char *why, size_t why_size)
+{
+	return s->is_file ? stream_read(s, buf, size, why, why_size) : read_once(s, buf, size);
+}
+
+int stream_fd(const struct stream *s)
+{
+	return s->fd;
+}

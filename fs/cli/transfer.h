@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * transfer - writes the rows of a source to a file descriptor in another format or dtype, in memory that does
+ * not depend on their number.
+ */
+#ifndef VECFS_FS_CLI_TRANSFER_H
+#define VECFS_FS_CLI_TRANSFER_H
+
+#include <stddef.h>
+
+#include "fs/array.h"
+#include "fs/cli/progress.h"
+#include "fs/cli/array_reader.h"
+
+/* What is written, and where to. */
+struct transfer_target {
+	int fd;
+	enum array_format format; /* where the rows of source are untold: one without a header */
+	struct array_shape shape; /* as many rows as source has */
+	int ids_fd; /* gets a line for each row: the id that source brings, else a number; -1: nothing wants
+		       them */
+	uint64_t first_number;
+};
+
+/*
+ * Writes the target's file: the header, then all rows of source, converted if their dtype is another one
+ * (recode.h; bit takes the bytes as they are). -EINTR: a signal came (interrupt.h). -errno: *why is empty if
+ * writing failed, else it says what is wrong with the source.
+ */
+int transfer_run(struct source *source, const struct transfer_target *target, struct progress *progress,
+		 char *why, size_t why_size);
+/* Writes all of data. -errno. */
+int transfer_write(int fd, const void *data, size_t size);
+
+#endif
