@@ -3,12 +3,12 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/batch.h"
-#include "fs/control.h"
+#include "fs/control/batch.h"
+#include "fs/control/control.h"
 #include "fs/handle.h"
 #include "fs/listing.h"
-#include "fs/refusal.h"
-#include "fs/refused.h"
+#include "fs/control/refusal.h"
+#include "fs/control/refused.h"
 #include "fs/vector.h"
 
 #define CONTROL_NAME ".vecfs"

@@ -11,7 +11,7 @@
 #include <time.h>
 
 #include "fs/handle.h"
-#include "fs/moment.h"
+#include "fs/control/view_pairing.h"
 #include "fs/ops.h"
 
 #define BUCKETS 1024

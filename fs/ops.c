@@ -9,7 +9,7 @@
 
 #include "fs/buffer.h"
 #include "fs/held.h"
-#include "fs/moment.h"
+#include "fs/control/view_pairing.h"
 #include "fs/order.h"
 #include "fs/rename.h"
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "fs/batch.h"
+#include "fs/control/batch.h"
 #include "fs/vector.h"
 
 /* A collection, or an open batch, gets another name under the same parent. */

@@ -15,15 +15,15 @@
 #include "fs/connection.h"
 #include "fs/held.h"
 #include "fs/message.h"
-#include "fs/moment.h"
-#include "fs/near.h"
+#include "fs/control/view_pairing.h"
+#include "fs/control/near.h"
 #include "fs/mountpoint.h"
 #include "fs/notify.h"
 #include "fs/opened.h"
 #include "fs/ops.h"
 #include "fs/schedule.h"
-#include "fs/result.h"
-#include "fs/session.h"
+#include "fs/control/result.h"
+#include "fs/control/search_session.h"
 
 #define SYNC_WAIT_US 1000
 #define PLACE_WAIT_MS 2000 /* for another mount at the same place to come to its end */

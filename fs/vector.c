@@ -11,7 +11,7 @@
 #include "fs/namelock.h"
 #include "fs/notify.h"
 #include "fs/recent.h"
-#include "fs/refusal.h"
+#include "fs/control/refusal.h"
 #include "fs/staging.h"
 
 void vector_refuse(struct serve *s, uint32_t collection, const char *name, const char *format, ...)

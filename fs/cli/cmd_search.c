@@ -15,13 +15,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/answer.h"
+#include "fs/control/answer.h"
 #include "fs/cli/command.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/keyfile.h"
 #include "fs/message.h"
 #include "fs/cli/output.h"
-#include "fs/query_array.h"
+#include "fs/control/query_array.h"
 #include "store/idlist.h"
 
 #define WHY_BYTES 512

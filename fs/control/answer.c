@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/control/answer.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "store/idlist.h"
+#include "store/npy.h"
+
+/* ------------------------------------------------------------------ searching */
+
+struct patience {
+	bool (*is_cancelled)(void *arg);
+	void *arg;
+	int64_t end_ns; /* 0: none */
+	bool timed_out;
+};
+
+static int64_t monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static bool is_over(void *arg)
+{
+	struct patience *p = arg;
+
+	p->timed_out = p->end_ns && monotonic_ns() > p->end_ns;
+	return p->timed_out || (p->is_cancelled && p->is_cancelled(p->arg));
+}
+
+bool answer_is_unwanted(void *req)
+{
+	return fuse_req_interrupted(req);
+}
+
+static int check(const struct vs_schema *schema, const struct search_params *params, const void *vectors,
+		 uint32_t count, char *why, size_t why_size)
+{
+	int rc = 0;
+
+	if (params->view[0]) {
+		snprintf(why, why_size, "there is no view %s", params->view);
+		return -EINVAL;
+	}
+	rc = vs_query_check(schema, vectors, count);
+	if (rc == -EINVAL)
+		snprintf(why, why_size, schema->dim ? "the query is not finite, or has no direction (all zeros)"
+						    : "the collection has no vectors yet");
+	return rc;
+}
+
+static int search(struct answer *a, const struct vs_query *q, struct patience *patience)
+{
+	int64_t start_ns = monotonic_ns();
+	int rc;
+
+	a->hits = calloc((size_t)q->count * q->k, sizeof *a->hits);
+	a->found = calloc(q->count, sizeof *a->found);
+	if (!a->hits || !a->found)
+		return -ENOMEM;
+	rc = vs_search(a->moment, q, 0, a->info.rows, a->hits, a->found, &a->stats);
+	a->us = (uint64_t)(monotonic_ns() - start_ns) / 1000;
+	return rc == -EINTR && patience->timed_out ? -ETIMEDOUT : rc;
+}
+
+int answer_make(struct vs_store *store, uint32_t collection, const void *vectors, uint32_t count,
+		const struct search_params *params, struct vs_filter *list, uint64_t without,
+		bool (*is_cancelled)(void *arg), void *arg, struct answer *out, char *why, size_t why_size)
+{
+	struct patience patience = {.is_cancelled = is_cancelled, .arg = arg};
+	struct vs_query q = {.vectors = vectors, .count = count, .k = params->k, .without = without,
+			     .is_cancelled = is_over, .arg = &patience};
+	struct vs_filter *own = NULL;
+	int rc;
+
+	memset(out, 0, sizeof *out);
+	if (params->timeout_ms)
+		patience.end_ns = monotonic_ns() + (int64_t)params->timeout_ms * 1000000;
+	if (params->has_radius)
+		q.radius = &params->radius;
+	if (params->filter[0] && !list)
+		list = own = vs_filter_new();
+	rc = params->filter[0] ? list ? vs_filter_glob(list, params->filter) : -ENOMEM : 0;
+	q.filter = list;
+	if (!rc)
+		rc = vs_moment_open(store, collection, &out->moment);
+	if (!rc) {
+		vs_moment_info(out->moment, &out->info);
+		if (q.k > out->info.rows) /* no more than there is: hits take memory */
+			q.k = out->info.rows ? (uint32_t)out->info.rows : 1;
+		out->count = count;
+		out->k = q.k;
+		rc = check(&out->info.schema, params, vectors, count, why, why_size);
+	}
+	if (!rc)
+		rc = search(out, &q, &patience);
+	vs_filter_free(own);
+	if (rc)
+		answer_free(out);
+	return rc;
+}
+
+void answer_free(struct answer *a)
+{
+	if (a->moment)
+		vs_moment_close(a->moment);
+	free(a->hits);
+	free(a->found);
+	memset(a, 0, sizeof *a);
+}
+
+/* ------------------------------------------------------------------ telling */
+
+struct name_call {
+	char name[VS_NAME_MAX];
+	size_t len;
+};
+
+static void take_name(void *arg, uint64_t row, uint64_t entry, const char *name, size_t len)
+{
+	struct name_call *call = arg;
+
+	(void)row;
+	(void)entry;
+	memcpy(call->name, len ? name : "", len);
+	call->len = len;
+}
+
+/* Calls fn for the hits of query q, with their ids. */
+static int each_hit(const struct answer *a, uint32_t q, void (*fn)(void *arg, uint32_t rank, const char *id, size_t len),
+		 void *arg)
+{
+	const struct vs_hit *hits = a->hits + (size_t)q * a->k;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < a->found[q] && !rc; i++) {
+		struct name_call call = {.len = 0};
+
+		rc = vs_moment_rows(a->moment, hits[i].row, 1, NULL, take_name, &call);
+		if (!rc)
+			fn(arg, i, call.name, call.len);
+	}
+	return rc;
+}
+
+struct print_call {
+	FILE *out;
+	const struct vs_hit *hits;
+};
+
+static void print_line(void *arg, uint32_t rank, const char *id, size_t len)
+{
+	struct print_call *call = arg;
+	char line[IDLIST_LINE_MAX];
+
+	fprintf(call->out, "%u\t%.9g\t", rank + 1, (double)call->hits[rank].distance);
+	fwrite(line, 1, idlist_line(id, len, line), call->out);
+}
+
+/* Ids are taken for UTF-8, as JSON wants it; control characters, quotes and backslashes are escaped. */
+static void print_json_string(FILE *out, const char *text, size_t len)
+{
+	fputc('"', out);
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (c < ' ' || c == 0x7f)
+			fprintf(out, "\\u%04x", c);
+		else if (c == '"' || c == '\\')
+			fprintf(out, "\\%c", c);
+		else
+			fputc(c, out);
+	}
+	fputc('"', out);
+}
+
+static void print_object(void *arg, uint32_t rank, const char *id, size_t len)
+{
+	struct print_call *call = arg;
+
+	fprintf(call->out, "%s{\"rank\":%u,\"distance\":%.9g,\"id\":", rank ? "," : "", rank + 1,
+		(double)call->hits[rank].distance);
+	print_json_string(call->out, id, len);
+	fputc('}', call->out);
+}
+
+static int print_queries(const struct answer *a, bool json, FILE *out)
+{
+	int rc = 0;
+
+	for (uint32_t q = 0; q < a->count && !rc; q++) {
+		struct print_call call = {out, a->hits + (size_t)q * a->k};
+
+		if (json)
+			fprintf(out, "%s[", q ? "," : "");
+		rc = each_hit(a, q, json ? print_object : print_line, &call);
+		if (json)
+			fputc(']', out);
+	}
+	return rc;
+}
+
+int answer_print(const struct answer *a, bool json, char **text, size_t *size)
+{
+	const char *metric = vs_metric_name(a->info.schema.metric);
+	FILE *out = open_memstream(text, size);
+	int rc;
+
+	if (!out)
+		return -ENOMEM;
+	if (json)
+		fprintf(out, "{\"metric\":\"%s\",\"rows\":%" PRIu64 ",\"scanned\":%" PRIu64 ",\"results\":[",
+			metric, a->info.rows, a->stats.rows_scanned);
+	else if (a->info.schema.metric == VS_IP)
+		fprintf(out, "# inner product: larger is nearer\n");
+	rc = print_queries(a, json, out);
+	if (json)
+		fputs("]}\n", out);
+	if (fclose(out) && !rc)
+		rc = -ENOMEM;
+	if (rc)
+		free(*text);
+	return rc;
+}
+
+static void print_name(void *arg, uint32_t rank, const char *id, size_t len)
+{
+	char line[IDLIST_LINE_MAX];
+	size_t n = idlist_line(id, len, line) - 1; /* without its newline */
+
+	if (rank)
+		fputc('\t', arg);
+	fwrite(line, 1, n, arg);
+}
+
+int answer_names(const struct answer *a, char **text, size_t *size)
+{
+	FILE *out = open_memstream(text, size);
+	int rc = 0;
+
+	if (!out)
+		return -ENOMEM;
+	for (uint32_t q = 0; q < a->count && !rc; q++) {
+		rc = each_hit(a, q, print_name, out);
+		fputc('\n', out);
+	}
+	if (fclose(out) && !rc)
+		rc = -ENOMEM;
+	if (rc)
+		free(*text);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ arrays */
+
+/* The header of an array of queries x k, of numbers of width bytes, and room for these. NULL: no memory. */
+static char *new_array(const struct answer *a, uint32_t k, const char *descr, size_t width, size_t *size)
+{
+	char *file;
+	int n;
+
+	*size = NPY_NUMPY_HEADER_BYTES + (size_t)a->count * k * width;
+	file = malloc(*size);
+	if (!file)
+		return NULL;
+	memset(file, ' ', NPY_NUMPY_HEADER_BYTES);
+	memcpy(file, "\x93NUMPY\x01\x00\x76\x00", 10);
+	n = snprintf(file + 10, NPY_NUMPY_HEADER_BYTES - 10, "{'descr': '%s', 'fortran_order': False, 'shape': (%u, %u), }",
+		     descr, a->count, k);
+	file[10 + n] = ' ';
+	file[NPY_NUMPY_HEADER_BYTES - 1] = '\n';
+	return file;
+}
+
+int answer_rows(const struct answer *a, uint32_t k, char **text, size_t *size)
+{
+	char *out = *text = new_array(a, k, "<i8", sizeof(int64_t), size);
+
+	if (!out)
+		return -ENOMEM;
+	out += NPY_NUMPY_HEADER_BYTES;
+	for (uint32_t q = 0; q < a->count; q++)
+		for (uint32_t i = 0; i < k; i++, out += sizeof(int64_t)) {
+			int64_t row = i < a->found[q] ? (int64_t)a->hits[(size_t)q * a->k + i].row : -1;
+
+			memcpy(out, &row, sizeof row);
+		}
+	return 0;
+}
+
+int answer_distances(const struct answer *a, uint32_t k, char **text, size_t *size)
+{
+	char *out = *text = new_array(a, k, "<f4", sizeof(float), size);
+
+	if (!out)
+		return -ENOMEM;
+	out += NPY_NUMPY_HEADER_BYTES;
+	for (uint32_t q = 0; q < a->count; q++)
+		for (uint32_t i = 0; i < k; i++, out += sizeof(float)) {
+			float distance = i < a->found[q] ? a->hits[(size_t)q * a->k + i].distance : NAN;
+
+			memcpy(out, &distance, sizeof distance);
+		}
+	return 0;
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/control/array_file.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/control/control.h"
+#include "fs/held.h"
+#include "fs/control/view_pairing.h"
+#include "fs/process.h"
+
+struct view_handle {
+	struct held held;
+	struct moment *moment;
+	process_t process;
+	atomic_bool left; /* by the process, for moment_leave */
+};
+
+static enum array_format format_of(const struct node *node)
+{
+	assert(!node_is_ids(node));
+	return (enum array_format)(node->which - NODE_VIEW_VECTORS);
+}
+
+static struct array_shape shape_of(const struct vs_moment_info *info)
+{
+	return (struct array_shape){.dtype = info->schema.dtype, .dim = info->schema.dim, .rows = info->rows};
+}
+
+static uint64_t size_of(const struct node *node, const struct vs_moment_info *info)
+{
+	unsigned char header[ARRAY_HEADER_BYTES_MAX];
+	struct array_shape shape = shape_of(info);
+
+	if (node->which == NODE_VIEW_IDS)
+		return info->ids_bytes;
+	if (node->which == NODE_VIEW_IDS0)
+		return info->ids0_bytes;
+	return array_header_build(format_of(node), &shape, header) +
+	       info->rows * (array_row_prefix(format_of(node)) + info->row_bytes);
+}
+
+int view_attr(struct serve *s, const struct node *node, const struct vs_moment_info *info, struct stat *st)
+{
+	struct node fixed = {.kind = NODE_VIEW, .collection = node->collection, .which = node->which};
+	struct node moment = fixed;
+	struct vs_collection_info collection;
+	int rc = vs_collection_get(s->store, node->collection, &collection);
+
+	if (!rc)
+		rc = control_file_attr(s, &fixed, collection.mtime, size_of(node, info), st);
+	if (rc)
+		return rc == -ENOENT ? -ESTALE : rc;
+	/* So whoever has two arrays open can see by fstat(2) whether they are of one moment. */
+	moment.kind = NODE_MOMENT;
+	moment.entry = info->version;
+	st->st_ino = node_ino(&moment);
+	return 0;
+}
+
+static int moment_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+{
+	struct vs_moment_info info;
+	int rc = moment_find(s, node, &info);
+
+	*timeout_s = ops_timeout_s(s);
+	return rc ? rc : view_attr(s, node, &info, st);
+}
+
+static int moment_node_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
+{
+	struct view_handle *h;
+	int rc;
+
+	if ((fi->flags & O_ACCMODE) != O_RDONLY)
+		return -EACCES; /* the mode says so, but not to root */
+	h = calloc(1, sizeof *h);
+	if (!h)
+		return -ENOMEM;
+	h->process = process_of(fuse_req_ctx(req)->pid);
+	rc = moment_open(ops_serve(req), node, h->process, &h->moment);
+	if (rc) {
+		free(h);
+		return rc;
+	}
+	fi->fh = (uintptr_t)h;
+	fi->keep_cache = 1; /* the inode is the version's own */
+	return 0;
+}
+
+static void leave(struct serve *s, const struct node *node, struct view_handle *h)
+{
+	if (!atomic_exchange(&h->left, true))
+		moment_leave(s, node, h->process, h->moment);
+}
+
+/* Unlike RELEASE it comes before close(2) returns, and also when a mapping is left. */
+static int moment_node_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi,
+			     bool *changed)
+{
+	struct view_handle *h = (struct view_handle *)(uintptr_t)fi->fh;
+
+	(void)changed;
+	if (process_of(fuse_req_ctx(req)->pid) == h->process) /* not a child with an inherited descriptor */
+		leave(ops_serve(req), node, h);
+	return 0;
+}
+
+static void moment_node_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
+{
+	struct view_handle *h = (struct view_handle *)(uintptr_t)fi->fh;
+
+	leave(s, node, h);
+	moment_close(s, h->moment);
+	free(h);
+}
+
+/*
+ * Rows with their dim before each, for [off, off + size) of all rows laid end to end. The packed rows are
+ * read into the end of the buffer, and moved apart from the front: what is written never reaches what is
+ * still to be moved.
+ */
+static ssize_t read_prefixed(struct vs_moment *m, const struct vs_moment_info *info, unsigned char *buf,
+			     size_t size, uint64_t off)
+{
+	size_t row = info->row_bytes, stride = ARRAY_PREFIX_BYTES + row, used = 0;
+	uint64_t first = off / stride, in_row = off % stride, end = (off + size) / stride;
+	uint64_t from = first * row + (in_row > ARRAY_PREFIX_BYTES ? in_row - ARRAY_PREFIX_BYTES : 0);
+	uint64_t end_in_row = (off + size) % stride;
+	uint64_t to = end * row + (end_in_row > ARRAY_PREFIX_BYTES ? end_in_row - ARRAY_PREFIX_BYTES : 0);
+	unsigned char *packed = buf + size - (to - from);
+	const uint32_t dim = info->schema.dim; /* little-endian, as all of vecfs */
+	ssize_t got = vs_moment_vectors(m, packed, (size_t)(to - from), from);
+
+	if (got < 0)
+		return got;
+	if ((uint64_t)got != to - from)
+		return -EIO;
+	while (used < size) {
+		bool is_prefix = in_row < ARRAY_PREFIX_BYTES;
+		size_t n = (is_prefix ? ARRAY_PREFIX_BYTES : stride) - in_row;
+
+		if (n > size - used)
+			n = size - used;
+		if (is_prefix) {
+			memcpy(buf + used, (const unsigned char *)&dim + in_row, n);
+		} else {
+			memmove(buf + used, packed, n);
+			packed += n;
+		}
+		used += n;
+		in_row = (in_row + n) % stride;
+	}
+	return (ssize_t)size;
+}
+
+/* The rows' part of the file; a row that is damaged fails the read. */
+static ssize_t read_rows(const struct node *node, struct vs_moment *m, const struct vs_moment_info *info,
+			 unsigned char *buf, size_t size, uint64_t off)
+{
+	size_t prefix = array_row_prefix(format_of(node));
+	uint64_t total = info->rows * (prefix + info->row_bytes);
+
+	if (off >= total)
+		return 0;
+	if (size > total - off)
+		size = (size_t)(total - off);
+	return prefix ? read_prefixed(m, info, buf, size, off) : vs_moment_vectors(m, buf, size, off);
+}
+
+static ssize_t read_vectors(const struct node *node, struct vs_moment *m, const struct vs_moment_info *info,
+			    unsigned char *buf, size_t size, uint64_t off)
+{
+	unsigned char header[ARRAY_HEADER_BYTES_MAX];
+	struct array_shape shape = shape_of(info);
+	size_t header_bytes = array_header_build(format_of(node), &shape, header), from_header = 0;
+	ssize_t got;
+
+	if (off < header_bytes) {
+		from_header = header_bytes - (size_t)off < size ? header_bytes - (size_t)off : size;
+		memcpy(buf, header + off, from_header);
+		off = header_bytes;
+	}
+	if (from_header == size)
+		return (ssize_t)size;
+	got = read_rows(node, m, info, buf + from_header, size - from_header, off - header_bytes);
+	return got < 0 ? got : got + (ssize_t)from_header;
+}
+
+static ssize_t moment_node_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+				const struct fuse_file_info *fi)
+{
+	struct view_handle *h = (struct view_handle *)(uintptr_t)fi->fh;
+	struct moment *moment;
+	struct vs_moment_info info;
+	int rc;
+
+	rc = h ? 0 : moment_pin(s, node, &moment);
+	if (rc)
+		return rc;
+	if (h)
+		moment = h->moment;
+	vs_moment_info(moment_of(moment), &info);
+	if (node->which == NODE_VIEW_IDS)
+		return vs_moment_ids(moment_of(moment), buf, size, (uint64_t)off);
+	if (node->which == NODE_VIEW_IDS0)
+		return vs_moment_ids0(moment_of(moment), buf, size, (uint64_t)off);
+	return read_vectors(node, moment_of(moment), &info, buf, size, (uint64_t)off);
+}
+
+const struct node_ops moment_ops = {
+	.attr = moment_attr,
+	.open = moment_node_open,
+	.read = moment_node_read,
+	.flush = moment_node_flush,
+	.release = moment_node_release,
+};

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* view - a collection's ids and vectors as one file each, in the formats of array.h, at one moment. */
+#ifndef VECFS_FS_CONTROL_ARRAY_FILE_H
+#define VECFS_FS_CONTROL_ARRAY_FILE_H
+
+#include "fs/ops.h"
+
+/* The attributes of a NODE_VIEW, or of the NODE_MOMENT that stands for it, at a moment. */
+int view_attr(struct serve *s, const struct node *node, const struct vs_moment_info *info, struct stat *st);
+
+#endif

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/control/near.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/control/answer.h"
+#include "fs/control/control.h"
+#include "fs/held.h"
+#include "fs/listing.h"
+#include "fs/message.h"
+
+#define NEAR_SLOTS 1024u /* a power of 2 */
+
+struct slot {
+	uint64_t n; /* its number; 0: free */
+	uint32_t collection;
+	uint64_t entry; /* of the vector; 0: a directory */
+	char options[VS_NAME_MAX + 1];
+};
+
+struct near_table {
+	pthread_mutex_t lock;
+	uint64_t last;
+	struct slot slots[NEAR_SLOTS];
+};
+
+struct near_file {
+	struct held held;
+	char *text;
+	size_t size;
+};
+
+struct near_table *near_table_new(void)
+{
+	struct near_table *t = calloc(1, sizeof *t);
+
+	if (t)
+		pthread_mutex_init(&t->lock, NULL);
+	return t;
+}
+
+void near_table_free(struct near_table *t)
+{
+	if (!t)
+		return;
+	pthread_mutex_destroy(&t->lock);
+	free(t);
+}
+
+/* The number under which this is remembered; a new one if it is not. */
+static uint64_t remember(struct near_table *t, uint32_t collection, uint64_t entry, const char *options)
+{
+	struct slot *slot = NULL;
+
+	pthread_mutex_lock(&t->lock);
+	for (unsigned i = 0; i < NEAR_SLOTS && !slot; i++)
+		if (t->slots[i].n && t->slots[i].collection == collection && t->slots[i].entry == entry &&
+		    !strcmp(t->slots[i].options, options))
+			slot = &t->slots[i];
+	if (!slot) {
+		slot = &t->slots[++t->last % NEAR_SLOTS];
+		*slot = (struct slot){.n = t->last, .collection = collection, .entry = entry};
+		strcpy(slot->options, options);
+	}
+	pthread_mutex_unlock(&t->lock);
+	return slot->n;
+}
+
+/* What the node is; -ESTALE if that is forgotten. The static near/ is a directory without options. */
+static int recall(struct serve *s, const struct node *node, struct slot *out)
+{
+	struct near_table *t = s->near;
+	int rc = 0;
+
+	*out = (struct slot){.collection = node->collection};
+	if (node->kind == NODE_NEAR)
+		return 0;
+	pthread_mutex_lock(&t->lock);
+	*out = t->slots[node->entry % NEAR_SLOTS];
+	if (out->n != node->entry || out->collection != node->collection)
+		rc = -ESTALE;
+	pthread_mutex_unlock(&t->lock);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ directories */
+
+int near_at_lookup(fuse_req_t req, const struct node *control, const char *name, struct fuse_entry_param *e)
+{
+	struct node node = {.kind = NODE_NEAR_AT, .collection = control->collection};
+	const char *options = name + strlen(NEAR_PREFIX);
+	struct serve *s = ops_serve(req);
+	struct search_params params;
+	char why[512];
+
+	search_params_init(&params);
+	if (search_params_parse(&params, options, strlen(options), ',', why, sizeof why)) {
+		message(VS_WARNING, "%s: refused: %s", name, why);
+		return -EINVAL;
+	}
+	node.entry = remember(s->near, node.collection, 0, options);
+	return ops_entry(s, &node, 0, e);
+}
+
+static int near_lookup(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e)
+{
+	struct node node = {.kind = NODE_NEAR_FILE, .collection = dir->collection};
+	struct serve *s = ops_serve(req);
+	struct slot slot;
+	struct vs_attr attr;
+	int rc = recall(s, dir, &slot);
+
+	if (!rc)
+		rc = vs_name_check(name, strlen(name));
+	if (!rc)
+		rc = vs_lookup(s->store, dir->collection, name, &attr);
+	if (rc)
+		return rc;
+	node.entry = remember(s->near, dir->collection, attr.entry, slot.options);
+	return ops_entry(s, &node, 0, e);
+}
+
+/* Every id has a file here; they are not listed, since who reads them all searches for each. */
+static ssize_t near_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus)
+{
+	struct listing l = {.req = req, .buf = buf, .size = size, .plus = plus};
+
+	listing_dots(&l, node_ino(dir), control_parent_ino(dir), off);
+	return (ssize_t)l.used;
+}
+
+const struct node_ops dir_near_ops = {
+	.lookup = near_lookup,
+	.list = near_list,
+	.attr = control_attr,
+};
+
+/* ------------------------------------------------------------------ files */
+
+static int find_neighbours(struct serve *s, fuse_req_t req, const struct slot *slot, struct near_file *file)
+{
+	struct vs_collection_info info;
+	struct search_params params;
+	struct answer answer;
+	char why[512] = "";
+	void *vector = NULL;
+	ssize_t got;
+	int rc = vs_collection_get(s->store, slot->collection, &info);
+
+	search_params_init(&params);
+	if (!rc)
+		rc = search_params_parse(&params, slot->options, strlen(slot->options), ',', why, sizeof why);
+	if (!rc && !(vector = malloc(info.row_bytes)))
+		rc = -ENOMEM;
+	if (!rc) {
+		got = vs_read(s->store, slot->collection, slot->entry, vector, info.row_bytes, 0);
+		rc = got < 0 ? (int)got : 0;
+	}
+	if (!rc)
+		rc = answer_make(s->store, slot->collection, vector, 1, &params, NULL, slot->entry,
+				 req ? answer_is_unwanted : NULL, req, &answer, why, sizeof why);
+	free(vector);
+	if (rc == -EINVAL)
+		message(VS_WARNING, "%s/.vecfs/near: refused: %s", info.name, why);
+	if (rc)
+		return rc == -ENOENT ? -ESTALE : rc;
+	rc = answer_print(&answer, params.json, &file->text, &file->size);
+	answer_free(&answer);
+	return rc;
+}
+
+/* The size is not known before the search: 0, and direct_io. Only a stateless mount, which opens nothing, must tell. */
+static int near_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+{
+	struct near_file file = {.size = 0};
+	struct slot slot;
+	int rc = recall(s, node, &slot);
+
+	if (!rc && s->stateless)
+		rc = find_neighbours(s, NULL, &slot, &file);
+	free(file.text);
+	*timeout_s = 0;
+	return rc ? rc : control_file_attr(s, node, vs_time_now(), file.size, st);
+}
+
+static int near_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
+{
+	struct serve *s = ops_serve(req);
+	struct near_file *file;
+	struct slot slot;
+	int rc = (fi->flags & O_ACCMODE) != O_RDONLY ? -EACCES : recall(s, node, &slot);
+
+	if (rc)
+		return rc;
+	file = calloc(1, sizeof *file);
+	rc = file ? find_neighbours(s, req, &slot, file) : -ENOMEM;
+	if (rc) {
+		free(file);
+		return rc;
+	}
+	fi->fh = (uintptr_t)file;
+	fi->direct_io = 1;
+	return 0;
+}
+
+static ssize_t copy_part(const struct near_file *file, void *buf, size_t size, off_t off)
+{
+	size_t n = (size_t)off < file->size ? file->size - (size_t)off : 0;
+
+	if (n > size)
+		n = size;
+	memcpy(buf, file->text + (n ? off : 0), n);
+	return (ssize_t)n;
+}
+
+static ssize_t near_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+			 const struct fuse_file_info *fi)
+{
+	struct near_file *file = (struct near_file *)(uintptr_t)fi->fh, made = {.size = 0};
+	struct slot slot;
+	ssize_t got;
+	int rc;
+
+	if (file)
+		return copy_part(file, buf, size, off);
+	rc = recall(s, node, &slot);
+	if (!rc)
+		rc = find_neighbours(s, NULL, &slot, &made);
+	got = rc ? rc : copy_part(&made, buf, size, off);
+	free(made.text);
+	return got;
+}
+
+static void near_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
+{
+	struct near_file *file = (struct near_file *)(uintptr_t)fi->fh;
+
+	(void)s;
+	(void)node;
+	free(file->text);
+	free(file);
+}
+
+const struct node_ops near_file_ops = {
+	.attr = near_attr,
+	.open = near_open,
+	.read = near_read,
+	.release = near_release,
+};

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/control/result.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/control/control.h"
+#include "fs/held.h"
+
+#define TEXT_BYTES 1024
+
+/* One open file. */
+struct result {
+	struct held held;
+	struct result *prev, *next; /* all of the mount */
+	uint32_t batch;
+	bool adds_only;
+	char text[TEXT_BYTES];
+};
+
+struct result_table {
+	pthread_mutex_t lock; /* held for copies of a text only */
+	struct result *first;
+};
+
+struct result_table *result_table_new(void)
+{
+	struct result_table *t = calloc(1, sizeof *t);
+
+	if (t)
+		pthread_mutex_init(&t->lock, NULL);
+	return t;
+}
+
+void result_table_free(struct result_table *t)
+{
+	if (t)
+		pthread_mutex_destroy(&t->lock);
+	free(t);
+}
+
+bool result_adds_only(struct serve *s, uint32_t batch)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&s->results->lock);
+	for (const struct result *r = s->results->first; r && !found; r = r->next)
+		found = r->batch == batch && r->adds_only;
+	pthread_mutex_unlock(&s->results->lock);
+	return found;
+}
+
+void result_tell(struct serve *s, uint32_t batch, int rc, const struct vs_batch_change *change,
+		 const char *why)
+{
+	char text[TEXT_BYTES];
+
+	if (rc) {
+		snprintf(text, sizeof text - 1, "refused=%s", why);
+		for (char *p = text; *p; p++) /* an id in it may hold anything, a line of ours too */
+			if ((unsigned char)*p < ' ')
+				*p = '?';
+		strcat(text, "\n");
+	} else {
+		snprintf(text, sizeof text, "added=%" PRIu64 "\nreplaced=%" PRIu64 "\ndeleted=%" PRIu64 "\n",
+			 change->added, change->replaced, change->deleted);
+	}
+	pthread_mutex_lock(&s->results->lock);
+	for (struct result *r = s->results->first; r; r = r->next)
+		if (r->batch == batch)
+			strcpy(r->text, text);
+	pthread_mutex_unlock(&s->results->lock);
+}
+
+/* ------------------------------------------------------------------ as a file */
+
+static struct result *result_of(const struct fuse_file_info *fi)
+{
+	return (struct result *)(uintptr_t)fi->fh;
+}
+
+/* Once the batch is applied only open files are left of it, which cat(1) asks for their attributes, too. */
+static int result_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+{
+	struct vs_perm root = dir_root_perm(s);
+	vs_time now = vs_time_now();
+	int rc = control_file_attr(s, node, now, 0, st);
+
+	*timeout_s = 0;
+	if (rc == -ESTALE)
+		node_stat(node_ino(node), S_IFREG | 0666, &root, now, now, 0, st);
+	return rc == -ESTALE ? 0 : rc;
+}
+
+/* To be opened with O_TRUNC changes nothing. */
+static int result_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
+			  struct fuse_file_info *fi)
+{
+	(void)req;
+	(void)node;
+	(void)st;
+	(void)set;
+	(void)fi;
+	return 0;
+}
+
+static int result_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
+{
+	struct result_table *t = ops_serve(req)->results;
+	struct vs_collection_info info;
+	struct result *r;
+	int rc = vs_collection_get(ops_serve(req)->store, node->collection, &info);
+
+	if (rc)
+		return rc;
+	r = calloc(1, sizeof *r);
+	if (!r)
+		return -ENOMEM;
+	r->batch = node->collection;
+	pthread_mutex_lock(&t->lock);
+	r->next = t->first;
+	if (r->next)
+		r->next->prev = r;
+	t->first = r;
+	pthread_mutex_unlock(&t->lock);
+	fi->fh = (uintptr_t)r;
+	fi->direct_io = 1;
+	return 0;
+}
+
+static ssize_t result_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+			   const struct fuse_file_info *fi)
+{
+	const struct result *r = result_of(fi);
+	size_t n, len;
+
+	(void)node;
+	pthread_mutex_lock(&s->results->lock);
+	len = strlen(r->text);
+	n = (size_t)off < len ? len - (size_t)off : 0;
+	if (n > size)
+		n = size;
+	memcpy(buf, r->text + (n ? off : 0), n);
+	pthread_mutex_unlock(&s->results->lock);
+	return (ssize_t)n;
+}
+
+static int result_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
+			const struct fuse_file_info *fi)
+{
+	static const struct {
+		const char *line;
+		bool adds_only;
+	} known[] = {{"replace=no\n", true}, {"replace=yes\n", false}};
+
+	(void)node;
+	(void)off;
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+		if (size != strlen(known[i].line) || memcmp(buf, known[i].line, size) != 0)
+			continue;
+		pthread_mutex_lock(&s->results->lock);
+		result_of(fi)->adds_only = known[i].adds_only;
+		pthread_mutex_unlock(&s->results->lock);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static void result_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
+{
+	struct result *r = result_of(fi);
+
+	(void)node;
+	pthread_mutex_lock(&s->results->lock);
+	if (r->prev)
+		r->prev->next = r->next;
+	else
+		s->results->first = r->next;
+	if (r->next)
+		r->next->prev = r->prev;
+	pthread_mutex_unlock(&s->results->lock);
+	free(r);
+}
+
+const struct node_ops result_ops = {
+	.attr = result_attr,
+	.setattr = result_setattr,
+	.open = result_open,
+	.read = result_read,
+	.write = result_write,
+	.release = result_release,
+};

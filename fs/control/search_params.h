@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * search_params - what a search is asked for: key=value, in the name of a directory near@KEY=VALUE,... or line by line
+ * in a session's params.
+ *
+ *   k=10            the most hits, 1 .. 1,000,000
+ *   radius=1.5      only hits that are not farther (ip: not smaller)
+ *   filter=a*       only ids that match the pattern
+ *   ids=NAME        only the ids in the session's file NAME; with !NAME only those that are not in it
+ *   format=text     or json
+ *   timeout_ms=0    0: as long as it takes
+ *   view=V          the compressed view whose codes give the candidates
+ *   rerank=auto     or a number; recall=0.95: how candidates are verified. Without a view every row is compared, so
+ *                   that each of these is as good as any
+ */
+#ifndef VECFS_FS_CONTROL_SEARCH_PARAMS_H
+#define VECFS_FS_CONTROL_SEARCH_PARAMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SEARCH_K_MAX 1000000u
+#define SEARCH_K_DEFAULT 10u
+
+struct search_params {
+	uint32_t k;
+	bool has_radius, deny, json;
+	float radius;
+	unsigned timeout_ms;
+	char filter[256]; /* "": none; so for the others */
+	char ids[256];
+	char view[64];
+};
+
+void search_params_init(struct search_params *p);
+/* Takes one key=value; on -EINVAL nothing has changed, and why says what is wrong. */
+int search_params_set(struct search_params *p, const char *word, size_t len, char *why, size_t why_size);
+/* Takes words that are separated by one of separators. */
+int search_params_parse(struct search_params *p, const char *text, size_t len, char separator, char *why,
+			size_t why_size);
+
+#endif

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * text - the control files that are text made when they are opened: log, metrics, version, stats and schema.
+ * The first goes on growing while it is open, for `tail -f`: what an inode of it names begins at one position in the log, so that it never shrinks,
+ * while stat(2) shows one number for all of them, so that `tail -F` takes it for the one file that it is.
+ *
+ * The last can be written: each line sets what it names as soon as it is complete, or fails its write(2),
+ * which a shell's builtins notice as well as cp; a last line that is not ended is judged at close(2).
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/control/control.h"
+#include "fs/held.h"
+#include "fs/message.h"
+#include "quant/level.h"
+
+#define SCHEMA_BYTES_MAX 4096
+#define LOG_BYTES_MAX ((size_t)4 << 20)
+#define SCHEMA_LINE_MAX 256
+#define WHY_BYTES 512
+
+struct text {
+	struct held held;
+	pthread_mutex_t lock;
+	char *bytes;
+	size_t size;
+	uint64_t forgotten; /* of the log: bytes before these, read long ago */
+	/* Of a schema that is being written: */
+	off_t end; /* where the writes so far have ended: the next goes on there, or starts again at 0 */
+	char line[SCHEMA_LINE_MAX + 1]; /* the start of one that is not complete */
+	size_t line_size;
+	bool changed; /* since the last close(2) */
+};
+
+/* ------------------------------------------------------------------ what they say */
+
+static void print_version(FILE *out)
+{
+	fprintf(out, "vecfs %s (simd %s, libfuse %s)\n", VECFS_VERSION, level_name(level_get()), fuse_pkgversion());
+}
+
+static void print_metric(FILE *out, const char *name, const char *type, const char *help, uint64_t value)
+{
+	fprintf(out, "# HELP vecfs_%s %s\n# TYPE vecfs_%s %s\nvecfs_%s %" PRIu64 "\n", name, help, name, type,
+		name, value);
+}
+
+static void print_metrics(struct serve *s, FILE *out)
+{
+	struct vs_counters c;
+
+	vs_counters(s->store, &c);
+	print_metric(out, "collections", "gauge", "Collections.", c.collections);
+	print_metric(out, "vectors", "gauge", "Vectors in all collections.", c.vectors);
+	print_metric(out, "puts_total", "counter", "Vectors created.", c.puts);
+	print_metric(out, "overwrites_total", "counter", "Vectors replaced as a whole.", c.overwrites);
+	print_metric(out, "patches_total", "counter", "Vectors modified in part.", c.patches);
+	print_metric(out, "removes_total", "counter", "Vectors removed.", c.removes);
+	print_metric(out, "renames_total", "counter", "Vectors renamed.", c.renames);
+	print_metric(out, "reads_total", "counter", "Reads that reached the engine.", c.reads);
+	print_metric(out, "commits_total", "counter", "Group commits of the log.", c.commits);
+	print_metric(out, "commit_bytes_total", "counter", "Bytes committed to the log.", c.commit_bytes);
+	print_metric(out, "checkpoints_total", "counter", "Checkpoints.", c.checkpoints);
+	print_metric(out, "batches_total", "counter", "Batches committed.", c.batches);
+	print_metric(out, "checksum_errors_total", "counter", "Reads refused for a wrong checksum.",
+		     c.checksum_errors);
+	print_metric(out, "replayed_records", "gauge", "Log records replayed when the store was opened.",
+		     c.replayed_records);
+	print_metric(out, "read_only", "gauge", "1 after a failed write-back: the store must be reopened.",
+		     c.poisoned);
+	print_metric(out, "warnings_total", "counter", "Warnings logged, refused writes among them.",
+		     message_count(VS_WARNING));
+	print_metric(out, "errors_total", "counter", "Errors logged.", message_count(VS_ERROR));
+}
+
+static void print_schema(const struct vs_schema *schema, FILE *out)
+{
+	fprintf(out, "dim=%u\ndtype=%s\nmetric=%s\n", schema->dim, vs_dtype_name(schema->dtype),
+		vs_metric_name(schema->metric));
+}
+
+static void print_stats(struct serve *s, const struct vs_collection_info *info, FILE *out)
+{
+	struct vs_batch_info batch;
+
+	fprintf(out, "vectors=%" PRIu64 "\n", info->count);
+	print_schema(&info->schema, out);
+	fprintf(out, "row_bytes=%zu\nname_bytes=%" PRIu64 "\nsegments=%u\nversion=%" PRIu64 "\ndamaged=%d\n",
+		info->row_bytes, info->name_bytes, info->segments, info->version, info->damaged);
+	fprintf(out, "schema_given=%d\n", info->schema_given || info->schema_fixed);
+	if (info->parent && !vs_batch_get(s->store, info->id, &batch))
+		fprintf(out, "upload_rows=%" PRIu64 "\n", batch.upload_rows);
+}
+
+static int print(struct serve *s, const struct node *node, FILE *out)
+{
+	struct vs_collection_info info;
+	int rc;
+
+	if (node->kind == NODE_VERSION)
+		print_version(out);
+	if (node->kind == NODE_METRICS)
+		print_metrics(s, out);
+	if (node->kind != NODE_SCHEMA && node->kind != NODE_STATS)
+		return 0;
+	rc = vs_collection_get(s->store, node->collection, &info);
+	if (rc)
+		return rc == -ENOENT ? -ESTALE : rc;
+	if (node->kind == NODE_SCHEMA)
+		print_schema(&info.schema, out);
+	else
+		print_stats(s, &info, out);
+	return 0;
+}
+
+/* Makes the text; *bytes is malloc'ed. */
+static int make(struct serve *s, const struct node *node, char **bytes, size_t *size)
+{
+	FILE *out;
+	int rc;
+
+	if (node->kind == NODE_LOG) {
+		*bytes = message_log(node->entry, size, &rc);
+		return rc;
+	}
+	out = open_memstream(bytes, size);
+	if (!out)
+		return -ENOMEM;
+	rc = print(s, node, out);
+	if (fclose(out) && !rc)
+		rc = -ENOMEM;
+	if (rc)
+		free(*bytes);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ as files */
+
+static struct text *text_of(const struct fuse_file_info *fi)
+{
+	return (struct text *)(uintptr_t)fi->fh;
+}
+
+static int log_attr(struct serve *s, const struct node *node, struct stat *st)
+{
+	const struct node log = {.kind = NODE_LOG};
+	uint64_t end = message_log_end();
+	int rc = control_file_attr(s, node, vs_time_now(), end > node->entry ? end - node->entry : 0, st);
+
+	st->st_ino = node_ino(&log);
+	return rc;
+}
+
+/* As old as the question: its text is made anew for each. */
+static int text_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+{
+	char *bytes;
+	size_t size;
+	int rc;
+
+	*timeout_s = 0;
+	if (node->kind == NODE_LOG)
+		return log_attr(s, node, st);
+	rc = make(s, node, &bytes, &size);
+	if (rc)
+		return rc;
+	free(bytes);
+	return control_file_attr(s, node, vs_time_now(), size, st);
+}
+
+static int text_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
+{
+	struct text *t;
+	int rc;
+
+	if (node->kind != NODE_SCHEMA && (fi->flags & O_ACCMODE) != O_RDONLY)
+		return -EACCES; /* the mode says so, but not to root */
+	t = calloc(1, sizeof *t);
+	rc = t ? make(ops_serve(req), node, &t->bytes, &t->size) : -ENOMEM;
+	if (rc) {
+		free(t);
+		return rc;
+	}
+	pthread_mutex_init(&t->lock, NULL);
+	fi->fh = (uintptr_t)t;
+	fi->direct_io = 1;
+	return 0;
+}
+
+static ssize_t copy_part(const char *bytes, size_t bytes_size, void *buf, size_t size, off_t off)
+{
+	size_t n = (size_t)off < bytes_size ? bytes_size - (size_t)off : 0;
+
+	if (n > size)
+		n = size;
+	memcpy(buf, bytes + (n ? off : 0), n);
+	return (ssize_t)n;
+}
+
+/* With the lock held: takes what has been logged since. A handle that has become long forgets its first half. */
+static int extend_log(struct text *t, const struct node *node)
+{
+	size_t more_size;
+	char *more, *bytes;
+	int rc;
+
+	more = message_log(node->entry + t->forgotten + t->size, &more_size, &rc);
+	if (rc || more_size == 0) {
+		free(more);
+		return rc;
+	}
+	if (t->size > LOG_BYTES_MAX) {
+		memmove(t->bytes, t->bytes + t->size / 2, t->size - t->size / 2);
+		t->forgotten += t->size / 2;
+		t->size -= t->size / 2;
+	}
+	bytes = realloc(t->bytes, t->size + more_size);
+	if (bytes) {
+		memcpy(bytes + t->size, more, more_size);
+		t->bytes = bytes;
+		t->size += more_size;
+	}
+	free(more);
+	return bytes ? 0 : -ENOMEM;
+}
+
+/* With the lock held. */
+static ssize_t read_log(struct text *t, const struct node *node, void *buf, size_t size, off_t off)
+{
+	int rc = 0;
+
+	if ((uint64_t)off >= t->forgotten + t->size)
+		rc = extend_log(t, node);
+	if (!rc && (uint64_t)off < t->forgotten)
+		rc = -ESTALE;
+	return rc ? rc : copy_part(t->bytes, t->size, buf, size, off - (off_t)t->forgotten);
+}
+
+static ssize_t text_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+			 const struct fuse_file_info *fi)
+{
+	struct text *t = text_of(fi);
+	char *bytes;
+	size_t bytes_size;
+	ssize_t got;
+	int rc;
+
+	if (t) {
+		pthread_mutex_lock(&t->lock);
+		got = node->kind == NODE_LOG ? read_log(t, node, buf, size, off)
+					     : copy_part(t->bytes, t->size, buf, size, off);
+		pthread_mutex_unlock(&t->lock);
+		return got;
+	}
+	rc = make(s, node, &bytes, &bytes_size);
+	if (rc)
+		return rc;
+	got = copy_part(bytes, bytes_size, buf, size, off);
+	free(bytes);
+	return got;
+}
+
+static void text_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
+{
+	struct text *t = text_of(fi);
+
+	(void)s;
+	(void)node;
+	pthread_mutex_destroy(&t->lock);
+	free(t->bytes);
+	free(t);
+}
+
+const struct node_ops text_ops = {
+	.attr = text_attr,
+	.open = text_open,
+	.read = text_read,
+	.release = text_release,
+};
+
+/* ------------------------------------------------------------------ writing the schema */
+
+/* Truncation is a part of opening it for writing, and says nothing: what no line names stays as it was. */
+static int schema_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
+			  struct fuse_file_info *fi)
+{
+	(void)req;
+	(void)node;
+	(void)fi;
+	return set & FUSE_SET_ATTR_SIZE && st->st_size == 0 ? 0 : -EPERM;
+}
+
+static int parse_dim(const char *value, uint32_t *out)
+{
+	char *end;
+	unsigned long dim = strtoul(value, &end, 10);
+
+	if (*end || *value < '0' || *value > '9' || dim > VS_ROW_BYTES_MAX * 8)
+		return -EINVAL;
+	*out = (uint32_t)dim;
+	return 0;
+}
+
+/* One line of key=value; *which tells what it names, why what is wrong with it. */
+static int parse_line(char *line, struct vs_schema *schema, unsigned *which, char *why, size_t why_size)
+{
+	char *value = strchr(line, '=');
+	int word = 0;
+
+	if (!value) {
+		snprintf(why, why_size, "got '%s', want key=value", line);
+		return -EINVAL;
+	}
+	*value++ = '\0';
+	if (!strcmp(line, "dim")) {
+		*which = VS_SCHEMA_DIM;
+		if (parse_dim(value, &schema->dim))
+			snprintf(why, why_size, "got dim=%s, want a number of values, or 0 for unknown",
+				 value);
+	} else if (!strcmp(line, "dtype")) {
+		*which = VS_SCHEMA_DTYPE;
+		word = vs_dtype_parse(value);
+		schema->dtype = (enum vs_dtype)word;
+		if (word < 0)
+			snprintf(why, why_size, "got dtype=%s, want f32, f16, bf16, i8, u8 or bit", value);
+	} else if (!strcmp(line, "metric")) {
+		*which = VS_SCHEMA_METRIC;
+		word = vs_metric_parse(value);
+		schema->metric = (enum vs_metric)word;
+		if (word < 0)
+			snprintf(why, why_size, "got metric=%s, want l2, ip or cosine", value);
+	} else {
+		snprintf(why, why_size, "got key '%s', want dim, dtype or metric", line);
+	}
+	return *why ? -EINVAL : 0;
+}
+
+/* What the lines of one write say together. */
+struct change {
+	unsigned which;
+	struct vs_schema schema;
+	char why[WHY_BYTES]; /* a line is wrong */
+};
+
+/* The line that has come together, complete or at the end of all; an empty one says nothing. */
+static void take_line(struct text *t, struct change *change)
+{
+	char *line = t->line;
+	size_t len = t->line_size;
+	unsigned which = 0;
+
+	t->line_size = 0;
+	if (len && line[len - 1] == '\r') /* as DOS ends lines */
+		len--;
+	line[len] = '\0';
+	if (strlen(line) < len)
+		snprintf(change->why, WHY_BYTES, "got a NUL character, want lines of text");
+	else if (len)
+		parse_line(line, &change->schema, &which, change->why, WHY_BYTES);
+	change->which |= which;
+}
+
+/* Until a line is wrong; one that does not fit is refused for what it starts with. */
+static void add_bytes(struct text *t, const char *buf, size_t size, struct change *change)
+{
+	for (size_t i = 0; i < size && !*change->why; i++) {
+		bool ended = buf[i] == '\n';
+
+		if (!ended)
+			t->line[t->line_size++] = buf[i];
+		if (ended || t->line_size == SCHEMA_LINE_MAX)
+			take_line(t, change);
+	}
+}
+
+static int apply(struct serve *s, const struct node *node, struct text *t, struct change *change)
+{
+	struct vs_collection_info info = {0};
+	int rc = *change->why ? -EINVAL : 0;
+
+	if (!rc && change->which)
+		rc = vs_schema_change(s->store, node->collection, change->which, &change->schema);
+	t->changed |= !rc;
+	if (!rc)
+		return 0;
+	vs_collection_get(s->store, node->collection, &info);
+	if (rc == -EBUSY)
+		snprintf(change->why, WHY_BYTES, "the collection has, or has had, vectors%s",
+			 info.schema_fixed ? "" : ", or has a batch open");
+	else if (rc == -EINVAL && !*change->why)
+		snprintf(change->why, WHY_BYTES, "no vector can have dim=%u dtype=%s",
+			 change->which & VS_SCHEMA_DIM ? change->schema.dim : info.schema.dim,
+			 vs_dtype_name(change->which & VS_SCHEMA_DTYPE ? change->schema.dtype
+								       : info.schema.dtype));
+	message(VS_WARNING, "%s/.vecfs/schema: refused: %s", info.name,
+		*change->why ? change->why : strerror(-rc));
+	return rc;
+}
+
+static int schema_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
+			const struct fuse_file_info *fi)
+{
+	struct text *t = text_of(fi);
+	struct change change = {0};
+	int rc;
+
+	if (off > SCHEMA_BYTES_MAX || size > SCHEMA_BYTES_MAX)
+		return -EFBIG;
+	pthread_mutex_lock(&t->lock);
+	if (off != t->end) /* another text: from its start, or behind what was there (>>) */
+		t->line_size = 0;
+	add_bytes(t, buf, size, &change);
+	rc = apply(s, node, t, &change);
+	t->end = rc ? off : off + (off_t)size;
+	if (rc)
+		t->line_size = 0;
+	pthread_mutex_unlock(&t->lock);
+	return rc;
+}
+
+static int schema_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi,
+			bool *changed)
+{
+	struct text *t = text_of(fi);
+	struct change change = {0};
+	int rc = 0;
+
+	pthread_mutex_lock(&t->lock);
+	if (t->line_size) {
+		take_line(t, &change);
+		rc = apply(ops_serve(req), node, t, &change);
+	}
+	*changed = t->changed;
+	t->changed = false;
+	pthread_mutex_unlock(&t->lock);
+	return rc;
+}
+
+const struct node_ops schema_ops = {
+	.attr = text_attr,
+	.setattr = schema_setattr,
+	.open = text_open,
+	.read = text_read,
+	.write = schema_write,
+	.flush = schema_flush,
+	.release = text_release,
+};

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/control/view_pairing.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "fs/notify.h"
+#include "fs/process.h"
+#include "fs/control/array_file.h"
+
+#define SECOND_NS INT64_C(1000000000)
+#define NESTED_NS SECOND_NS   /* opening one again that is open since so long belongs to the same loading */
+#define UNOPENED_NS SECOND_NS /* how long a process may take from lookup to open */
+#define CLOSED_NS (10 * SECOND_NS) /* and from closing one view to looking up the other */
+
+struct moment {
+	struct moment *next;
+	struct vs_moment *m;
+	struct vs_moment_info info;
+	unsigned refs; /* open views, and the readers whose current moment it is */
+};
+
+/* What pairs up: the ids, and the vectors in whichever format. */
+enum half { HALF_IDS, HALF_VECTORS, HALF_COUNT };
+
+/*
+ * A process that looks at the views of a collection. One that cannot be told from others (PROCESS_UNKNOWN) is never found
+ * again: it only keeps the moment of a lookup until it can be opened.
+ */
+struct reader {
+	struct reader *next;
+	process_t process;
+	pid_t thread; /* of its last lookup */
+	uint32_t collection;
+	int64_t seen_ns;
+	struct moment *current; /* all below is about it */
+	struct {
+		bool was_opened;
+		unsigned opens;
+		int64_t opened_ns; /* the first of them */
+	} halves[HALF_COUNT];
+};
+
+struct moment_table {
+	pthread_mutex_t lock; /* never held across a call of the engine, which may wait for the log */
+	struct moment *moments;
+	struct moment *unused; /* taken out, to be closed by unlock() */
+	struct reader *readers;
+	atomic_uint reader_count;
+};
+
+struct moment_table *moment_table_new(void)
+{
+	struct moment_table *t = calloc(1, sizeof *t);
+
+	if (t)
+		pthread_mutex_init(&t->lock, NULL);
+	return t;
+}
+
+static void lock(struct moment_table *t)
+{
+	pthread_mutex_lock(&t->lock);
+}
+
+/* Closes what has come out of use meanwhile, when the lock is no longer held. */
+static void unlock(struct moment_table *t)
+{
+	struct moment *unused = t->unused;
+
+	t->unused = NULL;
+	pthread_mutex_unlock(&t->lock);
+	while (unused) {
+		struct moment *m = unused;
+
+		unused = m->next;
+		vs_moment_close(m->m);
+		free(m);
+	}
+}
+
+/* ------------------------------------------------------------------ moments; all with the lock held */
+
+static void discard(struct moment_table *t, struct moment *m)
+{
+	m->next = t->unused;
+	t->unused = m;
+}
+
+static void unref(struct moment_table *t, struct moment *m)
+{
+	struct moment **link = &t->moments;
+
+	assert(m->refs > 0);
+	if (--m->refs)
+		return;
+	while (*link != m)
+		link = &(*link)->next;
+	*link = m->next;
+	discard(t, m);
+}
+
+static struct moment *find(const struct moment_table *t, const struct node *node)
+{
+	struct moment *m = t->moments;
+
+	while (m && (m->info.collection != node->collection || !node_is_version(node, m->info.version)))
+		m = m->next;
+	return m;
+}
+
+/* Puts one that has just been opened into the table, or finds that of the same version there; with a reference. */
+static struct moment *enter(struct moment_table *t, struct moment *opened)
+{
+	struct moment *m = t->moments;
+
+	while (m && (m->info.collection != opened->info.collection || m->info.version != opened->info.version))
+		m = m->next;
+	if (m) {
+		discard(t, opened);
+	} else {
+		m = opened;
+		m->next = t->moments;
+		t->moments = m;
+	}
+	m->refs++;
+	return m;
+}
+
+/* The collection as it is now, in no table yet. Gives up the lock meanwhile. */
+static int open_current(struct serve *s, uint32_t collection, struct moment **out)
+{
+	struct moment *m = calloc(1, sizeof *m);
+	int rc;
+
+	if (!m)
+		return -ENOMEM;
+	unlock(s->moments);
+	rc = vs_moment_open(s->store, collection, &m->m);
+	if (rc)
+		free(m);
+	else
+		vs_moment_info(m->m, &m->info);
+	lock(s->moments);
+	*out = rc ? NULL : m;
+	return rc;
+}
+
+/* The moment that a node's number means, with a reference; -ESTALE if it is gone. May give up the lock meanwhile. */
+static int take(struct serve *s, const struct node *node, struct moment **out)
+{
+	struct moment *m = find(s->moments, node);
+	int rc;
+
+	if (m) {
+		m->refs++;
+		*out = m;
+		return 0;
+	}
+	rc = open_current(s, node->collection, &m);
+	if (rc)
+		return rc == -ENOENT ? -ESTALE : rc;
+	if (!node_is_version(node, m->info.version)) {
+		discard(s->moments, m);
+		return -ESTALE;
+	}
+	*out = enter(s->moments, m);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ readers; all with the lock held */
+
+static struct reader *find_reader(const struct moment_table *t, process_t process, uint32_t collection)
+{
+	struct reader *r = process == PROCESS_UNKNOWN ? NULL : t->readers;
+
+	while (r && (r->process != process || r->collection != collection))
+		r = r->next;
+	return r;
+}
+
+static struct reader *add_reader(struct moment_table *t, process_t process, uint32_t collection)
+{
+	struct reader *r = calloc(1, sizeof *r);
+
+	if (!r)
+		return NULL;
+	r->process = process;
+	r->collection = collection;
+	r->next = t->readers;
+	t->readers = r;
+	atomic_fetch_add(&t->reader_count, 1);
+	return r;
+}
+
+static struct reader *get_reader(struct moment_table *t, process_t process, uint32_t collection)
+{
+	struct reader *r = find_reader(t, process, collection);
+
+	return r ? r : add_reader(t, process, collection);
+}
+
+/* Makes m (with a reference that it takes over; or NULL) the reader's current moment. */
+static void set_current(struct moment_table *t, struct reader *r, struct moment *m)
+{
+	struct moment *old = r->current;
+
+	*r = (struct reader){.next = r->next,
+			     .process = r->process,
+			     .thread = r->thread,
+			     .collection = r->collection,
+			     .seen_ns = r->seen_ns,
+			     .current = m};
+	if (old)
+		unref(t, old);
+}
+
+static enum half half_of(const struct node *view)
+{
+	return node_is_ids(view) ? HALF_IDS : HALF_VECTORS;
+}
+
+static bool was_opened(const struct reader *r)
+{
+	return r->halves[HALF_IDS].was_opened || r->halves[HALF_VECTORS].was_opened;
+}
+
+static bool has_open(const struct reader *r)
+{
+	return r->halves[HALF_IDS].opens || r->halves[HALF_VECTORS].opens;
+}
+
+/* Whether a lookup of this half stays with the reader's current moment. */
+static bool stays(const struct reader *r, enum half half, int64_t now_ns)
+{
+	if (!r->current)
+		return false;
+	if (r->halves[!half].was_opened && !r->halves[half].was_opened)
+		return true; /* a lookup alone does not count: the kernel may ask twice for one open(2) */
+	return r->halves[half].opens && now_ns - r->halves[half].opened_ns < NESTED_NS;
+}
+
+static void free_reader(struct moment_table *t, struct reader **link)
+{
+	struct reader *r = *link;
+
+	*link = r->next;
+	if (r->current)
+		unref(t, r->current);
+	free(r);
+	atomic_fetch_sub(&t->reader_count, 1);
+}
+
+/* ------------------------------------------------------------------ the interface */
+
+void moment_table_free(struct moment_table *t)
+{
+	if (!t)
+		return;
+	while (t->readers)
+		free_reader(t, &t->readers);
+	while (t->moments) { /* pinned, or still open when the mount was taken away */
+		t->moments->refs = 1;
+		unref(t, t->moments);
+	}
+	lock(t);
+	unlock(t);
+	pthread_mutex_destroy(&t->lock);
+	free(t);
+}
+
+/* Nothing has changed, but this is a new pair of halves. Takes over the reference. */
+static void start_pair(struct moment_table *t, struct reader *r, struct moment *m)
+{
+	r->halves[HALF_IDS].was_opened = false;
+	r->halves[HALF_VECTORS].was_opened = false;
+	unref(t, m);
+}
+
+/* For a stranger: m (with a reference that it takes over) lives until he has had the time to open it. */
+static int keep_for_stranger(struct moment_table *t, struct moment *m)
+{
+	struct reader *r = t->readers;
+
+	while (r && (r->process != PROCESS_UNKNOWN || r->current != m))
+		r = r->next;
+	if (r) {
+		unref(t, m);
+	} else {
+		r = add_reader(t, PROCESS_UNKNOWN, m->info.collection);
+		if (!r) {
+			unref(t, m);
+			return -ENOMEM;
+		}
+		r->current = m;
+	}
+	r->seen_ns = ops_now_ns();
+	return 0;
+}
+
+/* Makes m (with a reference that it takes over) the one that a process sees, unless it stays with its own. */
+static int keep_for_process(struct moment_table *t, process_t process, pid_t thread, enum half half, struct moment *m)
+{
+	struct reader *r = get_reader(t, process, m->info.collection);
+
+	if (!r) {
+		unref(t, m);
+		return -ENOMEM;
+	}
+	r->thread = thread;
+	r->seen_ns = ops_now_ns();
+	if (stays(r, half, r->seen_ns)) /* another thread of the process has been quicker */
+		unref(t, m);
+	else if (m == r->current)
+		start_pair(t, r, m);
+	else
+		set_current(t, r, m);
+	return 0;
+}
+
+/* With the lock held, which it may give up meanwhile. */
+static int choose(struct serve *s, process_t process, pid_t thread, const struct node *view,
+		  struct vs_moment_info *info)
+{
+	struct moment_table *t = s->moments;
+	struct reader *r = find_reader(t, process, view->collection);
+	struct moment *m;
+	int rc;
+
+	if (r && stays(r, half_of(view), ops_now_ns())) {
+		r->thread = thread;
+		r->seen_ns = ops_now_ns();
+		*info = r->current->info;
+		return 0;
+	}
+	rc = open_current(s, view->collection, &m);
+	if (rc)
+		return rc;
+	m = enter(t, m);
+	if (process == PROCESS_UNKNOWN) {
+		*info = m->info;
+		return keep_for_stranger(t, m);
+	}
+	rc = keep_for_process(t, process, thread, half_of(view), m);
+	if (!rc)
+		*info = find_reader(t, process, view->collection)->current->info;
+	return rc;
+}
+
+int moment_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_param *e)
+{
+	struct serve *s = ops_serve(req);
+	struct node node = {.kind = NODE_MOMENT, .collection = view->collection, .which = view->which};
+	pid_t thread = fuse_req_ctx(req)->pid;
+	process_t process = process_of(thread);
+	struct vs_moment_info info;
+	int rc;
+
+	lock(s->moments);
+	rc = choose(s, process, thread, view, &info);
+	unlock(s->moments);
+	if (rc)
+		return rc;
+	notify_housekeeping(s->notify);
+	if (!node_is_ids(view) && info.row_bytes == 0)
+		return -ENOENT;
+	node.entry = info.version;
+	e->ino = node_ino(&node);
+	e->attr_timeout = ops_timeout_s(s); /* a version's size does not change */
+	return view_attr(s, view, &info, &e->attr);
+}
+
+int moment_open(struct serve *s, const struct node *node, process_t process, struct moment **out)
+{
+	struct moment_table *t = s->moments;
+	struct reader *r;
+	int rc;
+
+	lock(t);
+	rc = take(s, node, out);
+	r = rc || process == PROCESS_UNKNOWN ? NULL : get_reader(t, process, node->collection);
+	if (r) {
+		r->seen_ns = ops_now_ns();
+		if (r->current != *out) {
+			(*out)->refs++;
+			set_current(t, r, *out);
+		}
+		r->halves[half_of(node)].was_opened = true;
+		if (r->halves[half_of(node)].opens++ == 0)
+			r->halves[half_of(node)].opened_ns = r->seen_ns;
+	}
+	unlock(t);
+	return rc;
+}
+
+void moment_leave(struct serve *s, const struct node *node, process_t process, const struct moment *m)
+{
+	struct moment_table *t = s->moments;
+	struct reader *r;
+
+	lock(t);
+	r = find_reader(t, process, node->collection);
+	if (r && r->current == m && r->halves[half_of(node)].opens) {
+		r->halves[half_of(node)].opens--;
+		r->seen_ns = ops_now_ns();
+	}
+	unlock(t);
+	notify_housekeeping(s->notify);
+}
+
+void moment_close(struct serve *s, struct moment *m)
+{
+	lock(s->moments);
+	unref(s->moments, m);
+	unlock(s->moments);
+}
+
+int moment_pin(struct serve *s, const struct node *node, struct moment **out)
+{
+	int rc = 0;
+
+	assert(s->stateless);
+	lock(s->moments);
+	*out = find(s->moments, node);
+	if (!*out)
+		rc = take(s, node, out); /* the reference is never given back */
+	unlock(s->moments);
+	return rc;
+}
+
+int moment_find(struct serve *s, const struct node *node, struct vs_moment_info *info)
+{
+	struct moment *m;
+	int rc;
+
+	lock(s->moments);
+	rc = take(s, node, &m);
+	if (!rc) {
+		*info = m->info;
+		unref(s->moments, m);
+	}
+	unlock(s->moments);
+	return rc;
+}
+
+struct vs_moment *moment_of(const struct moment *m)
+{
+	return m->m;
+}
+
+void moment_changed(struct serve *s, uint32_t collection, pid_t thread)
+{
+	struct moment_table *t = s->moments;
+
+	if (!atomic_load_explicit(&t->reader_count, memory_order_relaxed) || thread == 0)
+		return;
+	lock(t);
+	for (struct reader *r = t->readers; r; r = r->next)
+		if (r->collection == collection && r->thread == thread && !has_open(r))
+			set_current(t, r, NULL);
+	unlock(t);
+}
+
+bool moment_sweep(struct serve *s)
+{
+	struct moment_table *t = s->moments;
+	int64_t now_ns = ops_now_ns();
+	bool more = false;
+
+	lock(t);
+	for (struct reader **link = &t->readers; *link;) {
+		struct reader *r = *link;
+		bool idle = !has_open(r);
+
+		if (idle && now_ns - r->seen_ns > (was_opened(r) ? CLOSED_NS : UNOPENED_NS)) {
+			free_reader(t, link);
+			continue;
+		}
+		more |= idle;
+		link = &r->next;
+	}
+	unlock(t);
+	return more;
+}

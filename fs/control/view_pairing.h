@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * moment - which version of a collection a process sees in its array views.
+ *
+ * `ids` and `vectors.*` that one process opens one after the other must belong together, though others write
+ * in between. So each process that looks at the views of a collection has a current moment, and a lookup by
+ * name stays with it
+ *
+ *   - if the process has opened one half of it (ids, or vectors in any format) in the last ten seconds, but
+ *     not yet this one;
+ *   - if the process has this half open since less than a second: numpy.load opens a file three times for
+ *     mmap_mode, one within the other.
+ *
+ * Every other lookup starts a new moment: the current version. Changes that the same thread makes end the
+ * pairing, unless a view is open. A process that cannot be told from others (PROCESS_UNKNOWN: it lives in another
+ * pid namespace) is never paired with anything: each of its lookups is a new moment. The inode number of a view is made of the version, so that the pages and
+ * the size that the kernel caches are right for as long as they are kept, and are used again while nothing
+ * changes.
+ *
+ * The number that stat(2) shows is the same, so that a reader can see of two that he has open whether they are of one
+ * version: they differ in the last four bits only.
+ *
+ * An open view, and a mapping of one, pins its moment, which costs a copy of each row that changes meanwhile.
+ * What was looked up and not opened is let go after a second, what was closed after ten; opening it then is
+ * ESTALE, upon which the kernel looks it up again. On a stateless (and so read-only) mount nothing changes,
+ * and there is one moment for all.
+ */
+#ifndef VECFS_FS_CONTROL_VIEW_PAIRING_H
+#define VECFS_FS_CONTROL_VIEW_PAIRING_H
+
+#include "fs/ops.h"
+#include "fs/process.h"
+
+struct moment;
+
+struct moment_table *moment_table_new(void);
+void moment_table_free(struct moment_table *t);
+
+/* The NODE_MOMENT that the requesting process shall see as this NODE_VIEW. */
+int moment_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_param *e);
+/* Opens a NODE_MOMENT for this process: -ESTALE if it is gone. */
+int moment_open(struct serve *s, const struct node *node, process_t process, struct moment **out);
+/* The process has closed it, but may still have it mapped. */
+void moment_leave(struct serve *s, const struct node *node, process_t process, const struct moment *m);
+/* Nobody uses what moment_open() opened any more. */
+void moment_close(struct serve *s, struct moment *m);
+/* For a stateless mount: the moment stays open as long as the mount. */
+int moment_pin(struct serve *s, const struct node *node, struct moment **out);
+/* What it is about, if it is not gone. */
+int moment_find(struct serve *s, const struct node *node, struct vs_moment_info *info);
+struct vs_moment *moment_of(const struct moment *m);
+/* This thread has changed something in the collection. */
+void moment_changed(struct serve *s, uint32_t collection, pid_t thread);
+/* Lets go of what nobody uses any more; true if there is more to come. */
+bool moment_sweep(struct serve *s);
+
+#endif
