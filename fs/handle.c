@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/namelock.h"
+#include "fs/inode/name_lock.h"
 #include "fs/notify.h"
 #include "fs/process.h"
 #include "fs/staging.h"

@@ -6,10 +6,10 @@
 #ifndef VECFS_FS_HANDLE_H
 #define VECFS_FS_HANDLE_H
 
-#include "fs/held.h"
-#include "fs/opened.h"
+#include "fs/inode/open_files.h"
+#include "fs/inode/inode.h"
 #include "fs/ops.h"
-#include "fs/pending.h"
+#include "fs/inode/creating.h"
 
 enum handle_state {
 	HANDLE_EXISTS,  /* written bytes modify the vector; a run from offset 0 on may be staged */

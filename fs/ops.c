@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "fs/buffer.h"
-#include "fs/held.h"
+#include "fs/inode/open_files.h"
 #include "fs/control/view_pairing.h"
 #include "fs/order.h"
 #include "fs/rename.h"

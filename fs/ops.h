@@ -13,7 +13,7 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
-#include "fs/node.h"
+#include "fs/inode/ino.h"
 #include "fs/serve.h"
 #include "store/store.h"
 

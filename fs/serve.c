@@ -13,13 +13,13 @@
 #include <unistd.h>
 
 #include "fs/connection.h"
-#include "fs/held.h"
+#include "fs/inode/open_files.h"
 #include "fs/message.h"
 #include "fs/control/view_pairing.h"
 #include "fs/control/near.h"
 #include "fs/mountpoint.h"
 #include "fs/notify.h"
-#include "fs/opened.h"
+#include "fs/inode/inode.h"
 #include "fs/ops.h"
 #include "fs/schedule.h"
 #include "fs/control/result.h"

@@ -8,9 +8,9 @@
 
 #include "fs/handle.h"
 #include "fs/message.h"
-#include "fs/namelock.h"
+#include "fs/inode/name_lock.h"
 #include "fs/notify.h"
-#include "fs/recent.h"
+#include "fs/inode/lookup_cache.h"
 #include "fs/control/refusal.h"
 #include "fs/staging.h"
 

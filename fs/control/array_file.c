@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "fs/control/control.h"
-#include "fs/held.h"
+#include "fs/inode/open_files.h"
 #include "fs/control/view_pairing.h"
 #include "fs/process.h"
 

@@ -11,7 +11,7 @@
 #include "fs/control/control.h"
 #include "fs/message.h"
 #include "fs/notify.h"
-#include "fs/opened.h"
+#include "fs/inode/inode.h"
 #include "fs/control/refusal.h"
 #include "fs/control/temporary.h"
 #include "fs/control/result.h"

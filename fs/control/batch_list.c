@@ -9,7 +9,7 @@
 
 #include "fs/control/batch.h"
 #include "fs/control/control.h"
-#include "fs/held.h"
+#include "fs/inode/open_files.h"
 #include "fs/process.h"
 #include "store/idlist.h"
 

@@ -12,7 +12,7 @@
 #include "fs/array.h"
 #include "fs/control/batch.h"
 #include "fs/control/control.h"
-#include "fs/held.h"
+#include "fs/inode/open_files.h"
 #include "fs/process.h"
 
 #define WHY_BYTES 256

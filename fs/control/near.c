@@ -8,7 +8,7 @@
 
 #include "fs/control/answer.h"
 #include "fs/control/control.h"
-#include "fs/held.h"
+#include "fs/inode/open_files.h"
 #include "fs/listing.h"
 #include "fs/message.h"
 

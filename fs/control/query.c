@@ -15,7 +15,7 @@
 
 #include "fs/control/answer.h"
 #include "fs/control/control.h"
-#include "fs/held.h"
+#include "fs/inode/open_files.h"
 #include "fs/message.h"
 
 #define PAGE_BYTES 4096u

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "fs/control/control.h"
-#include "fs/held.h"
+#include "fs/inode/open_files.h"
 
 #define TEXT_BYTES 1024
 

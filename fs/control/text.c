@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "fs/control/control.h"
-#include "fs/held.h"
+#include "fs/inode/open_files.h"
 #include "fs/message.h"
 #include "quant/level.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/node.h"
+#include "fs/inode/ino.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -4,8 +4,8 @@
  * that has lost its name in between, it is looked up again, but only once. So what was looked up recently is
  * treated as if it were open already.
  */
-#ifndef VECFS_FS_RECENT_H
-#define VECFS_FS_RECENT_H
+#ifndef VECFS_FS_INODE_LOOKUP_CACHE_H
+#define VECFS_FS_INODE_LOOKUP_CACHE_H
 
 #include <stdbool.h>
 #include <stddef.h>

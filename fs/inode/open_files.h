@@ -3,8 +3,8 @@
  * held - all open files, whatever they are of: when the mount is taken away from those who have them open, no
  * RELEASE comes for them.
  */
-#ifndef VECFS_FS_HELD_H
-#define VECFS_FS_HELD_H
+#ifndef VECFS_FS_INODE_OPEN_FILES_H
+#define VECFS_FS_INODE_OPEN_FILES_H
 
 #include <stdint.h>
 

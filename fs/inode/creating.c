@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/pending.h"
+#include "fs/inode/creating.h"
 
 #include <assert.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/forward.h"
+#include "fs/inode/ino_alias.h"
 
-#include "fs/opened.h"
+#include "fs/inode/inode.h"
 
 #define STEPS_MAX 8 /* of a vector that has moved again and again */
 

@@ -3,8 +3,8 @@
  * pending - the names that are being created: a new vector is nobody else's to see until it is complete, but
  * its name is taken for an exclusive create.
  */
-#ifndef VECFS_FS_PENDING_H
-#define VECFS_FS_PENDING_H
+#ifndef VECFS_FS_INODE_CREATING_H
+#define VECFS_FS_INODE_CREATING_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -7,8 +7,8 @@
  * is open or about to be (recent.h), and makes those who open it meanwhile do the same; opened_saved() ends
  * that, but keeps the last ones for who comes to open them.
  */
-#ifndef VECFS_FS_OPENED_H
-#define VECFS_FS_OPENED_H
+#ifndef VECFS_FS_INODE_INODE_H
+#define VECFS_FS_INODE_INODE_H
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/grave.h"
+#include "fs/inode/orphan_cache.h"
 
 #include <assert.h>
 
-#include "fs/opened.h"
+#include "fs/inode/inode.h"
 
 void grave_init(struct graves *g)
 {

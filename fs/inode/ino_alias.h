@@ -4,8 +4,8 @@
  * goes on using the old one, for open files and for names that it has cached. A cache: a newer entry takes
  * the place of an older one, but rather not of one that leads to an open file.
  */
-#ifndef VECFS_FS_FORWARD_H
-#define VECFS_FS_FORWARD_H
+#ifndef VECFS_FS_INODE_INO_ALIAS_H
+#define VECFS_FS_INODE_INO_ALIAS_H
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/held.h"
+#include "fs/inode/open_files.h"
 
 #include <pthread.h>
 

@@ -4,8 +4,8 @@
  * appears with a FLUSH, which locks none; and between finding out which vector will lose its name and the
  * change itself the answer must not change (opened.h).
  */
-#ifndef VECFS_FS_NAMELOCK_H
-#define VECFS_FS_NAMELOCK_H
+#ifndef VECFS_FS_INODE_NAME_LOCK_H
+#define VECFS_FS_INODE_NAME_LOCK_H
 
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/namelock.h"
+#include "fs/inode/name_lock.h"
 
 #include <pthread.h>
 #include <string.h>

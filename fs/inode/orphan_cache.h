@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* grave - the vectors that lost their names last, kept for who has looked one up and comes to open it. */
-#ifndef VECFS_FS_GRAVE_H
-#define VECFS_FS_GRAVE_H
+#ifndef VECFS_FS_INODE_ORPHAN_CACHE_H
+#define VECFS_FS_INODE_ORPHAN_CACHE_H
 
 #include <pthread.h>
 #include <stddef.h>
 
-#include "fs/recent.h"
+#include "fs/inode/lookup_cache.h"
 
 #define GRAVE_MAX RECENT_MAX
 #define GRAVE_BYTES_MAX (8u << 20) /* of all of them */

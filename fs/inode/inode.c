@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/opened.h"
+#include "fs/inode/inode.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/forward.h"
-#include "fs/grave.h"
-#include "fs/node.h"
-#include "fs/recent.h"
+#include "fs/inode/ino_alias.h"
+#include "fs/inode/orphan_cache.h"
+#include "fs/inode/ino.h"
+#include "fs/inode/lookup_cache.h"
 
 #define BUCKETS 1024
 struct bucket {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/recent.h"
+#include "fs/inode/lookup_cache.h"
 
 #include <stdatomic.h>
 
-#include "fs/node.h"
+#include "fs/inode/ino.h"
 
 /* A cache: each inode number has its place, where it replaces another. */
 static atomic_uint_fast64_t slots[RECENT_MAX];
