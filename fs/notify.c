@@ -12,7 +12,7 @@
 
 #include "fs/handle.h"
 #include "fs/control/view_pairing.h"
-#include "fs/ops.h"
+#include "fs/mount/fuse_ops.h"
 
 #define BUCKETS 1024
 #define SETTLE_MS 50 /* how often staged bytes are looked at while there are any */

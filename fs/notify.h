@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "fs/serve.h"
+#include "fs/mount/session.h"
 
 /* Starts the thread, which first of all finds the mount answering. NULL: no memory, or no thread. */
 struct notify *notify_start(struct serve *s);

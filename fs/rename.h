@@ -3,7 +3,7 @@
 #ifndef VECFS_FS_RENAME_H
 #define VECFS_FS_RENAME_H
 
-#include "fs/ops.h"
+#include "fs/mount/fuse_ops.h"
 
 int rename_node(struct serve *s, const struct node *from, const char *name, const struct node *to,
 		const char *new_name, unsigned flags);

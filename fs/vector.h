@@ -3,7 +3,7 @@
 #ifndef VECFS_FS_VECTOR_H
 #define VECFS_FS_VECTOR_H
 
-#include "fs/ops.h"
+#include "fs/mount/fuse_ops.h"
 
 #define VECTOR_LIMIT (S_IFREG | 07777) /* a vector has permissions of its own */
 

@@ -18,7 +18,7 @@
 #include "fs/cli/interrupt.h"
 #include "fs/cli/keyfile.h"
 #include "fs/message.h"
-#include "fs/mountpoint.h"
+#include "fs/mount/mountpoint.h"
 #include "fs/cli/progress.h"
 #include "fs/cli/humanize.h"
 #include "fs/cli/recode.h"

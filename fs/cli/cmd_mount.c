@@ -9,15 +9,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/background.h"
+#include "fs/mount/background.h"
 #include "fs/cli/command.h"
-#include "fs/guard.h"
+#include "fs/mount/watchdog.h"
 #include "fs/cli/interrupt.h"
 #include "fs/message.h"
-#include "fs/mountopt.h"
-#include "fs/mountpoint.h"
-#include "fs/readiness.h"
-#include "fs/serve.h"
+#include "fs/mount/options.h"
+#include "fs/mount/mountpoint.h"
+#include "fs/mount/sd_notify.h"
+#include "fs/mount/session.h"
 #include "store/store.h"
 
 #define SEGMENT_FILES_MAX 16384u

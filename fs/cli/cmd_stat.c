@@ -14,7 +14,7 @@
 #include "fs/cli/store_owner.h"
 #include "fs/cli/keyfile.h"
 #include "fs/message.h"
-#include "fs/mountpoint.h"
+#include "fs/mount/mountpoint.h"
 #include "fs/cli/report.h"
 #include "store/store.h"
 

@@ -12,7 +12,7 @@
 #include "fs/cli/command.h"
 #include "fs/cli/store_owner.h"
 #include "fs/message.h"
-#include "fs/mountpoint.h"
+#include "fs/mount/mountpoint.h"
 #include "fs/cli/occupant.h"
 
 #define COPIES_MS 1000 /* the kernel takes a file system down when the last of its mounts is gone */

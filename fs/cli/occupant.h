@@ -8,7 +8,7 @@
 
 #include <stddef.h>
 
-#include "fs/mountpoint.h"
+#include "fs/mount/mountpoint.h"
 
 /* Why m cannot be unmounted: a mount below it, or a process that has something of it open. */
 void occupant_of_mount(const struct mountpoint *m, char *text, size_t text_size);

@@ -14,7 +14,7 @@
 #ifndef VECFS_FS_CONTROL_BATCH_UPLOAD_H
 #define VECFS_FS_CONTROL_BATCH_UPLOAD_H
 
-#include "fs/ops.h"
+#include "fs/mount/fuse_ops.h"
 
 /* Whether the batch has an array, whole or not; a finished upload goes by any name that it could have. */
 bool upload_exists(struct serve *s, const struct node *node);

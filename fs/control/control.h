@@ -6,7 +6,7 @@
 #ifndef VECFS_FS_CONTROL_CONTROL_H
 #define VECFS_FS_CONTROL_CONTROL_H
 
-#include "fs/ops.h"
+#include "fs/mount/fuse_ops.h"
 
 int control_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s);
 /* The attributes of a file of this size and age in a control directory. */

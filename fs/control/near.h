@@ -9,7 +9,7 @@
 #ifndef VECFS_FS_CONTROL_NEAR_H
 #define VECFS_FS_CONTROL_NEAR_H
 
-#include "fs/ops.h"
+#include "fs/mount/fuse_ops.h"
 
 struct near_table;
 

@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "fs/serve.h"
+#include "fs/mount/session.h"
 
 #define REFUSAL_WHY_BYTES 768
 

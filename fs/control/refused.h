@@ -6,7 +6,7 @@
 #ifndef VECFS_FS_CONTROL_REFUSED_H
 #define VECFS_FS_CONTROL_REFUSED_H
 
-#include "fs/ops.h"
+#include "fs/mount/fuse_ops.h"
 
 /* The entry of such a name, or -ENOENT. Costs nothing where nothing has been refused. */
 int refused_lookup(struct serve *s, uint32_t batch, const char *name, struct fuse_entry_param *e);

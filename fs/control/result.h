@@ -14,7 +14,7 @@
 
 #include <stdbool.h>
 
-#include "fs/serve.h"
+#include "fs/mount/session.h"
 
 struct result_table;
 

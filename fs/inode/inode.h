@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 
 #include "fs/draft.h"
-#include "fs/serve.h"
+#include "fs/mount/session.h"
 
 struct handle;
 

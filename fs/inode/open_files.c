@@ -3,7 +3,7 @@
 
 #include <pthread.h>
 
-#include "fs/ops.h"
+#include "fs/mount/fuse_ops.h"
 
 #define LISTS 64 /* each with a lock of its own, by inode number */
 

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <sys/mount.h>
 
-#include "fs/mountopt.h"
+#include "fs/mount/options.h"
 
 static char why[256];
 

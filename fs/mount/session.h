@@ -12,8 +12,8 @@
  * No thread exists before serve_loop(), but the process must have forked into the background before
  * vs_open().
  */
-#ifndef VECFS_FS_SERVE_H
-#define VECFS_FS_SERVE_H
+#ifndef VECFS_FS_MOUNT_SESSION_H
+#define VECFS_FS_MOUNT_SESSION_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/serve.h"
+#include "fs/mount/session.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,16 +12,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fs/connection.h"
+#include "fs/mount/connection.h"
 #include "fs/inode/open_files.h"
 #include "fs/message.h"
 #include "fs/control/view_pairing.h"
 #include "fs/control/near.h"
-#include "fs/mountpoint.h"
+#include "fs/mount/mountpoint.h"
 #include "fs/notify.h"
 #include "fs/inode/inode.h"
-#include "fs/ops.h"
-#include "fs/schedule.h"
+#include "fs/mount/fuse_ops.h"
+#include "fs/mount/schedule.h"
 #include "fs/control/result.h"
 #include "fs/control/search_session.h"
 

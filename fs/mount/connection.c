@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/connection.h"
+#include "fs/mount/connection.h"
 
 #include <fcntl.h>
 #include <linux/mount.h>

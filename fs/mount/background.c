@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/background.h"
+#include "fs/mount/background.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -7,14 +7,14 @@
  * thread, also those of io_uring, where a handler that waits stalls all requests of its CPU: only fsync, the
  * commit of a batch and the engine's back-pressure may wait.
  */
-#ifndef VECFS_FS_OPS_H
-#define VECFS_FS_OPS_H
+#ifndef VECFS_FS_MOUNT_FUSE_OPS_H
+#define VECFS_FS_MOUNT_FUSE_OPS_H
 
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
 #include "fs/inode/ino.h"
-#include "fs/serve.h"
+#include "fs/mount/session.h"
 #include "store/store.h"
 
 /* How long the kernel may keep what only changes through it, or is invalidated when it changes otherwise. */

@@ -18,8 +18,8 @@
  *   - who may not take it back (an ordinary user, without RLIMIT_NICE) has it done only where there is an autogroup for
  *     certain, and then for all of his threads, lest they starve each other.
  */
-#ifndef VECFS_FS_SCHEDULE_H
-#define VECFS_FS_SCHEDULE_H
+#ifndef VECFS_FS_MOUNT_SCHEDULE_H
+#define VECFS_FS_MOUNT_SCHEDULE_H
 
 struct schedule;
 

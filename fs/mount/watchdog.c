@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/guard.h"
+#include "fs/mount/watchdog.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fs/connection.h"
+#include "fs/mount/connection.h"
 
 #define DYING_MS_MAX 1000
 

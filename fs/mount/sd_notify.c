@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/readiness.h"
+#include "fs/mount/sd_notify.h"
 
 #include <stddef.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/schedule.h"
+#include "fs/mount/schedule.h"
 
 #include <dirent.h>
 #include <errno.h>

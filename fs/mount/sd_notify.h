@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* readiness - tells a service manager about our state, as sd_notify(3) specifies, without its library. */
-#ifndef VECFS_FS_READINESS_H
-#define VECFS_FS_READINESS_H
+#ifndef VECFS_FS_MOUNT_SD_NOTIFY_H
+#define VECFS_FS_MOUNT_SD_NOTIFY_H
 
 /*
  * Sends an assignment ("READY=1", "STOPPING=1") to the socket that NOTIFY_SOCKET names; nothing happens where

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mountopt - the options after `mount -o`, also those of fstab(5) that are not for us. Pure functions. */
-#ifndef VECFS_FS_MOUNTOPT_H
-#define VECFS_FS_MOUNTOPT_H
+#ifndef VECFS_FS_MOUNT_OPTIONS_H
+#define VECFS_FS_MOUNT_OPTIONS_H
 
 #include <stddef.h>
 
-#include "fs/serve.h"
+#include "fs/mount/session.h"
 
 #define MOUNTOPT_COMMIT_MS 5 /* when no option says otherwise */
 #define MOUNTOPT_COMMIT_MS_MAX 60000

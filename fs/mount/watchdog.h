@@ -3,8 +3,8 @@
  * guard - a small process that outlives a daemon that is killed, and then aborts its connection (connection.h says why
  * the kernel does not always do that by itself).
  */
-#ifndef VECFS_FS_GUARD_H
-#define VECFS_FS_GUARD_H
+#ifndef VECFS_FS_MOUNT_WATCHDOG_H
+#define VECFS_FS_MOUNT_WATCHDOG_H
 
 /*
  * Returns what the other functions want, or -errno: there is none, and one can do without. To be called while there is

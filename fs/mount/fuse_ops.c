@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/ops.h"
+#include "fs/mount/fuse_ops.h"
 
 #include <errno.h>
 #include <limits.h>

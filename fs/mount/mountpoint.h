@@ -5,8 +5,8 @@
  *
  * Any thread may call these functions; they keep no state.
  */
-#ifndef VECFS_FS_MOUNTPOINT_H
-#define VECFS_FS_MOUNTPOINT_H
+#ifndef VECFS_FS_MOUNT_MOUNTPOINT_H
+#define VECFS_FS_MOUNT_MOUNTPOINT_H
 
 #include <limits.h>
 #include <stdbool.h>

@@ -10,8 +10,8 @@
  * A connection is known by its open file, not by its number: when it ends the number goes to the next mount, while the
  * file goes on to mean this connection, and then none.
  */
-#ifndef VECFS_FS_CONNECTION_H
-#define VECFS_FS_CONNECTION_H
+#ifndef VECFS_FS_MOUNT_CONNECTION_H
+#define VECFS_FS_MOUNT_CONNECTION_H
 
 /*
  * The connection with this number; -1: it cannot be had (an ordinary user's mount on a machine without

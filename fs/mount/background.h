@@ -3,8 +3,8 @@
  * background - a process that goes to the background only when it is ready, so that whoever started it knows
  * from its exit code whether it serves.
  */
-#ifndef VECFS_FS_BACKGROUND_H
-#define VECFS_FS_BACKGROUND_H
+#ifndef VECFS_FS_MOUNT_BACKGROUND_H
+#define VECFS_FS_MOUNT_BACKGROUND_H
 
 /*
  * Forks. The child returns 0 and goes on, still with the caller's terminal, and calls background_ready() when
