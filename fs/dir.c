@@ -6,7 +6,7 @@
 #include "fs/control/batch.h"
 #include "fs/control/control.h"
 #include "fs/handle.h"
-#include "fs/listing.h"
+#include "fs/request/listing.h"
 #include "fs/control/refusal.h"
 #include "fs/control/refused.h"
 #include "fs/vector.h"

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "fs/inode/name_lock.h"
-#include "fs/notify.h"
-#include "fs/process.h"
+#include "fs/request/invalidate.h"
+#include "fs/request/process.h"
 #include "fs/staging.h"
 #include "fs/vector.h"
 

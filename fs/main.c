@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "fs/cli/command.h"
-#include "fs/message.h"
+#include "fs/request/message.h"
 #include "quant/level.h"
 
 static const struct command *const commands[] = {

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "fs/notify.h"
+#include "fs/request/invalidate.h"
 #include "fs/vector.h"
 
 #define CAPACITY_MIN 4096 /* while the row size is not known */

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "fs/handle.h"
-#include "fs/message.h"
+#include "fs/request/message.h"
 #include "fs/inode/name_lock.h"
-#include "fs/notify.h"
+#include "fs/request/invalidate.h"
 #include "fs/inode/lookup_cache.h"
 #include "fs/control/refusal.h"
 #include "fs/staging.h"

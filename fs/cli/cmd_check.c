@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "fs/cli/command.h"
-#include "fs/message.h"
+#include "fs/request/message.h"
 #include "store/store.h"
 
 #define MISUSED 16 /* fsck(8) */

@@ -14,7 +14,7 @@
 #include "fs/cli/ids.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/keyfile.h"
-#include "fs/message.h"
+#include "fs/request/message.h"
 #include "fs/cli/output.h"
 #include "fs/cli/progress.h"
 #include "fs/cli/recode.h"

@@ -17,7 +17,7 @@
 #include "fs/cli/ids.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/keyfile.h"
-#include "fs/message.h"
+#include "fs/request/message.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/cli/progress.h"
 #include "fs/cli/humanize.h"

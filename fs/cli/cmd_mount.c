@@ -13,7 +13,7 @@
 #include "fs/cli/command.h"
 #include "fs/mount/watchdog.h"
 #include "fs/cli/interrupt.h"
-#include "fs/message.h"
+#include "fs/request/message.h"
 #include "fs/mount/options.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/mount/sd_notify.h"

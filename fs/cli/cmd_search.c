@@ -19,7 +19,7 @@
 #include "fs/cli/command.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/keyfile.h"
-#include "fs/message.h"
+#include "fs/request/message.h"
 #include "fs/cli/output.h"
 #include "fs/control/query_array.h"
 #include "store/idlist.h"

@@ -13,7 +13,7 @@
 #include "fs/cli/command.h"
 #include "fs/cli/store_owner.h"
 #include "fs/cli/keyfile.h"
-#include "fs/message.h"
+#include "fs/request/message.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/cli/report.h"
 #include "store/store.h"

@@ -11,7 +11,7 @@
 
 #include "fs/cli/command.h"
 #include "fs/cli/store_owner.h"
-#include "fs/message.h"
+#include "fs/request/message.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/cli/occupant.h"
 

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "fs/message.h"
+#include "fs/request/message.h"
 
 #define WHAT_BYTES 1024
 

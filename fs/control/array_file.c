@@ -9,7 +9,7 @@
 #include "fs/control/control.h"
 #include "fs/inode/open_files.h"
 #include "fs/control/view_pairing.h"
-#include "fs/process.h"
+#include "fs/request/process.h"
 
 struct view_handle {
 	struct held held;

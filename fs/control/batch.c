@@ -9,8 +9,8 @@
 
 #include "fs/control/batch_list.h"
 #include "fs/control/control.h"
-#include "fs/message.h"
-#include "fs/notify.h"
+#include "fs/request/message.h"
+#include "fs/request/invalidate.h"
 #include "fs/inode/inode.h"
 #include "fs/control/refusal.h"
 #include "fs/control/temporary.h"

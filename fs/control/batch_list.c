@@ -10,7 +10,7 @@
 #include "fs/control/batch.h"
 #include "fs/control/control.h"
 #include "fs/inode/open_files.h"
-#include "fs/process.h"
+#include "fs/request/process.h"
 #include "store/idlist.h"
 
 #define WHY_BYTES 256

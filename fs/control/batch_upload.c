@@ -13,7 +13,7 @@
 #include "fs/control/batch.h"
 #include "fs/control/control.h"
 #include "fs/inode/open_files.h"
-#include "fs/process.h"
+#include "fs/request/process.h"
 
 #define WHY_BYTES 256
 #define HEADER_BYTES_MAX NPY_HEADER_BYTES_MAX

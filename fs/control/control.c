@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "fs/control/batch.h"
-#include "fs/listing.h"
-#include "fs/message.h"
+#include "fs/request/listing.h"
+#include "fs/request/message.h"
 #include "fs/control/view_pairing.h"
 #include "fs/control/temporary.h"
 #include "fs/control/batch_upload.h"

@@ -9,8 +9,8 @@
 #include "fs/control/answer.h"
 #include "fs/control/control.h"
 #include "fs/inode/open_files.h"
-#include "fs/listing.h"
-#include "fs/message.h"
+#include "fs/request/listing.h"
+#include "fs/request/message.h"
 
 #define NEAR_SLOTS 1024u /* a power of 2 */
 

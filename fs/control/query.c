@@ -16,7 +16,7 @@
 #include "fs/control/answer.h"
 #include "fs/control/control.h"
 #include "fs/inode/open_files.h"
-#include "fs/message.h"
+#include "fs/request/message.h"
 
 #define PAGE_BYTES 4096u
 #define ANSWER_BYTES_MAX (64u << 20) /* that nobody has read */

@@ -11,8 +11,8 @@
 #include "fs/control/answer.h"
 #include "fs/control/control.h"
 #include "fs/inode/open_files.h"
-#include "fs/listing.h"
-#include "fs/message.h"
+#include "fs/request/listing.h"
+#include "fs/request/message.h"
 #include "fs/control/query_array.h"
 #include "store/idlist.h"
 

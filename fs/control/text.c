@@ -16,7 +16,7 @@
 
 #include "fs/control/control.h"
 #include "fs/inode/open_files.h"
-#include "fs/message.h"
+#include "fs/request/message.h"
 #include "quant/level.h"
 
 #define SCHEMA_BYTES_MAX 4096

@@ -6,8 +6,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "fs/notify.h"
-#include "fs/process.h"
+#include "fs/request/invalidate.h"
+#include "fs/request/process.h"
 #include "fs/control/array_file.h"
 
 #define SECOND_NS INT64_C(1000000000)

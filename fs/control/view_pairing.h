@@ -29,7 +29,7 @@
 #define VECFS_FS_CONTROL_VIEW_PAIRING_H
 
 #include "fs/mount/fuse_ops.h"
-#include "fs/process.h"
+#include "fs/request/process.h"
 
 struct moment;
 

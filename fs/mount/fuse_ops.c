@@ -7,10 +7,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "fs/buffer.h"
+#include "fs/request/reply_buffer.h"
 #include "fs/inode/open_files.h"
 #include "fs/control/view_pairing.h"
-#include "fs/order.h"
+#include "fs/request/tsan_order.h"
 #include "fs/rename.h"
 
 int64_t ops_now_ns(void)

@@ -14,11 +14,11 @@
 
 #include "fs/mount/connection.h"
 #include "fs/inode/open_files.h"
-#include "fs/message.h"
+#include "fs/request/message.h"
 #include "fs/control/view_pairing.h"
 #include "fs/control/near.h"
 #include "fs/mount/mountpoint.h"
-#include "fs/notify.h"
+#include "fs/request/invalidate.h"
 #include "fs/inode/inode.h"
 #include "fs/mount/fuse_ops.h"
 #include "fs/mount/schedule.h"

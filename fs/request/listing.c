@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/listing.h"
+#include "fs/request/listing.h"
 
 bool listing_add(struct listing *l, const char *name, const struct fuse_entry_param *e, off_t cookie)
 {

@@ -5,8 +5,8 @@
  * thread; and until that has come to an inode, whoever opens it is told not to use cached pages
  * (notify_is_stale).
  */
-#ifndef VECFS_FS_NOTIFY_H
-#define VECFS_FS_NOTIFY_H
+#ifndef VECFS_FS_REQUEST_INVALIDATE_H
+#define VECFS_FS_REQUEST_INVALIDATE_H
 
 #include <stdbool.h>
 #include <stdint.h>

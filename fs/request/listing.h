@@ -4,8 +4,8 @@
  * entry: 1 is after ".", 2 after "..", and then what the directory makes of its entries: numbers, never
  * positions.
  */
-#ifndef VECFS_FS_LISTING_H
-#define VECFS_FS_LISTING_H
+#ifndef VECFS_FS_REQUEST_LISTING_H
+#define VECFS_FS_REQUEST_LISTING_H
 
 #include "fs/mount/fuse_ops.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/notify.h"
+#include "fs/request/invalidate.h"
 
 #include <assert.h>
 #include <errno.h>

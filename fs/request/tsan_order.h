@@ -3,8 +3,8 @@
  * order - what one request leaves behind, the requests after its reply find: the kernel sees to that. On
  * io_uring ThreadSanitizer cannot know, and is told here; otherwise these functions do nothing.
  */
-#ifndef VECFS_FS_ORDER_H
-#define VECFS_FS_ORDER_H
+#ifndef VECFS_FS_REQUEST_TSAN_ORDER_H
+#define VECFS_FS_REQUEST_TSAN_ORDER_H
 
 #ifdef __has_feature
 #define ORDER_HAS_FEATURE(feature) __has_feature(feature)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* process - FUSE tells the thread that makes a request; this tells its process. */
-#ifndef VECFS_FS_PROCESS_H
-#define VECFS_FS_PROCESS_H
+#ifndef VECFS_FS_REQUEST_PROCESS_H
+#define VECFS_FS_REQUEST_PROCESS_H
 
 #include <stdbool.h>
 #include <stdint.h>

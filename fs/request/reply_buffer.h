@@ -3,8 +3,8 @@
  * buffer - memory for a reply: the ring's own payload on io_uring, so that nothing is copied, else one buffer
  * a thread, kept for its next reply.
  */
-#ifndef VECFS_FS_BUFFER_H
-#define VECFS_FS_BUFFER_H
+#ifndef VECFS_FS_REQUEST_REPLY_BUFFER_H
+#define VECFS_FS_REQUEST_REPLY_BUFFER_H
 
 #include "fs/mount/fuse_ops.h"
 

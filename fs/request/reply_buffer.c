@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/buffer.h"
+#include "fs/request/reply_buffer.h"
 
 #include <pthread.h>
 #include <stdlib.h>

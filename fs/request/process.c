@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/process.h"
+#include "fs/request/process.h"
 
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/message.h"
+#include "fs/request/message.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -3,8 +3,8 @@
  * message - what users should know: the last 1,000 lines are MNT/.vecfs/log, and each also goes to stderr
  * ("vecfs: LINE", in the foreground) or to syslog.
  */
-#ifndef VECFS_FS_MESSAGE_H
-#define VECFS_FS_MESSAGE_H
+#ifndef VECFS_FS_REQUEST_MESSAGE_H
+#define VECFS_FS_REQUEST_MESSAGE_H
 
 #include <stdbool.h>
 #include <stddef.h>
