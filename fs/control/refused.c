@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/handle.h"
+#include "fs/tree/file.h"
 #include "fs/control/refusal.h"
-#include "fs/vector.h"
+#include "fs/tree/vector.h"
 
 static int refused_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
 {

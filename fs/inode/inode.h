@@ -13,7 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "fs/draft.h"
+#include "fs/tree/draft.h"
 #include "fs/mount/session.h"
 
 struct handle;

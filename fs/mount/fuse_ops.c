@@ -11,7 +11,7 @@
 #include "fs/inode/open_files.h"
 #include "fs/control/view_pairing.h"
 #include "fs/request/tsan_order.h"
-#include "fs/rename.h"
+#include "fs/tree/rename.h"
 
 int64_t ops_now_ns(void)
 {

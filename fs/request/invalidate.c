@@ -10,7 +10,7 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
-#include "fs/handle.h"
+#include "fs/tree/file.h"
 #include "fs/control/view_pairing.h"
 #include "fs/mount/fuse_ops.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rename - what rename(2) means between two directories: moving, or committing. */
-#ifndef VECFS_FS_RENAME_H
-#define VECFS_FS_RENAME_H
+#ifndef VECFS_FS_TREE_RENAME_H
+#define VECFS_FS_TREE_RENAME_H
 
 #include "fs/mount/fuse_ops.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vector - vector files: their names and attributes. Open ones are handles (handle.h). */
-#ifndef VECFS_FS_VECTOR_H
-#define VECFS_FS_VECTOR_H
+#ifndef VECFS_FS_TREE_VECTOR_H
+#define VECFS_FS_TREE_VECTOR_H
 
 #include "fs/mount/fuse_ops.h"
 

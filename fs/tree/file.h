@@ -3,8 +3,8 @@
  * handle - an open vector file: opening, creating, reading, writing, closing. What it has written and not yet
  * published is the matter of staging.h.
  */
-#ifndef VECFS_FS_HANDLE_H
-#define VECFS_FS_HANDLE_H
+#ifndef VECFS_FS_TREE_FILE_H
+#define VECFS_FS_TREE_FILE_H
 
 #include "fs/inode/open_files.h"
 #include "fs/inode/inode.h"

@@ -5,11 +5,11 @@
 
 #include "fs/control/batch.h"
 #include "fs/control/control.h"
-#include "fs/handle.h"
+#include "fs/tree/file.h"
 #include "fs/request/listing.h"
 #include "fs/control/refusal.h"
 #include "fs/control/refused.h"
-#include "fs/vector.h"
+#include "fs/tree/vector.h"
 
 #define CONTROL_NAME ".vecfs"
 /* A collection's mtime also changes when a vector is published, unseen by the kernel. */

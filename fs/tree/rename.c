@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/rename.h"
+#include "fs/tree/rename.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "fs/control/batch.h"
-#include "fs/vector.h"
+#include "fs/tree/vector.h"
 
 /* A collection, or an open batch, gets another name under the same parent. */
 static int rename_collection(struct serve *s, uint32_t parent, const char *name, const char *new_name,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/handle.h"
+#include "fs/tree/file.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -9,8 +9,8 @@
 #include "fs/inode/name_lock.h"
 #include "fs/request/invalidate.h"
 #include "fs/request/process.h"
-#include "fs/staging.h"
-#include "fs/vector.h"
+#include "fs/tree/staging.h"
+#include "fs/tree/vector.h"
 
 #define CACHED_BYTES_MAX 4096 /* a bigger vector could be seen half old, half new, page by page */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/staging.h"
+#include "fs/tree/staging.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "fs/request/invalidate.h"
-#include "fs/vector.h"
+#include "fs/tree/vector.h"
 
 #define CAPACITY_MIN 4096 /* while the row size is not known */
 

@@ -14,10 +14,10 @@
  * it, and what is staged is dropped not before the last descriptor is gone: a later write may still complete
  * it.
  */
-#ifndef VECFS_FS_STAGING_H
-#define VECFS_FS_STAGING_H
+#ifndef VECFS_FS_TREE_STAGING_H
+#define VECFS_FS_TREE_STAGING_H
 
-#include "fs/handle.h"
+#include "fs/tree/file.h"
 
 /* A writer that pauses for so long is not in the middle of writing a whole vector. */
 #define STAGING_PAUSE_MS 150

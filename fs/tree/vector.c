@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/vector.h"
+#include "fs/tree/vector.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "fs/handle.h"
+#include "fs/tree/file.h"
 #include "fs/request/message.h"
 #include "fs/inode/name_lock.h"
 #include "fs/request/invalidate.h"
 #include "fs/inode/lookup_cache.h"
 #include "fs/control/refusal.h"
-#include "fs/staging.h"
+#include "fs/tree/staging.h"
 
 void vector_refuse(struct serve *s, uint32_t collection, const char *name, const char *format, ...)
 {
