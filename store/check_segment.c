@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/npy.h"
+#include "store/array/npy.h"
 #include "store/sum.h"
 
 #define READ_BYTES (1u << 20)

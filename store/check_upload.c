@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "store/check.h"
-#include "store/npy.h"
+#include "store/array/npy.h"
 #include "store/sum.h"
 #include "store/upload.h"
 

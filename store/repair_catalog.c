@@ -14,7 +14,7 @@
 
 #include "store/check.h"
 #include "store/convert.h"
-#include "store/npy.h"
+#include "store/array/npy.h"
 
 /* ------------------------------------------------------------------ what files there are */
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/npy.h"
+#include "store/array/npy.h"
 #include "store/sum.h"
 
 /* Space is allocated in steps of a quarter of what there is, within these bounds; below, in steps of all there is. */

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/npy.h"
+#include "store/array/npy.h"
 #include "store/sum.h"
 
 #define WRITE_BEHIND_BYTES (8u << 20)

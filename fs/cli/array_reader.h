@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#include "fs/array.h"
+#include "store/array/array_format.h"
 #include "fs/cli/vector_text.h"
 
 struct source;

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/array.h"
+#include "store/array/array_format.h"
 #include "fs/cli/command.h"
 #include "fs/cli/ids.h"
 #include "fs/cli/interrupt.h"

@@ -8,7 +8,7 @@
 
 #include <stddef.h>
 
-#include "fs/array.h"
+#include "store/array/array_format.h"
 #include "fs/cli/progress.h"
 #include "fs/cli/array_reader.h"
 

@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "store/idlist.h"
-#include "store/npy.h"
+#include "store/array/npy.h"
 
 /* ------------------------------------------------------------------ searching */
 

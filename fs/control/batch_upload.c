@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/array.h"
+#include "store/array/array_format.h"
 #include "fs/control/batch.h"
 #include "fs/control/control.h"
 #include "fs/inode/open_files.h"

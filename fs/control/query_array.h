@@ -3,7 +3,7 @@
 #ifndef VECFS_FS_CONTROL_QUERY_ARRAY_H
 #define VECFS_FS_CONTROL_QUERY_ARRAY_H
 
-#include "fs/array.h"
+#include "store/array/array_format.h"
 
 struct query_array {
 	const void *vectors; /* count vectors without gaps, aligned for numbers: in the file's bytes or in packed */

@@ -24,7 +24,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-#include "fs/array.h"
+#include "store/array/array_format.h"
 #include "store/store.h"
 
 struct serve;

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fs/array.h"
+#include "store/array/array_format.h"
 
 static const enum array_format formats[] = {
 	ARRAY_NPY, ARRAY_FVECS, ARRAY_BVECS, ARRAY_FBIN, ARRAY_U8BIN, ARRAY_I8BIN, ARRAY_RAW,

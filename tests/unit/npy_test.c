@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/npy.h"
+#include "store/array/npy.h"
 
 static char why[256];
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "tests/unit/scratch.h"
-#include "store/npy.h"
+#include "store/array/npy.h"
 #include "store/segment.h"
 #include "store/sum.h"
 

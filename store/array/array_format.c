@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/array.h"
+#include "store/array/array_format.h"
 
 #include <assert.h>
 #include <endian.h>

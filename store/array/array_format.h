@@ -2,7 +2,7 @@
 /*
  * array - the files that hold many vectors: their names, headers and row layout.
  *
- *   .npy                      NumPy's (store/npy.h)
+ *   .npy                      NumPy's (store/array/npy.h)
  *   .fvecs .bvecs             the TEXMEX corpora's: no header, but each row starts with its dim as an int32;
  *                             f32 and u8 (http://corpus-texmex.irisa.fr)
  *   .fbin .u8bin .i8bin       the Big ANN Benchmarks': uint32 rows, uint32 dim, then the rows; f32, u8, i8
@@ -10,14 +10,14 @@
  *
  * All numbers are little-endian. Pure functions: no I/O, no state, callable from any thread.
  */
-#ifndef VECFS_FS_ARRAY_H
-#define VECFS_FS_ARRAY_H
+#ifndef VECFS_STORE_ARRAY_ARRAY_FORMAT_H
+#define VECFS_STORE_ARRAY_ARRAY_FORMAT_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "store/npy.h"
+#include "store/array/npy.h"
 #include "store/store.h"
 
 #define ARRAY_HEADER_BYTES_MAX NPY_NUMPY_HEADER_BYTES /* of a header built here */

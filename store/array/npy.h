@@ -12,8 +12,8 @@
  *
  * Pure functions: no I/O, no state, callable from any thread.
  */
-#ifndef VECFS_STORE_NPY_H
-#define VECFS_STORE_NPY_H
+#ifndef VECFS_STORE_ARRAY_NPY_H
+#define VECFS_STORE_ARRAY_NPY_H
 
 #include <stdbool.h>
 #include <stddef.h>

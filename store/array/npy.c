@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/npy.h"
+#include "store/array/npy.h"
 
 #include <assert.h>
 #include <errno.h>
