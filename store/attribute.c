@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/format.h"
+#include "store/base/format.h"
 #include "store/store.h"
 
 size_t attribute_bytes(uint32_t value_bytes)

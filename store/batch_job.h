@@ -13,7 +13,7 @@
 #define VECFS_STORE_BATCH_JOB_H
 
 #include "store/engine.h"
-#include "store/idlist.h"
+#include "store/base/idlist.h"
 #include "store/upload.h"
 
 /* A segment to hand over. */

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/row_time.h"
+#include "store/base/row_time.h"
 #include "store/rows.h"
-#include "store/sum.h"
+#include "store/base/checksum.h"
 
 #define ROWS_AT_ONCE 4096u
 

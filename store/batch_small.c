@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/row_time.h"
+#include "store/base/row_time.h"
 #include "store/rows.h"
-#include "store/sum.h"
+#include "store/base/checksum.h"
 
 /* Above this many bytes of records a batch is adopted, so that its bytes do not pass through the log. */
 #define SMALL_BYTES (1u << 20)

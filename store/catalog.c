@@ -10,7 +10,7 @@
 
 #include "store/convert.h"
 #include "store/engine.h"
-#include "store/sum.h"
+#include "store/base/checksum.h"
 
 static const char *const paths[2] = {"catalog.0", "catalog.1"};
 

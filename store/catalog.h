@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "store/format.h"
+#include "store/base/format.h"
 #include "store/io.h"
 
 struct collection;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/check.h"
-#include "store/sum.h"
+#include "store/base/checksum.h"
 
 #include <errno.h>
 #include <fcntl.h>

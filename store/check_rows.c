@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "store/image.h"
-#include "store/sum.h"
+#include "store/base/checksum.h"
 
 #define READ_BYTES (1u << 20)
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "store/array/npy.h"
-#include "store/sum.h"
+#include "store/base/checksum.h"
 
 #define READ_BYTES (1u << 20)
 #define SAMPLES 16u

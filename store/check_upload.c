@@ -11,7 +11,7 @@
 
 #include "store/check.h"
 #include "store/array/npy.h"
-#include "store/sum.h"
+#include "store/base/checksum.h"
 #include "store/upload.h"
 
 #define ROWS_AT_ONCE 256u

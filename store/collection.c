@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "store/moment.h"
-#include "store/sum.h"
+#include "store/base/checksum.h"
 
 #define GAPS_MIN 64u
 

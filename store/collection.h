@@ -13,7 +13,7 @@
 
 #include "store/attribute.h"
 #include "store/entries.h"
-#include "store/idlist.h"
+#include "store/base/idlist.h"
 #include "store/index.h"
 #include "store/overlay.h"
 #include "store/segment.h"

@@ -16,7 +16,7 @@
 #include <time.h>
 
 #include "store/catalog.h"
-#include "store/format.h"
+#include "store/base/format.h"
 
 struct vs_store;
 

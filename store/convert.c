@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "store/engine.h"
-#include "store/row_time.h"
-#include "store/sum.h"
+#include "store/base/row_time.h"
+#include "store/base/checksum.h"
 
 #define ROWS_AT_ONCE 4096u
 

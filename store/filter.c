@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "store/store.h"
-#include "store/sum.h"
+#include "store/base/checksum.h"
 
 /*
  * The list is a set of ids: their bytes end to end in a heap, each after its length (two bytes), and a table of their

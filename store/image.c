@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "store/engine.h"
-#include "store/sum.h"
+#include "store/base/checksum.h"
 
 /* ------------------------------------------------------------------ writing */
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/sum.h"
+#include "store/base/checksum.h"
 
 #define STEP_BYTES (8u << 20)      /* prepared at a time */
 #define PREPARED_BYTES_MIN (64u << 10) /* on a disk that is all but full */

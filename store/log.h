@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "store/format.h"
+#include "store/base/format.h"
 #include "store/io.h"
 
 #define LOG_GROUP_BYTES (4u << 20) /* the largest frame */

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "store/rows.h"
-#include "store/sum.h"
+#include "store/base/checksum.h"
 
 /* What one call reads under one hold of the store's lock. */
 #define READ_BYTES (1u << 20)

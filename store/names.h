@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "store/format.h"
+#include "store/base/format.h"
 
 #define NAMES_CLASSES (256u / NAME_GRANULE) /* the longest id takes 32 granules */
 

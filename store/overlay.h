@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "store/format.h"
+#include "store/base/format.h"
 
 struct overlay_item {
 	const struct record_row *meta; /* the row's metadata and id; NULL marks a free place */

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "store/moment.h"
-#include "store/row_time.h"
-#include "store/sum.h"
+#include "store/base/row_time.h"
+#include "store/base/checksum.h"
 
 
 /* ------------------------------------------------------------------ classes of permissions */

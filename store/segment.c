@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "store/array/npy.h"
-#include "store/sum.h"
+#include "store/base/checksum.h"
 
 /* Space is allocated in steps of a quarter of what there is, within these bounds; below, in steps of all there is. */
 #define STEP_BYTES_FIRST (4u << 10)

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #include "store/files.h"
-#include "store/format.h"
+#include "store/base/format.h"
 #include "store/io.h"
 #include "store/names.h"
 #include "store/store.h"

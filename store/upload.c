@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "store/array/npy.h"
-#include "store/sum.h"
+#include "store/base/checksum.h"
 
 #define WRITE_BEHIND_BYTES (8u << 20)
 #define SUMS_BUFFERED 16384u

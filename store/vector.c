@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/row_time.h"
+#include "store/base/row_time.h"
 #include "store/rows.h"
-#include "store/sum.h"
+#include "store/base/checksum.h"
 
 /* The collection if it can be used at all; under the lock. */
 static int usable(const struct vs_store *s, uint32_t id, struct collection **out)

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "fs/cli/stream.h"
-#include "store/idlist.h"
+#include "store/base/idlist.h"
 
 #define IDS_BYTES ((size_t)1 << 20) /* of ids handed out along with rows, about */
 

@@ -52,7 +52,7 @@ ssize_t source_read(struct source *s, void *buf, size_t capacity, char *why, siz
 int source_fd(const struct source *s);
 /* Whether it brings ids: it is a text. */
 bool source_has_ids(const struct source *s);
-/* The ids of the rows that the last source_read handed out, as lines (store/idlist.h); until the next one. */
+/* The ids of the rows that the last source_read handed out, as lines (store/base/idlist.h); until the next one. */
 const char *source_ids(const struct source *s, size_t *size);
 void source_close(struct source *s);
 

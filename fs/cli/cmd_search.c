@@ -22,7 +22,7 @@
 #include "fs/request/message.h"
 #include "fs/cli/output.h"
 #include "fs/control/query_array.h"
-#include "store/idlist.h"
+#include "store/base/idlist.h"
 
 #define WHY_BYTES 512
 #define READ_BYTES (1u << 20)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ids - lists of ids as files, for import and export (store/idlist.h says what such lists look like), and the
+ * ids - lists of ids as files, for import and export (store/base/idlist.h says what such lists look like), and the
  * percent-encoding that makes a legal file name of any id, there and back.
  *
  * Of an imported list the whole text is kept in memory, with 8 bytes for each id, and 8 to 16 more while
@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "store/idlist.h"
+#include "store/base/idlist.h"
 #include "store/store.h"
 
 #define IDS_ESCAPE_FACTOR 3 /* "%2F" */

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "store/idlist.h"
+#include "store/base/idlist.h"
 #include "store/array/npy.h"
 
 /* ------------------------------------------------------------------ searching */

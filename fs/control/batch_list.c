@@ -11,7 +11,7 @@
 #include "fs/control/control.h"
 #include "fs/inode/open_files.h"
 #include "fs/request/process.h"
-#include "store/idlist.h"
+#include "store/base/idlist.h"
 
 #define WHY_BYTES 256
 #define READ_BYTES ((size_t)1 << 20)

@@ -14,7 +14,7 @@
 #include "fs/request/listing.h"
 #include "fs/request/message.h"
 #include "fs/control/query_array.h"
-#include "store/idlist.h"
+#include "store/base/idlist.h"
 
 #define IDLE_NS INT64_C(60000000000)
 #define WHY_BYTES 512

@@ -25,7 +25,7 @@
 #include "tests/crash/model.h"
 #include "tests/crash/rng.h"
 #include "tests/crash/simdisk.h"
-#include "store/format.h"
+#include "store/base/format.h"
 
 #define POINTS_MAX 40 /* crashes of a conversion that are tried; VECFS_LONG: all */
 

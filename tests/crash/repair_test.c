@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "store/format.h"
+#include "store/base/format.h"
 #include "tests/crash/wreck.h"
 
 #define DOCS (WRECK_DOCS_FILES + 2 * WRECK_DOCS_BATCH)

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "tests/fuzz/fuzz.h"
-#include "store/idlist.h"
+#include "store/base/idlist.h"
 
 static char why[256], scan_why[256];
 

@@ -14,7 +14,7 @@
 
 #include "fs/cli/array_reader.h"
 #include "tests/fuzz/fuzz.h"
-#include "store/idlist.h"
+#include "store/base/idlist.h"
 
 #define CAPACITY (VS_ROW_BYTES_MAX + 4096)
 

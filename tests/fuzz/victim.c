@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "store/format.h"
+#include "store/base/format.h"
 #include "store/store.h"
-#include "store/sum.h"
+#include "store/base/checksum.h"
 
 #define FILES_MAX 64
 #define PATH_BYTES 256

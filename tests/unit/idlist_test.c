@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/idlist.h"
+#include "store/base/idlist.h"
 #include "store/store.h"
 
 #define TEXT(literal) literal, sizeof literal - 1

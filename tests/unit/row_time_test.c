@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "store/row_time.h"
+#include "store/base/row_time.h"
 
 #define S VS_TIME_NS_PER_S
 #define Y2020 ROW_STEPS_ORIGIN

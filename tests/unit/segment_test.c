@@ -13,7 +13,7 @@
 #include "tests/unit/scratch.h"
 #include "store/array/npy.h"
 #include "store/segment.h"
-#include "store/sum.h"
+#include "store/base/checksum.h"
 
 static struct files files;
 static const struct vs_schema schema = {.dim = 4, .dtype = VS_F32};

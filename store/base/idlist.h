@@ -20,8 +20,8 @@
  *
  * Pure functions but for malloc: callable from any thread.
  */
-#ifndef VECFS_STORE_IDLIST_H
-#define VECFS_STORE_IDLIST_H
+#ifndef VECFS_STORE_BASE_IDLIST_H
+#define VECFS_STORE_BASE_IDLIST_H
 
 #include <stdbool.h>
 #include <stddef.h>

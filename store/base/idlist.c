@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/idlist.h"
+#include "store/base/idlist.h"
 
 #include <assert.h>
 #include <errno.h>

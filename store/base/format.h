@@ -33,8 +33,8 @@
  * Cost for each vector beyond its bytes: 32 (row) + the id rounded up to 8, and after a clean close about
  * 13 for the index image.
  */
-#ifndef VECFS_STORE_FORMAT_H
-#define VECFS_STORE_FORMAT_H
+#ifndef VECFS_STORE_BASE_FORMAT_H
+#define VECFS_STORE_BASE_FORMAT_H
 
 #include <assert.h>
 #include <stddef.h>

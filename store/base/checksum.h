@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sum - checksums of the on-disk format: XXH3 (https://github.com/Cyan4973/xxHash, XXH3 64-bit). */
-#ifndef VECFS_STORE_SUM_H
-#define VECFS_STORE_SUM_H
+#ifndef VECFS_STORE_BASE_CHECKSUM_H
+#define VECFS_STORE_BASE_CHECKSUM_H
 
 /* By the widest vectors that the CPU has, where the library can choose: three times as fast as SSE2 on a row of 3 KiB. */
 #ifdef VECFS_XXH_DISPATCH
@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-#include "store/format.h"
+#include "store/base/format.h"
 
 static inline uint32_t sum_data(const void *data, size_t size)
 {

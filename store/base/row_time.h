@@ -11,10 +11,10 @@
  *
  * Whatever the bits are they mean some time in range, so that a forged row can do no harm.
  */
-#ifndef VECFS_STORE_ROW_TIME_H
-#define VECFS_STORE_ROW_TIME_H
+#ifndef VECFS_STORE_BASE_ROW_TIME_H
+#define VECFS_STORE_BASE_ROW_TIME_H
 
-#include "store/format.h"
+#include "store/base/format.h"
 #include "store/store.h"
 
 #define ROW_CTIME_BITS 39
