@@ -12,7 +12,7 @@
 #include "store/check.h"
 #include "store/array/npy.h"
 #include "store/base/checksum.h"
-#include "store/upload.h"
+#include "store/batch/upload.h"
 
 #define ROWS_AT_ONCE 256u
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* upload - what the commit of a batch needs of its upload and texts (store.h has the writing side). */
-#ifndef VECFS_STORE_UPLOAD_H
-#define VECFS_STORE_UPLOAD_H
+#ifndef VECFS_STORE_BATCH_UPLOAD_H
+#define VECFS_STORE_BATCH_UPLOAD_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* batch_pieces - the files of a large batch are made segments, which the parent can adopt. */
-#include "store/batch_job.h"
+#include "store/batch/batch_commit.h"
 
 #include <errno.h>
 #include <fcntl.h>

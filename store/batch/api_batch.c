@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* batch - what is in a batch, and whether it can be committed; batch_job.h says how it is. */
-#include "store/batch_job.h"
+#include "store/batch/batch_commit.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -9,12 +9,12 @@
  *
  * Whoever commits calls these functions, without any lock.
  */
-#ifndef VECFS_STORE_BATCH_JOB_H
-#define VECFS_STORE_BATCH_JOB_H
+#ifndef VECFS_STORE_BATCH_BATCH_COMMIT_H
+#define VECFS_STORE_BATCH_BATCH_COMMIT_H
 
 #include "store/engine.h"
 #include "store/base/idlist.h"
-#include "store/upload.h"
+#include "store/batch/upload.h"
 
 /* A segment to hand over. */
 struct piece {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* batch_small - a batch whose vectors go through the log, in one frame. */
-#include "store/batch_job.h"
+#include "store/batch/batch_commit.h"
 
 #include <errno.h>
 #include <fcntl.h>

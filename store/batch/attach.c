@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* batch_adopt - one frame makes a large batch's segments the parent's, and old rows dead. */
-#include "store/batch_job.h"
+#include "store/batch/batch_commit.h"
 
 #include <errno.h>
 #include <stdlib.h>

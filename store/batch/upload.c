@@ -3,7 +3,7 @@
  * upload - the many rows of a batch, written as they come into files that are segments in all but name: a large
  * batch's bytes go to the disk once. Writing back starts early, so that the sync at the commit finds little left.
  */
-#include "store/upload.h"
+#include "store/batch/upload.h"
 
 #include <assert.h>
 #include <errno.h>
