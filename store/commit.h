@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <time.h>
 
-#include "store/catalog.h"
+#include "store/catalog/catalog.h"
 #include "store/base/format.h"
 
 struct vs_store;

@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "store/catalog.h"
+#include "store/catalog/catalog.h"
 #include "store/collection.h"
 #include "store/commit.h"
 #include "store/files.h"

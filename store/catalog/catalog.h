@@ -5,8 +5,8 @@
  * Two slots, written in turns and in place, with space allocated when a collection or segment is created: writing one
  * never needs space, so a full disk cannot stop a checkpoint.
  */
-#ifndef VECFS_STORE_CATALOG_H
-#define VECFS_STORE_CATALOG_H
+#ifndef VECFS_STORE_CATALOG_CATALOG_H
+#define VECFS_STORE_CATALOG_CATALOG_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/catalog.h"
+#include "store/catalog/catalog.h"
 
 #include <assert.h>
 #include <errno.h>
