@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/check.h"
+#include "store/check/check.h"
 #include "store/array/npy.h"
 #include "store/base/checksum.h"
 #include "store/batch/upload.h"

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "store/check.h"
+#include "store/check/check.h"
 
 /* How far the chain goes. */
 struct chain {

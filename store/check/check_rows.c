@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* check_rows - each row of a collection: its metadata and id, its vector, and whether the index finds it. */
-#include "store/check.h"
+#include "store/check/check.h"
 
 #include <errno.h>
 #include <stdio.h>

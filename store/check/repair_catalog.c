@@ -12,7 +12,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "store/check.h"
+#include "store/check/check.h"
 #include "store/convert.h"
 #include "store/array/npy.h"
 

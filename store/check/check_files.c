@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* check_files - what lies in the store's directories that does not belong there. */
-#include "store/check.h"
+#include "store/check/check.h"
 
 #include <errno.h>
 #include <fcntl.h>

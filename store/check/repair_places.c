@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/check.h"
+#include "store/check/check.h"
 
 struct place {
 	char path[SEGMENT_PATH_MAX + 256];

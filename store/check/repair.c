@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/check.h"
+#include "store/check/check.h"
 
 int repair_put_aside(struct check *k, const char *path)
 {

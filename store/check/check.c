@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/check.h"
+#include "store/check/check.h"
 #include "store/base/checksum.h"
 
 #include <errno.h>

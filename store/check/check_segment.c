@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* check_segment - the files of a segment as wholes: there, of the right size, with the right digests. */
-#include "store/check.h"
+#include "store/check/check.h"
 
 #include <errno.h>
 #include <fcntl.h>

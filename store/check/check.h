@@ -3,8 +3,8 @@
  * check - the parts of fsck (vs_check): each file of a closed store against the catalog, and the rows against
  * each other. Shared by check*.c and repair*.c and by nobody else. One thread.
  */
-#ifndef VECFS_STORE_CHECK_H
-#define VECFS_STORE_CHECK_H
+#ifndef VECFS_STORE_CHECK_CHECK_H
+#define VECFS_STORE_CHECK_CHECK_H
 
 #include "store/engine.h"
 
