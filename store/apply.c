@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "store/engine.h"
-#include "store/image.h"
+#include "store/collection/index_file.h"
 
 #define RUN_BUFFERS 256
 #define SYNC_DIRECTORIES 64u /* with that many changed one call for all takes less time */

@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #include "store/catalog/catalog.h"
-#include "store/collection.h"
+#include "store/collection/collection.h"
 #include "store/commit.h"
 #include "store/files.h"
 #include "store/io.h"

@@ -11,7 +11,7 @@
 #include "store/apply.h"
 #include "store/convert.h"
 #include "store/engine.h"
-#include "store/image.h"
+#include "store/collection/index_file.h"
 
 struct replay {
 	struct vs_store *s;

@@ -12,7 +12,7 @@
 
 #include "store/apply.h"
 #include "store/engine.h"
-#include "store/image.h"
+#include "store/collection/index_file.h"
 #include "store/recover.h"
 #include "store/rows.h"
 

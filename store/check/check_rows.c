@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/image.h"
+#include "store/collection/index_file.h"
 #include "store/base/checksum.h"
 
 #define READ_BYTES (1u << 20)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "tests/unit/scratch.h"
-#include "store/entries.h"
+#include "store/collection/entry_map.h"
 
 static void set(struct entries *es, uint64_t entry, uint32_t row)
 {

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "tests/unit/scratch.h"
-#include "store/index.h"
+#include "store/collection/id_index.h"
 
 /* The hash of entry e is hashes[e]; an entry is the one looked for if its number is. */
 static uint64_t *hashes;

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "tests/unit/scratch.h"
-#include "store/overlay.h"
+#include "store/collection/overlay.h"
 
 static const struct record_row with_data = {.head = {.flags = RECORD_HAS_DATA}};
 static const struct record_row without_data, later = {.head = {.flags = RECORD_HAS_DATA}};

@@ -3,8 +3,8 @@
  * image - a collection's index on disk, written by a clean close so that the next opening need not scan the rows. It is
  * mapped, not read, and trusted only as a whole: stamp and sum are in the catalog.
  */
-#ifndef VECFS_STORE_IMAGE_H
-#define VECFS_STORE_IMAGE_H
+#ifndef VECFS_STORE_COLLECTION_INDEX_FILE_H
+#define VECFS_STORE_COLLECTION_INDEX_FILE_H
 
 #include <stdbool.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/index.h"
+#include "store/collection/id_index.h"
 
 #include <assert.h>
 #include <errno.h>

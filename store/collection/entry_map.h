@@ -5,8 +5,8 @@
  * Entry numbers only grow, so the numbers of removed vectors leave holes; a chunk without a live entry is freed,
  * and the directory starts at the first chunk in use. Not thread-safe, like the index.
  */
-#ifndef VECFS_STORE_ENTRIES_H
-#define VECFS_STORE_ENTRIES_H
+#ifndef VECFS_STORE_COLLECTION_ENTRY_MAP_H
+#define VECFS_STORE_COLLECTION_ENTRY_MAP_H
 
 #include <stddef.h>
 #include <stdint.h>

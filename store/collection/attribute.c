@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/attribute.h"
+#include "store/collection/attribute.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/overlay.h"
+#include "store/collection/overlay.h"
 
 #include <assert.h>
 #include <errno.h>

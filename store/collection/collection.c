@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/collection.h"
+#include "store/collection/collection.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -5,8 +5,8 @@
  *
  * Open addressing with linear probing and backward-shift deletion. Not thread-safe, like the index.
  */
-#ifndef VECFS_STORE_OVERLAY_H
-#define VECFS_STORE_OVERLAY_H
+#ifndef VECFS_STORE_COLLECTION_OVERLAY_H
+#define VECFS_STORE_COLLECTION_OVERLAY_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -5,17 +5,17 @@
  * Everything here is guarded by the store's lock (engine.h): readers share it, whoever changes anything holds it
  * alone.
  */
-#ifndef VECFS_STORE_COLLECTION_H
-#define VECFS_STORE_COLLECTION_H
+#ifndef VECFS_STORE_COLLECTION_COLLECTION_H
+#define VECFS_STORE_COLLECTION_COLLECTION_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "store/attribute.h"
-#include "store/entries.h"
+#include "store/collection/attribute.h"
+#include "store/collection/entry_map.h"
 #include "store/base/idlist.h"
-#include "store/index.h"
-#include "store/overlay.h"
+#include "store/collection/id_index.h"
+#include "store/collection/overlay.h"
 #include "store/segment.h"
 #include "store/store.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/image.h"
+#include "store/collection/index_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/entries.h"
+#include "store/collection/entry_map.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -3,8 +3,8 @@
  * attribute - what a collection has beyond its fixed description, as tag, length and value (format.h): a run of them
  * as it stands in a catalog, with rising tags. No locks of its own.
  */
-#ifndef VECFS_STORE_ATTRIBUTE_H
-#define VECFS_STORE_ATTRIBUTE_H
+#ifndef VECFS_STORE_COLLECTION_ATTRIBUTE_H
+#define VECFS_STORE_COLLECTION_ATTRIBUTE_H
 
 #include <stdbool.h>
 #include <stddef.h>

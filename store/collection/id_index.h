@@ -9,8 +9,8 @@
  *
  * Not thread-safe: readers share the store's lock, writers hold it alone.
  */
-#ifndef VECFS_STORE_INDEX_H
-#define VECFS_STORE_INDEX_H
+#ifndef VECFS_STORE_COLLECTION_ID_INDEX_H
+#define VECFS_STORE_COLLECTION_ID_INDEX_H
 
 #include <stdbool.h>
 #include <stddef.h>
