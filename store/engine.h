@@ -24,7 +24,7 @@
 #include "store/collection/collection.h"
 #include "store/commit.h"
 #include "store/files.h"
-#include "store/io.h"
+#include "store/io/io.h"
 #include "store/log.h"
 #include "store/store.h"
 

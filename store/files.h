@@ -18,7 +18,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "store/io.h"
+#include "store/io/io.h"
 
 struct segment;
 

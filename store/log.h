@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "store/base/format.h"
-#include "store/io.h"
+#include "store/io/io.h"
 
 #define LOG_GROUP_BYTES (4u << 20) /* the largest frame */
 #define LOG_FILE_BYTES (64u << 20) /* what a log file may grow to */

@@ -20,7 +20,7 @@
 
 #include "store/files.h"
 #include "store/base/format.h"
-#include "store/io.h"
+#include "store/io/io.h"
 #include "store/names.h"
 #include "store/store.h"
 

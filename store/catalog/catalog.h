@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "store/base/format.h"
-#include "store/io.h"
+#include "store/io/io.h"
 
 struct collection;
 struct vs_store;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * simdisk - a disk in memory behind the table of store/io.h that can crash, fail and lie.
+ * simdisk - a disk in memory behind the table of store/io/io.h that can crash, fail and lie.
  *
  * It knows what was synced and what was not, and at a power loss lets a seed decide, sector by sector and
  * name by name, what of the rest survives (simfate.h): the worst that POSIX allows. datasync makes a file's
@@ -17,7 +17,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "store/io.h"
+#include "store/io/io.h"
 
 struct simdisk;
 

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "store/io.h"
+#include "store/io/io.h"
 
 struct scratch {
 	char dir[64];

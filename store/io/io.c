@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/io.h"
+#include "store/io/io.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -7,8 +7,8 @@
  * Every function returns >= 0 on success and -errno on failure; none sets errno for the caller.
  * All of them may be called from any thread.
  */
-#ifndef VECFS_STORE_IO_H
-#define VECFS_STORE_IO_H
+#ifndef VECFS_STORE_IO_IO_H
+#define VECFS_STORE_IO_IO_H
 
 #include <stdbool.h>
 #include <stddef.h>
