@@ -22,10 +22,10 @@
 
 #include "store/catalog/catalog.h"
 #include "store/collection/collection.h"
-#include "store/commit.h"
+#include "store/log/commit.h"
 #include "store/files.h"
 #include "store/io/io.h"
-#include "store/log.h"
+#include "store/log/log.h"
 #include "store/store.h"
 
 struct counters {

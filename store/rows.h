@@ -8,7 +8,7 @@
 #ifndef VECFS_STORE_ROWS_H
 #define VECFS_STORE_ROWS_H
 
-#include "store/commit.h"
+#include "store/log/commit.h"
 #include "store/engine.h"
 
 /* What a row is to become. */

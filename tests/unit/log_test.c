@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "tests/unit/scratch.h"
-#include "store/log.h"
+#include "store/log/log.h"
 
 #define FILE_BYTES (1u << 20)
 

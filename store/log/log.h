@@ -9,8 +9,8 @@
  *
  * One thread at a time (the commit's leader).
  */
-#ifndef VECFS_STORE_LOG_H
-#define VECFS_STORE_LOG_H
+#ifndef VECFS_STORE_LOG_LOG_H
+#define VECFS_STORE_LOG_LOG_H
 
 #include <stdbool.h>
 #include <stddef.h>

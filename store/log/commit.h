@@ -6,8 +6,8 @@
  * A group's memory lives until it is applied: the overlay points into it. There are GROUPS of them; when all are in
  * use, whoever needs room waits.
  */
-#ifndef VECFS_STORE_COMMIT_H
-#define VECFS_STORE_COMMIT_H
+#ifndef VECFS_STORE_LOG_COMMIT_H
+#define VECFS_STORE_LOG_COMMIT_H
 
 #include <pthread.h>
 #include <stdbool.h>

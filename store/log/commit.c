@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/commit.h"
+#include "store/log/commit.h"
 
 #include <assert.h>
 #include <errno.h>
