@@ -10,10 +10,10 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "store/apply.h"
+#include "store/replay/apply.h"
 #include "store/engine.h"
 #include "store/collection/index_file.h"
-#include "store/recover.h"
+#include "store/replay/recover.h"
 #include "store/rows.h"
 
 #define COMMIT_MS_DEFAULT 5u

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/convert.h"
+#include "store/replay/convert_v1.h"
 #include "store/engine.h"
 #include "store/base/checksum.h"
 

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "store/check/check.h"
-#include "store/convert.h"
+#include "store/replay/convert_v1.h"
 #include "store/array/npy.h"
 
 /* ------------------------------------------------------------------ what files there are */

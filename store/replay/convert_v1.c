@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/convert.h"
+#include "store/replay/convert_v1.h"
 
 #include <errno.h>
 #include <fcntl.h>

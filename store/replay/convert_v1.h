@@ -14,8 +14,8 @@
  * From there on it is a store that was not closed and has an empty log: its index is built from the rows. Rows that
  * were damaged stay so.
  */
-#ifndef VECFS_STORE_CONVERT_H
-#define VECFS_STORE_CONVERT_H
+#ifndef VECFS_STORE_REPLAY_CONVERT_V1_H
+#define VECFS_STORE_REPLAY_CONVERT_V1_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/apply.h"
+#include "store/replay/apply.h"
 
 #include <assert.h>
 #include <errno.h>

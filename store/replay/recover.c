@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/recover.h"
+#include "store/replay/recover.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/apply.h"
-#include "store/convert.h"
+#include "store/replay/apply.h"
+#include "store/replay/convert_v1.h"
 #include "store/engine.h"
 #include "store/collection/index_file.h"
 

@@ -4,8 +4,8 @@
  *
  * Only this thread (and recovery, before it exists) writes to the files of segments in use.
  */
-#ifndef VECFS_STORE_APPLY_H
-#define VECFS_STORE_APPLY_H
+#ifndef VECFS_STORE_REPLAY_APPLY_H
+#define VECFS_STORE_REPLAY_APPLY_H
 
 #include <stddef.h>
 #include <stdint.h>

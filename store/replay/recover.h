@@ -9,8 +9,8 @@
  * passes: one brings the tables up to date, the other writes the rows (which say where they go, so that doing it twice
  * does no harm); then the index is rebuilt from the rows. Nothing is served before all of that is durable.
  */
-#ifndef VECFS_STORE_RECOVER_H
-#define VECFS_STORE_RECOVER_H
+#ifndef VECFS_STORE_REPLAY_RECOVER_H
+#define VECFS_STORE_REPLAY_RECOVER_H
 
 #include <stddef.h>
 
