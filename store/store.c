@@ -14,7 +14,7 @@
 #include "store/engine.h"
 #include "store/collection/index_file.h"
 #include "store/replay/recover.h"
-#include "store/rows.h"
+#include "store/row/row.h"
 
 #define COMMIT_MS_DEFAULT 5u
 #define LOCK_WAIT_MS 1000

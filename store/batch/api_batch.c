@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "store/moment.h"
-#include "store/rows.h"
+#include "store/row/row.h"
 
 int job_refuse(struct commit_job *j, int rc, const char *format, ...)
 {

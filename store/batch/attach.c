@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/rows.h"
+#include "store/row/row.h"
 
 /* The parent's rows that die: a bitmap for each segment that has some. */
 struct deaths {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "store/base/row_time.h"
-#include "store/rows.h"
+#include "store/row/row.h"
 #include "store/base/checksum.h"
 
 #define ROWS_AT_ONCE 4096u

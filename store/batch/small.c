@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "store/base/row_time.h"
-#include "store/rows.h"
+#include "store/row/row.h"
 #include "store/base/checksum.h"
 
 /* Above this many bytes of records a batch is adopted, so that its bytes do not pass through the log. */

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "store/rows.h"
+#include "store/row/row.h"
 
 static void info_fill(const struct vs_store *s, const struct collection *c, struct vs_collection_info *out)
 {

@@ -5,8 +5,8 @@
  *
  * All but rows_vacuum under the store's lock, held alone (op_begin took it).
  */
-#ifndef VECFS_STORE_ROWS_H
-#define VECFS_STORE_ROWS_H
+#ifndef VECFS_STORE_ROW_ROW_H
+#define VECFS_STORE_ROW_ROW_H
 
 #include "store/log/commit.h"
 #include "store/engine.h"

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "store/base/row_time.h"
-#include "store/rows.h"
+#include "store/row/row.h"
 #include "store/base/checksum.h"
 
 /* The collection if it can be used at all; under the lock. */

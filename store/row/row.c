@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/rows.h"
+#include "store/row/row.h"
 
 #include <assert.h>
 #include <errno.h>
