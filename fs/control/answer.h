@@ -5,7 +5,7 @@
 
 #include "fs/mount/fuse_ops.h"
 #include "fs/control/search_params.h"
-#include "store/search.h"
+#include "store/search/search.h"
 
 /* A result: of count queries at most k hits each, of one moment that stays open with it. */
 struct answer {

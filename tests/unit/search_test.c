@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "tests/unit/scratch.h"
-#include "store/search.h"
+#include "store/search/search.h"
 #include "store/store.h"
 
 #define DIM 20

@@ -7,13 +7,13 @@
  * a result does not depend on where rows stand. A row with a NaN, or without a direction under cosine, is never found;
  * a row that is damaged is left out, counted and reported.
  */
-#ifndef VECFS_STORE_SEARCH_H
-#define VECFS_STORE_SEARCH_H
+#ifndef VECFS_STORE_SEARCH_SEARCH_H
+#define VECFS_STORE_SEARCH_SEARCH_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "store/filter.h"
+#include "store/search/filter.h"
 #include "store/store.h"
 
 struct vs_query {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/filter.h"
+#include "store/search/filter.h"
 
 #include <errno.h>
 #include <fnmatch.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/search.h"
+#include "store/search/search.h"
 
 #include <errno.h>
 #include <math.h>

@@ -4,8 +4,8 @@
  *
  * A filter is made once, then asked for each row; asking takes no lock and changes nothing, from any thread.
  */
-#ifndef VECFS_STORE_FILTER_H
-#define VECFS_STORE_FILTER_H
+#ifndef VECFS_STORE_SEARCH_FILTER_H
+#define VECFS_STORE_SEARCH_FILTER_H
 
 #include <stdbool.h>
 #include <stddef.h>
