@@ -23,7 +23,7 @@
 #include "store/catalog/catalog.h"
 #include "store/collection/collection.h"
 #include "store/log/commit.h"
-#include "store/files.h"
+#include "store/segment/file_cache.h"
 #include "store/io/io.h"
 #include "store/log/log.h"
 #include "store/store.h"

@@ -16,7 +16,7 @@
 #include "store/base/idlist.h"
 #include "store/collection/id_index.h"
 #include "store/collection/overlay.h"
-#include "store/segment.h"
+#include "store/segment/segment.h"
 #include "store/store.h"
 
 struct vs_moment;

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "tests/unit/scratch.h"
-#include "store/names.h"
+#include "store/segment/name_heap.h"
 
 static void lengths_are_rounded_up_to_granules(void **state)
 {

@@ -12,7 +12,7 @@
 
 #include "tests/unit/scratch.h"
 #include "store/array/npy.h"
-#include "store/segment.h"
+#include "store/segment/segment.h"
 #include "store/base/checksum.h"
 
 static struct files files;

@@ -11,17 +11,17 @@
  *
  * A number of a collection without rows is a placeholder: a segment without files.
  */
-#ifndef VECFS_STORE_SEGMENT_H
-#define VECFS_STORE_SEGMENT_H
+#ifndef VECFS_STORE_SEGMENT_SEGMENT_H
+#define VECFS_STORE_SEGMENT_SEGMENT_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "store/files.h"
+#include "store/segment/file_cache.h"
 #include "store/base/format.h"
 #include "store/io/io.h"
-#include "store/names.h"
+#include "store/segment/name_heap.h"
 #include "store/store.h"
 
 struct segment {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/files.h"
+#include "store/segment/file_cache.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/segment.h"
+#include "store/segment/segment.h"
 
 #define UNMAP_AT_ONCE 64
 #define SYNC_MANY 64u /* files: then one call for all takes less time */

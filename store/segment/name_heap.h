@@ -6,8 +6,8 @@
  * what no row refers to, found by one scan of the rows before the first allocation after opening.
  * Not thread-safe, like the index.
  */
-#ifndef VECFS_STORE_NAMES_H
-#define VECFS_STORE_NAMES_H
+#ifndef VECFS_STORE_SEGMENT_NAME_HEAP_H
+#define VECFS_STORE_SEGMENT_NAME_HEAP_H
 
 #include <stdbool.h>
 #include <stddef.h>

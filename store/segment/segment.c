@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/segment.h"
+#include "store/segment/segment.h"
 
 #include <assert.h>
 #include <errno.h>

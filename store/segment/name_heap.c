@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/names.h"
+#include "store/segment/name_heap.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -11,8 +11,8 @@
  *
  * The mutex is the innermost lock, and is never held over a call of the system.
  */
-#ifndef VECFS_STORE_FILES_H
-#define VECFS_STORE_FILES_H
+#ifndef VECFS_STORE_SEGMENT_FILE_CACHE_H
+#define VECFS_STORE_SEGMENT_FILE_CACHE_H
 
 #include <pthread.h>
 #include <stdatomic.h>
