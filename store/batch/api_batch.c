@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/moment.h"
+#include "store/snapshot/snapshot.h"
 #include "store/row/row.h"
 
 int job_refuse(struct commit_job *j, int rc, const char *format, ...)

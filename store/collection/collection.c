@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/moment.h"
+#include "store/snapshot/snapshot.h"
 #include "store/base/checksum.h"
 
 #define GAPS_MIN 64u

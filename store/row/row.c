@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/moment.h"
+#include "store/snapshot/snapshot.h"
 #include "store/base/row_time.h"
 #include "store/base/checksum.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/moment.h"
+#include "store/snapshot/snapshot.h"
 
 #include <errno.h>
 #include <fcntl.h>

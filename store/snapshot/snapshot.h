@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* moment - what the rest of the engine owes to open moments (store.h says what they are). */
-#ifndef VECFS_STORE_MOMENT_H
-#define VECFS_STORE_MOMENT_H
+#ifndef VECFS_STORE_SNAPSHOT_SNAPSHOT_H
+#define VECFS_STORE_SNAPSHOT_SNAPSHOT_H
 
 #include <stdint.h>
 
