@@ -255,12 +255,12 @@ int vs_list(struct vs_store *s, uint32_t collection, uint64_t after, vs_list_fn 
 /* ------------------------------------------------------------------ bulk reading */
 
 /*
- * A moment is a collection as it was when the moment was opened: rows 0..rows-1 with ids and vectors. While it is
- * open, each row that changes is first copied aside (once per moment): that is what a long-open moment costs. The
- * moments of an unchanged collection are one and the same.
+ * A snapshot is a collection as it was when the snapshot was opened: rows 0..rows-1 with ids and vectors. While it is
+ * open, each row that changes is first copied aside (once per snapshot): that is what a long-open snapshot costs. The
+ * snapshots of an unchanged collection are one and the same.
  */
-struct vs_moment;
-struct vs_moment_info {
+struct vs_snapshot;
+struct vs_snapshot_info {
 	uint32_t collection;
 	uint64_t version; /* the collection's version then */
 	struct vs_schema schema;
@@ -269,21 +269,21 @@ struct vs_moment_info {
 	uint64_t ids_bytes;  /* of all ids, a line each (idlist.h), */
 	uint64_t ids0_bytes; /* and each ended by a NUL */
 };
-int vs_moment_open(struct vs_store *s, uint32_t collection, struct vs_moment **out);
-void vs_moment_close(struct vs_moment *m);
-void vs_moment_info(const struct vs_moment *m, struct vs_moment_info *out);
+int vs_snapshot_open(struct vs_store *s, uint32_t collection, struct vs_snapshot **out);
+void vs_snapshot_close(struct vs_snapshot *m);
+void vs_snapshot_info(const struct vs_snapshot *m, struct vs_snapshot_info *out);
 /* Copies [off, off + size) of the rows laid end to end; fewer bytes at the end. Rows are verified: -EIO. */
-ssize_t vs_moment_vectors(struct vs_moment *m, void *buf, size_t size, uint64_t off);
+ssize_t vs_snapshot_vectors(struct vs_snapshot *m, void *buf, size_t size, uint64_t off);
 /* The same of the ids: line n, or the nth of those that end in NUL, names row n. A damaged id is an empty one. */
-ssize_t vs_moment_ids(struct vs_moment *m, void *buf, size_t size, uint64_t off);
-ssize_t vs_moment_ids0(struct vs_moment *m, void *buf, size_t size, uint64_t off);
+ssize_t vs_snapshot_ids(struct vs_snapshot *m, void *buf, size_t size, uint64_t off);
+ssize_t vs_snapshot_ids0(struct vs_snapshot *m, void *buf, size_t size, uint64_t off);
 /*
  * Calls fn for the rows [first, first + count) of a moment, or those among them whose bit is set in wanted (bit i is
  * row first + i; NULL: all), in their order. A row whose metadata are damaged has entry 0 and no name. fn runs under the
  * store's lock: it must not block nor call the store; ask in pieces.
  */
-typedef void (*vs_moment_row_fn)(void *arg, uint64_t row, uint64_t entry, const char *name, size_t len);
-int vs_moment_rows(struct vs_moment *m, uint64_t first, uint64_t count, const uint64_t *wanted, vs_moment_row_fn fn,
+typedef void (*vs_snapshot_row_fn)(void *arg, uint64_t row, uint64_t entry, const char *name, size_t len);
+int vs_snapshot_rows(struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted, vs_snapshot_row_fn fn,
                    void *arg);
 
 /*

@@ -92,9 +92,9 @@ int answer_make(struct vs_store *store, uint32_t collection, const void *vectors
 	rc = params->filter[0] ? list ? vs_filter_glob(list, params->filter) : -ENOMEM : 0;
 	q.filter = list;
 	if (!rc)
-		rc = vs_moment_open(store, collection, &out->moment);
+		rc = vs_snapshot_open(store, collection, &out->moment);
 	if (!rc) {
-		vs_moment_info(out->moment, &out->info);
+		vs_snapshot_info(out->moment, &out->info);
 		if (q.k > out->info.rows) /* no more than there is: hits take memory */
 			q.k = out->info.rows ? (uint32_t)out->info.rows : 1;
 		out->count = count;
@@ -112,7 +112,7 @@ int answer_make(struct vs_store *store, uint32_t collection, const void *vectors
 void answer_free(struct answer *a)
 {
 	if (a->moment)
-		vs_moment_close(a->moment);
+		vs_snapshot_close(a->moment);
 	free(a->hits);
 	free(a->found);
 	memset(a, 0, sizeof *a);
@@ -145,7 +145,7 @@ static int each_hit(const struct answer *a, uint32_t q, void (*fn)(void *arg, ui
 	for (uint32_t i = 0; i < a->found[q] && !rc; i++) {
 		struct name_call call = {.len = 0};
 
-		rc = vs_moment_rows(a->moment, hits[i].row, 1, NULL, take_name, &call);
+		rc = vs_snapshot_rows(a->moment, hits[i].row, 1, NULL, take_name, &call);
 		if (!rc)
 			fn(arg, i, call.name, call.len);
 	}

@@ -9,8 +9,8 @@
 
 /* A result: of count queries at most k hits each, of one moment that stays open with it. */
 struct answer {
-	struct vs_moment *moment;
-	struct vs_moment_info info;
+	struct vs_snapshot *moment;
+	struct vs_snapshot_info info;
 	uint32_t count, k;
 	struct vs_hit *hits;
 	uint32_t *found;

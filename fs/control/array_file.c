@@ -24,12 +24,12 @@ static enum array_format format_of(const struct node *node)
 	return (enum array_format)(node->which - NODE_VIEW_VECTORS);
 }
 
-static struct array_shape shape_of(const struct vs_moment_info *info)
+static struct array_shape shape_of(const struct vs_snapshot_info *info)
 {
 	return (struct array_shape){.dtype = info->schema.dtype, .dim = info->schema.dim, .rows = info->rows};
 }
 
-static uint64_t size_of(const struct node *node, const struct vs_moment_info *info)
+static uint64_t size_of(const struct node *node, const struct vs_snapshot_info *info)
 {
 	unsigned char header[ARRAY_HEADER_BYTES_MAX];
 	struct array_shape shape = shape_of(info);
@@ -42,7 +42,7 @@ static uint64_t size_of(const struct node *node, const struct vs_moment_info *in
 	       info->rows * (array_row_prefix(format_of(node)) + info->row_bytes);
 }
 
-int view_attr(struct serve *s, const struct node *node, const struct vs_moment_info *info, struct stat *st)
+int view_attr(struct serve *s, const struct node *node, const struct vs_snapshot_info *info, struct stat *st)
 {
 	struct node fixed = {.kind = NODE_VIEW, .collection = node->collection, .which = node->which};
 	struct node moment = fixed;
@@ -62,7 +62,7 @@ int view_attr(struct serve *s, const struct node *node, const struct vs_moment_i
 
 static int moment_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
 {
-	struct vs_moment_info info;
+	struct vs_snapshot_info info;
 	int rc = moment_find(s, node, &info);
 
 	*timeout_s = ops_timeout_s(s);
@@ -122,7 +122,7 @@ static void moment_node_release(struct serve *s, const struct node *node, const 
  * read into the end of the buffer, and moved apart from the front: what is written never reaches what is
  * still to be moved.
  */
-static ssize_t read_prefixed(struct vs_moment *m, const struct vs_moment_info *info, unsigned char *buf,
+static ssize_t read_prefixed(struct vs_snapshot *m, const struct vs_snapshot_info *info, unsigned char *buf,
 			     size_t size, uint64_t off)
 {
 	size_t row = info->row_bytes, stride = ARRAY_PREFIX_BYTES + row, used = 0;
@@ -132,7 +132,7 @@ static ssize_t read_prefixed(struct vs_moment *m, const struct vs_moment_info *i
 	uint64_t to = end * row + (end_in_row > ARRAY_PREFIX_BYTES ? end_in_row - ARRAY_PREFIX_BYTES : 0);
 	unsigned char *packed = buf + size - (to - from);
 	const uint32_t dim = info->schema.dim; /* little-endian, as all of vecfs */
-	ssize_t got = vs_moment_vectors(m, packed, (size_t)(to - from), from);
+	ssize_t got = vs_snapshot_vectors(m, packed, (size_t)(to - from), from);
 
 	if (got < 0)
 		return got;
@@ -157,7 +157,7 @@ static ssize_t read_prefixed(struct vs_moment *m, const struct vs_moment_info *i
 }
 
 /* The rows' part of the file; a row that is damaged fails the read. */
-static ssize_t read_rows(const struct node *node, struct vs_moment *m, const struct vs_moment_info *info,
+static ssize_t read_rows(const struct node *node, struct vs_snapshot *m, const struct vs_snapshot_info *info,
 			 unsigned char *buf, size_t size, uint64_t off)
 {
 	size_t prefix = array_row_prefix(format_of(node));
@@ -167,10 +167,10 @@ static ssize_t read_rows(const struct node *node, struct vs_moment *m, const str
 		return 0;
 	if (size > total - off)
 		size = (size_t)(total - off);
-	return prefix ? read_prefixed(m, info, buf, size, off) : vs_moment_vectors(m, buf, size, off);
+	return prefix ? read_prefixed(m, info, buf, size, off) : vs_snapshot_vectors(m, buf, size, off);
 }
 
-static ssize_t read_vectors(const struct node *node, struct vs_moment *m, const struct vs_moment_info *info,
+static ssize_t read_vectors(const struct node *node, struct vs_snapshot *m, const struct vs_snapshot_info *info,
 			    unsigned char *buf, size_t size, uint64_t off)
 {
 	unsigned char header[ARRAY_HEADER_BYTES_MAX];
@@ -194,7 +194,7 @@ static ssize_t moment_node_read(struct serve *s, const struct node *node, void *
 {
 	struct view_handle *h = (struct view_handle *)(uintptr_t)fi->fh;
 	struct moment *moment;
-	struct vs_moment_info info;
+	struct vs_snapshot_info info;
 	int rc;
 
 	rc = h ? 0 : moment_pin(s, node, &moment);
@@ -202,11 +202,11 @@ static ssize_t moment_node_read(struct serve *s, const struct node *node, void *
 		return rc;
 	if (h)
 		moment = h->moment;
-	vs_moment_info(moment_of(moment), &info);
+	vs_snapshot_info(moment_of(moment), &info);
 	if (node->which == NODE_VIEW_IDS)
-		return vs_moment_ids(moment_of(moment), buf, size, (uint64_t)off);
+		return vs_snapshot_ids(moment_of(moment), buf, size, (uint64_t)off);
 	if (node->which == NODE_VIEW_IDS0)
-		return vs_moment_ids0(moment_of(moment), buf, size, (uint64_t)off);
+		return vs_snapshot_ids0(moment_of(moment), buf, size, (uint64_t)off);
 	return read_vectors(node, moment_of(moment), &info, buf, size, (uint64_t)off);
 }
 

@@ -17,8 +17,8 @@
 
 struct moment {
 	struct moment *next;
-	struct vs_moment *m;
-	struct vs_moment_info info;
+	struct vs_snapshot *m;
+	struct vs_snapshot_info info;
 	unsigned refs; /* open views, and the readers whose current moment it is */
 };
 
@@ -76,7 +76,7 @@ static void unlock(struct moment_table *t)
 		struct moment *m = unused;
 
 		unused = m->next;
-		vs_moment_close(m->m);
+		vs_snapshot_close(m->m);
 		free(m);
 	}
 }
@@ -138,11 +138,11 @@ static int open_current(struct serve *s, uint32_t collection, struct moment **ou
 	if (!m)
 		return -ENOMEM;
 	unlock(s->moments);
-	rc = vs_moment_open(s->store, collection, &m->m);
+	rc = vs_snapshot_open(s->store, collection, &m->m);
 	if (rc)
 		free(m);
 	else
-		vs_moment_info(m->m, &m->info);
+		vs_snapshot_info(m->m, &m->info);
 	lock(s->moments);
 	*out = rc ? NULL : m;
 	return rc;
@@ -322,7 +322,7 @@ static int keep_for_process(struct moment_table *t, process_t process, pid_t thr
 
 /* With the lock held, which it may give up meanwhile. */
 static int choose(struct serve *s, process_t process, pid_t thread, const struct node *view,
-		  struct vs_moment_info *info)
+		  struct vs_snapshot_info *info)
 {
 	struct moment_table *t = s->moments;
 	struct reader *r = find_reader(t, process, view->collection);
@@ -355,7 +355,7 @@ int moment_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_par
 	struct node node = {.kind = NODE_MOMENT, .collection = view->collection, .which = view->which};
 	pid_t thread = fuse_req_ctx(req)->pid;
 	process_t process = process_of(thread);
-	struct vs_moment_info info;
+	struct vs_snapshot_info info;
 	int rc;
 
 	lock(s->moments);
@@ -430,7 +430,7 @@ int moment_pin(struct serve *s, const struct node *node, struct moment **out)
 	return rc;
 }
 
-int moment_find(struct serve *s, const struct node *node, struct vs_moment_info *info)
+int moment_find(struct serve *s, const struct node *node, struct vs_snapshot_info *info)
 {
 	struct moment *m;
 	int rc;
@@ -445,7 +445,7 @@ int moment_find(struct serve *s, const struct node *node, struct vs_moment_info 
 	return rc;
 }
 
-struct vs_moment *moment_of(const struct moment *m)
+struct vs_snapshot *moment_of(const struct moment *m)
 {
 	return m->m;
 }

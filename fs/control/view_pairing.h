@@ -47,8 +47,8 @@ void moment_close(struct serve *s, struct moment *m);
 /* For a stateless mount: the moment stays open as long as the mount. */
 int moment_pin(struct serve *s, const struct node *node, struct moment **out);
 /* What it is about, if it is not gone. */
-int moment_find(struct serve *s, const struct node *node, struct vs_moment_info *info);
-struct vs_moment *moment_of(const struct moment *m);
+int moment_find(struct serve *s, const struct node *node, struct vs_snapshot_info *info);
+struct vs_snapshot *moment_of(const struct moment *m);
 /* This thread has changed something in the collection. */
 void moment_changed(struct serve *s, uint32_t collection, pid_t thread);
 /* Lets go of what nobody uses any more; true if there is more to come. */

@@ -7,7 +7,7 @@
  *   0 <= ctime - mtime       The difference, in nanoseconds. Exact: that is every vector that was written, and was
  *       < 2^38 ns (274 s)    not given another mtime since.
  *   else                     The highest bit is set, and 38 bits count steps of 2^23 ns (8.4 ms) since 2020, until 2093.
- *                            Rounded up: whoever compares it with a moment of his own never takes a change for older.
+ *                            Rounded up: whoever compares it with a snapshot of his own never takes a change for older.
  *
  * Whatever the bits are they mean some time in range, so that a forged row can do no harm.
  */

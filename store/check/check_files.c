@@ -68,7 +68,7 @@ static int file_of_root(void *arg, const char *name)
 			return 0;
 	/*
 	 * A crash just after a clean catalog was written leaves a log that nobody needs; another one, a
-	 * moment's copies.
+	 * snapshot's copies.
 	 */
 	if (!strcmp(name, "log.0") || !strcmp(name, "log.1") || !strncmp(name, "spill.", 6))
 		return 0;

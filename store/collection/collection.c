@@ -243,7 +243,7 @@ struct collection *collection_new(uint32_t id, uint32_t parent, const char *name
 
 void collection_free(struct io *io, struct collection *c)
 {
-	moment_orphan(c);
+	snapshot_detach(c);
 	for (uint32_t i = 0; i < c->segment_count; i++)
 		segment_put(io, c->segments[i]);
 	free(c->segments);

@@ -19,7 +19,7 @@
 #include "store/segment/segment.h"
 #include "store/store.h"
 
-struct vs_moment;
+struct vs_snapshot;
 struct vs_upload;
 
 struct collection {
@@ -55,7 +55,7 @@ struct collection {
 	void *image;
 	size_t image_bytes;
 	uint64_t index_stamp, index_sum; /* 0 when the image no longer tells the truth */
-	struct vs_moment *moments;
+	struct vs_snapshot *snapshots;
 	struct vs_upload *upload; /* batches only: one being written */
 	bool committing;          /* batches only: refuses changes */
 	bool upload_trusted;      /* batches only: the upload was written since the store was opened */

@@ -492,7 +492,7 @@ static void sweep_collection(struct vs_store *s, struct collection *c)
 	io_names_free(&list);
 }
 
-/* Removes the spill files of moments that were open in a crash. */
+/* Removes the spill files of snapshots that were open in a crash. */
 static void sweep_spills(struct vs_store *s)
 {
 	struct io_names list;

@@ -287,7 +287,7 @@ void rows_change(struct op *op, struct collection *c, uint32_t row, const struct
 	uint64_t old_hash = collection_hash(c, old_name, old.name_len);
 	struct record_row *record;
 
-	moment_preserve(op->s, c, row);
+	snapshot_preserve(op->s, c, row);
 	if (renamed) {
 		meta.name_at = names_alloc(&seg->names, change->name_len) & ROW_NAME_AT_MAX;
 		names_release(&seg->names, old.name_at, old.name_len);
@@ -485,9 +485,9 @@ static void fill_hole(struct op *op, struct collection *c, uint32_t row, const s
 {
 	struct segment *seg = collection_segment(c, row);
 
-	moment_preserve(op->s, c, row);
+	snapshot_preserve(op->s, c, row);
 	if (f->last != row) {
-		moment_preserve(op->s, c, f->last);
+		snapshot_preserve(op->s, c, f->last);
 		log_row(op, c, row, &f->meta, f->name, f->data);
 		entries_set(&c->entries, row_entry(&f->meta), row);
 	}
@@ -535,7 +535,7 @@ void rows_kill(struct op *op, struct collection *c, uint32_t row)
 	struct row old = *found;
 	int rc;
 
-	moment_preserve(op->s, c, row);
+	snapshot_preserve(op->s, c, row);
 	collection_discount_name(c, name, old.name_len);
 	index_remove(&c->index, collection_hash(c, name, old.name_len), row_entry(&old));
 	entries_set(&c->entries, row_entry(&old), ROW_NONE);
@@ -551,7 +551,7 @@ void rows_kill(struct op *op, struct collection *c, uint32_t row)
 
 void rows_leave_segment(struct op *op, struct collection *c, struct segment *seg)
 {
-	moment_preserve_segment(op->s, c, seg);
+	snapshot_preserve_segment(op->s, c, seg);
 	for (uint32_t slot = 0; slot < seg->count; slot++) {
 		uint32_t row = seg->n << c->shift | slot;
 		const char *name;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rows - changes of a collection's rows, each within one op (commit.h): log record, overlay, index and moments in
+ * rows - changes of a collection's rows, each within one op (commit.h): log record, overlay, index and snapshots in
  * step. What can fail comes first: a function that returns an error has changed nothing.
  *
  * All but rows_vacuum under the store's lock, held alone (op_begin took it).

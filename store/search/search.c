@@ -24,8 +24,8 @@
 #define SQUARE_SLACK (1 + 1e-6f)
 
 struct search {
-	struct vs_moment *m;
-	struct vs_moment_info info;
+	struct vs_snapshot *m;
+	struct vs_snapshot_info info;
 	const struct vs_query *q;
 	const char *queries; /* as quant/distance.h wants them */
 	size_t query_bytes;
@@ -162,7 +162,7 @@ static int choose_rows(struct search *s, uint64_t first, uint32_t n)
 
 	memset(s->masks, 0, (n + 63) / 64 * sizeof *s->masks);
 	if (s->q->filter || s->q->without)
-		return vs_moment_rows(s->m, first, n, NULL, filter_row, &call);
+		return vs_snapshot_rows(s->m, first, n, NULL, filter_row, &call);
 	for (uint32_t i = 0; i < n; i++)
 		s->masks[i / 64] |= UINT64_C(1) << i % 64;
 	return 0;
@@ -178,7 +178,7 @@ static int read_singly(struct search *s, uint64_t first, uint32_t n)
 
 		if (!(s->masks[i / 64] >> i % 64 & 1))
 			continue;
-		got = vs_moment_vectors(s->m, s->rows + i * bytes, bytes, (first + i) * bytes);
+		got = vs_snapshot_vectors(s->m, s->rows + i * bytes, bytes, (first + i) * bytes);
 		if (got == (ssize_t)bytes)
 			continue;
 		if (got != -EIO)
@@ -193,7 +193,7 @@ static int read_singly(struct search *s, uint64_t first, uint32_t n)
 static int read_block(struct search *s, uint64_t first, uint32_t n)
 {
 	size_t bytes = s->info.row_bytes;
-	ssize_t got = vs_moment_vectors(s->m, s->rows, n * bytes, first * bytes);
+	ssize_t got = vs_snapshot_vectors(s->m, s->rows, n * bytes, first * bytes);
 
 	if (got == -EIO)
 		return read_singly(s, first, n);
@@ -255,7 +255,7 @@ static int select_rows(struct search *s, uint32_t group, uint32_t queries, uint6
 		}
 	}
 	if (any)
-		rc = vs_moment_rows(s->m, first, n, s->wanted, take_key, &call);
+		rc = vs_snapshot_rows(s->m, first, n, s->wanted, take_key, &call);
 	for (uint32_t q = 0; q < queries && any && !rc; q++) {
 		struct topk *top = &s->tops[group + q];
 
@@ -350,7 +350,7 @@ static void tell(struct search *s, struct vs_hit *hits, uint32_t *found)
 	}
 }
 
-int vs_search(struct vs_moment *m, const struct vs_query *q, uint64_t first, uint64_t rows, struct vs_hit *hits,
+int vs_search(struct vs_snapshot *m, const struct vs_query *q, uint64_t first, uint64_t rows, struct vs_hit *hits,
               uint32_t *found, struct vs_search_stats *stats)
 {
 	struct search s = {.m = m, .q = q, .stats = stats};
@@ -359,7 +359,7 @@ int vs_search(struct vs_moment *m, const struct vs_query *q, uint64_t first, uin
 
 	*stats = (struct vs_search_stats){0};
 	memset(found, 0, q->count * sizeof *found);
-	vs_moment_info(m, &s.info);
+	vs_snapshot_info(m, &s.info);
 	if (end > s.info.rows)
 		end = s.info.rows;
 	if (first >= end || !q->count)

@@ -29,7 +29,7 @@ struct vs_query {
 };
 
 struct vs_hit {
-	uint64_t row;   /* of the moment */
+	uint64_t row;   /* of the snapshot */
 	uint64_t entry;
 	float distance;
 };
@@ -45,10 +45,10 @@ int vs_query_check(const struct vs_schema *schema, const void *vectors, uint32_t
 
 /*
  * Searches the rows [first, first + rows) of a moment. hits has room for count * k; query q's are hits[q * k] and on,
- * nearest first, and found[q] tells how many. Several threads may search parts of one moment, each with hits of its
+ * nearest first, and found[q] tells how many. Several threads may search parts of one snapshot, each with hits of its
  * own; vs_search_merge makes one result of two. -EINVAL as vs_query_check; -EINTR, -EIO, -ENOMEM.
  */
-int vs_search(struct vs_moment *m, const struct vs_query *q, uint64_t first, uint64_t rows, struct vs_hit *hits,
+int vs_search(struct vs_snapshot *m, const struct vs_query *q, uint64_t first, uint64_t rows, struct vs_hit *hits,
               uint32_t *found, struct vs_search_stats *stats);
 /* Takes what other found into hits. -ENOMEM. */
 int vs_search_merge(enum vs_metric metric, const struct vs_query *q, struct vs_hit *hits, uint32_t *found,

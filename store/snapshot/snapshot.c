@@ -18,18 +18,18 @@
  * A copy of a row that has changed since: in the spill file, an unlinked file of fixed-size items, at an index kept
  * in `kept` (row -> index, the map that the entries use too).
  */
-struct kept_row {
+struct before_image {
 	struct row row;
 	char name[256];
 	/* The vector's bytes follow. */
 };
 
-struct vs_moment {
+struct vs_snapshot {
 	struct vs_store *s;
 	struct collection *c; /* NULL once the collection is gone: everything is kept then */
-	struct vs_moment *next; /* of the collection's */
+	struct vs_snapshot *next; /* of the collection's */
 	unsigned users;
-	struct vs_moment_info info;
+	struct vs_snapshot_info info;
 	unsigned shift;
 	uint32_t segment_count;
 	uint32_t *counts;     /* rows of each segment then, */
@@ -37,7 +37,7 @@ struct vs_moment {
 	struct entries kept;
 	uint64_t kept_count;
 	int spill_fd;         /* -1 until something is kept */
-	int broken;           /* a copy could not be kept: the moment is lost, its readers get this */
+	int broken;           /* a copy could not be kept: the snapshot is lost, its readers get this */
 	pthread_mutex_t ids_mutex;
 	struct ids_file {     /* by enum idlist_separator */
 		int fd;       /* once somebody has asked for it; -1 before */
@@ -62,14 +62,14 @@ static int spill_open(struct vs_store *s)
 	return fd;
 }
 
-static size_t kept_bytes(const struct vs_moment *m)
+static size_t kept_bytes(const struct vs_snapshot *m)
 {
-	return sizeof(struct kept_row) + m->info.row_bytes;
+	return sizeof(struct before_image) + m->info.row_bytes;
 }
 
-static int keep(struct vs_moment *m, uint32_t row)
+static int keep(struct vs_snapshot *m, uint32_t row)
 {
-	struct kept_row *copy;
+	struct before_image *copy;
 	const struct row *r;
 	const char *name;
 	int rc;
@@ -97,12 +97,12 @@ static int keep(struct vs_moment *m, uint32_t row)
 	return rc;
 }
 
-void moment_preserve(struct vs_store *s, struct collection *c, uint32_t row)
+void snapshot_preserve(struct vs_store *s, struct collection *c, uint32_t row)
 {
 	uint32_t n = row >> c->shift, slot = collection_slot(c, row);
 
 	(void)s;
-	for (struct vs_moment *m = c->moments; m; m = m->next) {
+	for (struct vs_snapshot *m = c->snapshots; m; m = m->next) {
 		if (m->broken || n >= m->segment_count || slot >= m->counts[n] || m->segments[n] != c->segments[n] ||
 		    entries_get(&m->kept, row) != ROW_NONE)
 			continue;
@@ -110,25 +110,25 @@ void moment_preserve(struct vs_store *s, struct collection *c, uint32_t row)
 	}
 }
 
-void moment_preserve_segment(struct vs_store *s, struct collection *c, struct segment *seg)
+void snapshot_preserve_segment(struct vs_store *s, struct collection *c, struct segment *seg)
 {
-	for (uint32_t slot = 0; c->moments && c->overlay.count && slot < seg->count; slot++)
+	for (uint32_t slot = 0; c->snapshots && c->overlay.count && slot < seg->count; slot++)
 		if (overlay_find(&c->overlay, seg->n << c->shift | slot))
-			moment_preserve(s, c, seg->n << c->shift | slot);
+			snapshot_preserve(s, c, seg->n << c->shift | slot);
 }
 
-void moment_orphan(struct collection *c)
+void snapshot_detach(struct collection *c)
 {
-	for (struct vs_moment *m = c->moments; m; m = m->next)
+	for (struct vs_snapshot *m = c->snapshots; m; m = m->next)
 		m->c = NULL;
-	c->moments = NULL;
+	c->snapshots = NULL;
 }
 
 /* ------------------------------------------------------------------ opening */
 
-static struct vs_moment *moment_new(struct vs_store *s, struct collection *c)
+static struct vs_snapshot *snapshot_new(struct vs_store *s, struct collection *c)
 {
-	struct vs_moment *m = calloc(1, sizeof *m);
+	struct vs_snapshot *m = calloc(1, sizeof *m);
 
 	if (!m)
 		return NULL;
@@ -159,12 +159,12 @@ static struct vs_moment *moment_new(struct vs_store *s, struct collection *c)
 	entries_init(&m->kept);
 	m->spill_fd = m->ids[IDLIST_LINES].fd = m->ids[IDLIST_NULS].fd = -1;
 	pthread_mutex_init(&m->ids_mutex, NULL);
-	m->next = c->moments;
-	c->moments = m;
+	m->next = c->snapshots;
+	c->snapshots = m;
 	return m;
 }
 
-int vs_moment_open(struct vs_store *s, uint32_t collection, struct vs_moment **out)
+int vs_snapshot_open(struct vs_store *s, uint32_t collection, struct vs_snapshot **out)
 {
 	struct collection *c;
 	int rc;
@@ -182,26 +182,26 @@ int vs_moment_open(struct vs_store *s, uint32_t collection, struct vs_moment **o
 		if (rc)
 			return rc;
 	}
-	if (!rc && c->moments && c->moments->info.version == c->version && !c->moments->broken)
-		*out = c->moments;
+	if (!rc && c->snapshots && c->snapshots->info.version == c->version && !c->snapshots->broken)
+		*out = c->snapshots;
 	else if (!rc)
-		*out = moment_new(s, c);
+		*out = snapshot_new(s, c);
 	if (*out)
 		(*out)->users++;
 	pthread_rwlock_unlock(&s->lock);
 	return rc ? rc : *out ? 0 : -ENOMEM;
 }
 
-void vs_moment_close(struct vs_moment *m)
+void vs_snapshot_close(struct vs_snapshot *m)
 {
 	struct vs_store *s = m->s;
-	struct vs_moment **p;
+	struct vs_snapshot **p;
 	bool last;
 
 	pthread_rwlock_wrlock(&s->lock);
 	last = !--m->users;
 	if (last && m->c) {
-		for (p = &m->c->moments; *p != m; p = &(*p)->next)
+		for (p = &m->c->snapshots; *p != m; p = &(*p)->next)
 			;
 		*p = m->next;
 	}
@@ -222,15 +222,15 @@ void vs_moment_close(struct vs_moment *m)
 	free(m);
 }
 
-void vs_moment_info(const struct vs_moment *m, struct vs_moment_info *out)
+void vs_snapshot_info(const struct vs_snapshot *m, struct vs_snapshot_info *out)
 {
 	*out = m->info;
 }
 
 /* ------------------------------------------------------------------ reading */
 
-/* Finds row n of the moment: its number in the collection, and how many more its segment has from there. */
-static uint32_t moment_row(const struct vs_moment *m, uint64_t n, uint32_t *more)
+/* Finds row n of the snapshot: its number in the collection, and how many more its segment has from there. */
+static uint32_t snapshot_row(const struct vs_snapshot *m, uint64_t n, uint32_t *more)
 {
 	uint32_t i = 0;
 
@@ -240,7 +240,7 @@ static uint32_t moment_row(const struct vs_moment *m, uint64_t n, uint32_t *more
 	return i << m->shift | (uint32_t)n;
 }
 
-static int read_kept(const struct vs_moment *m, uint32_t index, struct kept_row *head, void *data)
+static int read_kept(const struct vs_snapshot *m, uint32_t index, struct before_image *head, void *data)
 {
 	uint64_t off = (uint64_t)index * kept_bytes(m);
 	int rc = head ? io_read_full(m->s->io, m->spill_fd, head, sizeof *head, off) : 0;
@@ -254,7 +254,7 @@ static int read_kept(const struct vs_moment *m, uint32_t index, struct kept_row 
  * A row that was not kept, wherever it is now: NULL if it is damaged. Of a segment that has lost all its rows at once
  * nothing was kept, for its files stay as they were as long as somebody has a reference.
  */
-static int row_there(const struct vs_moment *m, uint32_t row, const struct row **out, const char **name)
+static int row_there(const struct vs_snapshot *m, uint32_t row, const struct row **out, const char **name)
 {
 	struct segment *seg = m->segments[row >> m->shift];
 	const struct row *rows;
@@ -272,7 +272,7 @@ static int row_there(const struct vs_moment *m, uint32_t row, const struct row *
 	return 0;
 }
 
-static int bytes_there(const struct vs_moment *m, uint32_t row, void *buf)
+static int bytes_there(const struct vs_snapshot *m, uint32_t row, void *buf)
 {
 	struct segment *seg = m->segments[row >> m->shift];
 	uint32_t slot = row & ((1u << m->shift) - 1);
@@ -282,10 +282,10 @@ static int bytes_there(const struct vs_moment *m, uint32_t row, void *buf)
 	return segment_read(seg, SEGMENT_VECTORS, buf, m->info.row_bytes, segment_offset(seg, slot));
 }
 
-static int read_one(const struct vs_moment *m, uint32_t row, void *buf)
+static int read_one(const struct vs_snapshot *m, uint32_t row, void *buf)
 {
 	uint32_t index = entries_get(&m->kept, row);
-	struct kept_row head;
+	struct before_image head;
 	const struct row *r;
 	const char *name;
 	int rc;
@@ -304,7 +304,7 @@ static int read_one(const struct vs_moment *m, uint32_t row, void *buf)
 }
 
 /* Reads up to max whole rows from row on with one call, if they are all in the segment's file. Returns how many. */
-static int read_run(const struct vs_moment *m, uint32_t row, uint32_t max, void *buf)
+static int read_run(const struct vs_snapshot *m, uint32_t row, uint32_t max, void *buf)
 {
 	struct segment *seg = m->segments[row >> m->shift];
 	uint32_t slot = row & ((1u << m->shift) - 1);
@@ -322,10 +322,10 @@ static int read_run(const struct vs_moment *m, uint32_t row, uint32_t max, void 
 }
 
 /* Reads the rows [first, first + count) into buf; under the lock. */
-static int read_rows(const struct vs_moment *m, uint64_t first, uint64_t count, char *buf)
+static int read_rows(const struct vs_snapshot *m, uint64_t first, uint64_t count, char *buf)
 {
 	while (count) {
-		uint32_t more, row = moment_row(m, first, &more);
+		uint32_t more, row = snapshot_row(m, first, &more);
 		int n;
 
 		if (more > count)
@@ -345,7 +345,7 @@ static int read_rows(const struct vs_moment *m, uint64_t first, uint64_t count, 
 	return 0;
 }
 
-static int read_failed(struct vs_moment *m, int rc)
+static int read_failed(struct vs_snapshot *m, int rc)
 {
 	if (rc == -EBADMSG) {
 		struct vs_collection_info info = {0};
@@ -358,7 +358,7 @@ static int read_failed(struct vs_moment *m, int rc)
 	return rc;
 }
 
-ssize_t vs_moment_vectors(struct vs_moment *m, void *buf, size_t size, uint64_t off)
+ssize_t vs_snapshot_vectors(struct vs_snapshot *m, void *buf, size_t size, uint64_t off)
 {
 	size_t row_bytes = m->info.row_bytes, done = 0;
 	uint64_t end = m->info.rows * row_bytes;
@@ -396,7 +396,7 @@ ssize_t vs_moment_vectors(struct vs_moment *m, void *buf, size_t size, uint64_t 
 
 /* Where a row's metadata and its id are: in the collection, or, once it has changed, in *head. *r is NULL if they are
  * damaged. Under the lock. */
-static int find_meta(const struct vs_moment *m, uint32_t row, struct kept_row *head, const struct row **r,
+static int find_meta(const struct vs_snapshot *m, uint32_t row, struct before_image *head, const struct row **r,
                      const char **name)
 {
 	uint32_t index = m->kept_count ? entries_get(&m->kept, row) : ROW_NONE;
@@ -410,11 +410,11 @@ static int find_meta(const struct vs_moment *m, uint32_t row, struct kept_row *h
 	return row_there(m, row, r, name);
 }
 
-static int each_row(const struct vs_moment *m, uint64_t first, uint64_t count, const uint64_t *wanted,
-                    vs_moment_row_fn fn, void *arg)
+static int each_row(const struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
+                    vs_snapshot_row_fn fn, void *arg)
 {
 	uint32_t row = 0, more = 0;
-	struct kept_row head;
+	struct before_image head;
 
 	for (uint64_t i = 0; i < count; i++, more--, row++) {
 		const struct row *r;
@@ -422,7 +422,7 @@ static int each_row(const struct vs_moment *m, uint64_t first, uint64_t count, c
 		int rc;
 
 		if (!more)
-			row = moment_row(m, first + i, &more);
+			row = snapshot_row(m, first + i, &more);
 		if (wanted && !(wanted[i / 64] >> i % 64 & 1))
 			continue;
 		rc = find_meta(m, row, &head, &r, &name);
@@ -433,7 +433,7 @@ static int each_row(const struct vs_moment *m, uint64_t first, uint64_t count, c
 	return 0;
 }
 
-int vs_moment_rows(struct vs_moment *m, uint64_t first, uint64_t count, const uint64_t *wanted, vs_moment_row_fn fn,
+int vs_snapshot_rows(struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted, vs_snapshot_row_fn fn,
                    void *arg)
 {
 	int rc;
@@ -469,7 +469,7 @@ static void add_id(void *arg, uint64_t row, uint64_t entry, const char *id, size
 	ids->length += len + 1;
 }
 
-static int ids_build(struct vs_moment *m, enum idlist_separator separator)
+static int ids_build(struct vs_snapshot *m, enum idlist_separator separator)
 {
 	struct ids_file *file = &m->ids[separator];
 	char *text = malloc(IDS_ROWS * IDLIST_LINE_MAX);
@@ -480,7 +480,7 @@ static int ids_build(struct vs_moment *m, enum idlist_separator separator)
 		uint64_t count = m->info.rows - first < IDS_ROWS ? m->info.rows - first : IDS_ROWS;
 		struct ids_text ids = {.separator = separator, .text = text};
 
-		rc = vs_moment_rows(m, first, count, NULL, add_id, &ids);
+		rc = vs_snapshot_rows(m, first, count, NULL, add_id, &ids);
 		if (!rc)
 			rc = io_write_full(m->s->io, fd, text, ids.length, file->bytes);
 		if (!rc)
@@ -494,7 +494,7 @@ static int ids_build(struct vs_moment *m, enum idlist_separator separator)
 	return rc;
 }
 
-static ssize_t ids_read(struct vs_moment *m, enum idlist_separator separator, void *buf, size_t size, uint64_t off)
+static ssize_t ids_read(struct vs_snapshot *m, enum idlist_separator separator, void *buf, size_t size, uint64_t off)
 {
 	struct ids_file *file = &m->ids[separator];
 	int rc = 0;
@@ -513,12 +513,12 @@ static ssize_t ids_read(struct vs_moment *m, enum idlist_separator separator, vo
 	return rc ? rc : (ssize_t)size;
 }
 
-ssize_t vs_moment_ids(struct vs_moment *m, void *buf, size_t size, uint64_t off)
+ssize_t vs_snapshot_ids(struct vs_snapshot *m, void *buf, size_t size, uint64_t off)
 {
 	return ids_read(m, IDLIST_LINES, buf, size, off);
 }
 
-ssize_t vs_moment_ids0(struct vs_moment *m, void *buf, size_t size, uint64_t off)
+ssize_t vs_snapshot_ids0(struct vs_snapshot *m, void *buf, size_t size, uint64_t off)
 {
 	return ids_read(m, IDLIST_NULS, buf, size, off);
 }

@@ -275,26 +275,26 @@ static int load_vector(struct vs_store *s, struct model_collection *c, struct mo
 /* The bulk view has the same rows, in its own order. */
 static int check_moment(struct vs_store *s, struct model_collection *c, char *why, size_t why_size)
 {
-	struct vs_moment *moment;
-	struct vs_moment_info info;
+	struct vs_snapshot *moment;
+	struct vs_snapshot_info info;
 	struct model_collection bulk = {.schema = c->schema};
 	char *ids = NULL, *id, *rest;
 	unsigned char *rows = NULL;
 	size_t bytes;
-	int rc = vs_moment_open(s, c->id, &moment);
+	int rc = vs_snapshot_open(s, c->id, &moment);
 
 	if (rc) {
 		snprintf(why, why_size, "%s/: moment: %s", c->name, strerror(-rc));
 		return rc;
 	}
-	vs_moment_info(moment, &info);
+	vs_snapshot_info(moment, &info);
 	bytes = info.rows * info.row_bytes;
 	ids = calloc(1, info.ids_bytes + 1);
 	rows = malloc(bytes + 1);
 	assert(ids && rows);
 	rest = ids;
-	if (vs_moment_ids(moment, ids, info.ids_bytes, 0) == (ssize_t)info.ids_bytes &&
-	    vs_moment_vectors(moment, rows, bytes, 0) == (ssize_t)bytes)
+	if (vs_snapshot_ids(moment, ids, info.ids_bytes, 0) == (ssize_t)info.ids_bytes &&
+	    vs_snapshot_vectors(moment, rows, bytes, 0) == (ssize_t)bytes)
 		for (uint64_t i = 0; i < info.rows && (id = strsep(&rest, "\n")); i++)
 			model_put(&bulk, id, NULL, rows + i * info.row_bytes, info.row_bytes);
 	if (bulk.count != c->count || bulk.hash_sum != c->hash_sum) {
@@ -304,7 +304,7 @@ static int check_moment(struct vs_store *s, struct model_collection *c, char *wh
 	empty(&bulk);
 	free(ids);
 	free(rows);
-	vs_moment_close(moment);
+	vs_snapshot_close(moment);
 	return rc;
 }
 

@@ -34,18 +34,18 @@ static bool add_listed(void *arg, const struct vs_attr *attr, const char *name, 
 
 static void read_moment(struct vs_store *s, uint32_t c)
 {
-	struct vs_moment_info info;
-	struct vs_moment *m;
+	struct vs_snapshot_info info;
+	struct vs_snapshot *m;
 
-	if (vs_moment_open(s, c, &m))
+	if (vs_snapshot_open(s, c, &m))
 		return;
-	vs_moment_info(m, &info);
-	vs_moment_vectors(m, buf, sizeof buf, 0);
-	vs_moment_vectors(m, buf, sizeof buf, info.rows * info.row_bytes / 2);
-	vs_moment_ids(m, buf, sizeof buf, 0);
-	vs_moment_ids(m, buf, sizeof buf, info.ids_bytes / 2);
-	vs_moment_ids0(m, buf, sizeof buf, 0);
-	vs_moment_close(m);
+	vs_snapshot_info(m, &info);
+	vs_snapshot_vectors(m, buf, sizeof buf, 0);
+	vs_snapshot_vectors(m, buf, sizeof buf, info.rows * info.row_bytes / 2);
+	vs_snapshot_ids(m, buf, sizeof buf, 0);
+	vs_snapshot_ids(m, buf, sizeof buf, info.ids_bytes / 2);
+	vs_snapshot_ids0(m, buf, sizeof buf, 0);
+	vs_snapshot_close(m);
 }
 
 static void read_collection(struct vs_store *s, const struct vs_collection_info *c)
@@ -81,10 +81,10 @@ static void change_collection(struct vs_store *s, const struct vs_collection_inf
 {
 	struct listed l = {0};
 	struct vs_attr attr = {.mtime = 9};
-	struct vs_moment *m = NULL;
+	struct vs_snapshot *m = NULL;
 
 	vs_list(s, c->id, 0, add_listed, &l);
-	vs_moment_open(s, c->id, &m);
+	vs_snapshot_open(s, c->id, &m);
 	put(s, c, "new");
 	for (unsigned i = 0; i < l.count; i++) {
 		const char *id = l.all[i].id, *next = l.all[(i + 1) % l.count].id;
@@ -112,8 +112,8 @@ static void change_collection(struct vs_store *s, const struct vs_collection_inf
 	}
 	vs_sync(s);
 	if (m) {
-		vs_moment_ids(m, buf, sizeof buf, 0);
-		vs_moment_close(m);
+		vs_snapshot_ids(m, buf, sizeof buf, 0);
+		vs_snapshot_close(m);
 	}
 }
 

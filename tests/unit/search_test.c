@@ -129,12 +129,12 @@ static void assert_hits(const struct vs_hit *hits, uint32_t found, const struct 
 static void search(struct fixture *f, struct vs_query *q, struct vs_hit *hits, uint32_t *found)
 {
 	struct vs_search_stats stats;
-	struct vs_moment *m;
+	struct vs_snapshot *m;
 
-	assert_int_equal(vs_moment_open(f->s, f->docs, &m), 0);
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
 	assert_int_equal(vs_search(m, q, 0, UINT64_MAX / 2, hits, found, &stats), 0);
 	assert_int_equal(stats.rows_damaged, 0);
-	vs_moment_close(m);
+	vs_snapshot_close(m);
 }
 
 static void the_nearest_are_found_the_oldest_first_among_equals(void **state)
@@ -231,14 +231,14 @@ static void parts_of_a_moment_make_the_same_result(void **state)
 	struct vs_hit all[2 * K], part[2 * K], merged[2 * K];
 	uint32_t found_all[2], found_part[2], found_merged[2];
 	struct vs_search_stats stats;
-	struct vs_moment *m;
+	struct vs_snapshot *m;
 
 	search(f, &q, all, found_all);
-	assert_int_equal(vs_moment_open(f->s, f->docs, &m), 0);
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
 	assert_int_equal(vs_search(m, &q, 0, 1000, merged, found_merged, &stats), 0);
 	assert_int_equal(vs_search(m, &q, 1000, ROWS - 1000, part, found_part, &stats), 0);
 	assert_int_equal(vs_search_merge(VS_L2, &q, merged, found_merged, part, found_part), 0);
-	vs_moment_close(m);
+	vs_snapshot_close(m);
 	for (int i = 0; i < 2; i++)
 		assert_hits(merged + i * (int)K, found_merged[i], all + i * (int)K, found_all[i]);
 }
@@ -252,11 +252,11 @@ static void a_moment_is_searched_as_it_was(void **state)
 	float far[DIM];
 	uint32_t found_before, found_after;
 	struct vs_search_stats stats;
-	struct vs_moment *m;
+	struct vs_snapshot *m;
 
 	memcpy(query, f->vectors[7], sizeof query);
 	search(f, &q, before, &found_before);
-	assert_int_equal(vs_moment_open(f->s, f->docs, &m), 0);
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
 	for (int d = 0; d < DIM; d++)
 		far[d] = 1000;
 	for (uint32_t i = 0; i < found_before; i++) {
@@ -268,7 +268,7 @@ static void a_moment_is_searched_as_it_was(void **state)
 		memcpy(f->vectors[row], far, sizeof far);
 	}
 	assert_int_equal(vs_search(m, &q, 0, ROWS, after, &found_after, &stats), 0);
-	vs_moment_close(m);
+	vs_snapshot_close(m);
 	assert_hits(after, found_after, before, found_before);
 }
 

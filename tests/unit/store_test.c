@@ -368,31 +368,31 @@ static void a_listing_in_pieces_names_each_once(void **state)
 static void a_moment_stays_as_it_was(void **state)
 {
 	struct fixture *f = *state;
-	struct vs_moment_info info;
-	struct vs_moment *m;
+	struct vs_snapshot_info info;
+	struct vs_snapshot *m;
 	float rows[3][DIM], want[DIM];
 	char ids[32] = "";
 
 	put(f, f->docs, "a", 1);
 	put(f, f->docs, "b", 2);
 	put(f, f->docs, "c", 3);
-	assert_int_equal(vs_moment_open(f->s, f->docs, &m), 0);
-	vs_moment_info(m, &info);
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+	vs_snapshot_info(m, &info);
 	assert_int_equal(info.rows, 3);
 	assert_int_equal(info.ids_bytes, 6);
 	put(f, f->docs, "b", 20);
 	assert_int_equal(vs_remove(f->s, f->docs, "a", NULL), 0);
 	put(f, f->docs, "d", 4);
-	assert_int_equal(vs_moment_ids(m, ids, sizeof ids, 0), 6);
+	assert_int_equal(vs_snapshot_ids(m, ids, sizeof ids, 0), 6);
 	assert_string_equal(ids, "a\nb\nc\n");
-	assert_int_equal(vs_moment_ids(m, ids, sizeof ids, 2), 4);
+	assert_int_equal(vs_snapshot_ids(m, ids, sizeof ids, 2), 4);
 	assert_memory_equal(ids, "b\nc\n", 4);
-	assert_int_equal(vs_moment_vectors(m, rows, sizeof rows, 0), sizeof rows);
+	assert_int_equal(vs_snapshot_vectors(m, rows, sizeof rows, 0), sizeof rows);
 	for (int i = 0; i < 3; i++) {
 		fill(want, (float)(i + 1));
 		assert_memory_equal(rows[i], want, sizeof want);
 	}
-	vs_moment_close(m);
+	vs_snapshot_close(m);
 	assert_reads(f, f->docs, "b", 20);
 }
 
