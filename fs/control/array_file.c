@@ -13,9 +13,9 @@
 
 struct view_handle {
 	struct held held;
-	struct moment *moment;
+	struct pairing *moment;
 	process_t process;
-	atomic_bool left; /* by the process, for moment_leave */
+	atomic_bool left; /* by the process, for pairing_leave */
 };
 
 static enum array_format format_of(const struct node *node)
@@ -60,16 +60,16 @@ int view_attr(struct serve *s, const struct node *node, const struct vs_snapshot
 	return 0;
 }
 
-static int moment_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+static int pairing_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	struct vs_snapshot_info info;
-	int rc = moment_find(s, node, &info);
+	int rc = pairing_find(s, node, &info);
 
 	*timeout_s = ops_timeout_s(s);
 	return rc ? rc : view_attr(s, node, &info, st);
 }
 
-static int moment_node_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
+static int pairing_node_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
 {
 	struct view_handle *h;
 	int rc;
@@ -80,7 +80,7 @@ static int moment_node_open(fuse_req_t req, const struct node *node, struct fuse
 	if (!h)
 		return -ENOMEM;
 	h->process = process_of(fuse_req_ctx(req)->pid);
-	rc = moment_open(ops_serve(req), node, h->process, &h->moment);
+	rc = pairing_open(ops_serve(req), node, h->process, &h->moment);
 	if (rc) {
 		free(h);
 		return rc;
@@ -93,11 +93,11 @@ static int moment_node_open(fuse_req_t req, const struct node *node, struct fuse
 static void leave(struct serve *s, const struct node *node, struct view_handle *h)
 {
 	if (!atomic_exchange(&h->left, true))
-		moment_leave(s, node, h->process, h->moment);
+		pairing_leave(s, node, h->process, h->moment);
 }
 
 /* Unlike RELEASE it comes before close(2) returns, and also when a mapping is left. */
-static int moment_node_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi,
+static int pairing_node_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi,
 			     bool *changed)
 {
 	struct view_handle *h = (struct view_handle *)(uintptr_t)fi->fh;
@@ -108,12 +108,12 @@ static int moment_node_flush(fuse_req_t req, const struct node *node, const stru
 	return 0;
 }
 
-static void moment_node_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
+static void pairing_node_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct view_handle *h = (struct view_handle *)(uintptr_t)fi->fh;
 
 	leave(s, node, h);
-	moment_close(s, h->moment);
+	pairing_close(s, h->moment);
 	free(h);
 }
 
@@ -189,31 +189,31 @@ static ssize_t read_vectors(const struct node *node, struct vs_snapshot *m, cons
 	return got < 0 ? got : got + (ssize_t)from_header;
 }
 
-static ssize_t moment_node_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+static ssize_t pairing_node_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
 				const struct fuse_file_info *fi)
 {
 	struct view_handle *h = (struct view_handle *)(uintptr_t)fi->fh;
-	struct moment *moment;
+	struct pairing *moment;
 	struct vs_snapshot_info info;
 	int rc;
 
-	rc = h ? 0 : moment_pin(s, node, &moment);
+	rc = h ? 0 : pairing_pin(s, node, &moment);
 	if (rc)
 		return rc;
 	if (h)
 		moment = h->moment;
-	vs_snapshot_info(moment_of(moment), &info);
+	vs_snapshot_info(pairing_of(moment), &info);
 	if (node->which == NODE_VIEW_IDS)
-		return vs_snapshot_ids(moment_of(moment), buf, size, (uint64_t)off);
+		return vs_snapshot_ids(pairing_of(moment), buf, size, (uint64_t)off);
 	if (node->which == NODE_VIEW_IDS0)
-		return vs_snapshot_ids0(moment_of(moment), buf, size, (uint64_t)off);
-	return read_vectors(node, moment_of(moment), &info, buf, size, (uint64_t)off);
+		return vs_snapshot_ids0(pairing_of(moment), buf, size, (uint64_t)off);
+	return read_vectors(node, pairing_of(moment), &info, buf, size, (uint64_t)off);
 }
 
-const struct node_ops moment_ops = {
-	.attr = moment_attr,
-	.open = moment_node_open,
-	.read = moment_node_read,
-	.flush = moment_node_flush,
-	.release = moment_node_release,
+const struct node_ops pairing_ops = {
+	.attr = pairing_attr,
+	.open = pairing_node_open,
+	.read = pairing_node_read,
+	.flush = pairing_node_flush,
+	.release = pairing_node_release,
 };

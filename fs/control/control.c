@@ -169,7 +169,7 @@ static int find_item(fuse_req_t req, const struct node *dir, const struct vs_col
 	bool is_dir = node_type(item->kind) == S_IFDIR;
 
 	if (item->kind == NODE_VIEW)
-		return moment_lookup(req, &node, e);
+		return pairing_lookup(req, &node, e);
 	if (item->kind == NODE_LOG)
 		node.entry = message_log_start();
 	if ((item->kind == NODE_TEXT || item->kind == NODE_UPLOAD) && !batch_has(s, info->id, &node))

@@ -15,8 +15,8 @@
 #define UNOPENED_NS SECOND_NS /* how long a process may take from lookup to open */
 #define CLOSED_NS (10 * SECOND_NS) /* and from closing one view to looking up the other */
 
-struct moment {
-	struct moment *next;
+struct pairing {
+	struct pairing *next;
 	struct vs_snapshot *m;
 	struct vs_snapshot_info info;
 	unsigned refs; /* open views, and the readers whose current moment it is */
@@ -35,7 +35,7 @@ struct reader {
 	pid_t thread; /* of its last lookup */
 	uint32_t collection;
 	int64_t seen_ns;
-	struct moment *current; /* all below is about it */
+	struct pairing *current; /* all below is about it */
 	struct {
 		bool was_opened;
 		unsigned opens;
@@ -43,37 +43,37 @@ struct reader {
 	} halves[HALF_COUNT];
 };
 
-struct moment_table {
+struct pairing_table {
 	pthread_mutex_t lock; /* never held across a call of the engine, which may wait for the log */
-	struct moment *moments;
-	struct moment *unused; /* taken out, to be closed by unlock() */
+	struct pairing *pairings;
+	struct pairing *unused; /* taken out, to be closed by unlock() */
 	struct reader *readers;
 	atomic_uint reader_count;
 };
 
-struct moment_table *moment_table_new(void)
+struct pairing_table *pairing_table_new(void)
 {
-	struct moment_table *t = calloc(1, sizeof *t);
+	struct pairing_table *t = calloc(1, sizeof *t);
 
 	if (t)
 		pthread_mutex_init(&t->lock, NULL);
 	return t;
 }
 
-static void lock(struct moment_table *t)
+static void lock(struct pairing_table *t)
 {
 	pthread_mutex_lock(&t->lock);
 }
 
 /* Closes what has come out of use meanwhile, when the lock is no longer held. */
-static void unlock(struct moment_table *t)
+static void unlock(struct pairing_table *t)
 {
-	struct moment *unused = t->unused;
+	struct pairing *unused = t->unused;
 
 	t->unused = NULL;
 	pthread_mutex_unlock(&t->lock);
 	while (unused) {
-		struct moment *m = unused;
+		struct pairing *m = unused;
 
 		unused = m->next;
 		vs_snapshot_close(m->m);
@@ -83,15 +83,15 @@ static void unlock(struct moment_table *t)
 
 /* ------------------------------------------------------------------ moments; all with the lock held */
 
-static void discard(struct moment_table *t, struct moment *m)
+static void discard(struct pairing_table *t, struct pairing *m)
 {
 	m->next = t->unused;
 	t->unused = m;
 }
 
-static void unref(struct moment_table *t, struct moment *m)
+static void unref(struct pairing_table *t, struct pairing *m)
 {
-	struct moment **link = &t->moments;
+	struct pairing **link = &t->pairings;
 
 	assert(m->refs > 0);
 	if (--m->refs)
@@ -102,9 +102,9 @@ static void unref(struct moment_table *t, struct moment *m)
 	discard(t, m);
 }
 
-static struct moment *find(const struct moment_table *t, const struct node *node)
+static struct pairing *find(const struct pairing_table *t, const struct node *node)
 {
-	struct moment *m = t->moments;
+	struct pairing *m = t->pairings;
 
 	while (m && (m->info.collection != node->collection || !node_is_version(node, m->info.version)))
 		m = m->next;
@@ -112,9 +112,9 @@ static struct moment *find(const struct moment_table *t, const struct node *node
 }
 
 /* Puts one that has just been opened into the table, or finds that of the same version there; with a reference. */
-static struct moment *enter(struct moment_table *t, struct moment *opened)
+static struct pairing *enter(struct pairing_table *t, struct pairing *opened)
 {
-	struct moment *m = t->moments;
+	struct pairing *m = t->pairings;
 
 	while (m && (m->info.collection != opened->info.collection || m->info.version != opened->info.version))
 		m = m->next;
@@ -122,36 +122,36 @@ static struct moment *enter(struct moment_table *t, struct moment *opened)
 		discard(t, opened);
 	} else {
 		m = opened;
-		m->next = t->moments;
-		t->moments = m;
+		m->next = t->pairings;
+		t->pairings = m;
 	}
 	m->refs++;
 	return m;
 }
 
 /* The collection as it is now, in no table yet. Gives up the lock meanwhile. */
-static int open_current(struct serve *s, uint32_t collection, struct moment **out)
+static int open_current(struct serve *s, uint32_t collection, struct pairing **out)
 {
-	struct moment *m = calloc(1, sizeof *m);
+	struct pairing *m = calloc(1, sizeof *m);
 	int rc;
 
 	if (!m)
 		return -ENOMEM;
-	unlock(s->moments);
+	unlock(s->pairings);
 	rc = vs_snapshot_open(s->store, collection, &m->m);
 	if (rc)
 		free(m);
 	else
 		vs_snapshot_info(m->m, &m->info);
-	lock(s->moments);
+	lock(s->pairings);
 	*out = rc ? NULL : m;
 	return rc;
 }
 
 /* The moment that a node's number means, with a reference; -ESTALE if it is gone. May give up the lock meanwhile. */
-static int take(struct serve *s, const struct node *node, struct moment **out)
+static int take(struct serve *s, const struct node *node, struct pairing **out)
 {
-	struct moment *m = find(s->moments, node);
+	struct pairing *m = find(s->pairings, node);
 	int rc;
 
 	if (m) {
@@ -163,16 +163,16 @@ static int take(struct serve *s, const struct node *node, struct moment **out)
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
 	if (!node_is_version(node, m->info.version)) {
-		discard(s->moments, m);
+		discard(s->pairings, m);
 		return -ESTALE;
 	}
-	*out = enter(s->moments, m);
+	*out = enter(s->pairings, m);
 	return 0;
 }
 
 /* ------------------------------------------------------------------ readers; all with the lock held */
 
-static struct reader *find_reader(const struct moment_table *t, process_t process, uint32_t collection)
+static struct reader *find_reader(const struct pairing_table *t, process_t process, uint32_t collection)
 {
 	struct reader *r = process == PROCESS_UNKNOWN ? NULL : t->readers;
 
@@ -181,7 +181,7 @@ static struct reader *find_reader(const struct moment_table *t, process_t proces
 	return r;
 }
 
-static struct reader *add_reader(struct moment_table *t, process_t process, uint32_t collection)
+static struct reader *add_reader(struct pairing_table *t, process_t process, uint32_t collection)
 {
 	struct reader *r = calloc(1, sizeof *r);
 
@@ -195,7 +195,7 @@ static struct reader *add_reader(struct moment_table *t, process_t process, uint
 	return r;
 }
 
-static struct reader *get_reader(struct moment_table *t, process_t process, uint32_t collection)
+static struct reader *get_reader(struct pairing_table *t, process_t process, uint32_t collection)
 {
 	struct reader *r = find_reader(t, process, collection);
 
@@ -203,9 +203,9 @@ static struct reader *get_reader(struct moment_table *t, process_t process, uint
 }
 
 /* Makes m (with a reference that it takes over; or NULL) the reader's current moment. */
-static void set_current(struct moment_table *t, struct reader *r, struct moment *m)
+static void set_current(struct pairing_table *t, struct reader *r, struct pairing *m)
 {
-	struct moment *old = r->current;
+	struct pairing *old = r->current;
 
 	*r = (struct reader){.next = r->next,
 			     .process = r->process,
@@ -242,7 +242,7 @@ static bool stays(const struct reader *r, enum half half, int64_t now_ns)
 	return r->halves[half].opens && now_ns - r->halves[half].opened_ns < NESTED_NS;
 }
 
-static void free_reader(struct moment_table *t, struct reader **link)
+static void free_reader(struct pairing_table *t, struct reader **link)
 {
 	struct reader *r = *link;
 
@@ -255,15 +255,15 @@ static void free_reader(struct moment_table *t, struct reader **link)
 
 /* ------------------------------------------------------------------ the interface */
 
-void moment_table_free(struct moment_table *t)
+void pairing_table_free(struct pairing_table *t)
 {
 	if (!t)
 		return;
 	while (t->readers)
 		free_reader(t, &t->readers);
-	while (t->moments) { /* pinned, or still open when the mount was taken away */
-		t->moments->refs = 1;
-		unref(t, t->moments);
+	while (t->pairings) { /* pinned, or still open when the mount was taken away */
+		t->pairings->refs = 1;
+		unref(t, t->pairings);
 	}
 	lock(t);
 	unlock(t);
@@ -272,7 +272,7 @@ void moment_table_free(struct moment_table *t)
 }
 
 /* Nothing has changed, but this is a new pair of halves. Takes over the reference. */
-static void start_pair(struct moment_table *t, struct reader *r, struct moment *m)
+static void start_pair(struct pairing_table *t, struct reader *r, struct pairing *m)
 {
 	r->halves[HALF_IDS].was_opened = false;
 	r->halves[HALF_VECTORS].was_opened = false;
@@ -280,7 +280,7 @@ static void start_pair(struct moment_table *t, struct reader *r, struct moment *
 }
 
 /* For a stranger: m (with a reference that it takes over) lives until he has had the time to open it. */
-static int keep_for_stranger(struct moment_table *t, struct moment *m)
+static int keep_for_stranger(struct pairing_table *t, struct pairing *m)
 {
 	struct reader *r = t->readers;
 
@@ -301,7 +301,7 @@ static int keep_for_stranger(struct moment_table *t, struct moment *m)
 }
 
 /* Makes m (with a reference that it takes over) the one that a process sees, unless it stays with its own. */
-static int keep_for_process(struct moment_table *t, process_t process, pid_t thread, enum half half, struct moment *m)
+static int keep_for_process(struct pairing_table *t, process_t process, pid_t thread, enum half half, struct pairing *m)
 {
 	struct reader *r = get_reader(t, process, m->info.collection);
 
@@ -324,9 +324,9 @@ static int keep_for_process(struct moment_table *t, process_t process, pid_t thr
 static int choose(struct serve *s, process_t process, pid_t thread, const struct node *view,
 		  struct vs_snapshot_info *info)
 {
-	struct moment_table *t = s->moments;
+	struct pairing_table *t = s->pairings;
 	struct reader *r = find_reader(t, process, view->collection);
-	struct moment *m;
+	struct pairing *m;
 	int rc;
 
 	if (r && stays(r, half_of(view), ops_now_ns())) {
@@ -349,7 +349,7 @@ static int choose(struct serve *s, process_t process, pid_t thread, const struct
 	return rc;
 }
 
-int moment_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_param *e)
+int pairing_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_param *e)
 {
 	struct serve *s = ops_serve(req);
 	struct node node = {.kind = NODE_MOMENT, .collection = view->collection, .which = view->which};
@@ -358,9 +358,9 @@ int moment_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_par
 	struct vs_snapshot_info info;
 	int rc;
 
-	lock(s->moments);
+	lock(s->pairings);
 	rc = choose(s, process, thread, view, &info);
-	unlock(s->moments);
+	unlock(s->pairings);
 	if (rc)
 		return rc;
 	notify_housekeeping(s->notify);
@@ -372,9 +372,9 @@ int moment_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_par
 	return view_attr(s, view, &info, &e->attr);
 }
 
-int moment_open(struct serve *s, const struct node *node, process_t process, struct moment **out)
+int pairing_open(struct serve *s, const struct node *node, process_t process, struct pairing **out)
 {
-	struct moment_table *t = s->moments;
+	struct pairing_table *t = s->pairings;
 	struct reader *r;
 	int rc;
 
@@ -395,9 +395,9 @@ int moment_open(struct serve *s, const struct node *node, process_t process, str
 	return rc;
 }
 
-void moment_leave(struct serve *s, const struct node *node, process_t process, const struct moment *m)
+void pairing_leave(struct serve *s, const struct node *node, process_t process, const struct pairing *m)
 {
-	struct moment_table *t = s->moments;
+	struct pairing_table *t = s->pairings;
 	struct reader *r;
 
 	lock(t);
@@ -410,49 +410,49 @@ void moment_leave(struct serve *s, const struct node *node, process_t process, c
 	notify_housekeeping(s->notify);
 }
 
-void moment_close(struct serve *s, struct moment *m)
+void pairing_close(struct serve *s, struct pairing *m)
 {
-	lock(s->moments);
-	unref(s->moments, m);
-	unlock(s->moments);
+	lock(s->pairings);
+	unref(s->pairings, m);
+	unlock(s->pairings);
 }
 
-int moment_pin(struct serve *s, const struct node *node, struct moment **out)
+int pairing_pin(struct serve *s, const struct node *node, struct pairing **out)
 {
 	int rc = 0;
 
 	assert(s->stateless);
-	lock(s->moments);
-	*out = find(s->moments, node);
+	lock(s->pairings);
+	*out = find(s->pairings, node);
 	if (!*out)
 		rc = take(s, node, out); /* the reference is never given back */
-	unlock(s->moments);
+	unlock(s->pairings);
 	return rc;
 }
 
-int moment_find(struct serve *s, const struct node *node, struct vs_snapshot_info *info)
+int pairing_find(struct serve *s, const struct node *node, struct vs_snapshot_info *info)
 {
-	struct moment *m;
+	struct pairing *m;
 	int rc;
 
-	lock(s->moments);
+	lock(s->pairings);
 	rc = take(s, node, &m);
 	if (!rc) {
 		*info = m->info;
-		unref(s->moments, m);
+		unref(s->pairings, m);
 	}
-	unlock(s->moments);
+	unlock(s->pairings);
 	return rc;
 }
 
-struct vs_snapshot *moment_of(const struct moment *m)
+struct vs_snapshot *pairing_of(const struct pairing *m)
 {
 	return m->m;
 }
 
-void moment_changed(struct serve *s, uint32_t collection, pid_t thread)
+void pairing_changed(struct serve *s, uint32_t collection, pid_t thread)
 {
-	struct moment_table *t = s->moments;
+	struct pairing_table *t = s->pairings;
 
 	if (!atomic_load_explicit(&t->reader_count, memory_order_relaxed) || thread == 0)
 		return;
@@ -463,9 +463,9 @@ void moment_changed(struct serve *s, uint32_t collection, pid_t thread)
 	unlock(t);
 }
 
-bool moment_sweep(struct serve *s)
+bool pairing_sweep(struct serve *s)
 {
-	struct moment_table *t = s->moments;
+	struct pairing_table *t = s->pairings;
 	int64_t now_ns = ops_now_ns();
 	bool more = false;
 

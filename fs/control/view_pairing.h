@@ -31,27 +31,27 @@
 #include "fs/mount/fuse_ops.h"
 #include "fs/request/process.h"
 
-struct moment;
+struct pairing;
 
-struct moment_table *moment_table_new(void);
-void moment_table_free(struct moment_table *t);
+struct pairing_table *pairing_table_new(void);
+void pairing_table_free(struct pairing_table *t);
 
 /* The NODE_MOMENT that the requesting process shall see as this NODE_VIEW. */
-int moment_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_param *e);
+int pairing_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_param *e);
 /* Opens a NODE_MOMENT for this process: -ESTALE if it is gone. */
-int moment_open(struct serve *s, const struct node *node, process_t process, struct moment **out);
+int pairing_open(struct serve *s, const struct node *node, process_t process, struct pairing **out);
 /* The process has closed it, but may still have it mapped. */
-void moment_leave(struct serve *s, const struct node *node, process_t process, const struct moment *m);
-/* Nobody uses what moment_open() opened any more. */
-void moment_close(struct serve *s, struct moment *m);
+void pairing_leave(struct serve *s, const struct node *node, process_t process, const struct pairing *m);
+/* Nobody uses what pairing_open() opened any more. */
+void pairing_close(struct serve *s, struct pairing *m);
 /* For a stateless mount: the moment stays open as long as the mount. */
-int moment_pin(struct serve *s, const struct node *node, struct moment **out);
+int pairing_pin(struct serve *s, const struct node *node, struct pairing **out);
 /* What it is about, if it is not gone. */
-int moment_find(struct serve *s, const struct node *node, struct vs_snapshot_info *info);
-struct vs_snapshot *moment_of(const struct moment *m);
+int pairing_find(struct serve *s, const struct node *node, struct vs_snapshot_info *info);
+struct vs_snapshot *pairing_of(const struct pairing *m);
 /* This thread has changed something in the collection. */
-void moment_changed(struct serve *s, uint32_t collection, pid_t thread);
+void pairing_changed(struct serve *s, uint32_t collection, pid_t thread);
 /* Lets go of what nobody uses any more; true if there is more to come. */
-bool moment_sweep(struct serve *s);
+bool pairing_sweep(struct serve *s);
 
 #endif

@@ -29,7 +29,7 @@ const struct node_ops *ops_of(enum node_kind kind)
 		[NODE_COLLECTION] = &dir_collection_ops,
 		[NODE_VECTOR] = &vector_ops,
 		[NODE_SEGMENT] = &segment_ops,
-		[NODE_MOMENT] = &moment_ops,
+		[NODE_MOMENT] = &pairing_ops,
 		[NODE_REFUSED] = &refused_ops,
 		[NODE_CONTROL] = &dir_control_ops,
 		[NODE_LOG] = &text_ops,
@@ -185,7 +185,7 @@ static void reply_when_durable(fuse_req_t req)
 /* The requesting thread changes something in this collection. */
 static void changes(fuse_req_t req, const struct node *node)
 {
-	moment_changed(ops_serve(req), node->collection, fuse_req_ctx(req)->pid);
+	pairing_changed(ops_serve(req), node->collection, fuse_req_ctx(req)->pid);
 }
 
 static struct ops_birth birth_of(fuse_req_t req, const char *name, mode_t mode, int flags)

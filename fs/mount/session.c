@@ -163,11 +163,11 @@ static int prepare(struct serve *s, const char *mountpoint)
 	if (!s->store_dir || !s->mountpoint)
 		return -errno;
 	s->opened = opened_table_new();
-	s->moments = moment_table_new();
+	s->pairings = pairing_table_new();
 	s->results = result_table_new();
 	s->near = near_table_new();
 	s->sessions = session_table_new();
-	if (!s->opened || !s->moments || !s->results || !s->near || !s->sessions)
+	if (!s->opened || !s->pairings || !s->results || !s->near || !s->sessions)
 		return -ENOMEM;
 	return find_root(s);
 }
@@ -343,7 +343,7 @@ void serve_end(struct serve *s)
 	if (s->session)
 		fuse_session_destroy(s->session);
 	opened_table_free(s->opened);
-	moment_table_free(s->moments);
+	pairing_table_free(s->pairings);
 	result_table_free(s->results);
 	near_table_free(s->near);
 	session_table_free(s->sessions);

@@ -34,7 +34,7 @@ struct serve_options {
 
 struct fuse_session;
 struct opened_table;
-struct moment_table;
+struct pairing_table;
 struct result_table;
 struct near_table;
 struct session_table;
@@ -59,7 +59,7 @@ struct serve {
 	atomic_uint syncs;          /* requests that the engine will reply to when all is durable */
 	atomic_bool failed;         /* a transport that was insisted upon is not there */
 	struct opened_table *opened;
-	struct moment_table *moments;
+	struct pairing_table *pairings;
 	struct result_table *results;
 	struct near_table *near;
 	struct session_table *sessions;

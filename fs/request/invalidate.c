@@ -251,7 +251,7 @@ static void housekeep(struct notify *n)
 
 	n->housekeeping = false;
 	pthread_mutex_unlock(&n->lock);
-	more = moment_sweep(n->serve);
+	more = pairing_sweep(n->serve);
 	pthread_mutex_lock(&n->lock);
 	if (more)
 		plan_housekeeping(n);

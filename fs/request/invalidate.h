@@ -33,7 +33,7 @@ bool notify_names(struct notify *n);
 void notify_entry(struct notify *n, uint64_t dir_ino, const char *name);
 /* Something is staged: whether its writer pauses is looked at from now on (handle_settle_paused). */
 void notify_settling(struct notify *n);
-/* Something waits for the housekeeping that the thread does once a second (moment_sweep). */
+/* Something waits for the housekeeping that the thread does once a second (pairing_sweep). */
 void notify_housekeeping(struct notify *n);
 
 #endif
