@@ -319,23 +319,23 @@ int batch_commit(struct serve *s, const struct vs_collection_info *batch)
 {
 	struct node dir = {.kind = NODE_COMMIT, .collection = batch->parent};
 	struct vs_collection_info parent;
-	struct opened_all replaced, moved;
+	struct inode_set replaced, moved;
 	int rc = vs_collection_get(s->store, batch->parent, &parent);
 
 	if (!rc)
-		rc = opened_save_all(s, batch->parent, &replaced);
+		rc = inode_preserve_all_begin(s, batch->parent, &replaced);
 	if (rc)
 		return rc;
-	rc = opened_save_all(s, batch->id, &moved);
+	rc = inode_preserve_all_begin(s, batch->id, &moved);
 	if (!rc) {
 		/* Nobody shall find one id as it was before, having found another as it is now. */
 		atomic_fetch_add(&s->names_changing, 1);
 		notify_names(s->notify);
 		rc = commit(s, batch);
 		atomic_fetch_sub(&s->names_changing, 1);
-		opened_saved_all(s, &moved);
+		inode_preserve_all_end(s, &moved);
 	}
-	opened_saved_all(s, &replaced);
+	inode_preserve_all_end(s, &replaced);
 	if (rc)
 		return rc;
 	notify_entry(s->notify, node_ino(&dir), batch->name); /* where the kernel thinks that it is now */

@@ -69,7 +69,7 @@ static int refused_open(fuse_req_t req, const struct node *node, struct fuse_fil
 /* The vector that a handle is of. */
 static struct node vector_of(const struct fuse_file_info *fi)
 {
-	return node_of(atomic_load(&handle_of(fi)->opened->ino));
+	return node_of(atomic_load(&handle_of(fi)->inode->ino));
 }
 
 static int refused_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,

@@ -39,7 +39,7 @@ struct reader {
 	struct {
 		bool was_opened;
 		unsigned opens;
-		int64_t opened_ns; /* the first of them */
+		int64_t inode_ns; /* the first of them */
 	} halves[HALF_COUNT];
 };
 
@@ -239,7 +239,7 @@ static bool stays(const struct reader *r, enum half half, int64_t now_ns)
 		return false;
 	if (r->halves[!half].was_opened && !r->halves[half].was_opened)
 		return true; /* a lookup alone does not count: the kernel may ask twice for one open(2) */
-	return r->halves[half].opens && now_ns - r->halves[half].opened_ns < NESTED_NS;
+	return r->halves[half].opens && now_ns - r->halves[half].inode_ns < NESTED_NS;
 }
 
 static void free_reader(struct pairing_table *t, struct reader **link)
@@ -389,7 +389,7 @@ int pairing_open(struct serve *s, const struct node *node, process_t process, st
 		}
 		r->halves[half_of(node)].was_opened = true;
 		if (r->halves[half_of(node)].opens++ == 0)
-			r->halves[half_of(node)].opened_ns = r->seen_ns;
+			r->halves[half_of(node)].inode_ns = r->seen_ns;
 	}
 	unlock(t);
 	return rc;

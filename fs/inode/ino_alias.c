@@ -51,16 +51,16 @@ uint64_t forward_locate(struct forwards *f, uint64_t ino)
 	return ino;
 }
 
-static bool is_in_use(struct opened_table *opened, uint64_t ino)
+static bool is_in_use(struct inode_table *inodes, uint64_t ino)
 {
-	struct opened *o = opened_find(opened, ino);
+	struct inode *o = inode_find(inodes, ino);
 
 	if (o)
-		opened_put(opened, o);
+		inode_put(inodes, o);
 	return o != NULL;
 }
 
-void forward_add(struct forwards *f, struct opened_table *opened, uint64_t from, uint64_t to)
+void forward_add(struct forwards *f, struct inode_table *inodes, uint64_t from, uint64_t to)
 {
 	struct forward_set *set = set_of(f, from);
 	unsigned way = 0;
@@ -68,7 +68,7 @@ void forward_add(struct forwards *f, struct opened_table *opened, uint64_t from,
 	pthread_mutex_lock(&f->lock);
 	for (int tries = 0; tries < FORWARD_WAYS; tries++) {
 		way = set->added++ % FORWARD_WAYS;
-		if (!set->ways[way].from || !is_in_use(opened, locate(f, set->ways[way].to)))
+		if (!set->ways[way].from || !is_in_use(inodes, locate(f, set->ways[way].to)))
 			break;
 	}
 	set->ways[way].from = from;

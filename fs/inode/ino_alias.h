@@ -15,7 +15,7 @@
 #define FORWARD_SETS 1024
 #define FORWARD_WAYS 16
 
-struct opened_table;
+struct inode_table;
 
 struct forwards {
 	pthread_mutex_t lock;
@@ -32,6 +32,6 @@ void forward_init(struct forwards *f);
 void forward_destroy(struct forwards *f);
 /* The number itself if nothing is known of it. */
 uint64_t forward_locate(struct forwards *f, uint64_t ino);
-void forward_add(struct forwards *f, struct opened_table *opened, uint64_t from, uint64_t to);
+void forward_add(struct forwards *f, struct inode_table *inodes, uint64_t from, uint64_t to);
 
 #endif

@@ -14,31 +14,31 @@
 #define BUCKETS 1024
 struct bucket {
 	pthread_mutex_t lock;
-	struct opened *first;
+	struct inode *first;
 };
 
-struct opened_table {
+struct inode_table {
 	struct bucket buckets[BUCKETS];
 	atomic_uint staged; /* the sum over all vectors: mostly 0, which saves looking for each */
 	struct forwards forwards;
 	struct graves graves;
 
 	pthread_mutex_t all_lock;
-	struct opened_all *all; /* collections that are being saved as a whole */
+	struct inode_set *all; /* collections that are being saved as a whole */
 	atomic_uint all_count;
 
-	pthread_mutex_t move_lock; /* held from opened_move_begin to opened_move_end */
+	pthread_mutex_t move_lock; /* held from inode_move_begin to inode_move_end */
 	atomic_uint moving;        /* not 0 meanwhile */
 };
 
-static struct bucket *bucket_of(struct opened_table *t, uint64_t ino)
+static struct bucket *bucket_of(struct inode_table *t, uint64_t ino)
 {
 	return &t->buckets[((ino * UINT64_C(0x9e3779b97f4a7c15)) >> 48) % BUCKETS];
 }
 
-struct opened_table *opened_table_new(void)
+struct inode_table *inode_table_new(void)
 {
-	struct opened_table *t = calloc(1, sizeof *t);
+	struct inode_table *t = calloc(1, sizeof *t);
 
 	if (!t)
 		return NULL;
@@ -51,7 +51,7 @@ struct opened_table *opened_table_new(void)
 	return t;
 }
 
-static void opened_free(struct opened *o)
+static void inode_free(struct inode *o)
 {
 	pthread_mutex_destroy(&o->lock);
 	draft_free(&o->draft);
@@ -59,16 +59,16 @@ static void opened_free(struct opened *o)
 	free(o);
 }
 
-void opened_table_free(struct opened_table *t)
+void inode_table_free(struct inode_table *t)
 {
 	if (!t)
 		return;
 	for (unsigned i = 0; i < BUCKETS; i++) {
 		while (t->buckets[i].first) {
-			struct opened *o = t->buckets[i].first;
+			struct inode *o = t->buckets[i].first;
 
 			t->buckets[i].first = o->next;
-			opened_free(o);
+			inode_free(o);
 		}
 		pthread_mutex_destroy(&t->buckets[i].lock);
 	}
@@ -79,9 +79,9 @@ void opened_table_free(struct opened_table *t)
 	free(t);
 }
 
-static struct opened *opened_new(uint64_t ino)
+static struct inode *inode_new(uint64_t ino)
 {
-	struct opened *o = calloc(1, sizeof *o);
+	struct inode *o = calloc(1, sizeof *o);
 
 	if (!o)
 		return NULL;
@@ -90,15 +90,15 @@ static struct opened *opened_new(uint64_t ino)
 	return o;
 }
 
-static struct opened *find(struct opened_table *t, uint64_t ino, bool make)
+static struct inode *find(struct inode_table *t, uint64_t ino, bool make)
 {
 	struct bucket *b = bucket_of(t, ino);
-	struct opened *o;
+	struct inode *o;
 
 	pthread_mutex_lock(&b->lock);
 	for (o = b->first; o && atomic_load_explicit(&o->ino, memory_order_relaxed) != ino; o = o->next)
 		;
-	if (!o && make && (o = opened_new(ino)) != NULL) {
+	if (!o && make && (o = inode_new(ino)) != NULL) {
 		o->next = b->first;
 		b->first = o;
 	}
@@ -108,9 +108,9 @@ static struct opened *find(struct opened_table *t, uint64_t ino, bool make)
 	return o;
 }
 
-struct opened *opened_get(struct opened_table *t, uint64_t ino)
+struct inode *inode_get(struct inode_table *t, uint64_t ino)
 {
-	struct opened *o = find(t, ino, false);
+	struct inode *o = find(t, ino, false);
 
 	if (o)
 		return o;
@@ -121,14 +121,14 @@ struct opened *opened_get(struct opened_table *t, uint64_t ino)
 	return find(t, ino, true);
 }
 
-struct opened *opened_find(struct opened_table *t, uint64_t ino)
+struct inode *inode_find(struct inode_table *t, uint64_t ino)
 {
 	return find(t, ino, false);
 }
 
-static void unlink_from(struct bucket *b, struct opened *o)
+static void unlink_from(struct bucket *b, struct inode *o)
 {
-	struct opened **link = &b->first;
+	struct inode **link = &b->first;
 
 	while (*link != o) {
 		assert(*link);
@@ -138,7 +138,7 @@ static void unlink_from(struct bucket *b, struct opened *o)
 }
 
 /* Locks the bucket that a vector is in, which may change until it is locked. */
-static struct bucket *lock_bucket(struct opened_table *t, struct opened *o)
+static struct bucket *lock_bucket(struct inode_table *t, struct inode *o)
 {
 	for (;;) {
 		uint64_t ino = atomic_load(&o->ino);
@@ -151,7 +151,7 @@ static struct bucket *lock_bucket(struct opened_table *t, struct opened *o)
 	}
 }
 
-void opened_put(struct opened_table *t, struct opened *o)
+void inode_put(struct inode_table *t, struct inode *o)
 {
 	struct bucket *b = lock_bucket(t, o);
 	bool last;
@@ -162,20 +162,20 @@ void opened_put(struct opened_table *t, struct opened *o)
 		unlink_from(b, o);
 	pthread_mutex_unlock(&b->lock);
 	if (last)
-		opened_free(o);
+		inode_free(o);
 }
 
-uint64_t opened_locate(struct opened_table *t, uint64_t ino)
+uint64_t inode_locate(struct inode_table *t, uint64_t ino)
 {
 	return forward_locate(&t->forwards, ino);
 }
 
 /* The struct, if there is one, gets the new number. */
-static void renumber(struct opened_table *t, uint64_t from, uint64_t to)
+static void renumber(struct inode_table *t, uint64_t from, uint64_t to)
 {
 	struct bucket *a = bucket_of(t, from), *b = bucket_of(t, to);
 	struct bucket *low = a < b ? a : b, *high = a < b ? b : a;
-	struct opened *o;
+	struct inode *o;
 
 	pthread_mutex_lock(&low->lock);
 	if (high != low)
@@ -193,13 +193,13 @@ static void renumber(struct opened_table *t, uint64_t from, uint64_t to)
 	pthread_mutex_unlock(&low->lock);
 }
 
-void opened_move_begin(struct opened_table *t)
+void inode_move_begin(struct inode_table *t)
 {
 	pthread_mutex_lock(&t->move_lock);
 	atomic_fetch_add(&t->moving, 1);
 }
 
-void opened_move_end(struct opened_table *t, uint64_t from, uint64_t to)
+void inode_move_end(struct inode_table *t, uint64_t from, uint64_t to)
 {
 	if (to) {
 		forward_add(&t->forwards, t, from, to);
@@ -210,10 +210,10 @@ void opened_move_end(struct opened_table *t, uint64_t from, uint64_t to)
 }
 
 /* Copies the vector aside. One that the engine does not know any more keeps the copy it has. */
-static int make_copy(struct serve *s, struct opened *o)
+static int make_copy(struct serve *s, struct inode *o)
 {
 	struct node node = node_of(atomic_load(&o->ino));
-	struct opened_copy *copy;
+	struct orphan_data *copy;
 	struct vs_attr attr;
 	ssize_t got;
 	int rc = vs_attr_get(s->store, node.collection, node.entry, &attr);
@@ -234,9 +234,9 @@ static int make_copy(struct serve *s, struct opened *o)
 	return 0;
 }
 
-static bool is_being_saved(struct opened_table *t, uint32_t collection)
+static bool is_being_saved(struct inode_table *t, uint32_t collection)
 {
-	struct opened_all *all;
+	struct inode_set *all;
 
 	if (!atomic_load(&t->all_count))
 		return false;
@@ -247,14 +247,14 @@ static bool is_being_saved(struct opened_table *t, uint32_t collection)
 	return all != NULL;
 }
 
-int opened_join(struct serve *s, struct opened *o)
+int inode_join(struct serve *s, struct inode *o)
 {
-	bool saving = o->saving > 0 || is_being_saved(s->opened, node_of(atomic_load(&o->ino)).collection);
+	bool saving = o->saving > 0 || is_being_saved(s->inodes, node_of(atomic_load(&o->ino)).collection);
 
 	return saving ? make_copy(s, o) : 0;
 }
 
-static int save(struct serve *s, struct opened *o)
+static int save(struct serve *s, struct inode *o)
 {
 	int rc;
 
@@ -266,18 +266,18 @@ static int save(struct serve *s, struct opened *o)
 	return rc;
 }
 
-int opened_save(struct serve *s, uint64_t ino, struct opened **out)
+int inode_preserve_begin(struct serve *s, uint64_t ino, struct inode **out)
 {
-	struct opened *o = opened_get(s->opened, ino);
+	struct inode *o = inode_get(s->inodes, ino);
 	int rc = o ? save(s, o) : -ENOMEM;
 
 	if (rc && o)
-		opened_put(s->opened, o);
+		inode_put(s->inodes, o);
 	*out = rc ? NULL : o;
 	return rc;
 }
 
-void opened_saved(struct serve *s, struct opened *o)
+void inode_preserve_end(struct serve *s, struct inode *o)
 {
 	struct node node = node_of(atomic_load(&o->ino));
 	struct vs_attr attr;
@@ -292,17 +292,17 @@ void opened_saved(struct serve *s, struct opened *o)
 		o->replace_next = false;
 	pthread_mutex_unlock(&o->lock);
 	if (was_truncated)
-		opened_put(s->opened, o); /* the reference of replace_next */
+		inode_put(s->inodes, o); /* the reference of replace_next */
 	if (is_gone && o->copy)
-		grave_bury(&s->opened->graves, s->opened, o);
+		grave_bury(&s->inodes->graves, s->inodes, o);
 	else
-		opened_put(s->opened, o);
+		inode_put(s->inodes, o);
 }
 
 /* Takes over a reference. */
-static int add(struct opened_all *all, struct opened *o)
+static int add(struct inode_set *all, struct inode *o)
 {
-	struct opened **more = realloc(all->each, (all->count + 1) * sizeof *more);
+	struct inode **more = realloc(all->each, (all->count + 1) * sizeof *more);
 
 	if (!more)
 		return -ENOMEM;
@@ -312,12 +312,12 @@ static int add(struct opened_all *all, struct opened *o)
 }
 
 /* All of the collection in one bucket. */
-static int add_bucket(struct opened_all *all, struct bucket *b)
+static int add_bucket(struct inode_set *all, struct bucket *b)
 {
 	int rc = 0;
 
 	pthread_mutex_lock(&b->lock);
-	for (struct opened *o = b->first; o && !rc; o = o->next) {
+	for (struct inode *o = b->first; o && !rc; o = o->next) {
 		if (node_of(atomic_load(&o->ino)).collection != all->collection)
 			continue;
 		rc = add(all, o);
@@ -327,23 +327,23 @@ static int add_bucket(struct opened_all *all, struct bucket *b)
 	return rc;
 }
 
-static int add_recent(struct opened_table *t, struct opened_all *all)
+static int add_recent(struct inode_table *t, struct inode_set *all)
 {
 	uint64_t inos[RECENT_MAX];
 	size_t count = recent_of(all->collection, inos);
 	int rc = 0;
 
 	for (size_t i = 0; i < count && !rc; i++) {
-		struct opened *o = opened_get(t, inos[i]);
+		struct inode *o = inode_get(t, inos[i]);
 
 		rc = o ? add(all, o) : -ENOMEM;
 		if (rc && o)
-			opened_put(t, o);
+			inode_put(t, o);
 	}
 	return rc;
 }
 
-static void all_begin(struct opened_table *t, struct opened_all *all)
+static void all_begin(struct inode_table *t, struct inode_set *all)
 {
 	pthread_mutex_lock(&t->all_lock);
 	all->next = t->all;
@@ -352,9 +352,9 @@ static void all_begin(struct opened_table *t, struct opened_all *all)
 	pthread_mutex_unlock(&t->all_lock);
 }
 
-static void all_end(struct opened_table *t, struct opened_all *all)
+static void all_end(struct inode_table *t, struct inode_set *all)
 {
-	struct opened_all **link = &t->all;
+	struct inode_set **link = &t->all;
 
 	pthread_mutex_lock(&t->all_lock);
 	while (*link != all)
@@ -364,17 +364,17 @@ static void all_end(struct opened_table *t, struct opened_all *all)
 	pthread_mutex_unlock(&t->all_lock);
 }
 
-int opened_save_all(struct serve *s, uint32_t collection, struct opened_all *all)
+int inode_preserve_all_begin(struct serve *s, uint32_t collection, struct inode_set *all)
 {
 	size_t saved = 0;
 	int rc = 0;
 
-	*all = (struct opened_all){.collection = collection};
-	all_begin(s->opened, all); /* before looking: whoever opens one from now on sees to it himself */
+	*all = (struct inode_set){.collection = collection};
+	all_begin(s->inodes, all); /* before looking: whoever opens one from now on sees to it himself */
 	for (unsigned i = 0; i < BUCKETS && !rc; i++)
-		rc = add_bucket(all, &s->opened->buckets[i]);
+		rc = add_bucket(all, &s->inodes->buckets[i]);
 	if (!rc)
-		rc = add_recent(s->opened, all);
+		rc = add_recent(s->inodes, all);
 	while (saved < all->count && !rc) {
 		rc = save(s, all->each[saved]);
 		saved += !rc;
@@ -382,20 +382,20 @@ int opened_save_all(struct serve *s, uint32_t collection, struct opened_all *all
 	if (!rc)
 		return 0;
 	while (all->count > saved)
-		opened_put(s->opened, all->each[--all->count]);
-	opened_saved_all(s, all);
+		inode_put(s->inodes, all->each[--all->count]);
+	inode_preserve_all_end(s, all);
 	return rc;
 }
 
-void opened_saved_all(struct serve *s, struct opened_all *all)
+void inode_preserve_all_end(struct serve *s, struct inode_set *all)
 {
-	all_end(s->opened, all);
+	all_end(s->inodes, all);
 	for (size_t i = 0; i < all->count; i++)
-		opened_saved(s, all->each[i]);
+		inode_preserve_end(s, all->each[i]);
 	free(all->each);
 }
 
-void opened_staged(struct opened_table *t, struct opened *o, int change)
+void inode_staged(struct inode_table *t, struct inode *o, int change)
 {
 	assert(change == 1 || change == -1);
 	if (change > 0) {
@@ -407,28 +407,28 @@ void opened_staged(struct opened_table *t, struct opened *o, int change)
 	}
 }
 
-bool opened_is_staged(struct opened_table *t, uint64_t ino)
+bool inode_is_staged(struct inode_table *t, uint64_t ino)
 {
-	struct opened *o;
+	struct inode *o;
 	bool staged;
 
 	if (!atomic_load(&t->staged))
 		return false;
-	o = opened_find(t, ino);
+	o = inode_find(t, ino);
 	if (!o)
 		return false;
 	staged = atomic_load(&o->staged) > 0;
-	opened_put(t, o);
+	inode_put(t, o);
 	return staged;
 }
 
 /* Those of one bucket, each with a reference, as many as fit: how many. */
-static size_t take_staged(struct bucket *b, struct opened *out[], size_t max)
+static size_t take_staged(struct bucket *b, struct inode *out[], size_t max)
 {
 	size_t count = 0;
 
 	pthread_mutex_lock(&b->lock);
-	for (struct opened *o = b->first; o && count < max; o = o->next) {
+	for (struct inode *o = b->first; o && count < max; o = o->next) {
 		if (!atomic_load(&o->staged))
 			continue;
 		o->refs++;
@@ -438,10 +438,10 @@ static size_t take_staged(struct bucket *b, struct opened *out[], size_t max)
 	return count;
 }
 
-bool opened_each_staged(struct serve *s, void (*each)(struct serve *s, struct opened *o))
+bool inode_each_staged(struct serve *s, void (*each)(struct serve *s, struct inode *o))
 {
-	struct opened_table *t = s->opened;
-	struct opened *some[64];
+	struct inode_table *t = s->inodes;
+	struct inode *some[64];
 
 	if (!atomic_load(&t->staged))
 		return false;
@@ -450,7 +450,7 @@ bool opened_each_staged(struct serve *s, void (*each)(struct serve *s, struct op
 
 		for (size_t k = 0; k < count; k++) {
 			each(s, some[k]);
-			opened_put(t, some[k]);
+			inode_put(t, some[k]);
 		}
 	}
 	return true;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * opened - the vectors that are in use: open in some handle, or in the middle of losing their name.
+ * inode - the vectors that are in use: open in some handle, or in the middle of losing their name.
  *
  * A file that is open when it is unlinked or replaced stays readable through its handles. The engine forgets
- * a vector with its name, so whoever takes a name away saves the vector first: opened_save() copies it if it
- * is open or about to be (recent.h), and makes those who open it meanwhile do the same; opened_saved() ends
+ * a vector with its name, so whoever takes a name away saves the vector first: inode_preserve_begin() copies it if it
+ * is open or about to be (recent.h), and makes those who open it meanwhile do the same; inode_preserve_end() ends
  * that, but keeps the last ones for who comes to open them.
  */
 #ifndef VECFS_FS_INODE_INODE_H
@@ -19,13 +19,13 @@
 struct handle;
 
 /* A vector as it was when it lost its name. */
-struct opened_copy {
+struct orphan_data {
 	struct vs_attr attr;
 	unsigned char bytes[];
 };
 
-struct opened {
-	struct opened *next;      /* in its bucket */
+struct inode {
+	struct inode *next;      /* in its bucket */
 	atomic_uint_fast64_t ino; /* it changes when the vector moves to another collection */
 	unsigned refs;            /* under the bucket's lock */
 	atomic_uint staged; /* handles with bytes that are not yet published: attributes must not be cached */
@@ -34,52 +34,52 @@ struct opened {
 		lock; /* of all below and of what handles have staged; held when the engine is called */
 	struct handle *handles;
 	unsigned saving;          /* operations under way that may take its name away */
-	struct opened_copy *copy; /* means something once the engine does not know the vector any more */
+	struct orphan_data *copy; /* means something once the engine does not know the vector any more */
 	bool replace_next;        /* truncated by path: the next writer replaces it. Holds a reference */
 	struct draft draft;       /* pieces of runs that are not published yet */
 	bool mapped;              /* through a writable handle, and one is left: no runs, no draft */
 };
 
-struct opened_table *opened_table_new(void);
-void opened_table_free(struct opened_table *t);
+struct inode_table *inode_table_new(void);
+void inode_table_free(struct inode_table *t);
 
 /* The vector's struct with a reference; made if there is none yet (NULL without memory). */
-struct opened *opened_get(struct opened_table *t, uint64_t ino);
+struct inode *inode_get(struct inode_table *t, uint64_t ino);
 /* The same, but NULL if nobody uses the vector. */
-struct opened *opened_find(struct opened_table *t, uint64_t ino);
-void opened_put(struct opened_table *t, struct opened *o);
+struct inode *inode_find(struct inode_table *t, uint64_t ino);
+void inode_put(struct inode_table *t, struct inode *o);
 
 /* Where the vector of an inode number is: elsewhere once it has moved to another collection. */
-uint64_t opened_locate(struct opened_table *t, uint64_t ino);
+uint64_t inode_locate(struct inode_table *t, uint64_t ino);
 /*
  * Around the engine's moving of a vector to another collection: nobody gets a struct for its new number
  * before the old one has that number. to is 0 if it did not move. The kernel, and open handles, go on using
  * the old number.
  */
-void opened_move_begin(struct opened_table *t);
-void opened_move_end(struct opened_table *t, uint64_t from, uint64_t to);
+void inode_move_begin(struct inode_table *t);
+void inode_move_end(struct inode_table *t, uint64_t from, uint64_t to);
 
 /* -ENOMEM must refuse the operation: open handles would lose their vector. */
-int opened_save(struct serve *s, uint64_t ino, struct opened **out);
+int inode_preserve_begin(struct serve *s, uint64_t ino, struct inode **out);
 /* The operation is over, whether the name is gone or has been kept after all. */
-void opened_saved(struct serve *s, struct opened *o);
+void inode_preserve_end(struct serve *s, struct inode *o);
 /* The same for all vectors of a collection that are in use, and those that are opened meanwhile. */
-struct opened_all {
-	struct opened_all *next; /* in a list of those under way */
+struct inode_set {
+	struct inode_set *next; /* in a list of those under way */
 	uint32_t collection;
-	struct opened **each;
+	struct inode **each;
 	size_t count;
 };
-int opened_save_all(struct serve *s, uint32_t collection, struct opened_all *all);
-void opened_saved_all(struct serve *s, struct opened_all *all);
+int inode_preserve_all_begin(struct serve *s, uint32_t collection, struct inode_set *all);
+void inode_preserve_all_end(struct serve *s, struct inode_set *all);
 /* With lock held, for a new handle: a copy is made if the vector is about to lose its name. */
-int opened_join(struct serve *s, struct opened *o);
+int inode_join(struct serve *s, struct inode *o);
 
 /* One more, or one less, handle of this vector has something staged. */
-void opened_staged(struct opened_table *t, struct opened *o, int change);
+void inode_staged(struct inode_table *t, struct inode *o, int change);
 /* Whether any handle of this vector has something staged. Takes no lock of the engine. */
-bool opened_is_staged(struct opened_table *t, uint64_t ino);
+bool inode_is_staged(struct inode_table *t, uint64_t ino);
 /* Calls each(), without any lock, for every vector that has something staged; false if there was none. */
-bool opened_each_staged(struct serve *s, void (*each)(struct serve *s, struct opened *o));
+bool inode_each_staged(struct serve *s, void (*each)(struct serve *s, struct inode *o));
 
 #endif

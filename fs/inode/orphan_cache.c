@@ -15,19 +15,19 @@ void grave_destroy(struct graves *g)
 	pthread_mutex_destroy(&g->lock);
 }
 
-void grave_bury(struct graves *g, struct opened_table *opened, struct opened *o)
+void grave_bury(struct graves *g, struct inode_table *inodes, struct inode *o)
 {
 	size_t bytes = o->copy->attr.size;
 
 	assert(bytes <= GRAVE_BYTES_MAX);
 	pthread_mutex_lock(&g->lock);
 	while (g->count && (g->count == GRAVE_MAX || g->bytes + bytes > GRAVE_BYTES_MAX)) {
-		struct opened *oldest = g->ring[g->first];
+		struct inode *oldest = g->ring[g->first];
 
 		g->first = (g->first + 1) % GRAVE_MAX;
 		g->count--;
 		g->bytes -= oldest->copy->attr.size;
-		opened_put(opened, oldest);
+		inode_put(inodes, oldest);
 	}
 	g->ring[(g->first + g->count++) % GRAVE_MAX] = o;
 	g->bytes += bytes;

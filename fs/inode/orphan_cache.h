@@ -11,18 +11,18 @@
 #define GRAVE_MAX RECENT_MAX
 #define GRAVE_BYTES_MAX (8u << 20) /* of all of them */
 
-struct opened;
-struct opened_table;
+struct inode;
+struct inode_table;
 
 struct graves {
 	pthread_mutex_t lock;
-	struct opened *ring[GRAVE_MAX]; /* each with a reference */
+	struct inode *ring[GRAVE_MAX]; /* each with a reference */
 	size_t first, count, bytes;
 };
 
 void grave_init(struct graves *g);
 void grave_destroy(struct graves *g);
 /* Takes over a reference to one that has a copy. */
-void grave_bury(struct graves *g, struct opened_table *opened, struct opened *o);
+void grave_bury(struct graves *g, struct inode_table *inodes, struct inode *o);
 
 #endif

@@ -162,12 +162,12 @@ static int prepare(struct serve *s, const char *mountpoint)
 	s->mountpoint = realpath(mountpoint, NULL);
 	if (!s->store_dir || !s->mountpoint)
 		return -errno;
-	s->opened = opened_table_new();
+	s->inodes = inode_table_new();
 	s->pairings = pairing_table_new();
 	s->results = result_table_new();
 	s->near = near_table_new();
 	s->sessions = session_table_new();
-	if (!s->opened || !s->pairings || !s->results || !s->near || !s->sessions)
+	if (!s->inodes || !s->pairings || !s->results || !s->near || !s->sessions)
 		return -ENOMEM;
 	return find_root(s);
 }
@@ -342,7 +342,7 @@ void serve_end(struct serve *s)
 	schedule_stop(s->schedule); /* it was the notifier that has started it */
 	if (s->session)
 		fuse_session_destroy(s->session);
-	opened_table_free(s->opened);
+	inode_table_free(s->inodes);
 	pairing_table_free(s->pairings);
 	result_table_free(s->results);
 	near_table_free(s->near);

@@ -33,7 +33,7 @@ struct serve_options {
 };
 
 struct fuse_session;
-struct opened_table;
+struct inode_table;
 struct pairing_table;
 struct result_table;
 struct near_table;
@@ -58,7 +58,7 @@ struct serve {
 	atomic_uint names_changing; /* not 0: the kernel must not cache names of vectors */
 	atomic_uint syncs;          /* requests that the engine will reply to when all is durable */
 	atomic_bool failed;         /* a transport that was insisted upon is not there */
-	struct opened_table *opened;
+	struct inode_table *inodes;
 	struct pairing_table *pairings;
 	struct result_table *results;
 	struct near_table *near;

@@ -105,13 +105,13 @@ static int child_mkdir(struct serve *s, uint32_t parent, const struct ops_birth 
 
 static int remove_one(struct serve *s, uint32_t id)
 {
-	struct opened_all all;
-	int rc = opened_save_all(s, id, &all); /* a batch goes with its vectors */
+	struct inode_set all;
+	int rc = inode_preserve_all_begin(s, id, &all); /* a batch goes with its vectors */
 
 	if (rc)
 		return rc;
 	rc = vs_collection_remove(s->store, id);
-	opened_saved_all(s, &all);
+	inode_preserve_all_end(s, &all);
 	if (!rc)
 		batch_forget(id);
 	return rc;

@@ -35,16 +35,16 @@ static struct handle *handle_new(const char *name, pid_t thread, int flags)
 	return h;
 }
 
-static void attach(struct handle *h, struct opened *o)
+static void attach(struct handle *h, struct inode *o)
 {
-	h->opened = o;
+	h->inode = o;
 	h->next = o->handles;
 	o->handles = h;
 }
 
 static void detach(struct handle *h)
 {
-	struct handle **link = &h->opened->handles;
+	struct handle **link = &h->inode->handles;
 
 	while (*link != h) {
 		assert(*link);
@@ -56,7 +56,7 @@ static void detach(struct handle *h)
 /* How the kernel, which knows the vector as ino, shall treat the handle. */
 static void tell_kernel(const struct serve *s, struct handle *h, uint64_t ino, struct fuse_file_info *fi)
 {
-	bool is_forwarded = atomic_load(&h->opened->ino) != ino; /* then no invalidation comes to its pages */
+	bool is_forwarded = atomic_load(&h->inode->ino) != ino; /* then no invalidation comes to its pages */
 
 	fi->fh = (uintptr_t)h;
 	if (h->writable) {
@@ -69,11 +69,11 @@ static void tell_kernel(const struct serve *s, struct handle *h, uint64_t ino, s
 }
 
 /* With the lock of o held. */
-static int join(struct serve *s, struct opened *o, struct handle *h)
+static int join(struct serve *s, struct inode *o, struct handle *h)
 {
 	struct node place = node_of(atomic_load(&o->ino));
 	struct vs_attr attr;
-	int rc = opened_join(s, o);
+	int rc = inode_join(s, o);
 
 	if (!rc)
 		rc = vs_attr_get(s->store, place.collection, place.entry, &attr);
@@ -90,20 +90,20 @@ static int join(struct serve *s, struct opened *o, struct handle *h)
 }
 
 /* With the lock of o held: somebody has truncated the vector by its path, for the next writer. */
-static bool take_truncation(struct serve *s, struct opened *o)
+static bool take_truncation(struct serve *s, struct inode *o)
 {
 	bool taken = o->replace_next;
 
 	o->replace_next = false;
 	if (taken)
-		opened_put(s->opened, o); /* the handle has a reference of its own */
+		inode_put(s->inodes, o); /* the handle has a reference of its own */
 	return taken;
 }
 
 /* Opens a vector that exists. */
 static int open_at(struct serve *s, struct handle *h, uint64_t ino, bool truncate)
 {
-	struct opened *o = opened_get(s->opened, ino);
+	struct inode *o = inode_get(s->inodes, ino);
 	int rc;
 
 	if (!o)
@@ -114,7 +114,7 @@ static int open_at(struct serve *s, struct handle *h, uint64_t ino, bool truncat
 		staging_start_over(s, h);
 	pthread_mutex_unlock(&o->lock);
 	if (rc)
-		opened_put(s->opened, o);
+		inode_put(s->inodes, o);
 	return rc;
 }
 
@@ -127,7 +127,7 @@ int handle_open(fuse_req_t req, const struct node *node, struct fuse_file_info *
 	if (!h)
 		return -ENOMEM;
 	h->unprivileged = fuse_req_ctx(req)->uid != 0;
-	rc = open_at(s, h, opened_locate(s->opened, node_ino(node)), false);
+	rc = open_at(s, h, inode_locate(s->inodes, node_ino(node)), false);
 	if (rc) {
 		free(h);
 		return rc;
@@ -140,13 +140,13 @@ int handle_open(fuse_req_t req, const struct node *node, struct fuse_file_info *
 static int bear(struct serve *s, struct handle *h, const struct vs_perm *perm, struct fuse_entry_param *e)
 {
 	uint64_t entry;
-	struct opened *o;
+	struct inode *o;
 	int rc = vs_entry_reserve(s->store, h->pending.collection, &entry);
 
 	if (rc)
 		return rc;
 	e->ino = node_vector_ino(h->pending.collection, entry);
-	o = opened_get(s->opened, e->ino);
+	o = inode_get(s->inodes, e->ino);
 	if (!o)
 		return -ENOMEM;
 	h->attr.perm = *perm;
@@ -218,13 +218,13 @@ static struct namelock lock_to_publish(struct handle *h)
 
 	if (*h->name)
 		name = namelock_take(h->pending.collection, h->name);
-	pthread_mutex_lock(&h->opened->lock);
+	pthread_mutex_lock(&h->inode->lock);
 	return name;
 }
 
 static void unlock_published(struct handle *h, struct namelock name)
 {
-	pthread_mutex_unlock(&h->opened->lock);
+	pthread_mutex_unlock(&h->inode->lock);
 	if (*h->name)
 		namelock_release(name);
 }
@@ -232,7 +232,7 @@ static void unlock_published(struct handle *h, struct namelock name)
 void handle_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
-	struct opened *o = h->opened;
+	struct inode *o = h->inode;
 	struct namelock name = lock_to_publish(h);
 	bool is_last = true;
 
@@ -245,13 +245,13 @@ void handle_release(struct serve *s, const struct node *node, const struct fuse_
 		is_last &= !other->writable;
 	o->mapped &= !is_last;
 	unlock_published(h, name);
-	opened_put(s->opened, o);
+	inode_put(s->inodes, o);
 	free(h);
 }
 
 /* ------------------------------------------------------------------ data */
 
-static ssize_t read_copy(const struct opened_copy *copy, void *buf, size_t size, size_t off)
+static ssize_t read_copy(const struct orphan_data *copy, void *buf, size_t size, size_t off)
 {
 	size_t n;
 
@@ -267,14 +267,14 @@ static ssize_t read_copy(const struct opened_copy *copy, void *buf, size_t size,
 /* What a handle that may have something staged shows; with the lock held. */
 static ssize_t read_staged(struct serve *s, const struct handle *h, void *buf, size_t size, size_t off)
 {
-	struct node place = node_of(atomic_load(&h->opened->ino));
+	struct node place = node_of(atomic_load(&h->inode->ino));
 	ssize_t got;
 
 	if (staging_hides(h))
 		return staging_read(h, buf, 0, size, off);
 	got = vs_read(s->store, place.collection, place.entry, buf, size, off);
 	if (got == -ENOENT)
-		got = read_copy(h->opened->copy, buf, size, off);
+		got = read_copy(h->inode->copy, buf, size, off);
 	return got < 0 ? got : staging_read(h, buf, got, size, off);
 }
 
@@ -291,24 +291,24 @@ ssize_t handle_read(struct serve *s, const struct node *node, void *buf, size_t 
 		    const struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
-	struct node place = node_of(h ? atomic_load(&h->opened->ino) : node_ino(node));
+	struct node place = node_of(h ? atomic_load(&h->inode->ino) : node_ino(node));
 	ssize_t got = 0;
 
 	if (h && h->writable) {
-		pthread_mutex_lock(&h->opened->lock);
+		pthread_mutex_lock(&h->inode->lock);
 		if (is_fault(s, fi))
 			got = staging_fault(s, h);
 		if (!got)
 			got = read_staged(s, h, buf, size, (size_t)off);
-		pthread_mutex_unlock(&h->opened->lock);
+		pthread_mutex_unlock(&h->inode->lock);
 		return got;
 	}
 	got = vs_read(s->store, place.collection, place.entry, buf, size, (size_t)off);
 	if (got != -ENOENT || !h)
 		return got;
-	pthread_mutex_lock(&h->opened->lock);
-	got = read_copy(h->opened->copy, buf, size, (size_t)off);
-	pthread_mutex_unlock(&h->opened->lock);
+	pthread_mutex_lock(&h->inode->lock);
+	got = read_copy(h->inode->copy, buf, size, (size_t)off);
+	pthread_mutex_unlock(&h->inode->lock);
 	return got;
 }
 
@@ -336,7 +336,7 @@ int handle_write(struct serve *s, const struct node *node, const void *buf, size
 	int rc;
 
 	(void)node;
-	pthread_mutex_lock(&h->opened->lock);
+	pthread_mutex_lock(&h->inode->lock);
 	if (fi->writepage) {
 		rc = staging_write_page(s, h, buf, size, (size_t)off);
 	} else {
@@ -344,7 +344,7 @@ int handle_write(struct serve *s, const struct node *node, const void *buf, size
 		meet(h, fi);
 		rc = staging_write(s, h, buf, size, (size_t)off);
 	}
-	pthread_mutex_unlock(&h->opened->lock);
+	pthread_mutex_unlock(&h->inode->lock);
 	return rc;
 }
 
@@ -355,10 +355,10 @@ int handle_allocate(struct serve *s, const struct node *node, uint64_t end, bool
 	int rc;
 
 	(void)node;
-	pthread_mutex_lock(&h->opened->lock);
+	pthread_mutex_lock(&h->inode->lock);
 	h->untouched = false;
 	rc = keep_size ? 0 : staging_extend(s, h, end);
-	pthread_mutex_unlock(&h->opened->lock);
+	pthread_mutex_unlock(&h->inode->lock);
 	return rc;
 }
 int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed)
@@ -402,7 +402,7 @@ int handle_fsync(fuse_req_t req, const struct node *node, const struct fuse_file
 /* ------------------------------------------------------------------ writers that pause */
 
 /* With the lock of o held: the file that is being created, if there is one and its writer has paused. */
-static struct handle *find_paused_born(const struct opened *o, int64_t now_ms)
+static struct handle *find_paused_born(const struct inode *o, int64_t now_ms)
 {
 	struct handle *h = o->handles;
 
@@ -412,7 +412,7 @@ static struct handle *find_paused_born(const struct opened *o, int64_t now_ms)
 }
 
 /* The lock of its name comes before that of the vector, and the handle may be gone by then. */
-static void publish_paused_born(struct serve *s, struct opened *o, uint32_t collection, const char *id)
+static void publish_paused_born(struct serve *s, struct inode *o, uint32_t collection, const char *id)
 {
 	struct namelock name = namelock_take(collection, id);
 	struct handle *h;
@@ -425,7 +425,7 @@ static void publish_paused_born(struct serve *s, struct opened *o, uint32_t coll
 	namelock_release(name);
 }
 
-static void settle_paused(struct serve *s, struct opened *o)
+static void settle_paused(struct serve *s, struct inode *o)
 {
 	int64_t now_ms = staging_now_ms();
 	char id[VS_NAME_MAX + 1] = "";
@@ -448,5 +448,5 @@ static void settle_paused(struct serve *s, struct opened *o)
 
 bool handle_settle_paused(struct serve *s)
 {
-	return opened_each_staged(s, settle_paused);
+	return inode_each_staged(s, settle_paused);
 }

@@ -20,7 +20,7 @@ enum handle_state {
 
 struct handle {
 	struct held held;
-	struct opened *opened;
+	struct inode *inode;
 	struct handle *next; /* of the same vector */
 	bool writable;
 	bool appends;   /* O_APPEND */
@@ -28,14 +28,14 @@ struct handle {
 	bool untouched; /* since it was opened: a truncation by its opener is open(2)'s own */
 	pid_t opener;   /* its thread; 0 where that cannot be told */
 
-	/* Under opened->lock: */
+	/* Under inode->lock: */
 	bool has_owner;
 	uint64_t owner; /* the kernel's mark of the process that used it first: its lock_owner */
 	enum handle_state state;
 	bool born;        /* by this handle, and not yet published: its name is pending */
 	bool told;        /* of the bytes staged now, that they are refused */
 	bool unsynced;    /* something was published, and no close has made it durable yet */
-	bool counted;     /* in opened->staged */
+	bool counted;     /* in inode->staged */
 	size_t row_bytes; /* 0: dim not fixed yet */
 	unsigned char *staged;
 	size_t capacity;

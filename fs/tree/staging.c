@@ -24,7 +24,7 @@ bool staging_hides(const struct handle *h)
 
 static struct node place(const struct handle *h)
 {
-	return node_of(atomic_load(&h->opened->ino));
+	return node_of(atomic_load(&h->inode->ino));
 }
 
 /* Attributes of a vector with staged bytes are not cached by the kernel: publishing changes them. */
@@ -35,7 +35,7 @@ static void recount(struct serve *s, struct handle *h)
 	if (staged == h->counted)
 		return;
 	h->counted = staged;
-	opened_staged(s->opened, h->opened, staged ? 1 : -1);
+	inode_staged(s->inodes, h->inode, staged ? 1 : -1);
 	if (staged)
 		notify_settling(s->notify);
 }
@@ -178,7 +178,7 @@ static int stage(struct serve *s, struct handle *h, const void *data, size_t siz
  */
 static int modify_copy(struct handle *h, const void *data, size_t size, size_t off)
 {
-	struct opened_copy *copy = h->opened->copy;
+	struct orphan_data *copy = h->inode->copy;
 
 	if (!copy && size == h->row_bytes) {
 		copy = malloc(sizeof *copy + size);
@@ -186,7 +186,7 @@ static int modify_copy(struct handle *h, const void *data, size_t size, size_t o
 			return -ENOMEM;
 		copy->attr = h->attr;
 		copy->attr.size = size;
-		h->opened->copy = copy;
+		h->inode->copy = copy;
 	}
 	if (!copy)
 		return -ESTALE;
@@ -234,7 +234,7 @@ static bool has_run(const struct handle *h)
 }
 
 /* The draft is published. Runs go on: each may still become the whole vector. */
-static int settle(struct serve *s, struct opened *o)
+static int settle(struct serve *s, struct inode *o)
 {
 	struct draft *d = &o->draft;
 	struct handle *h = o->handles;
@@ -255,7 +255,7 @@ static int settle(struct serve *s, struct opened *o)
 }
 
 /* Something is about to happen to a part of the vector: runs end as the modifications that they are. */
-static int settle_runs(struct serve *s, struct opened *o)
+static int settle_runs(struct serve *s, struct inode *o)
 {
 	int rc = settle(s, o);
 
@@ -270,7 +270,7 @@ static int modify_whole(struct serve *s, struct handle *h, const void *data)
 	int rc = modify(s, h, data, h->row_bytes, 0, false);
 
 	if (!rc) {
-		draft_clear(&h->opened->draft);
+		draft_clear(&h->inode->draft);
 		end_run(s, h);
 	}
 	return rc;
@@ -278,7 +278,7 @@ static int modify_whole(struct serve *s, struct handle *h, const void *data)
 
 static int modify_part(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
 {
-	int rc = settle_runs(s, h->opened);
+	int rc = settle_runs(s, h->inode);
 
 	return rc ? rc : modify(s, h, data, size, off, false);
 }
@@ -286,7 +286,7 @@ static int modify_part(struct serve *s, struct handle *h, const void *data, size
 /* One more piece of a run. */
 static int run_on(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
 {
-	struct draft *d = &h->opened->draft;
+	struct draft *d = &h->inode->draft;
 	int rc = reserve(h, off + size);
 
 	if (!rc && off + size == h->row_bytes) {
@@ -302,7 +302,7 @@ static int run_on(struct serve *s, struct handle *h, const void *data, size_t si
 /* A write to a vector that exists, with no replacement under way. */
 static int overwrite(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
 {
-	bool runs = off == h->size && !h->opened->mapped && draft_touches(&h->opened->draft, size, off);
+	bool runs = off == h->size && !h->inode->mapped && draft_touches(&h->inode->draft, size, off);
 
 	if (off == 0 && size == h->row_bytes)
 		return modify_whole(s, h, data);
@@ -330,13 +330,13 @@ int staging_write(struct serve *s, struct handle *h, const void *data, size_t si
 /* A mapping shows the published vector, whatever else the handle is about. */
 int staging_write_page(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
 {
-	struct draft *d = &h->opened->draft;
+	struct draft *d = &h->inode->draft;
 	struct node node = place(h);
 	unsigned char *page, *published;
 	ssize_t got;
 	int rc;
 
-	h->opened->mapped = true;
+	h->inode->mapped = true;
 	if (h->born && h->row_bytes && off + size > h->row_bytes)
 		return -EFBIG; /* other vectors have fixed the dim meanwhile */
 	if (h->born)
@@ -351,7 +351,7 @@ int staging_write_page(struct serve *s, struct handle *h, const void *data, size
 	got = vs_read(s->store, node.collection, node.entry, published, size, off);
 	if (got == (ssize_t)size)
 		draft_mend_page(d, page, published, size, off);
-	rc = settle_runs(s, h->opened);
+	rc = settle_runs(s, h->inode);
 	if (!rc)
 		rc = modify(s, h, page, size, off, false); /* the kernel's page may lack what was mended */
 	free(page);
@@ -362,10 +362,10 @@ int staging_fault(struct serve *s, struct handle *h)
 {
 	int rc;
 
-	h->opened->mapped = true;
+	h->inode->mapped = true;
 	if (h->born)
 		return 0; /* nobody else has it open */
-	rc = settle_runs(s, h->opened);
+	rc = settle_runs(s, h->inode);
 	if (rc || h->state != HANDLE_REPLACE)
 		return rc;
 	rc = resize(s, h, h->row_bytes);
@@ -386,7 +386,7 @@ static int set_size(struct serve *s, struct handle *h, size_t size)
 {
 	int rc = resize(s, h, size);
 
-	if (!rc && h->state == HANDLE_REPLACE && h->opened->mapped && size == h->row_bytes)
+	if (!rc && h->state == HANDLE_REPLACE && h->inode->mapped && size == h->row_bytes)
 		rc = staging_publish(s, h, true);
 	return rc;
 }
@@ -401,7 +401,7 @@ int staging_truncate(struct serve *s, struct handle *h, uint64_t size)
 	if (size > limit)
 		return refuse_too_big(s, h, size);
 	if (size == 0 && h->state == HANDLE_EXISTS)
-		rc = settle(s, h->opened); /* it may be that the replacement never becomes complete */
+		rc = settle(s, h->inode); /* it may be that the replacement never becomes complete */
 	if (rc)
 		return rc;
 	if (size == 0 && !is_collected(h))
@@ -447,18 +447,18 @@ void staging_set(struct handle *h, unsigned which, const struct vs_attr *attr)
 static int put(struct serve *s, struct handle *h)
 {
 	struct node node = place(h);
-	struct opened *rival = NULL;
+	struct inode *rival = NULL;
 	struct vs_attr taken;
 	uint64_t replaced;
 	int rc = 0;
 
 	if (!vs_lookup(s->store, node.collection, h->name, &taken))
-		rc = opened_save(s, node_vector_ino(node.collection, taken.entry), &rival);
+		rc = inode_preserve_begin(s, node_vector_ino(node.collection, taken.entry), &rival);
 	if (rc)
 		return rc;
 	rc = vs_put(s->store, node.collection, h->name, &h->attr, h->staged, h->size, &replaced);
 	if (rival)
-		opened_saved(s, rival);
+		inode_preserve_end(s, rival);
 	if (!rc && replaced)
 		notify_entry(s->notify, node_collection_ino(node.collection), h->name);
 	return rc;
@@ -518,7 +518,7 @@ int staging_publish(struct serve *s, struct handle *h, bool judge)
 	if (!rc && h->state == HANDLE_REFUSED)
 		return publish_refused(h);
 	if (!rc && h->state == HANDLE_EXISTS)
-		rc = settle(s, h->opened);
+		rc = settle(s, h->inode);
 	if (rc)
 		return refuse_for(s, h, rc);
 	end_run(s, h);
@@ -553,7 +553,7 @@ bool staging_is_paused(const struct handle *h, int64_t now_ms)
 	return h->state == HANDLE_EXISTS || (is_collected(h) && h->row_bytes && h->filled == h->row_bytes);
 }
 
-static bool has_runs(const struct opened *o)
+static bool has_runs(const struct inode *o)
 {
 	const struct handle *h = o->handles;
 
@@ -572,8 +572,8 @@ void staging_drop(struct serve *s, struct handle *h)
 	h->state = HANDLE_REFUSED;
 	h->size = h->filled = 0;
 	recount(s, h);
-	if (!has_runs(h->opened))
-		draft_clear(&h->opened->draft); /* it could not be published */
+	if (!has_runs(h->inode))
+		draft_clear(&h->inode->draft); /* it could not be published */
 	if (h->born)
 		pending_remove(&h->pending);
 	h->born = false;
@@ -586,7 +586,7 @@ ssize_t staging_read(const struct handle *h, void *buf, ssize_t got, size_t size
 	size_t n = off < h->size ? h->size - off : 0;
 
 	if (!is_collected(h)) {
-		draft_read(&h->opened->draft, buf, (size_t)got, off);
+		draft_read(&h->inode->draft, buf, (size_t)got, off);
 		return got;
 	}
 	if (n > size)

@@ -22,7 +22,7 @@
 /* A writer that pauses for so long is not in the middle of writing a whole vector. */
 #define STAGING_PAUSE_MS 150
 
-/* All of them with h->opened->lock held. */
+/* All of them with h->inode->lock held. */
 
 int staging_write(struct serve *s, struct handle *h, const void *data, size_t size, size_t off);
 /* The kernel writes back a page of a mapping; it may bring it by any writable handle of the file. */

@@ -39,7 +39,7 @@ void vector_entry(struct serve *s, uint32_t collection, const struct vs_attr *at
 {
 	e->ino = node_vector_ino(collection, attr->entry);
 	e->entry_timeout = atomic_load(&s->names_changing) ? 0 : ops_timeout_s(s);
-	e->attr_timeout = opened_is_staged(s->opened, e->ino) ? 0 : ops_timeout_s(s);
+	e->attr_timeout = inode_is_staged(s->inodes, e->ino) ? 0 : ops_timeout_s(s);
 	node_stat(e->ino, VECTOR_LIMIT, &attr->perm, attr->mtime, attr->ctime, attr->size, &e->attr);
 }
 
@@ -58,9 +58,9 @@ int vector_lookup(struct serve *s, uint32_t collection, const char *name, struct
 }
 
 /* Of a vector that the engine does not know: not yet, or not any more. */
-static int opened_attr(struct serve *s, uint64_t ino, struct stat *st)
+static int inode_attr(struct serve *s, uint64_t ino, struct stat *st)
 {
-	struct opened *o = opened_find(s->opened, ino);
+	struct inode *o = inode_find(s->inodes, ino);
 	int rc = -ESTALE;
 
 	if (!o)
@@ -79,30 +79,30 @@ static int opened_attr(struct serve *s, uint64_t ino, struct stat *st)
 		rc = 0;
 	}
 	pthread_mutex_unlock(&o->lock);
-	opened_put(s->opened, o);
+	inode_put(s->inodes, o);
 	return rc;
 }
 
 static int vector_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
 {
-	uint64_t ino = opened_locate(s->opened, node_ino(node));
+	uint64_t ino = inode_locate(s->inodes, node_ino(node));
 	struct node place = node_of(ino);
 	struct vs_attr attr;
 	int rc = vs_attr_get(s->store, place.collection, place.entry, &attr);
 
 	*timeout_s = 0;
 	if (rc == -ENOENT)
-		return opened_attr(s, ino, st);
+		return inode_attr(s, ino, st);
 	if (rc)
 		return rc;
 	node_stat(ino, VECTOR_LIMIT, &attr.perm, attr.mtime, attr.ctime, attr.size, st);
-	if (!opened_is_staged(s->opened, ino))
+	if (!inode_is_staged(s->inodes, ino))
 		*timeout_s = ops_timeout_s(s);
 	return 0;
 }
 
 /* Whose truncation it is when no handle is told: that of the open(2) with O_TRUNC under way, if any. */
-static struct handle *find_opening(const struct opened *o, pid_t thread)
+static struct handle *find_opening(const struct inode *o, pid_t thread)
 {
 	struct handle *h = o->handles;
 
@@ -112,7 +112,7 @@ static struct handle *find_opening(const struct opened *o, pid_t thread)
 }
 
 /* truncate(2), and open(2) with O_TRUNC but not for writing. */
-static int truncate_path(struct serve *s, struct opened *o, uint64_t size)
+static int truncate_path(struct serve *s, struct inode *o, uint64_t size)
 {
 	struct node place = node_of(atomic_load(&o->ino));
 	struct vs_attr attr;
@@ -124,12 +124,12 @@ static int truncate_path(struct serve *s, struct opened *o, uint64_t size)
 		return -EFBIG;
 	if (size != 0)
 		return size == attr.size ? 0 : -EINVAL;
-	if (!o->replace_next && opened_get(s->opened, node_ino(&place)))
+	if (!o->replace_next && inode_get(s->inodes, node_ino(&place)))
 		o->replace_next = true; /* with a reference of its own */
 	return 0;
 }
 
-static int truncate_vector(struct serve *s, struct opened *o, const struct stat *st, pid_t thread,
+static int truncate_vector(struct serve *s, struct inode *o, const struct stat *st, pid_t thread,
 			   struct fuse_file_info *fi)
 {
 	struct handle *h = fi && fi->fh ? handle_of(fi) : find_opening(o, thread);
@@ -141,7 +141,7 @@ static int truncate_vector(struct serve *s, struct opened *o, const struct stat 
 }
 
 /* A new vector's attributes wait in its handle; those of one without a name are its copy's. */
-static int set_attr(struct serve *s, struct opened *o, unsigned which, const struct vs_attr *attr)
+static int set_attr(struct serve *s, struct inode *o, unsigned which, const struct vs_attr *attr)
 {
 	struct node place = node_of(atomic_load(&o->ino));
 	bool born = false;
@@ -163,7 +163,7 @@ static int vector_setattr(fuse_req_t req, const struct node *node, const struct 
 			  struct fuse_file_info *fi)
 {
 	struct serve *s = ops_serve(req);
-	struct opened *o = opened_get(s->opened, opened_locate(s->opened, node_ino(node)));
+	struct inode *o = inode_get(s->inodes, inode_locate(s->inodes, node_ino(node)));
 	struct vs_attr attr;
 	unsigned which = ops_setattr_which(st, set, &attr);
 	int rc = 0;
@@ -176,7 +176,7 @@ static int vector_setattr(fuse_req_t req, const struct node *node, const struct 
 	if (!rc && which)
 		rc = set_attr(s, o, which, &attr);
 	pthread_mutex_unlock(&o->lock);
-	opened_put(s->opened, o);
+	inode_put(s->inodes, o);
 	return rc;
 }
 
@@ -185,16 +185,16 @@ static int vector_setattr(fuse_req_t req, const struct node *node, const struct 
 /* With the name's lock held. */
 static int remove_name(struct serve *s, uint32_t collection, const char *name)
 {
-	struct opened *o;
+	struct inode *o;
 	struct vs_attr attr;
 	int rc = vs_lookup(s->store, collection, name, &attr);
 
 	if (!rc)
-		rc = opened_save(s, node_vector_ino(collection, attr.entry), &o);
+		rc = inode_preserve_begin(s, node_vector_ino(collection, attr.entry), &o);
 	if (rc)
 		return rc;
 	rc = vs_remove(s->store, collection, name, NULL);
-	opened_saved(s, o);
+	inode_preserve_end(s, o);
 	return rc;
 }
 
@@ -212,7 +212,7 @@ int vector_unlink(fuse_req_t req, const struct node *dir, const char *name)
 }
 
 /* The name that is to be replaced, if there is one. */
-static int save_target(struct serve *s, uint32_t collection, const char *name, struct opened **out)
+static int save_target(struct serve *s, uint32_t collection, const char *name, struct inode **out)
 {
 	struct vs_attr attr;
 	int rc = vs_lookup(s->store, collection, name, &attr);
@@ -220,7 +220,7 @@ static int save_target(struct serve *s, uint32_t collection, const char *name, s
 	*out = NULL;
 	if (rc)
 		return rc == -ENOENT ? 0 : rc;
-	return opened_save(s, node_vector_ino(collection, attr.entry), out);
+	return inode_preserve_begin(s, node_vector_ino(collection, attr.entry), out);
 }
 
 /* To another collection, which gives the vector another number. */
@@ -230,9 +230,9 @@ static int move(struct serve *s, uint32_t from, const char *name, uint64_t from_
 	uint64_t entry, replaced;
 	int rc;
 
-	opened_move_begin(s->opened);
+	inode_move_begin(s->inodes);
 	rc = vs_rename(s->store, from, name, to, new_name, exclusive, &entry, &replaced);
-	opened_move_end(s->opened, from_ino, rc ? 0 : node_vector_ino(to, entry));
+	inode_move_end(s->inodes, from_ino, rc ? 0 : node_vector_ino(to, entry));
 	if (!rc)
 		notify_entry(s->notify, node_collection_ino(to), new_name); /* it has the old number there */
 	return rc;
@@ -242,18 +242,18 @@ static int move(struct serve *s, uint32_t from, const char *name, uint64_t from_
 static int rename_name(struct serve *s, uint32_t from, const char *name, uint32_t to, const char *new_name,
 		       bool exclusive)
 {
-	struct opened *source, *target;
+	struct inode *source, *target;
 	struct vs_attr attr;
 	uint64_t entry, replaced;
 	int rc = vs_lookup(s->store, from, name, &attr);
 
 	if (!rc)
-		rc = opened_save(s, node_vector_ino(from, attr.entry), &source);
+		rc = inode_preserve_begin(s, node_vector_ino(from, attr.entry), &source);
 	if (rc)
 		return rc;
 	rc = save_target(s, to, new_name, &target);
 	if (rc) {
-		opened_saved(s, source);
+		inode_preserve_end(s, source);
 		return rc;
 	}
 	if (from == to)
@@ -261,8 +261,8 @@ static int rename_name(struct serve *s, uint32_t from, const char *name, uint32_
 	else
 		rc = move(s, from, name, node_vector_ino(from, attr.entry), to, new_name, exclusive);
 	if (target)
-		opened_saved(s, target);
-	opened_saved(s, source);
+		inode_preserve_end(s, target);
+	inode_preserve_end(s, source);
 	return rc;
 }
 
