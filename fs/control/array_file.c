@@ -12,7 +12,7 @@
 #include "fs/request/process.h"
 
 struct view_handle {
-	struct held held;
+	struct open_file open_file;
 	struct pairing *moment;
 	process_t process;
 	atomic_bool left; /* by the process, for pairing_leave */

@@ -17,7 +17,7 @@
 #define READ_BYTES ((size_t)1 << 20)
 
 struct list_handle {
-	struct held held;
+	struct open_file open_file;
 	pthread_mutex_t lock;
 	pid_t opener;
 	bool changed;            /* since it was judged last */

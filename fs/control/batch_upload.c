@@ -28,7 +28,7 @@ enum upload_state {
 };
 
 struct upload_handle {
-	struct held held;
+	struct open_file open_file;
 	pthread_mutex_t lock;
 	pid_t opener;
 	bool writes, reads;

@@ -28,7 +28,7 @@ struct near_table {
 };
 
 struct near_file {
-	struct held held;
+	struct open_file open_file;
 	char *text;
 	size_t size;
 };

@@ -22,7 +22,7 @@
 #define ANSWER_BYTES_MAX (64u << 20) /* that nobody has read */
 
 struct query {
-	struct held held;
+	struct open_file open_file;
 	pthread_mutex_t lock;
 	char *part; /* of a vector: part_bytes of row_bytes */
 	size_t part_bytes, row_bytes;

@@ -15,7 +15,7 @@
 
 /* One open file. */
 struct result {
-	struct held held;
+	struct open_file open_file;
 	struct result *prev, *next; /* all of the mount */
 	uint32_t batch;
 	bool adds_only;

@@ -57,7 +57,7 @@ struct session_table {
 };
 
 struct session_file {
-	struct held held;
+	struct open_file open_file;
 	struct session *session;
 	enum file file;
 	pthread_mutex_t lock;

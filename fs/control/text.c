@@ -25,7 +25,7 @@
 #define WHY_BYTES 512
 
 struct text {
-	struct held held;
+	struct open_file open_file;
 	pthread_mutex_t lock;
 	char *bytes;
 	size_t size;

@@ -14,18 +14,18 @@
 
 static struct bucket {
 	pthread_mutex_t lock;
-	struct pending *first;
+	struct creating *first;
 } buckets[BUCKETS] = {[0 ... BUCKETS - 1] = {.lock = PTHREAD_MUTEX_INITIALIZER}};
 
-static struct bucket *bucket_of(const struct pending *p)
+static struct bucket *bucket_of(const struct creating *p)
 {
 	return &buckets[XXH3_64bits_withSeed(p->name, strlen(p->name), p->collection) % BUCKETS];
 }
 
 /* Adds it, unless another must go first, which is returned; it is valid under the lock only. */
-static const struct pending *add(struct bucket *b, struct pending *p, bool exclusive)
+static const struct creating *add(struct bucket *b, struct creating *p, bool exclusive)
 {
-	for (const struct pending *q = b->first; q && exclusive; q = q->next)
+	for (const struct creating *q = b->first; q && exclusive; q = q->next)
 		if (q->collection == p->collection && !strcmp(q->name, p->name))
 			return q;
 	p->next = b->first;
@@ -33,12 +33,12 @@ static const struct pending *add(struct bucket *b, struct pending *p, bool exclu
 	return NULL;
 }
 
-bool pending_add(struct pending *p, bool exclusive)
+bool creating_add(struct creating *p, bool exclusive)
 {
 	struct bucket *b = bucket_of(p);
 
 	for (int waited_ms = 0;; waited_ms++) {
-		const struct pending *other;
+		const struct creating *other;
 		bool leaves;
 
 		pthread_mutex_lock(&b->lock);
@@ -53,7 +53,7 @@ bool pending_add(struct pending *p, bool exclusive)
 	}
 }
 
-void pending_refuse(struct pending *p)
+void creating_refuse(struct creating *p)
 {
 	struct bucket *b = bucket_of(p);
 
@@ -62,10 +62,10 @@ void pending_refuse(struct pending *p)
 	pthread_mutex_unlock(&b->lock);
 }
 
-void pending_remove(struct pending *p)
+void creating_remove(struct creating *p)
 {
 	struct bucket *b = bucket_of(p);
-	struct pending **link = &b->first;
+	struct creating **link = &b->first;
 
 	pthread_mutex_lock(&b->lock);
 	while (*link != p) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pending - the names that are being created: a new vector is nobody else's to see until it is complete, but
+ * creating - the names that are being created: a new vector is nobody else's to see until it is complete, but
  * its name is taken for an exclusive create.
  */
 #ifndef VECFS_FS_INODE_CREATING_H
@@ -9,17 +9,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct pending {
-	struct pending *next;
+struct creating {
+	struct creating *next;
 	uint32_t collection;
 	const char *name; /* of the owner's memory */
 	bool refused;     /* at a close, after which the name is given back as soon as the kernel tells of it */
 };
 
 /* False, and nothing is added, if exclusive and the name is pending already. Waits a moment for one that is refused. */
-bool pending_add(struct pending *p, bool exclusive);
+bool creating_add(struct creating *p, bool exclusive);
 /* Its vector was closed incomplete. */
-void pending_refuse(struct pending *p);
-void pending_remove(struct pending *p);
+void creating_refuse(struct creating *p);
+void creating_remove(struct creating *p);
 
 #endif

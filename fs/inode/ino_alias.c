@@ -5,25 +5,25 @@
 
 #define STEPS_MAX 8 /* of a vector that has moved again and again */
 
-static struct forward_set *set_of(struct forwards *f, uint64_t ino)
+static struct ino_alias_set *set_of(struct ino_aliases *f, uint64_t ino)
 {
 	return &f->sets[((ino * UINT64_C(0x9e3779b97f4a7c15)) >> 48) % FORWARD_SETS];
 }
 
-void forward_init(struct forwards *f)
+void ino_alias_init(struct ino_aliases *f)
 {
 	pthread_mutex_init(&f->lock, NULL);
 }
 
-void forward_destroy(struct forwards *f)
+void ino_alias_destroy(struct ino_aliases *f)
 {
 	pthread_mutex_destroy(&f->lock);
 }
 
 /* With the lock held: where one step leads, or 0. */
-static uint64_t follow(struct forwards *f, uint64_t ino)
+static uint64_t follow(struct ino_aliases *f, uint64_t ino)
 {
-	const struct forward_set *set = set_of(f, ino);
+	const struct ino_alias_set *set = set_of(f, ino);
 
 	for (unsigned way = 0; way < FORWARD_WAYS; way++)
 		if (set->ways[way].from == ino)
@@ -32,7 +32,7 @@ static uint64_t follow(struct forwards *f, uint64_t ino)
 }
 
 /* With the lock held. */
-static uint64_t locate(struct forwards *f, uint64_t ino)
+static uint64_t locate(struct ino_aliases *f, uint64_t ino)
 {
 	uint64_t next;
 
@@ -41,7 +41,7 @@ static uint64_t locate(struct forwards *f, uint64_t ino)
 	return ino;
 }
 
-uint64_t forward_locate(struct forwards *f, uint64_t ino)
+uint64_t ino_alias_locate(struct ino_aliases *f, uint64_t ino)
 {
 	if (!atomic_load_explicit(&f->any, memory_order_acquire))
 		return ino;
@@ -60,9 +60,9 @@ static bool is_in_use(struct inode_table *inodes, uint64_t ino)
 	return o != NULL;
 }
 
-void forward_add(struct forwards *f, struct inode_table *inodes, uint64_t from, uint64_t to)
+void ino_alias_add(struct ino_aliases *f, struct inode_table *inodes, uint64_t from, uint64_t to)
 {
-	struct forward_set *set = set_of(f, from);
+	struct ino_alias_set *set = set_of(f, from);
 	unsigned way = 0;
 
 	pthread_mutex_lock(&f->lock);

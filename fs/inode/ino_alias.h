@@ -17,10 +17,10 @@
 
 struct inode_table;
 
-struct forwards {
+struct ino_aliases {
 	pthread_mutex_t lock;
 	atomic_bool any; /* mostly there is none */
-	struct forward_set {
+	struct ino_alias_set {
 		unsigned added;
 		struct {
 			uint64_t from, to; /* 0: none */
@@ -28,10 +28,10 @@ struct forwards {
 	} sets[FORWARD_SETS];
 };
 
-void forward_init(struct forwards *f);
-void forward_destroy(struct forwards *f);
+void ino_alias_init(struct ino_aliases *f);
+void ino_alias_destroy(struct ino_aliases *f);
 /* The number itself if nothing is known of it. */
-uint64_t forward_locate(struct forwards *f, uint64_t ino);
-void forward_add(struct forwards *f, struct inode_table *inodes, uint64_t from, uint64_t to);
+uint64_t ino_alias_locate(struct ino_aliases *f, uint64_t ino);
+void ino_alias_add(struct ino_aliases *f, struct inode_table *inodes, uint64_t from, uint64_t to);
 
 #endif

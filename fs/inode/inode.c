@@ -20,8 +20,8 @@ struct bucket {
 struct inode_table {
 	struct bucket buckets[BUCKETS];
 	atomic_uint staged; /* the sum over all vectors: mostly 0, which saves looking for each */
-	struct forwards forwards;
-	struct graves graves;
+	struct ino_aliases aliases;
+	struct orphan_cache orphans;
 
 	pthread_mutex_t all_lock;
 	struct inode_set *all; /* collections that are being saved as a whole */
@@ -44,8 +44,8 @@ struct inode_table *inode_table_new(void)
 		return NULL;
 	for (unsigned i = 0; i < BUCKETS; i++)
 		pthread_mutex_init(&t->buckets[i].lock, NULL);
-	forward_init(&t->forwards);
-	grave_init(&t->graves);
+	ino_alias_init(&t->aliases);
+	orphan_cache_init(&t->orphans);
 	pthread_mutex_init(&t->all_lock, NULL);
 	pthread_mutex_init(&t->move_lock, NULL);
 	return t;
@@ -72,8 +72,8 @@ void inode_table_free(struct inode_table *t)
 		}
 		pthread_mutex_destroy(&t->buckets[i].lock);
 	}
-	forward_destroy(&t->forwards);
-	grave_destroy(&t->graves);
+	ino_alias_destroy(&t->aliases);
+	orphan_cache_destroy(&t->orphans);
 	pthread_mutex_destroy(&t->all_lock);
 	pthread_mutex_destroy(&t->move_lock);
 	free(t);
@@ -167,7 +167,7 @@ void inode_put(struct inode_table *t, struct inode *o)
 
 uint64_t inode_locate(struct inode_table *t, uint64_t ino)
 {
-	return forward_locate(&t->forwards, ino);
+	return ino_alias_locate(&t->aliases, ino);
 }
 
 /* The struct, if there is one, gets the new number. */
@@ -202,7 +202,7 @@ void inode_move_begin(struct inode_table *t)
 void inode_move_end(struct inode_table *t, uint64_t from, uint64_t to)
 {
 	if (to) {
-		forward_add(&t->forwards, t, from, to);
+		ino_alias_add(&t->aliases, t, from, to);
 		renumber(t, from, to);
 	}
 	atomic_fetch_sub(&t->moving, 1);
@@ -259,7 +259,7 @@ static int save(struct serve *s, struct inode *o)
 	int rc;
 
 	pthread_mutex_lock(&o->lock);
-	rc = o->handles || recent_has(atomic_load(&o->ino)) ? make_copy(s, o) : 0;
+	rc = o->handles || lookup_cache_has(atomic_load(&o->ino)) ? make_copy(s, o) : 0;
 	if (!rc)
 		o->saving++;
 	pthread_mutex_unlock(&o->lock);
@@ -294,7 +294,7 @@ void inode_preserve_end(struct serve *s, struct inode *o)
 	if (was_truncated)
 		inode_put(s->inodes, o); /* the reference of replace_next */
 	if (is_gone && o->copy)
-		grave_bury(&s->inodes->graves, s->inodes, o);
+		orphan_cache_add(&s->inodes->orphans, s->inodes, o);
 	else
 		inode_put(s->inodes, o);
 }
@@ -330,7 +330,7 @@ static int add_bucket(struct inode_set *all, struct bucket *b)
 static int add_recent(struct inode_table *t, struct inode_set *all)
 {
 	uint64_t inos[RECENT_MAX];
-	size_t count = recent_of(all->collection, inos);
+	size_t count = lookup_cache_of(all->collection, inos);
 	int rc = 0;
 
 	for (size_t i = 0; i < count && !rc; i++) {

@@ -13,17 +13,17 @@ static atomic_uint_fast64_t *slot_of(uint64_t ino)
 	return &slots[((ino * UINT64_C(0x9e3779b97f4a7c15)) >> 48) % RECENT_MAX];
 }
 
-void recent_put(uint64_t ino)
+void lookup_cache_put(uint64_t ino)
 {
 	atomic_store(slot_of(ino), ino);
 }
 
-bool recent_has(uint64_t ino)
+bool lookup_cache_has(uint64_t ino)
 {
 	return atomic_load(slot_of(ino)) == ino;
 }
 
-size_t recent_of(uint32_t collection, uint64_t inos[RECENT_MAX])
+size_t lookup_cache_of(uint32_t collection, uint64_t inos[RECENT_MAX])
 {
 	size_t count = 0;
 

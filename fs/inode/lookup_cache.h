@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * recent - which vectors were looked up last. The kernel opens by number what it has looked up by name; if
+ * lookup_cache - which vectors were looked up last. The kernel opens by number what it has looked up by name; if
  * that has lost its name in between, it is looked up again, but only once. So what was looked up recently is
  * treated as if it were open already.
  */
@@ -13,9 +13,9 @@
 
 #define RECENT_MAX 256
 
-void recent_put(uint64_t ino);
-bool recent_has(uint64_t ino);
+void lookup_cache_put(uint64_t ino);
+bool lookup_cache_has(uint64_t ino);
 /* Those of a collection: how many. */
-size_t recent_of(uint32_t collection, uint64_t inos[RECENT_MAX]);
+size_t lookup_cache_of(uint32_t collection, uint64_t inos[RECENT_MAX]);
 
 #endif

@@ -17,9 +17,9 @@ static unsigned lock_of(uint32_t collection, const char *name)
 }
 
 /* In the order of their numbers, so that nobody waits in a circle. */
-static struct namelock take(unsigned a, unsigned b)
+static struct name_lock take(unsigned a, unsigned b)
 {
-	struct namelock held = {a < b ? a : b, a < b ? b : a};
+	struct name_lock held = {a < b ? a : b, a < b ? b : a};
 
 	pthread_mutex_lock(&locks[held.first]);
 	if (held.last != held.first)
@@ -27,20 +27,20 @@ static struct namelock take(unsigned a, unsigned b)
 	return held;
 }
 
-struct namelock namelock_take(uint32_t collection, const char *name)
+struct name_lock name_lock_take(uint32_t collection, const char *name)
 {
 	unsigned lock = lock_of(collection, name);
 
 	return take(lock, lock);
 }
 
-struct namelock namelock_take_two(uint32_t collection, const char *name, uint32_t other_collection,
+struct name_lock name_lock_take_two(uint32_t collection, const char *name, uint32_t other_collection,
 				  const char *other_name)
 {
 	return take(lock_of(collection, name), lock_of(other_collection, other_name));
 }
 
-void namelock_release(struct namelock held)
+void name_lock_release(struct name_lock held)
 {
 	if (held.last != held.first)
 		pthread_mutex_unlock(&locks[held.last]);

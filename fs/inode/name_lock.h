@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * namelock - whoever changes what a name means holds its lock. The kernel locks directories, but a new vector
+ * name_lock - whoever changes what a name means holds its lock. The kernel locks directories, but a new vector
  * appears with a FLUSH, which locks none; and between finding out which vector will lose its name and the
  * change itself the answer must not change (opened.h).
  */
@@ -9,13 +9,13 @@
 
 #include <stdint.h>
 
-struct namelock {
+struct name_lock {
 	unsigned first, last; /* the locks held, which may be one and the same */
 };
 
-struct namelock namelock_take(uint32_t collection, const char *name);
-struct namelock namelock_take_two(uint32_t collection, const char *name, uint32_t other_collection,
+struct name_lock name_lock_take(uint32_t collection, const char *name);
+struct name_lock name_lock_take_two(uint32_t collection, const char *name, uint32_t other_collection,
 				  const char *other_name);
-void namelock_release(struct namelock held);
+void name_lock_release(struct name_lock held);
 
 #endif

@@ -9,15 +9,15 @@
 
 static struct list {
 	pthread_mutex_t lock;
-	struct held *first;
+	struct open_file *first;
 } lists[LISTS] = {[0 ... LISTS - 1] = {.lock = PTHREAD_MUTEX_INITIALIZER}};
 
-static struct list *list_of(const struct held *h)
+static struct list *list_of(const struct open_file *h)
 {
 	return &lists[((h->ino * UINT64_C(0x9e3779b97f4a7c15)) >> 48) % LISTS];
 }
 
-void held_add(struct held *h, uint64_t ino)
+void open_files_add(struct open_file *h, uint64_t ino)
 {
 	struct list *list;
 
@@ -32,7 +32,7 @@ void held_add(struct held *h, uint64_t ino)
 	pthread_mutex_unlock(&list->lock);
 }
 
-void held_remove(struct held *h)
+void open_files_remove(struct open_file *h)
 {
 	struct list *list = list_of(h);
 
@@ -46,15 +46,15 @@ void held_remove(struct held *h)
 	pthread_mutex_unlock(&list->lock);
 }
 
-void held_release_all(struct serve *s)
+void open_files_release_all(struct serve *s)
 {
 	for (struct list *list = lists; list < lists + LISTS; list++) {
 		while (list->first) {
-			struct held *h = list->first;
+			struct open_file *h = list->first;
 			struct node node = node_of(h->ino);
 			struct fuse_file_info fi = {.fh = (uintptr_t)h};
 
-			held_remove(h);
+			open_files_remove(h);
 			ops_of(node.kind)->release(s, &node, &fi);
 		}
 	}

@@ -5,17 +5,17 @@
 
 #include "fs/inode/inode.h"
 
-void grave_init(struct graves *g)
+void orphan_cache_init(struct orphan_cache *g)
 {
 	pthread_mutex_init(&g->lock, NULL);
 }
 
-void grave_destroy(struct graves *g)
+void orphan_cache_destroy(struct orphan_cache *g)
 {
 	pthread_mutex_destroy(&g->lock);
 }
 
-void grave_bury(struct graves *g, struct inode_table *inodes, struct inode *o)
+void orphan_cache_add(struct orphan_cache *g, struct inode_table *inodes, struct inode *o)
 {
 	size_t bytes = o->copy->attr.size;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* grave - the vectors that lost their names last, kept for who has looked one up and comes to open it. */
+/* orphan_cache - the vectors that lost their names last, kept for who has looked one up and comes to open it. */
 #ifndef VECFS_FS_INODE_ORPHAN_CACHE_H
 #define VECFS_FS_INODE_ORPHAN_CACHE_H
 
@@ -14,15 +14,15 @@
 struct inode;
 struct inode_table;
 
-struct graves {
+struct orphan_cache {
 	pthread_mutex_t lock;
 	struct inode *ring[GRAVE_MAX]; /* each with a reference */
 	size_t first, count, bytes;
 };
 
-void grave_init(struct graves *g);
-void grave_destroy(struct graves *g);
+void orphan_cache_init(struct orphan_cache *g);
+void orphan_cache_destroy(struct orphan_cache *g);
 /* Takes over a reference to one that has a copy. */
-void grave_bury(struct graves *g, struct inode_table *inodes, struct inode *o);
+void orphan_cache_add(struct orphan_cache *g, struct inode_table *inodes, struct inode *o);
 
 #endif

@@ -145,7 +145,7 @@ static void reply_data(fuse_req_t req, const char *buf, ssize_t got)
 static void hold(uint64_t ino, const struct fuse_file_info *fi)
 {
 	if (fi->fh)
-		held_add((struct held *)(uintptr_t)fi->fh, ino);
+		open_files_add((struct open_file *)(uintptr_t)fi->fh, ino);
 }
 
 static void release(struct serve *s, uint64_t ino, const struct fuse_file_info *fi)
@@ -154,7 +154,7 @@ static void release(struct serve *s, uint64_t ino, const struct fuse_file_info *
 
 	if (!fi->fh)
 		return;
-	held_remove((struct held *)(uintptr_t)fi->fh);
+	open_files_remove((struct open_file *)(uintptr_t)fi->fh);
 	ops_of(node.kind)->release(s, &node, fi);
 }
 

@@ -336,7 +336,7 @@ void serve_end(struct serve *s)
 	}
 	while (atomic_load(&s->syncs)) /* the engine is at it */
 		usleep(SYNC_WAIT_US);
-	held_release_all(s);
+	open_files_release_all(s);
 	if (s->notify)
 		notify_end(s->notify);
 	schedule_stop(s->schedule); /* it was the notifier that has started it */

@@ -56,7 +56,7 @@ static void detach(struct handle *h)
 /* How the kernel, which knows the vector as ino, shall treat the handle. */
 static void tell_kernel(const struct serve *s, struct handle *h, uint64_t ino, struct fuse_file_info *fi)
 {
-	bool is_forwarded = atomic_load(&h->inode->ino) != ino; /* then no invalidation comes to its pages */
+	bool is_aliased = atomic_load(&h->inode->ino) != ino; /* then no invalidation comes to its pages */
 
 	fi->fh = (uintptr_t)h;
 	if (h->writable) {
@@ -64,8 +64,8 @@ static void tell_kernel(const struct serve *s, struct handle *h, uint64_t ino, s
 		return;
 	}
 	fi->noflush = 1;
-	fi->direct_io = s->direct_mmap && (is_forwarded || h->attr.size > CACHED_BYTES_MAX);
-	fi->keep_cache = !fi->direct_io && !is_forwarded && !notify_is_stale(s->notify, ino);
+	fi->direct_io = s->direct_mmap && (is_aliased || h->attr.size > CACHED_BYTES_MAX);
+	fi->keep_cache = !fi->direct_io && !is_aliased && !notify_is_stale(s->notify, ino);
 }
 
 /* With the lock of o held. */
@@ -141,11 +141,11 @@ static int bear(struct serve *s, struct handle *h, const struct vs_perm *perm, s
 {
 	uint64_t entry;
 	struct inode *o;
-	int rc = vs_entry_reserve(s->store, h->pending.collection, &entry);
+	int rc = vs_entry_reserve(s->store, h->creating.collection, &entry);
 
 	if (rc)
 		return rc;
-	e->ino = node_vector_ino(h->pending.collection, entry);
+	e->ino = node_vector_ino(h->creating.collection, entry);
 	o = inode_get(s->inodes, e->ino);
 	if (!o)
 		return -ENOMEM;
@@ -188,8 +188,8 @@ int handle_create(fuse_req_t req, const struct node *dir, const struct ops_birth
 	if (!h)
 		return -ENOMEM;
 	h->unprivileged = fuse_req_ctx(req)->uid != 0;
-	h->pending = (struct pending){.collection = dir->collection, .name = h->name};
-	if (!pending_add(&h->pending, birth->flags & O_EXCL)) {
+	h->creating = (struct creating){.collection = dir->collection, .name = h->name};
+	if (!creating_add(&h->creating, birth->flags & O_EXCL)) {
 		free(h);
 		return -EEXIST;
 	}
@@ -202,7 +202,7 @@ int handle_create(fuse_req_t req, const struct node *dir, const struct ops_birth
 	else if (!rc)
 		rc = open_existing(s, h, dir->collection, birth, &attr, e);
 	if (!h->born)
-		pending_remove(&h->pending);
+		creating_remove(&h->creating);
 	if (rc) {
 		free(h);
 		return rc;
@@ -212,28 +212,28 @@ int handle_create(fuse_req_t req, const struct node *dir, const struct ops_birth
 }
 
 /* Publishing may give the handle's name a meaning. The lock of the name comes before that of the vector. */
-static struct namelock lock_to_publish(struct handle *h)
+static struct name_lock lock_to_publish(struct handle *h)
 {
-	struct namelock name = {0};
+	struct name_lock name = {0};
 
 	if (*h->name)
-		name = namelock_take(h->pending.collection, h->name);
+		name = name_lock_take(h->creating.collection, h->name);
 	pthread_mutex_lock(&h->inode->lock);
 	return name;
 }
 
-static void unlock_published(struct handle *h, struct namelock name)
+static void unlock_published(struct handle *h, struct name_lock name)
 {
 	pthread_mutex_unlock(&h->inode->lock);
 	if (*h->name)
-		namelock_release(name);
+		name_lock_release(name);
 }
 
 void handle_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
 	struct inode *o = h->inode;
-	struct namelock name = lock_to_publish(h);
+	struct name_lock name = lock_to_publish(h);
 	bool is_last = true;
 
 	(void)node;
@@ -365,7 +365,7 @@ int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file
 {
 	struct serve *s = ops_serve(req);
 	struct handle *h = handle_of(fi);
-	struct namelock name;
+	struct name_lock name;
 	bool by_opener;
 	int rc;
 
@@ -387,7 +387,7 @@ int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file
 int handle_fsync(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
-	struct namelock name;
+	struct name_lock name;
 	int rc;
 
 	(void)node;
@@ -414,7 +414,7 @@ static struct handle *find_paused_born(const struct inode *o, int64_t now_ms)
 /* The lock of its name comes before that of the vector, and the handle may be gone by then. */
 static void publish_paused_born(struct serve *s, struct inode *o, uint32_t collection, const char *id)
 {
-	struct namelock name = namelock_take(collection, id);
+	struct name_lock name = name_lock_take(collection, id);
 	struct handle *h;
 
 	pthread_mutex_lock(&o->lock);
@@ -422,7 +422,7 @@ static void publish_paused_born(struct serve *s, struct inode *o, uint32_t colle
 	if (h)
 		staging_publish(s, h, false);
 	pthread_mutex_unlock(&o->lock);
-	namelock_release(name);
+	name_lock_release(name);
 }
 
 static void settle_paused(struct serve *s, struct inode *o)
@@ -438,7 +438,7 @@ static void settle_paused(struct serve *s, struct inode *o)
 			staging_publish(s, h, false);
 	born = find_paused_born(o, now_ms);
 	if (born) {
-		collection = born->pending.collection;
+		collection = born->creating.collection;
 		memcpy(id, born->name, strlen(born->name) + 1);
 	}
 	pthread_mutex_unlock(&o->lock);

@@ -19,7 +19,7 @@ enum handle_state {
 };
 
 struct handle {
-	struct held held;
+	struct open_file open_file;
 	struct inode *inode;
 	struct handle *next; /* of the same vector */
 	bool writable;
@@ -44,7 +44,7 @@ struct handle {
 	int64_t written_ms; /* when the last of them was, on CLOCK_MONOTONIC */
 	unsigned which;     /* VS_SET_*: was set while the file is staged, so it is published with it */
 	struct vs_attr attr;
-	struct pending pending;
+	struct creating creating;
 	char name[]; /* of a born one */
 };
 

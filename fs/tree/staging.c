@@ -474,7 +474,7 @@ static int publish_new(struct serve *s, struct handle *h)
 	rc = put(s, h);
 	if (rc)
 		return rc;
-	pending_remove(&h->pending);
+	creating_remove(&h->creating);
 	h->born = false;
 	h->row_bytes = h->size;
 	return 0;
@@ -507,7 +507,7 @@ static int publish_incomplete(struct serve *s, struct handle *h)
 	if (h->size > 0)
 		refuse_incomplete(s, h);
 	if (h->born)
-		pending_refuse(&h->pending);
+		creating_refuse(&h->creating);
 	return -EINVAL;
 }
 
@@ -575,7 +575,7 @@ void staging_drop(struct serve *s, struct handle *h)
 	if (!has_runs(h->inode))
 		draft_clear(&h->inode->draft); /* it could not be published */
 	if (h->born)
-		pending_remove(&h->pending);
+		creating_remove(&h->creating);
 	h->born = false;
 	free(h->staged);
 	h->staged = NULL;

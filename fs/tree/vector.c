@@ -53,7 +53,7 @@ int vector_lookup(struct serve *s, uint32_t collection, const char *name, struct
 	if (rc)
 		return rc;
 	vector_entry(s, collection, &attr, e);
-	recent_put(e->ino);
+	lookup_cache_put(e->ino);
 	return 0;
 }
 
@@ -200,14 +200,14 @@ static int remove_name(struct serve *s, uint32_t collection, const char *name)
 
 int vector_unlink(fuse_req_t req, const struct node *dir, const char *name)
 {
-	struct namelock held;
+	struct name_lock held;
 	int rc = vs_name_check(name, strlen(name));
 
 	if (rc)
 		return rc;
-	held = namelock_take(dir->collection, name);
+	held = name_lock_take(dir->collection, name);
 	rc = remove_name(ops_serve(req), dir->collection, name);
-	namelock_release(held);
+	name_lock_release(held);
 	return rc;
 }
 
@@ -269,14 +269,14 @@ static int rename_name(struct serve *s, uint32_t from, const char *name, uint32_
 int vector_rename(struct serve *s, uint32_t from, const char *name, uint32_t to, const char *new_name,
 		  bool exclusive)
 {
-	struct namelock held;
+	struct name_lock held;
 	int rc = vs_name_check(new_name, strlen(new_name));
 
 	if (rc)
 		return rc;
-	held = namelock_take_two(from, name, to, new_name);
+	held = name_lock_take_two(from, name, to, new_name);
 	rc = rename_name(s, from, name, to, new_name, exclusive);
-	namelock_release(held);
+	name_lock_release(held);
 	return rc;
 }
 
