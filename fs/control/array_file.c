@@ -11,7 +11,7 @@
 #include "fs/control/view_pairing.h"
 #include "fs/request/process.h"
 
-struct view_handle {
+struct array_file {
 	struct open_file open_file;
 	struct pairing *moment;
 	process_t process;
@@ -71,7 +71,7 @@ static int pairing_attr(struct serve *s, const struct node *node, struct stat *s
 
 static int pairing_node_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
 {
-	struct view_handle *h;
+	struct array_file *h;
 	int rc;
 
 	if ((fi->flags & O_ACCMODE) != O_RDONLY)
@@ -90,7 +90,7 @@ static int pairing_node_open(fuse_req_t req, const struct node *node, struct fus
 	return 0;
 }
 
-static void leave(struct serve *s, const struct node *node, struct view_handle *h)
+static void leave(struct serve *s, const struct node *node, struct array_file *h)
 {
 	if (!atomic_exchange(&h->left, true))
 		pairing_leave(s, node, h->process, h->moment);
@@ -100,7 +100,7 @@ static void leave(struct serve *s, const struct node *node, struct view_handle *
 static int pairing_node_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi,
 			     bool *changed)
 {
-	struct view_handle *h = (struct view_handle *)(uintptr_t)fi->fh;
+	struct array_file *h = (struct array_file *)(uintptr_t)fi->fh;
 
 	(void)changed;
 	if (process_of(fuse_req_ctx(req)->pid) == h->process) /* not a child with an inherited descriptor */
@@ -110,7 +110,7 @@ static int pairing_node_flush(fuse_req_t req, const struct node *node, const str
 
 static void pairing_node_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
 {
-	struct view_handle *h = (struct view_handle *)(uintptr_t)fi->fh;
+	struct array_file *h = (struct array_file *)(uintptr_t)fi->fh;
 
 	leave(s, node, h);
 	pairing_close(s, h->moment);
@@ -192,7 +192,7 @@ static ssize_t read_vectors(const struct node *node, struct vs_snapshot *m, cons
 static ssize_t pairing_node_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
 				const struct fuse_file_info *fi)
 {
-	struct view_handle *h = (struct view_handle *)(uintptr_t)fi->fh;
+	struct array_file *h = (struct array_file *)(uintptr_t)fi->fh;
 	struct pairing *moment;
 	struct vs_snapshot_info info;
 	int rc;

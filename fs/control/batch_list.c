@@ -27,7 +27,7 @@ struct list_handle {
 	struct idlist_scan scan; /* has seen them */
 };
 
-static struct list_handle *handle_of(const struct fuse_file_info *fi)
+static struct list_handle *file_of(const struct fuse_file_info *fi)
 {
 	return (struct list_handle *)(uintptr_t)fi->fh;
 }
@@ -148,7 +148,7 @@ static void start_over(struct list_handle *h, const struct node *node)
 static int list_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
 			struct fuse_file_info *fi)
 {
-	struct list_handle *h = fi ? handle_of(fi) : NULL;
+	struct list_handle *h = fi ? file_of(fi) : NULL;
 	struct serve *s = ops_serve(req);
 	int rc;
 
@@ -228,7 +228,7 @@ static int write_at(struct serve *s, const struct node *node, struct list_handle
 static int list_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
 		      const struct fuse_file_info *fi)
 {
-	struct list_handle *h = handle_of(fi);
+	struct list_handle *h = file_of(fi);
 	int rc;
 
 	pthread_mutex_lock(&h->lock);
@@ -239,7 +239,7 @@ static int list_write(struct serve *s, const struct node *node, const void *buf,
 
 static int list_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed)
 {
-	struct list_handle *h = handle_of(fi);
+	struct list_handle *h = file_of(fi);
 	int rc = 0;
 
 	(void)changed;
@@ -252,7 +252,7 @@ static int list_flush(fuse_req_t req, const struct node *node, const struct fuse
 
 static void list_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
 {
-	struct list_handle *h = handle_of(fi);
+	struct list_handle *h = file_of(fi);
 
 	judge(s, node, h);
 	pthread_mutex_destroy(&h->lock);

@@ -27,7 +27,7 @@ enum upload_state {
 	UPLOAD_REFUSED, /* nothing of it is kept */
 };
 
-struct upload_handle {
+struct upload_file {
 	struct open_file open_file;
 	pthread_mutex_t lock;
 	pid_t opener;
@@ -49,9 +49,9 @@ struct upload_handle {
 	struct vs_upload *upload;
 };
 
-static struct upload_handle *handle_of(const struct fuse_file_info *fi)
+static struct upload_file *file_of(const struct fuse_file_info *fi)
 {
-	return (struct upload_handle *)(uintptr_t)fi->fh;
+	return (struct upload_file *)(uintptr_t)fi->fh;
 }
 
 static enum array_format format_of(const struct node *node)
@@ -60,7 +60,7 @@ static enum array_format format_of(const struct node *node)
 }
 
 /* The batch's file for an array of this format. */
-static enum vs_batch_text file_of(enum array_format format)
+static enum vs_batch_text array_text_of(enum array_format format)
 {
 	return (enum vs_batch_text)(VS_BATCH_ARRAY + (int)format);
 }
@@ -71,7 +71,7 @@ static bool has_array(struct serve *s, uint32_t batch, enum array_format format)
 {
 	uint64_t size;
 
-	return !vs_batch_text_size(s->store, batch, file_of(format), &size);
+	return !vs_batch_text_size(s->store, batch, array_text_of(format), &size);
 }
 
 bool upload_is_listed(struct serve *s, const struct node *node)
@@ -102,7 +102,7 @@ static int drop_arrays(struct serve *s, uint32_t batch, enum array_format but)
 	int rc = 0;
 
 	for (enum array_format f = ARRAY_NPY; f <= ARRAY_RAW && !rc; f++) {
-		rc = f == but ? 0 : vs_batch_text_remove(s->store, batch, file_of(f));
+		rc = f == but ? 0 : vs_batch_text_remove(s->store, batch, array_text_of(f));
 		if (rc == -ENOENT)
 			rc = 0;
 	}
@@ -157,7 +157,7 @@ static int take_shape(struct serve *s, uint32_t batch, enum array_format format,
 /* ------------------------------------------------------------------ in order, into the engine */
 
 /* Nothing is kept; why is told where the caller has not. */
-static int refuse(struct serve *s, const struct node *node, struct upload_handle *h, int rc, const char *why)
+static int refuse(struct serve *s, const struct node *node, struct upload_file *h, int rc, const char *why)
 {
 	if (why && h->settle_why)
 		snprintf(h->settle_why, WHY_BYTES, "%s", why);
@@ -171,7 +171,7 @@ static int refuse(struct serve *s, const struct node *node, struct upload_handle
 }
 
 /* The header is complete: the engine is told what to expect. */
-static int begin(struct serve *s, const struct node *node, struct upload_handle *h)
+static int begin(struct serve *s, const struct node *node, struct upload_file *h)
 {
 	struct vs_schema schema = {.metric = VS_L2};
 	char why[WHY_BYTES];
@@ -194,7 +194,7 @@ static int begin(struct serve *s, const struct node *node, struct upload_handle 
 }
 
 /* Checks a row's own dim, of which n bytes are at data. */
-static int take_prefix(struct serve *s, const struct node *node, struct upload_handle *h,
+static int take_prefix(struct serve *s, const struct node *node, struct upload_file *h,
 		       const unsigned char *data, size_t n)
 {
 	uint32_t dim;
@@ -212,7 +212,7 @@ static int take_prefix(struct serve *s, const struct node *node, struct upload_h
 }
 
 /* Rows that each have a prefix, which the engine does not get. */
-static int append_prefixed(struct serve *s, const struct node *node, struct upload_handle *h,
+static int append_prefixed(struct serve *s, const struct node *node, struct upload_file *h,
 			   const unsigned char *data, size_t size)
 {
 	size_t stride = h->prefix_bytes + h->row_bytes;
@@ -233,7 +233,7 @@ static int append_prefixed(struct serve *s, const struct node *node, struct uplo
 	return rc;
 }
 
-static int append(struct serve *s, const struct node *node, struct upload_handle *h,
+static int append(struct serve *s, const struct node *node, struct upload_file *h,
 		  const unsigned char *data, size_t size)
 {
 	uint64_t stride = h->prefix_bytes + h->row_bytes;
@@ -252,7 +252,7 @@ static int append(struct serve *s, const struct node *node, struct upload_handle
 }
 
 /* The header, of which pieces are put together; what is behind it are rows. */
-static int take_header(struct serve *s, const struct node *node, struct upload_handle *h,
+static int take_header(struct serve *s, const struct node *node, struct upload_file *h,
 		       const unsigned char *data, size_t size)
 {
 	size_t had = (size_t)h->size, take = size, header_bytes;
@@ -284,7 +284,7 @@ static int take_header(struct serve *s, const struct node *node, struct upload_h
 }
 
 /* From the start again: what was kept, or refused, is forgotten. */
-static void restart(struct upload_handle *h)
+static void restart(struct upload_file *h)
 {
 	assert(!h->upload);
 	h->state = UPLOAD_HEADER;
@@ -294,7 +294,7 @@ static void restart(struct upload_handle *h)
 }
 
 /* The next bytes. */
-static int write_on(struct serve *s, const struct node *node, struct upload_handle *h, const void *buf,
+static int write_on(struct serve *s, const struct node *node, struct upload_file *h, const void *buf,
 		    size_t size)
 {
 	int rc = h->state == UPLOAD_HEADER ? take_header(s, node, h, buf, size)
@@ -326,7 +326,7 @@ static bool lacks(const struct array_shape *shape, enum array_format format, uin
 }
 
 /* Ends what is complete, and refuses what is not. */
-static int finish(struct serve *s, const struct node *node, struct upload_handle *h)
+static int finish(struct serve *s, const struct node *node, struct upload_file *h)
 {
 	char why[WHY_BYTES];
 	int rc;
@@ -347,7 +347,7 @@ static int finish(struct serve *s, const struct node *node, struct upload_handle
 	return 0;
 }
 
-static bool is_under_way(const struct upload_handle *h)
+static bool is_under_way(const struct upload_file *h)
 {
 	return h->state == UPLOAD_ROWS || (h->state == UPLOAD_HEADER && h->size > 0);
 }
@@ -403,7 +403,7 @@ static int write_array(struct serve *s, const struct node *node, const struct ro
 		       uint64_t bytes)
 {
 	enum array_format format = format_of(node);
-	enum vs_batch_text file = file_of(format);
+	enum vs_batch_text file = array_text_of(format);
 	unsigned char *buf = malloc(COPY_BYTES);
 	int rc = buf ? vs_batch_text_truncate(s->store, node->collection, file, 0) : -ENOMEM;
 
@@ -450,7 +450,7 @@ static int array_from_batch(struct serve *s, const struct node *node)
 }
 
 /* What this handle has written so far becomes an array file. */
-static int array_from_handle(struct serve *s, const struct node *node, struct upload_handle *h)
+static int array_from_handle(struct serve *s, const struct node *node, struct upload_file *h)
 {
 	const struct rows_source from = {.store = s->store, .upload = h->upload, .batch = node->collection};
 	size_t header_bytes = h->state == UPLOAD_HEADER ? (size_t)h->size : h->header_bytes;
@@ -463,7 +463,7 @@ static int array_from_handle(struct serve *s, const struct node *node, struct up
 }
 
 /* From here on the handle works on the array file. What it had written must have been kept till now. */
-static int to_array(struct serve *s, const struct node *node, struct upload_handle *h)
+static int to_array(struct serve *s, const struct node *node, struct upload_file *h)
 {
 	bool was_under_way = is_under_way(h);
 	int rc = 0;
@@ -474,7 +474,7 @@ static int to_array(struct serve *s, const struct node *node, struct upload_hand
 		rc = array_from_handle(s, node, h);
 	else if (!has_array(s, node->collection, h->format) && (rc = array_from_batch(s, node)))
 		vs_batch_text_remove(s->store, node->collection,
-				     file_of(h->format)); /* what it was is still there */
+				     array_text_of(h->format)); /* what it was is still there */
 	if (!rc)
 		rc = drop_arrays(s, node->collection, h->format);
 	if (rc)
@@ -484,7 +484,7 @@ static int to_array(struct serve *s, const struct node *node, struct upload_hand
 	return 0;
 }
 
-static void array_changes(struct serve *s, const struct node *node, struct upload_handle *h)
+static void array_changes(struct serve *s, const struct node *node, struct upload_file *h)
 {
 	if (!h->changed)
 		batch_begin(s, node);
@@ -523,7 +523,7 @@ static int judge_array(struct serve *s, const struct node *node, enum vs_batch_t
 }
 
 /* At a close(2): who only wrote it is told at once, for others the commit remembers. */
-static int judge(struct serve *s, const struct node *node, struct upload_handle *h)
+static int judge(struct serve *s, const struct node *node, struct upload_file *h)
 {
 	char why[WHY_BYTES];
 	int rc;
@@ -531,7 +531,7 @@ static int judge(struct serve *s, const struct node *node, struct upload_handle 
 	if (!h->changed)
 		return 0;
 	h->changed = false;
-	rc = judge_array(s, node, file_of(h->format), why, sizeof why);
+	rc = judge_array(s, node, array_text_of(h->format), why, sizeof why);
 	if (!rc)
 		batch_forgive(s, node);
 	else if (rc != -ENOENT && h->reads)
@@ -555,21 +555,21 @@ int upload_take(struct serve *s, const struct node *from, const struct node *to)
 	if (!rc)
 		rc = drop_arrays(s, to->collection, format_of(to));
 	if (!rc)
-		rc = vs_batch_text_rename(s->store, to->collection, temporary, file_of(format_of(to)));
+		rc = vs_batch_text_rename(s->store, to->collection, temporary, array_text_of(format_of(to)));
 	if (!rc)
 		batch_forgive(s, to);
 	return rc;
 }
 
 /* Reads the array file of the node into the engine. */
-static int settle(struct serve *s, const struct node *node, struct upload_handle *h)
+static int settle(struct serve *s, const struct node *node, struct upload_file *h)
 {
 	unsigned char *buf = malloc(COPY_BYTES);
 	ssize_t n = buf ? 1 : -ENOMEM;
 	int rc = 0;
 
 	while (!rc && n > 0) {
-		n = vs_batch_text_read(s->store, node->collection, file_of(h->format), buf, COPY_BYTES,
+		n = vs_batch_text_read(s->store, node->collection, array_text_of(h->format), buf, COPY_BYTES,
 				       h->size);
 		if (n > 0)
 			rc = write_on(s, node, h, buf, (size_t)n);
@@ -584,7 +584,7 @@ int upload_settle(struct serve *s, uint32_t batch, char *why, size_t why_size)
 {
 	struct node node = {.kind = NODE_UPLOAD, .collection = batch};
 	char settle_why[WHY_BYTES] = "";
-	struct upload_handle h = {.settle_why = settle_why};
+	struct upload_file h = {.settle_why = settle_why};
 	enum array_format format = ARRAY_NPY;
 	int rc;
 
@@ -611,7 +611,7 @@ static int upload_attr(struct serve *s, const struct node *node, struct stat *st
 	struct array_shape shape;
 	struct vs_batch_info info;
 	uint64_t size = 0;
-	int rc = vs_batch_text_size(s->store, node->collection, file_of(format), &size);
+	int rc = vs_batch_text_size(s->store, node->collection, array_text_of(format), &size);
 
 	*timeout_s = 0;
 	if (rc == -ENOENT) {
@@ -630,7 +630,7 @@ static int upload_attr(struct serve *s, const struct node *node, struct stat *st
 }
 
 /* With the lock held: that of open(2) with O_TRUNC, too. */
-static int set_size(struct serve *s, const struct node *node, struct upload_handle *h, uint64_t size)
+static int set_size(struct serve *s, const struct node *node, struct upload_file *h, uint64_t size)
 {
 	int rc;
 
@@ -649,13 +649,13 @@ static int set_size(struct serve *s, const struct node *node, struct upload_hand
 	if (rc)
 		return rc;
 	array_changes(s, node, h);
-	return vs_batch_text_truncate(s->store, node->collection, file_of(h->format), size);
+	return vs_batch_text_truncate(s->store, node->collection, array_text_of(h->format), size);
 }
 
 static int upload_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
 			  struct fuse_file_info *fi)
 {
-	struct upload_handle *h = fi ? handle_of(fi) : NULL;
+	struct upload_file *h = fi ? file_of(fi) : NULL;
 	int rc = 0;
 
 	if (!(set & FUSE_SET_ATTR_SIZE) || !h)
@@ -668,7 +668,7 @@ static int upload_setattr(fuse_req_t req, const struct node *node, const struct 
 
 static int upload_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
 {
-	struct upload_handle *h = calloc(1, sizeof *h);
+	struct upload_file *h = calloc(1, sizeof *h);
 	struct serve *s = ops_serve(req);
 	int access = fi->flags & O_ACCMODE;
 
@@ -688,21 +688,21 @@ static int upload_open(fuse_req_t req, const struct node *node, struct fuse_file
 static ssize_t upload_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
 			   const struct fuse_file_info *fi)
 {
-	struct upload_handle *h = handle_of(fi);
+	struct upload_file *h = file_of(fi);
 	int rc;
 
 	if (!h) /* a stateless mount */
-		return vs_batch_text_read(s->store, node->collection, file_of(format_of(node)), buf, size,
+		return vs_batch_text_read(s->store, node->collection, array_text_of(format_of(node)), buf, size,
 					  (uint64_t)off);
 	pthread_mutex_lock(&h->lock);
 	rc = to_array(s, node, h);
 	pthread_mutex_unlock(&h->lock);
 	return rc ? rc
-		  : vs_batch_text_read(s->store, node->collection, file_of(h->format), buf, size,
+		  : vs_batch_text_read(s->store, node->collection, array_text_of(h->format), buf, size,
 				       (uint64_t)off);
 }
 
-static int write_at(struct serve *s, const struct node *node, struct upload_handle *h, const void *buf,
+static int write_at(struct serve *s, const struct node *node, struct upload_file *h, const void *buf,
 		    size_t size, uint64_t off)
 {
 	int rc;
@@ -717,14 +717,14 @@ static int write_at(struct serve *s, const struct node *node, struct upload_hand
 	if (rc)
 		return rc;
 	array_changes(s, node, h);
-	rc = vs_batch_text_write(s->store, node->collection, file_of(h->format), buf, size, off);
+	rc = vs_batch_text_write(s->store, node->collection, array_text_of(h->format), buf, size, off);
 	return rc ? refuse(s, node, h, rc, strerror(-rc)) : 0;
 }
 
 static int upload_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
 			const struct fuse_file_info *fi)
 {
-	struct upload_handle *h = handle_of(fi);
+	struct upload_file *h = file_of(fi);
 	int rc;
 
 	pthread_mutex_lock(&h->lock);
@@ -734,7 +734,7 @@ static int upload_write(struct serve *s, const struct node *node, const void *bu
 }
 
 /* With the lock held. */
-static int close_it(struct serve *s, const struct node *node, struct upload_handle *h)
+static int close_it(struct serve *s, const struct node *node, struct upload_file *h)
 {
 	if (h->state == UPLOAD_ARRAY)
 		return judge(s, node, h);
@@ -745,7 +745,7 @@ static int close_it(struct serve *s, const struct node *node, struct upload_hand
 static int upload_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi,
 			bool *changed)
 {
-	struct upload_handle *h = handle_of(fi);
+	struct upload_file *h = file_of(fi);
 	int rc = 0;
 
 	(void)changed;
@@ -758,7 +758,7 @@ static int upload_flush(fuse_req_t req, const struct node *node, const struct fu
 
 static void upload_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
 {
-	struct upload_handle *h = handle_of(fi);
+	struct upload_file *h = file_of(fi);
 
 	close_it(s, node, h);
 	pthread_mutex_destroy(&h->lock);

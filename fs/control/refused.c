@@ -59,7 +59,7 @@ static int refused_open(fuse_req_t req, const struct node *node, struct fuse_fil
 		return -ESTALE;
 	if ((fi->flags & O_ACCMODE) == O_RDONLY)
 		return -ENOENT;
-	return handle_create(
+	return file_create(
 		req, &dir,
 		&(struct ops_birth){
 			name, {batch.perm.mode & 0666, ctx->uid, ctx->gid}, ctx->pid, fi->flags & ~O_EXCL},
@@ -69,7 +69,7 @@ static int refused_open(fuse_req_t req, const struct node *node, struct fuse_fil
 /* The vector that a handle is of. */
 static struct node vector_of(const struct fuse_file_info *fi)
 {
-	return node_of(atomic_load(&handle_of(fi)->inode->ino));
+	return node_of(atomic_load(&file_of(fi)->inode->ino));
 }
 
 static int refused_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,

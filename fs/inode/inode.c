@@ -259,7 +259,7 @@ static int save(struct serve *s, struct inode *o)
 	int rc;
 
 	pthread_mutex_lock(&o->lock);
-	rc = o->handles || lookup_cache_has(atomic_load(&o->ino)) ? make_copy(s, o) : 0;
+	rc = o->files || lookup_cache_has(atomic_load(&o->ino)) ? make_copy(s, o) : 0;
 	if (!rc)
 		o->saving++;
 	pthread_mutex_unlock(&o->lock);

@@ -16,7 +16,7 @@
 #include "fs/tree/draft.h"
 #include "fs/mount/session.h"
 
-struct handle;
+struct file;
 
 /* A vector as it was when it lost its name. */
 struct orphan_data {
@@ -32,7 +32,7 @@ struct inode {
 
 	pthread_mutex_t
 		lock; /* of all below and of what handles have staged; held when the engine is called */
-	struct handle *handles;
+	struct file *files;
 	unsigned saving;          /* operations under way that may take its name away */
 	struct orphan_data *copy; /* means something once the engine does not know the vector any more */
 	bool replace_next;        /* truncated by path: the next writer replaces it. Holds a reference */

@@ -264,7 +264,7 @@ static void settle(struct notify *n)
 
 	atomic_store(&n->settling, false);
 	pthread_mutex_unlock(&n->lock);
-	more = handle_settle_paused(n->serve);
+	more = file_settle_paused(n->serve);
 	pthread_mutex_lock(&n->lock);
 	if (!more || atomic_load(&n->settling))
 		return;

@@ -31,7 +31,7 @@ bool notify_is_stale(struct notify *n, uint64_t ino);
 bool notify_names(struct notify *n);
 /* A name in a directory has changed its meaning, and so have those below it. Takes effect at once where it can. */
 void notify_entry(struct notify *n, uint64_t dir_ino, const char *name);
-/* Something is staged: whether its writer pauses is looked at from now on (handle_settle_paused). */
+/* Something is staged: whether its writer pauses is looked at from now on (file_settle_paused). */
 void notify_settling(struct notify *n);
 /* Something waits for the housekeeping that the thread does once a second (pairing_sweep). */
 void notify_housekeeping(struct notify *n);

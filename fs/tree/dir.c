@@ -265,7 +265,7 @@ static int collection_create(fuse_req_t req, const struct node *dir, const struc
 		return rc == -ENOENT ? -ESTALE : rc;
 	if (info.perm.mode & S_ISGID)
 		heir.perm.gid = info.perm.gid;
-	return handle_create(req, dir, &heir, e, fi);
+	return file_create(req, dir, &heir, e, fi);
 }
 
 struct vector_listing {

@@ -20,10 +20,10 @@ static bool is_writing(int flags)
 	return (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR;
 }
 
-static struct handle *handle_new(const char *name, pid_t thread, int flags)
+static struct file *file_new(const char *name, pid_t thread, int flags)
 {
 	size_t len = strlen(name);
-	struct handle *h = calloc(1, sizeof *h + len + 1);
+	struct file *h = calloc(1, sizeof *h + len + 1);
 
 	if (!h)
 		return NULL;
@@ -35,16 +35,16 @@ static struct handle *handle_new(const char *name, pid_t thread, int flags)
 	return h;
 }
 
-static void attach(struct handle *h, struct inode *o)
+static void attach(struct file *h, struct inode *o)
 {
 	h->inode = o;
-	h->next = o->handles;
-	o->handles = h;
+	h->next = o->files;
+	o->files = h;
 }
 
-static void detach(struct handle *h)
+static void detach(struct file *h)
 {
-	struct handle **link = &h->inode->handles;
+	struct file **link = &h->inode->files;
 
 	while (*link != h) {
 		assert(*link);
@@ -54,7 +54,7 @@ static void detach(struct handle *h)
 }
 
 /* How the kernel, which knows the vector as ino, shall treat the handle. */
-static void tell_kernel(const struct serve *s, struct handle *h, uint64_t ino, struct fuse_file_info *fi)
+static void tell_kernel(const struct serve *s, struct file *h, uint64_t ino, struct fuse_file_info *fi)
 {
 	bool is_aliased = atomic_load(&h->inode->ino) != ino; /* then no invalidation comes to its pages */
 
@@ -69,7 +69,7 @@ static void tell_kernel(const struct serve *s, struct handle *h, uint64_t ino, s
 }
 
 /* With the lock of o held. */
-static int join(struct serve *s, struct inode *o, struct handle *h)
+static int join(struct serve *s, struct inode *o, struct file *h)
 {
 	struct node place = node_of(atomic_load(&o->ino));
 	struct vs_attr attr;
@@ -101,7 +101,7 @@ static bool take_truncation(struct serve *s, struct inode *o)
 }
 
 /* Opens a vector that exists. */
-static int open_at(struct serve *s, struct handle *h, uint64_t ino, bool truncate)
+static int open_at(struct serve *s, struct file *h, uint64_t ino, bool truncate)
 {
 	struct inode *o = inode_get(s->inodes, ino);
 	int rc;
@@ -118,10 +118,10 @@ static int open_at(struct serve *s, struct handle *h, uint64_t ino, bool truncat
 	return rc;
 }
 
-int handle_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
+int file_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
 {
 	struct serve *s = ops_serve(req);
-	struct handle *h = handle_new("", fuse_req_ctx(req)->pid, fi->flags);
+	struct file *h = file_new("", fuse_req_ctx(req)->pid, fi->flags);
 	int rc;
 
 	if (!h)
@@ -137,7 +137,7 @@ int handle_open(fuse_req_t req, const struct node *node, struct fuse_file_info *
 }
 
 /* A handle for a name that nobody has: the vector appears when it is complete. */
-static int bear(struct serve *s, struct handle *h, const struct vs_perm *perm, struct fuse_entry_param *e)
+static int file_create_new(struct serve *s, struct file *h, const struct vs_perm *perm, struct fuse_entry_param *e)
 {
 	uint64_t entry;
 	struct inode *o;
@@ -152,7 +152,7 @@ static int bear(struct serve *s, struct handle *h, const struct vs_perm *perm, s
 	h->attr.perm = *perm;
 	h->attr.mtime = h->attr.ctime = vs_time_now();
 	pthread_mutex_lock(&o->lock);
-	h->born = true;
+	h->is_new = true;
 	attach(h, o);
 	staging_start_over(s, h);
 	pthread_mutex_unlock(&o->lock);
@@ -164,7 +164,7 @@ static int bear(struct serve *s, struct handle *h, const struct vs_perm *perm, s
 }
 
 /* Somebody else has created it since the kernel looked. */
-static int open_existing(struct serve *s, struct handle *h, uint32_t collection,
+static int open_existing(struct serve *s, struct file *h, uint32_t collection,
 			 const struct ops_birth *birth, const struct vs_attr *attr,
 			 struct fuse_entry_param *e)
 {
@@ -174,17 +174,17 @@ static int open_existing(struct serve *s, struct handle *h, uint32_t collection,
 	return open_at(s, h, e->ino, birth->flags & O_TRUNC);
 }
 
-int handle_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+int file_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
 		  struct fuse_entry_param *e, struct fuse_file_info *fi)
 {
 	struct serve *s = ops_serve(req);
-	struct handle *h;
+	struct file *h;
 	struct vs_attr attr;
 	int rc = vs_name_check(birth->name, strlen(birth->name));
 
 	if (rc)
 		return rc;
-	h = handle_new(birth->name, birth->thread, birth->flags);
+	h = file_new(birth->name, birth->thread, birth->flags);
 	if (!h)
 		return -ENOMEM;
 	h->unprivileged = fuse_req_ctx(req)->uid != 0;
@@ -198,10 +198,10 @@ int handle_create(fuse_req_t req, const struct node *dir, const struct ops_birth
 	if (rc == -ENOENT && !h->writable)
 		rc = -EINVAL; /* it could never become complete */
 	else if (rc == -ENOENT)
-		rc = bear(s, h, &birth->perm, e);
+		rc = file_create_new(s, h, &birth->perm, e);
 	else if (!rc)
 		rc = open_existing(s, h, dir->collection, birth, &attr, e);
-	if (!h->born)
+	if (!h->is_new)
 		creating_remove(&h->creating);
 	if (rc) {
 		free(h);
@@ -212,7 +212,7 @@ int handle_create(fuse_req_t req, const struct node *dir, const struct ops_birth
 }
 
 /* Publishing may give the handle's name a meaning. The lock of the name comes before that of the vector. */
-static struct name_lock lock_to_publish(struct handle *h)
+static struct name_lock lock_to_publish(struct file *h)
 {
 	struct name_lock name = {0};
 
@@ -222,26 +222,26 @@ static struct name_lock lock_to_publish(struct handle *h)
 	return name;
 }
 
-static void unlock_published(struct handle *h, struct name_lock name)
+static void unlock_published(struct file *h, struct name_lock name)
 {
 	pthread_mutex_unlock(&h->inode->lock);
 	if (*h->name)
 		name_lock_release(name);
 }
 
-void handle_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
+void file_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
 {
-	struct handle *h = handle_of(fi);
+	struct file *h = file_of(fi);
 	struct inode *o = h->inode;
 	struct name_lock name = lock_to_publish(h);
 	bool is_last = true;
 
 	(void)node;
-	assert(h->writable || !h->born);
+	assert(h->writable || !h->is_new);
 	if (h->writable)
 		staging_drop(s, h);
 	detach(h);
-	for (const struct handle *other = o->handles; other; other = other->next)
+	for (const struct file *other = o->files; other; other = other->next)
 		is_last &= !other->writable;
 	o->mapped &= !is_last;
 	unlock_published(h, name);
@@ -265,7 +265,7 @@ static ssize_t read_copy(const struct orphan_data *copy, void *buf, size_t size,
 }
 
 /* What a handle that may have something staged shows; with the lock held. */
-static ssize_t read_staged(struct serve *s, const struct handle *h, void *buf, size_t size, size_t off)
+static ssize_t read_staged(struct serve *s, const struct file *h, void *buf, size_t size, size_t off)
 {
 	struct node place = node_of(atomic_load(&h->inode->ino));
 	ssize_t got;
@@ -287,10 +287,10 @@ static bool is_fault(const struct serve *s, const struct fuse_file_info *fi)
 	return s->direct_mmap && fi->lock_owner == 0;
 }
 
-ssize_t handle_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+ssize_t file_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
 		    const struct fuse_file_info *fi)
 {
-	struct handle *h = handle_of(fi);
+	struct file *h = file_of(fi);
 	struct node place = node_of(h ? atomic_load(&h->inode->ino) : node_ino(node));
 	ssize_t got = 0;
 
@@ -313,7 +313,7 @@ ssize_t handle_read(struct serve *s, const struct node *node, void *buf, size_t 
 }
 
 /* Who uses the handle first is who has opened it, as far as can be told without its process number. */
-static void meet(struct handle *h, const struct fuse_file_info *fi)
+static void meet(struct file *h, const struct fuse_file_info *fi)
 {
 	if (!h->has_owner)
 		h->owner = fi->lock_owner;
@@ -321,7 +321,7 @@ static void meet(struct handle *h, const struct fuse_file_info *fi)
 }
 
 /* Whether the process that opened the file asks this. A container's processes have no number here. */
-static bool is_by_opener(struct handle *h, pid_t thread, const struct fuse_file_info *fi)
+static bool is_by_opener(struct file *h, pid_t thread, const struct fuse_file_info *fi)
 {
 	meet(h, fi);
 	if (thread && h->opener)
@@ -329,10 +329,10 @@ static bool is_by_opener(struct handle *h, pid_t thread, const struct fuse_file_
 	return fi->lock_owner == h->owner;
 }
 
-int handle_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
+int file_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
 		 const struct fuse_file_info *fi)
 {
-	struct handle *h = handle_of(fi);
+	struct file *h = file_of(fi);
 	int rc;
 
 	(void)node;
@@ -348,10 +348,10 @@ int handle_write(struct serve *s, const struct node *node, const void *buf, size
 	return rc;
 }
 
-int handle_allocate(struct serve *s, const struct node *node, uint64_t end, bool keep_size,
+int file_allocate(struct serve *s, const struct node *node, uint64_t end, bool keep_size,
 		    const struct fuse_file_info *fi)
 {
-	struct handle *h = handle_of(fi);
+	struct file *h = file_of(fi);
 	int rc;
 
 	(void)node;
@@ -361,10 +361,10 @@ int handle_allocate(struct serve *s, const struct node *node, uint64_t end, bool
 	pthread_mutex_unlock(&h->inode->lock);
 	return rc;
 }
-int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed)
+int file_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed)
 {
 	struct serve *s = ops_serve(req);
-	struct handle *h = handle_of(fi);
+	struct file *h = file_of(fi);
 	struct name_lock name;
 	bool by_opener;
 	int rc;
@@ -384,9 +384,9 @@ int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file
 	return rc;
 }
 
-int handle_fsync(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi)
+int file_fsync(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi)
 {
-	struct handle *h = handle_of(fi);
+	struct file *h = file_of(fi);
 	struct name_lock name;
 	int rc;
 
@@ -402,11 +402,11 @@ int handle_fsync(fuse_req_t req, const struct node *node, const struct fuse_file
 /* ------------------------------------------------------------------ writers that pause */
 
 /* With the lock of o held: the file that is being created, if there is one and its writer has paused. */
-static struct handle *find_paused_born(const struct inode *o, int64_t now_ms)
+static struct file *find_paused_born(const struct inode *o, int64_t now_ms)
 {
-	struct handle *h = o->handles;
+	struct file *h = o->files;
 
-	while (h && !(h->born && staging_is_paused(h, now_ms)))
+	while (h && !(h->is_new && staging_is_paused(h, now_ms)))
 		h = h->next;
 	return h;
 }
@@ -415,7 +415,7 @@ static struct handle *find_paused_born(const struct inode *o, int64_t now_ms)
 static void publish_paused_born(struct serve *s, struct inode *o, uint32_t collection, const char *id)
 {
 	struct name_lock name = name_lock_take(collection, id);
-	struct handle *h;
+	struct file *h;
 
 	pthread_mutex_lock(&o->lock);
 	h = find_paused_born(o, staging_now_ms());
@@ -430,23 +430,23 @@ static void settle_paused(struct serve *s, struct inode *o)
 	int64_t now_ms = staging_now_ms();
 	char id[VS_NAME_MAX + 1] = "";
 	uint32_t collection = 0;
-	struct handle *born;
+	struct file *is_new;
 
 	pthread_mutex_lock(&o->lock);
-	for (struct handle *h = o->handles; h; h = h->next)
-		if (!h->born && staging_is_paused(h, now_ms))
+	for (struct file *h = o->files; h; h = h->next)
+		if (!h->is_new && staging_is_paused(h, now_ms))
 			staging_publish(s, h, false);
-	born = find_paused_born(o, now_ms);
-	if (born) {
-		collection = born->creating.collection;
-		memcpy(id, born->name, strlen(born->name) + 1);
+	is_new = find_paused_born(o, now_ms);
+	if (is_new) {
+		collection = is_new->creating.collection;
+		memcpy(id, is_new->name, strlen(is_new->name) + 1);
 	}
 	pthread_mutex_unlock(&o->lock);
-	if (born)
+	if (is_new)
 		publish_paused_born(s, o, collection, id);
 }
 
-bool handle_settle_paused(struct serve *s)
+bool file_settle_paused(struct serve *s)
 {
 	return inode_each_staged(s, settle_paused);
 }

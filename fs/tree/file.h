@@ -11,17 +11,17 @@
 #include "fs/mount/fuse_ops.h"
 #include "fs/inode/creating.h"
 
-enum handle_state {
+enum file_state {
 	HANDLE_EXISTS,  /* written bytes modify the vector; a run from offset 0 on may be staged */
 	HANDLE_NEW,     /* the vector is to appear when it is complete */
 	HANDLE_REPLACE, /* the vector is to be replaced when the new one is complete */
 	HANDLE_REFUSED, /* too much was written: nothing but truncation mends that */
 };
 
-struct handle {
+struct file {
 	struct open_file open_file;
 	struct inode *inode;
-	struct handle *next; /* of the same vector */
+	struct file *next; /* of the same vector */
 	bool writable;
 	bool appends;   /* O_APPEND */
 	bool unprivileged; /* opened by somebody whose writes take set-user-ID away */
@@ -31,8 +31,8 @@ struct handle {
 	/* Under inode->lock: */
 	bool has_owner;
 	uint64_t owner; /* the kernel's mark of the process that used it first: its lock_owner */
-	enum handle_state state;
-	bool born;        /* by this handle, and not yet published: its name is pending */
+	enum file_state state;
+	bool is_new;        /* by this handle, and not yet published: its name is pending */
 	bool told;        /* of the bytes staged now, that they are refused */
 	bool unsynced;    /* something was published, and no close has made it durable yet */
 	bool counted;     /* in inode->staged */
@@ -45,27 +45,27 @@ struct handle {
 	unsigned which;     /* VS_SET_*: was set while the file is staged, so it is published with it */
 	struct vs_attr attr;
 	struct creating creating;
-	char name[]; /* of a born one */
+	char name[]; /* of a is_new one */
 };
 
-int handle_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+int file_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
 		  struct fuse_entry_param *e, struct fuse_file_info *fi);
-int handle_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi);
-ssize_t handle_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+int file_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi);
+ssize_t file_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
 		    const struct fuse_file_info *fi);
-int handle_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
+int file_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
 		 const struct fuse_file_info *fi);
-int handle_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed);
-int handle_fsync(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi);
-void handle_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi);
-int handle_allocate(struct serve *s, const struct node *node, uint64_t end, bool keep_size,
+int file_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed);
+int file_fsync(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi);
+void file_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi);
+int file_allocate(struct serve *s, const struct node *node, uint64_t end, bool keep_size,
 		    const struct fuse_file_info *fi);
 /* Publishes what writers have left staged that pause; false if nothing is staged at all. For one thread. */
-bool handle_settle_paused(struct serve *s);
+bool file_settle_paused(struct serve *s);
 
-static inline struct handle *handle_of(const struct fuse_file_info *fi)
+static inline struct file *file_of(const struct fuse_file_info *fi)
 {
-	return (struct handle *)(uintptr_t)fi->fh;
+	return (struct file *)(uintptr_t)fi->fh;
 }
 
 #endif

@@ -12,23 +12,23 @@
 
 #define CAPACITY_MIN 4096 /* while the row size is not known */
 
-static bool is_collected(const struct handle *h)
+static bool is_collected(const struct file *h)
 {
 	return h->state == HANDLE_NEW || h->state == HANDLE_REPLACE;
 }
 
-bool staging_hides(const struct handle *h)
+bool staging_hides(const struct file *h)
 {
-	return h->born || is_collected(h);
+	return h->is_new || is_collected(h);
 }
 
-static struct node place(const struct handle *h)
+static struct node place(const struct file *h)
 {
 	return node_of(atomic_load(&h->inode->ino));
 }
 
 /* Attributes of a vector with staged bytes are not cached by the kernel: publishing changes them. */
-static void recount(struct serve *s, struct handle *h)
+static void recount(struct serve *s, struct file *h)
 {
 	bool staged = is_collected(h) || h->size > 0;
 
@@ -41,7 +41,7 @@ static void recount(struct serve *s, struct handle *h)
 }
 
 /* The size that the vector must have, 0 if any will do that its dtype can have. */
-static int find_row_bytes(struct serve *s, struct handle *h)
+static int find_row_bytes(struct serve *s, struct file *h)
 {
 	struct vs_collection_info info;
 	int rc;
@@ -54,17 +54,17 @@ static int find_row_bytes(struct serve *s, struct handle *h)
 	return rc;
 }
 
-static const char *name_of(struct serve *s, const struct handle *h, char name[VS_NAME_MAX + 1])
+static const char *name_of(struct serve *s, const struct file *h, char name[VS_NAME_MAX + 1])
 {
 	struct node node = place(h);
 
-	if (h->born)
+	if (h->is_new)
 		return h->name;
 	return vs_name_get(s->store, node.collection, node.entry, name) ? "(deleted)" : name;
 }
 
 /* Once for what is staged now. */
-static void refuse_incomplete(struct serve *s, struct handle *h)
+static void refuse_incomplete(struct serve *s, struct file *h)
 {
 	struct vs_collection_info info;
 	char name[VS_NAME_MAX + 1];
@@ -86,7 +86,7 @@ static void refuse_incomplete(struct serve *s, struct handle *h)
  * A vector that exists, and what is staged to modify it, stay what they are. But of a file that became too
  * big nothing will be published any more.
  */
-static int refuse_too_big(struct serve *s, struct handle *h, uint64_t end)
+static int refuse_too_big(struct serve *s, struct file *h, uint64_t end)
 {
 	struct vs_collection_info info = {0};
 	char name[VS_NAME_MAX + 1];
@@ -107,7 +107,7 @@ static int refuse_too_big(struct serve *s, struct handle *h, uint64_t end)
 }
 
 /* Publishing failed, for no fault of the bytes. Once for what is staged now. */
-static int refuse_for(struct serve *s, struct handle *h, int rc)
+static int refuse_for(struct serve *s, struct file *h, int rc)
 {
 	char name[VS_NAME_MAX + 1];
 
@@ -118,7 +118,7 @@ static int refuse_for(struct serve *s, struct handle *h, int rc)
 	return rc;
 }
 
-static int reserve(struct handle *h, size_t size)
+static int reserve(struct file *h, size_t size)
 {
 	size_t capacity = h->row_bytes;
 	unsigned char *more;
@@ -137,7 +137,7 @@ static int reserve(struct handle *h, size_t size)
 }
 
 /* Sets the staged file's size; what is new of it reads as zeros. */
-static int resize(struct serve *s, struct handle *h, size_t size)
+static int resize(struct serve *s, struct file *h, size_t size)
 {
 	int rc = reserve(h, size);
 
@@ -153,7 +153,7 @@ static int resize(struct serve *s, struct handle *h, size_t size)
 	return 0;
 }
 
-static int stage(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
+static int stage(struct serve *s, struct file *h, const void *data, size_t size, size_t off)
 {
 	int rc = off > h->size ? resize(s, h, off) : 0; /* a hole */
 
@@ -176,7 +176,7 @@ static int stage(struct serve *s, struct handle *h, const void *data, size_t siz
  * A vector that has lost its name is still there for those who have it open. The copy may be missing where it
  * was lost to a batch just as it was opened: a whole vector makes up for that.
  */
-static int modify_copy(struct handle *h, const void *data, size_t size, size_t off)
+static int modify_copy(struct file *h, const void *data, size_t size, size_t off)
 {
 	struct orphan_data *copy = h->inode->copy;
 
@@ -197,7 +197,7 @@ static int modify_copy(struct handle *h, const void *data, size_t size, size_t o
 }
 
 /* Changes the published vector. */
-static int modify(struct serve *s, struct handle *h, const void *data, size_t size, size_t off,
+static int modify(struct serve *s, struct file *h, const void *data, size_t size, size_t off,
 		  bool from_page)
 {
 	struct node node = place(h);
@@ -219,7 +219,7 @@ static int modify(struct serve *s, struct handle *h, const void *data, size_t si
 }
 
 /* The handle's run, if it has one, is over. */
-static void end_run(struct serve *s, struct handle *h)
+static void end_run(struct serve *s, struct file *h)
 {
 	if (h->state != HANDLE_EXISTS)
 		return;
@@ -228,7 +228,7 @@ static void end_run(struct serve *s, struct handle *h)
 	recount(s, h);
 }
 
-static bool has_run(const struct handle *h)
+static bool has_run(const struct file *h)
 {
 	return h->state == HANDLE_EXISTS && h->size > 0;
 }
@@ -237,7 +237,7 @@ static bool has_run(const struct handle *h)
 static int settle(struct serve *s, struct inode *o)
 {
 	struct draft *d = &o->draft;
-	struct handle *h = o->handles;
+	struct file *h = o->files;
 	int rc;
 
 	if (!draft_is_pending(d))
@@ -249,7 +249,7 @@ static int settle(struct serve *s, struct inode *o)
 	if (rc)
 		return rc;
 	draft_clear(d);
-	for (h = o->handles; h; h = h->next)
+	for (h = o->files; h; h = h->next)
 		h->unsynced |= has_run(h);
 	return 0;
 }
@@ -259,13 +259,13 @@ static int settle_runs(struct serve *s, struct inode *o)
 {
 	int rc = settle(s, o);
 
-	for (struct handle *h = o->handles; h && !rc; h = h->next)
+	for (struct file *h = o->files; h && !rc; h = h->next)
 		end_run(s, h);
 	return rc;
 }
 
 /* Every byte is new: the draft is overwritten, but runs may still become whole themselves. */
-static int modify_whole(struct serve *s, struct handle *h, const void *data)
+static int modify_whole(struct serve *s, struct file *h, const void *data)
 {
 	int rc = modify(s, h, data, h->row_bytes, 0, false);
 
@@ -276,7 +276,7 @@ static int modify_whole(struct serve *s, struct handle *h, const void *data)
 	return rc;
 }
 
-static int modify_part(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
+static int modify_part(struct serve *s, struct file *h, const void *data, size_t size, size_t off)
 {
 	int rc = settle_runs(s, h->inode);
 
@@ -284,7 +284,7 @@ static int modify_part(struct serve *s, struct handle *h, const void *data, size
 }
 
 /* One more piece of a run. */
-static int run_on(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
+static int run_on(struct serve *s, struct file *h, const void *data, size_t size, size_t off)
 {
 	struct draft *d = &h->inode->draft;
 	int rc = reserve(h, off + size);
@@ -300,7 +300,7 @@ static int run_on(struct serve *s, struct handle *h, const void *data, size_t si
 }
 
 /* A write to a vector that exists, with no replacement under way. */
-static int overwrite(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
+static int overwrite(struct serve *s, struct file *h, const void *data, size_t size, size_t off)
 {
 	bool runs = off == h->size && !h->inode->mapped && draft_touches(&h->inode->draft, size, off);
 
@@ -309,7 +309,7 @@ static int overwrite(struct serve *s, struct handle *h, const void *data, size_t
 	return runs ? run_on(s, h, data, size, off) : modify_part(s, h, data, size, off);
 }
 
-int staging_write(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
+int staging_write(struct serve *s, struct file *h, const void *data, size_t size, size_t off)
 {
 	int rc = find_row_bytes(s, h);
 	size_t limit = h->row_bytes ? h->row_bytes : VS_ROW_BYTES_MAX;
@@ -328,7 +328,7 @@ int staging_write(struct serve *s, struct handle *h, const void *data, size_t si
 }
 
 /* A mapping shows the published vector, whatever else the handle is about. */
-int staging_write_page(struct serve *s, struct handle *h, const void *data, size_t size, size_t off)
+int staging_write_page(struct serve *s, struct file *h, const void *data, size_t size, size_t off)
 {
 	struct draft *d = &h->inode->draft;
 	struct node node = place(h);
@@ -337,9 +337,9 @@ int staging_write_page(struct serve *s, struct handle *h, const void *data, size
 	int rc;
 
 	h->inode->mapped = true;
-	if (h->born && h->row_bytes && off + size > h->row_bytes)
+	if (h->is_new && h->row_bytes && off + size > h->row_bytes)
 		return -EFBIG; /* other vectors have fixed the dim meanwhile */
-	if (h->born)
+	if (h->is_new)
 		return stage(s, h, data, size, off);
 	if (!draft_is_pending(d))
 		return modify(s, h, data, size, off, true);
@@ -358,12 +358,12 @@ int staging_write_page(struct serve *s, struct handle *h, const void *data, size
 	return rc;
 }
 
-int staging_fault(struct serve *s, struct handle *h)
+int staging_fault(struct serve *s, struct file *h)
 {
 	int rc;
 
 	h->inode->mapped = true;
-	if (h->born)
+	if (h->is_new)
 		return 0; /* nobody else has it open */
 	rc = settle_runs(s, h->inode);
 	if (rc || h->state != HANDLE_REPLACE)
@@ -372,9 +372,9 @@ int staging_fault(struct serve *s, struct handle *h)
 	return rc ? rc : staging_publish(s, h, true);
 }
 
-void staging_start_over(struct serve *s, struct handle *h)
+void staging_start_over(struct serve *s, struct file *h)
 {
-	h->state = h->born ? HANDLE_NEW : HANDLE_REPLACE;
+	h->state = h->is_new ? HANDLE_NEW : HANDLE_REPLACE;
 	h->size = h->filled = 0;
 	h->which = 0;
 	h->told = false;
@@ -382,7 +382,7 @@ void staging_start_over(struct serve *s, struct handle *h)
 }
 
 /* The staged file gets this size. In a mapping its zeros are to be seen at once. */
-static int set_size(struct serve *s, struct handle *h, size_t size)
+static int set_size(struct serve *s, struct file *h, size_t size)
 {
 	int rc = resize(s, h, size);
 
@@ -391,7 +391,7 @@ static int set_size(struct serve *s, struct handle *h, size_t size)
 	return rc;
 }
 
-int staging_truncate(struct serve *s, struct handle *h, uint64_t size)
+int staging_truncate(struct serve *s, struct file *h, uint64_t size)
 {
 	int rc = find_row_bytes(s, h);
 	size_t limit = h->row_bytes ? h->row_bytes : VS_ROW_BYTES_MAX;
@@ -413,7 +413,7 @@ int staging_truncate(struct serve *s, struct handle *h, uint64_t size)
 	return size == limit ? 0 : -EINVAL;
 }
 
-int staging_extend(struct serve *s, struct handle *h, uint64_t size)
+int staging_extend(struct serve *s, struct file *h, uint64_t size)
 {
 	int rc = find_row_bytes(s, h);
 	size_t limit = h->row_bytes ? h->row_bytes : VS_ROW_BYTES_MAX;
@@ -427,7 +427,7 @@ int staging_extend(struct serve *s, struct handle *h, uint64_t size)
 	return is_collected(h) && size > h->size ? set_size(s, h, (size_t)size) : 0;
 }
 
-void staging_set(struct handle *h, unsigned which, const struct vs_attr *attr)
+void staging_set(struct file *h, unsigned which, const struct vs_attr *attr)
 {
 	if (which & VS_SET_MODE)
 		h->attr.perm.mode = attr->perm.mode;
@@ -444,7 +444,7 @@ void staging_set(struct handle *h, unsigned which, const struct vs_attr *attr)
 }
 
 /* The vector appears, and one that got the same name meanwhile dies. */
-static int put(struct serve *s, struct handle *h)
+static int put(struct serve *s, struct file *h)
 {
 	struct node node = place(h);
 	struct inode *rival = NULL;
@@ -464,7 +464,7 @@ static int put(struct serve *s, struct handle *h)
 	return rc;
 }
 
-static int publish_new(struct serve *s, struct handle *h)
+static int publish_new(struct serve *s, struct file *h)
 {
 	int rc;
 
@@ -475,13 +475,13 @@ static int publish_new(struct serve *s, struct handle *h)
 	if (rc)
 		return rc;
 	creating_remove(&h->creating);
-	h->born = false;
+	h->is_new = false;
 	h->row_bytes = h->size;
 	return 0;
 }
 
 /* 1 if the file may be published, 0 if it must grow first. */
-static int is_complete(struct serve *s, const struct handle *h)
+static int is_complete(struct serve *s, const struct file *h)
 {
 	struct vs_collection_info info;
 	int rc;
@@ -493,7 +493,7 @@ static int is_complete(struct serve *s, const struct handle *h)
 }
 
 /* A file that is too big: its writer has heard that, who closes it once. */
-static int publish_refused(struct handle *h)
+static int publish_refused(struct file *h)
 {
 	int rc = h->told ? 0 : -EFBIG;
 
@@ -501,17 +501,17 @@ static int publish_refused(struct handle *h)
 	return rc;
 }
 
-static int publish_incomplete(struct serve *s, struct handle *h)
+static int publish_incomplete(struct serve *s, struct file *h)
 {
 	/* A shell closes its first descriptor of "> docs/x" before anything is written: no news. */
 	if (h->size > 0)
 		refuse_incomplete(s, h);
-	if (h->born)
+	if (h->is_new)
 		creating_refuse(&h->creating);
 	return -EINVAL;
 }
 
-int staging_publish(struct serve *s, struct handle *h, bool judge)
+int staging_publish(struct serve *s, struct file *h, bool judge)
 {
 	int rc = find_row_bytes(s, h);
 
@@ -529,7 +529,7 @@ int staging_publish(struct serve *s, struct handle *h, bool judge)
 		return refuse_for(s, h, rc);
 	if (!rc)
 		return judge ? publish_incomplete(s, h) : -EAGAIN;
-	rc = h->born ? publish_new(s, h) : modify_whole(s, h, h->staged);
+	rc = h->is_new ? publish_new(s, h) : modify_whole(s, h, h->staged);
 	if (rc)
 		return refuse_for(s, h, rc);
 	h->state = HANDLE_EXISTS;
@@ -546,7 +546,7 @@ int64_t staging_now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-bool staging_is_paused(const struct handle *h, int64_t now_ms)
+bool staging_is_paused(const struct file *h, int64_t now_ms)
 {
 	if (h->told || h->size == 0 || now_ms - h->written_ms < STAGING_PAUSE_MS)
 		return false;
@@ -555,7 +555,7 @@ bool staging_is_paused(const struct handle *h, int64_t now_ms)
 
 static bool has_runs(const struct inode *o)
 {
-	const struct handle *h = o->handles;
+	const struct file *h = o->files;
 
 	while (h && !has_run(h))
 		h = h->next;
@@ -563,7 +563,7 @@ static bool has_runs(const struct inode *o)
 }
 
 /* Nobody is left to be told of an error, but by the log. */
-void staging_drop(struct serve *s, struct handle *h)
+void staging_drop(struct serve *s, struct file *h)
 {
 	if (h->state == HANDLE_EXISTS || (!h->told && h->row_bytes && h->filled == h->row_bytes))
 		staging_publish(s, h, false);
@@ -574,14 +574,14 @@ void staging_drop(struct serve *s, struct handle *h)
 	recount(s, h);
 	if (!has_runs(h->inode))
 		draft_clear(&h->inode->draft); /* it could not be published */
-	if (h->born)
+	if (h->is_new)
 		creating_remove(&h->creating);
-	h->born = false;
+	h->is_new = false;
 	free(h->staged);
 	h->staged = NULL;
 }
 
-ssize_t staging_read(const struct handle *h, void *buf, ssize_t got, size_t size, size_t off)
+ssize_t staging_read(const struct file *h, void *buf, ssize_t got, size_t size, size_t off)
 {
 	size_t n = off < h->size ? h->size - off : 0;
 

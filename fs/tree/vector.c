@@ -66,8 +66,8 @@ static int inode_attr(struct serve *s, uint64_t ino, struct stat *st)
 	if (!o)
 		return rc;
 	pthread_mutex_lock(&o->lock);
-	for (struct handle *h = o->handles; h && rc; h = h->next) {
-		if (!h->born)
+	for (struct file *h = o->files; h && rc; h = h->next) {
+		if (!h->is_new)
 			continue;
 		node_stat(ino, VECTOR_LIMIT, &h->attr.perm, h->attr.mtime, h->attr.ctime, h->size, st);
 		rc = 0;
@@ -102,9 +102,9 @@ static int vector_attr(struct serve *s, const struct node *node, struct stat *st
 }
 
 /* Whose truncation it is when no handle is told: that of the open(2) with O_TRUNC under way, if any. */
-static struct handle *find_opening(const struct inode *o, pid_t thread)
+static struct file *find_opening(const struct inode *o, pid_t thread)
 {
-	struct handle *h = o->handles;
+	struct file *h = o->files;
 
 	while (h && !(h->writable && h->untouched && h->opener == thread))
 		h = h->next;
@@ -132,7 +132,7 @@ static int truncate_path(struct serve *s, struct inode *o, uint64_t size)
 static int truncate_vector(struct serve *s, struct inode *o, const struct stat *st, pid_t thread,
 			   struct fuse_file_info *fi)
 {
-	struct handle *h = fi && fi->fh ? handle_of(fi) : find_opening(o, thread);
+	struct file *h = fi && fi->fh ? file_of(fi) : find_opening(o, thread);
 
 	if (!h)
 		return truncate_path(s, o, (uint64_t)st->st_size);
@@ -144,14 +144,14 @@ static int truncate_vector(struct serve *s, struct inode *o, const struct stat *
 static int set_attr(struct serve *s, struct inode *o, unsigned which, const struct vs_attr *attr)
 {
 	struct node place = node_of(atomic_load(&o->ino));
-	bool born = false;
+	bool is_new = false;
 	int rc;
 
-	for (struct handle *h = o->handles; h; h = h->next) {
+	for (struct file *h = o->files; h; h = h->next) {
 		staging_set(h, which, attr);
-		born |= h->born;
+		is_new |= h->is_new;
 	}
-	if (born)
+	if (is_new)
 		return 0;
 	rc = vs_attr_set(s->store, place.collection, place.entry, which, attr);
 	if (rc != -ENOENT)
@@ -283,11 +283,11 @@ int vector_rename(struct serve *s, uint32_t from, const char *name, uint32_t to,
 const struct node_ops vector_ops = {
 	.attr = vector_attr,
 	.setattr = vector_setattr,
-	.open = handle_open,
-	.read = handle_read,
-	.write = handle_write,
-	.flush = handle_flush,
-	.fsync = handle_fsync,
-	.release = handle_release,
-	.allocate = handle_allocate,
+	.open = file_open,
+	.read = file_read,
+	.write = file_write,
+	.flush = file_flush,
+	.fsync = file_fsync,
+	.release = file_release,
+	.allocate = file_allocate,
 };
