@@ -14,7 +14,7 @@
 
 #define IDS_BYTES ((size_t)1 << 20) /* of ids handed out along with rows, about */
 
-struct source {
+struct array_reader {
 	struct stream *in;
 	struct vectext *text; /* NULL: an array */
 	enum array_format format;
@@ -29,7 +29,7 @@ struct source {
 };
 
 /* From what was read along with the header, then from the file. Fewer bytes than size only at its end. */
-static ssize_t read_some(struct source *s, unsigned char *buf, size_t size, char *why, size_t why_size)
+static ssize_t read_some(struct array_reader *s, unsigned char *buf, size_t size, char *why, size_t why_size)
 {
 	size_t done = s->head_bytes - s->head_used;
 	ssize_t n;
@@ -42,7 +42,7 @@ static ssize_t read_some(struct source *s, unsigned char *buf, size_t size, char
 }
 
 /* Reads more and more of the start of the file, until its header can be parsed. */
-static int read_header(struct source *s, size_t *header_bytes, char *why, size_t why_size)
+static int read_header(struct array_reader *s, size_t *header_bytes, char *why, size_t why_size)
 {
 	int rc = -EAGAIN;
 
@@ -70,7 +70,7 @@ static int read_header(struct source *s, size_t *header_bytes, char *why, size_t
 }
 
 /* A regular file must be as long as its header says, or have a whole number of rows if it says nothing. */
-static int check_size(struct source *s, uint64_t size, size_t header_bytes, char *why, size_t why_size)
+static int check_size(struct array_reader *s, uint64_t size, size_t header_bytes, char *why, size_t why_size)
 {
 	uint64_t step = s->row_bytes + s->prefix_bytes, body, want;
 
@@ -96,7 +96,7 @@ static int check_size(struct source *s, uint64_t size, size_t header_bytes, char
 	return 0;
 }
 
-static int check_dim(struct source *s, uint32_t dim, char *why, size_t why_size)
+static int check_dim(struct array_reader *s, uint32_t dim, char *why, size_t why_size)
 {
 	if (s->format == ARRAY_RAW && !s->text) {
 		s->shape.dim = dim;
@@ -113,7 +113,7 @@ static int check_dim(struct source *s, uint32_t dim, char *why, size_t why_size)
 	return 0;
 }
 
-static int start_array(struct source *s, const struct source_options *o, char *why, size_t why_size)
+static int start_array(struct array_reader *s, const struct array_reader_options *o, char *why, size_t why_size)
 {
 	size_t header_bytes = 0;
 	uint64_t size;
@@ -127,7 +127,7 @@ static int start_array(struct source *s, const struct source_options *o, char *w
 }
 
 /* A text in a file is counted first: the number of its rows is wanted before them. */
-static int start_text(struct source *s, const struct source_options *o, char *why, size_t why_size)
+static int start_text(struct array_reader *s, const struct array_reader_options *o, char *why, size_t why_size)
 {
 	struct vectext_options options = {o->text, o->dim != 0 ? o->dim : o->dim_guess, o->escape};
 	uint64_t lines, rows;
@@ -157,7 +157,7 @@ static int start_text(struct source *s, const struct source_options *o, char *wh
 	return check_dim(s, o->dim, why, why_size);
 }
 
-static int start(struct source *s, const char *path, const struct source_options *o, char *why,
+static int start(struct array_reader *s, const char *path, const struct array_reader_options *o, char *why,
 		 size_t why_size)
 {
 	int rc = o->archived ? stream_open_member(path, o->member, &s->in, why, why_size)
@@ -175,7 +175,7 @@ static int start(struct source *s, const char *path, const struct source_options
 	return rc;
 }
 
-int source_format_of_name(const char *file_name, struct source_options *out)
+int array_reader_format_of_name(const char *file_name, struct array_reader_options *out)
 {
 	static const struct {
 		const char *suffix;
@@ -201,10 +201,10 @@ int source_format_of_name(const char *file_name, struct source_options *out)
 	return array_format_of_name(file_name, &out->format, &out->dtype);
 }
 
-int source_open(const char *path, const struct source_options *options, struct source **out, char *why,
+int array_reader_open(const char *path, const struct array_reader_options *options, struct array_reader **out, char *why,
 		size_t why_size)
 {
-	struct source *s = calloc(1, sizeof *s);
+	struct array_reader *s = calloc(1, sizeof *s);
 	int rc;
 
 	*out = NULL;
@@ -220,17 +220,17 @@ int source_open(const char *path, const struct source_options *options, struct s
 	}
 	if (!*why)
 		snprintf(why, why_size, "%s", strerror(-rc));
-	source_close(s);
+	array_reader_close(s);
 	return rc;
 }
 
-const struct array_shape *source_shape(const struct source *s)
+const struct array_shape *array_reader_shape(const struct array_reader *s)
 {
 	return &s->shape;
 }
 
 /* Takes the prefixes out of what was read, in place. */
-static int pack(struct source *s, unsigned char *buf, size_t rows, char *why, size_t why_size)
+static int pack(struct array_reader *s, unsigned char *buf, size_t rows, char *why, size_t why_size)
 {
 	size_t step = s->prefix_bytes + s->row_bytes;
 
@@ -249,7 +249,7 @@ static int pack(struct source *s, unsigned char *buf, size_t rows, char *why, si
 	return 0;
 }
 
-static int check_end(struct source *s, char *why, size_t why_size)
+static int check_end(struct array_reader *s, char *why, size_t why_size)
 {
 	unsigned char byte;
 	ssize_t n = read_some(s, &byte, 1, why, why_size);
@@ -262,7 +262,7 @@ static int check_end(struct source *s, char *why, size_t why_size)
 }
 
 /* What a file has at its end of the size bytes (with prefixes) that were wanted. */
-static ssize_t check_short(const struct source *s, size_t size, char *why, size_t why_size)
+static ssize_t check_short(const struct array_reader *s, size_t size, char *why, size_t why_size)
 {
 	if (s->shape.rows == ARRAY_ROWS_UNTOLD && size % (s->row_bytes + s->prefix_bytes) == 0)
 		return (ssize_t)size;
@@ -274,7 +274,7 @@ static ssize_t check_short(const struct source *s, size_t size, char *why, size_
 	return -EINVAL;
 }
 
-static ssize_t read_array(struct source *s, void *buf, size_t capacity, char *why, size_t why_size)
+static ssize_t read_array(struct array_reader *s, void *buf, size_t capacity, char *why, size_t why_size)
 {
 	size_t step = s->row_bytes + s->prefix_bytes, size = capacity, want;
 	bool whole_rows = s->prefix_bytes > 0 || s->shape.rows == ARRAY_ROWS_UNTOLD;
@@ -304,12 +304,12 @@ static ssize_t read_array(struct source *s, void *buf, size_t capacity, char *wh
 	return (ssize_t)size;
 }
 
-int source_fd(const struct source *s)
+int array_reader_fd(const struct array_reader *s)
 {
 	return stream_fd(s->in);
 }
 
-static ssize_t read_text(struct source *s, void *buf, size_t capacity, char *why, size_t why_size)
+static ssize_t read_text(struct array_reader *s, void *buf, size_t capacity, char *why, size_t why_size)
 {
 	size_t used = 0;
 	int rc = 1;
@@ -340,7 +340,7 @@ static ssize_t read_text(struct source *s, void *buf, size_t capacity, char *why
 	return (ssize_t)used;
 }
 
-ssize_t source_read(struct source *s, void *buf, size_t capacity, char *why, size_t why_size)
+ssize_t array_reader_read(struct array_reader *s, void *buf, size_t capacity, char *why, size_t why_size)
 {
 	ssize_t n = s->text ? read_text(s, buf, capacity, why, why_size)
 			    : read_array(s, buf, capacity, why, why_size);
@@ -350,18 +350,18 @@ ssize_t source_read(struct source *s, void *buf, size_t capacity, char *why, siz
 	return n;
 }
 
-bool source_has_ids(const struct source *s)
+bool array_reader_has_ids(const struct array_reader *s)
 {
 	return s->text != NULL;
 }
 
-const char *source_ids(const struct source *s, size_t *size)
+const char *array_reader_ids(const struct array_reader *s, size_t *size)
 {
 	*size = s->ids_bytes;
 	return s->ids;
 }
 
-void source_close(struct source *s)
+void array_reader_close(struct array_reader *s)
 {
 	if (s->text)
 		vectext_close(s->text);

@@ -14,10 +14,10 @@
 #include "store/array/array_format.h"
 #include "fs/cli/vector_text.h"
 
-struct source;
+struct array_reader;
 
-/* What a file is. source_format_of_name() fills the first part. */
-struct source_options {
+/* What a file is. array_reader_format_of_name() fills the first part. */
+struct array_reader_options {
 	bool archived;          /* the array is a member of an .npz archive */
 	enum vectext_form text; /* NONE: an array */
 	enum array_format format;
@@ -31,29 +31,29 @@ struct source_options {
 
 /* The format by a file's suffix: array_format_of_name's, .npz, .txt, .vec, .tsv, ".word2vec", ".glove".
  * -EINVAL. */
-int source_format_of_name(const char *file_name, struct source_options *out);
+int array_reader_format_of_name(const char *file_name, struct array_reader_options *out);
 
 /*
- * Opens the file at path ("-": standard input). *out is closed with source_close(). -EINVAL: why says what
+ * Opens the file at path ("-": standard input). *out is closed with array_reader_close(). -EINVAL: why says what
  * was expected and found.
  */
-int source_open(const char *path, const struct source_options *options, struct source **out, char *why,
+int array_reader_open(const char *path, const struct array_reader_options *options, struct array_reader **out, char *why,
 		size_t why_size);
 /* What it holds. rows is ARRAY_ROWS_UNTOLD in a stream whose format does not tell them; dim is 0 only without
  * rows. */
-const struct array_shape *source_shape(const struct source *s);
+const struct array_shape *array_reader_shape(const struct array_reader *s);
 /*
  * The next bytes of rows laid end to end, as many as capacity has room for, or of a text fewer; 0 after the
  * last. In formats with a prefix before each row, and of a text, capacity must have room for a row (with its
  * prefix), and whole rows are handed out. -EINVAL, -EIO: why says what is wrong; -EINTR: a signal arrived.
  */
-ssize_t source_read(struct source *s, void *buf, size_t capacity, char *why, size_t why_size);
+ssize_t array_reader_read(struct array_reader *s, void *buf, size_t capacity, char *why, size_t why_size);
 /* Of the file, for fstat(2); the source's own. */
-int source_fd(const struct source *s);
+int array_reader_fd(const struct array_reader *s);
 /* Whether it brings ids: it is a text. */
-bool source_has_ids(const struct source *s);
-/* The ids of the rows that the last source_read handed out, as lines (store/base/idlist.h); until the next one. */
-const char *source_ids(const struct source *s, size_t *size);
-void source_close(struct source *s);
+bool array_reader_has_ids(const struct array_reader *s);
+/* The ids of the rows that the last array_reader_read handed out, as lines (store/base/idlist.h); until the next one. */
+const char *array_reader_ids(const struct array_reader *s, size_t *size);
+void array_reader_close(struct array_reader *s);
 
 #endif

@@ -51,7 +51,7 @@ struct export {
 	bool quiet, nulls, escape;
 	/* The files of the collection, of one moment. */
 	int ids_fd;
-	struct source *vectors;
+	struct array_reader *vectors;
 	/* What is written. */
 	enum array_format format;
 	struct array_shape shape;
@@ -96,15 +96,15 @@ static int load_shape(struct export *ex)
 
 static int open_vectors(struct export *ex)
 {
-	struct source_options options = {.format = ARRAY_NPY};
+	struct array_reader_options options = {.format = ARRAY_NPY};
 	char vectors[PATH_MAX], why[WHY_BYTES];
 
 	if (ex->vectors)
-		source_close(ex->vectors);
+		array_reader_close(ex->vectors);
 	ex->vectors = NULL;
 	if (snprintf(vectors, sizeof vectors, "%s/.vecfs/vectors.npy", ex->collection) >= (int)sizeof vectors)
 		return fail(ex->collection, -ENAMETOOLONG);
-	if (source_open(vectors, &options, &ex->vectors, why, sizeof why) == 0)
+	if (array_reader_open(vectors, &options, &ex->vectors, why, sizeof why) == 0)
 		return 0;
 	message(VS_ERROR, "%s: %s", ex->collection, why);
 	return -EIO;
@@ -129,7 +129,7 @@ static bool is_one_moment(const struct export *ex)
 {
 	struct stat ids, vectors;
 
-	return fstat(ex->ids_fd, &ids) == 0 && fstat(source_fd(ex->vectors), &vectors) == 0 &&
+	return fstat(ex->ids_fd, &ids) == 0 && fstat(array_reader_fd(ex->vectors), &vectors) == 0 &&
 	       ids.st_ino >> WHICH_BITS == vectors.st_ino >> WHICH_BITS;
 }
 
@@ -153,11 +153,11 @@ static int open_moment(struct export *ex)
 	}
 	if (rc != 0)
 		return rc;
-	if (array_row_bytes(source_shape(ex->vectors)) != array_row_bytes(&ex->shape)) {
+	if (array_row_bytes(array_reader_shape(ex->vectors)) != array_row_bytes(&ex->shape)) {
 		message(VS_ERROR, "%s: its vectors.npy is not what its schema says", ex->collection);
 		return -EIO;
 	}
-	ex->shape.rows = source_shape(ex->vectors)->rows;
+	ex->shape.rows = array_reader_shape(ex->vectors)->rows;
 	return 0;
 }
 
@@ -334,7 +334,7 @@ static int export_collection(struct export *ex)
 	if (rc == 0)
 		rc = write_files(ex);
 	if (ex->vectors)
-		source_close(ex->vectors);
+		array_reader_close(ex->vectors);
 	if (ex->ids_fd >= 0)
 		close(ex->ids_fd);
 	return rc == 0 ? COMMAND_OK : COMMAND_FAILED;

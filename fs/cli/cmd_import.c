@@ -70,7 +70,7 @@ struct import {
 	bool is_free;        /* it never had a vector or a schema: it takes the dtype of what comes first, */
 	bool upload_decides; /* of an upload, too */
 	/* What is imported. */
-	struct source *source;
+	struct array_reader *source;
 	struct idlist ids;
 	struct array_shape shape; /* of the vectors as they are written */
 	struct progress progress;
@@ -248,13 +248,13 @@ static void split_member(struct import *im)
 
 static int open_source(struct import *im)
 {
-	struct source_options options = {.dim = im->dim, .dim_guess = im->schema.dim, .escape = im->escape};
+	struct array_reader_options options = {.dim = im->dim, .dim_guess = im->schema.dim, .escape = im->escape};
 	char name[64], why[WHY_BYTES];
 
 	split_member(im);
 	options.member = im->member;
 	snprintf(name, sizeof name, ".%s", im->format ? im->format : "");
-	if (source_format_of_name(im->format ? name : im->file, &options) != 0) {
+	if (array_reader_format_of_name(im->format ? name : im->file, &options) != 0) {
 		message(VS_ERROR, "%s: its name tells no format that can be imported: give --format",
 		        im->file);
 		return -EINVAL;
@@ -265,11 +265,11 @@ static int open_source(struct import *im)
 	}
 	if (options.text == VECTEXT_NONE && options.format == ARRAY_RAW && options.dim == 0)
 		options.dim = im->schema.dim;
-	if (source_open(im->file, &options, &im->source, why, sizeof why) != 0) {
+	if (array_reader_open(im->file, &options, &im->source, why, sizeof why) != 0) {
 		message(VS_ERROR, "%s: %s", im->file, why);
 		return -EINVAL;
 	}
-	im->shape = *source_shape(im->source);
+	im->shape = *array_reader_shape(im->source);
 	if (im->shape.is_uint16 && im->dtype != VS_BF16) {
 		message(VS_ERROR,
 			"%s: found integers of 16 bits ('<u2'), want f32, f16, bf16, i8 or u8: if they are "
@@ -326,7 +326,7 @@ static int load_ids(struct import *im)
 {
 	char why[WHY_BYTES];
 
-	if (source_has_ids(im->source) && (im->ids_file || im->starts)) {
+	if (array_reader_has_ids(im->source) && (im->ids_file || im->starts)) {
 		message(VS_ERROR, "%s: it brings its own ids: leave out %s", im->file,
 			im->ids_file ? "--ids" : "--start");
 		return -EINVAL;
@@ -349,7 +349,7 @@ static int load_ids(struct import *im)
 /* Rows that have no ids are numbered; a number does not mean the same vector in two files. */
 static bool is_numbered(const struct import *im)
 {
-	return !im->ids_file && !source_has_ids(im->source);
+	return !im->ids_file && !array_reader_has_ids(im->source);
 }
 
 static int refuse_number(const struct import *im, const char *why)
@@ -622,7 +622,7 @@ static int import_into(struct import *im, const char *collection)
 	undo(im);
 	idlist_free(&im->ids);
 	if (im->source)
-		source_close(im->source);
+		array_reader_close(im->source);
 	return rc == 0 ? COMMAND_OK : COMMAND_FAILED;
 }
 
@@ -657,7 +657,7 @@ static int set_option(struct import *im, int answer, char **argv)
 		im->quiet = true;
 		return 0;
 	case OPT_START:
-		if (!quantity_parse(optarg, 0, UINT64_MAX - UINT32_MAX, &im->start))
+		if (!humanize_parse(optarg, 0, UINT64_MAX - UINT32_MAX, &im->start))
 			return command_misused(&command_import, "--start %s: want a number", optarg);
 		im->starts = true;
 		return 0;
@@ -668,7 +668,7 @@ static int set_option(struct import *im, int answer, char **argv)
 		return 0;
 	case OPT_DIM:
 		/* No dtype has more than eight values a byte. */
-		if (!quantity_parse(optarg, 1, VS_ROW_BYTES_MAX * 8, &n))
+		if (!humanize_parse(optarg, 1, VS_ROW_BYTES_MAX * 8, &n))
 			return command_misused(&command_import, "--dim %s: want a number, 1 to %u", optarg,
 			                       VS_ROW_BYTES_MAX * 8);
 		im->dim = (uint32_t)n;

@@ -47,7 +47,7 @@ const struct command command_mount = {"mount", "serve a store as a file system",
 struct job {
 	char store[PATH_MAX]; /* both absolute: the background process lives in / */
 	char mountpoint[PATH_MAX];
-	struct serve_options options;
+	struct mount_options options;
 	int guard;
 };
 
@@ -55,33 +55,33 @@ static void on_ready(void *arg)
 {
 	const struct job *job = arg;
 
-	readiness_tell("READY=1");
+	sd_notify_tell("READY=1");
 	if (job->options.foreground)
 		return;
 	background_ready();
 	message_init(false);
 }
 
-static int serve_store(struct vs_store *store, struct job *job)
+static int session_store(struct vs_store *store, struct job *job)
 {
-	struct serve *serve;
+	struct mount *serve;
 	char why[WHY_BYTES] = "";
-	int rc = serve_start(store, job->mountpoint, &job->options, &serve, why, sizeof why);
+	int rc = session_start(store, job->mountpoint, &job->options, &serve, why, sizeof why);
 
 	if (rc != 0) {
 		message(VS_ERROR, "%s: %s", job->mountpoint, *why ? why : strerror(-rc));
 		return rc;
 	}
-	guard_watch(job->guard, serve->connection);
-	rc = serve_loop(serve, on_ready, job);
-	readiness_tell("STOPPING=1");
+	watchdog_watch(job->guard, serve->connection);
+	rc = session_loop(serve, on_ready, job);
+	sd_notify_tell("STOPPING=1");
 	if (rc != 0)
 		message(VS_ERROR, "%s: %s", job->mountpoint, strerror(-rc));
 	/* A read-only store has nothing to make durable; that of a poisoned one fails, and was reported. */
 	if (!job->options.read_only && vs_sync(store) != 0)
 		rc = -EIO;
-	serve_end(serve);
-	guard_end(job->guard);
+	session_end(serve);
+	watchdog_end(job->guard);
 	return rc;
 }
 
@@ -116,13 +116,13 @@ static int run_job(struct job *job)
 	int rc, closed;
 
 	interrupt_ignore_others();
-	job->guard = guard_start(); /* before there is anything to copy */
+	job->guard = watchdog_start(); /* before there is anything to copy */
 	rc = vs_open(job->store, &options, &store, why, sizeof why);
 	if (rc != 0) {
 		message(VS_ERROR, "%s: %s", job->store, *why ? why : strerror(-rc));
 		return COMMAND_FAILED;
 	}
-	rc = serve_store(store, job);
+	rc = session_store(store, job);
 	closed = vs_close(store);
 	if (closed != 0)
 		message(VS_ERROR, "%s: not closed cleanly: %s", job->store, strerror(-closed));
@@ -190,7 +190,7 @@ static int prepare_store(const char *path, struct job *job)
 	return 0;
 }
 
-static int mount_store(const char *store, const char *mountpoint, const struct serve_options *options)
+static int mount_store(const char *store, const char *mountpoint, const struct mount_options *options)
 {
 	static struct job job; /* outlives this call: the ready callback comes from another thread */
 	int rc;
@@ -209,7 +209,7 @@ static int mount_store(const char *store, const char *mountpoint, const struct s
 	return run_job(&job);
 }
 
-static int add_options(const char *list, struct serve_options *options)
+static int add_options(const char *list, struct mount_options *options)
 {
 	char why[WHY_BYTES];
 
@@ -219,7 +219,7 @@ static int add_options(const char *list, struct serve_options *options)
 
 /* What both option loops have in common; CONTINUE: go on. */
 #define CONTINUE (-1)
-static int take_option(int answer, char **argv, struct serve_options *options)
+static int take_option(int answer, char **argv, struct mount_options *options)
 {
 	int rc;
 
@@ -240,7 +240,7 @@ static int run(int argc, char **argv)
 		{"foreground", no_argument, NULL, 'f'}, {"debug", no_argument, NULL, 'd'},
 		{"options", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {0},
 	};
-	struct serve_options options = {.commit_ms = MOUNTOPT_COMMIT_MS};
+	struct mount_options options = {.commit_ms = MOUNTOPT_COMMIT_MS};
 	int answer, rc = CONTINUE;
 
 	while (rc == CONTINUE && (answer = getopt_long(argc, argv, ":fdo:h", longs, NULL)) != -1) {
@@ -260,7 +260,7 @@ static int run(int argc, char **argv)
 
 int command_mount_helper(int argc, char **argv)
 {
-	struct serve_options options = {.commit_ms = MOUNTOPT_COMMIT_MS};
+	struct mount_options options = {.commit_ms = MOUNTOPT_COMMIT_MS};
 	bool fake = false;
 	int answer, rc = CONTINUE;
 

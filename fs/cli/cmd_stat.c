@@ -38,52 +38,52 @@ static int fail(const char *what, int rc)
 	return rc;
 }
 
-static void print_space(struct printer *p, const struct statvfs *st)
+static void print_space(struct report *p, const struct statvfs *st)
 {
-	printer_bytes(p, "disk_bytes", (uint64_t)st->f_blocks * st->f_frsize);
-	printer_bytes(p, "disk_free_bytes", (uint64_t)st->f_bavail * st->f_frsize);
+	report_bytes(p, "disk_bytes", (uint64_t)st->f_blocks * st->f_frsize);
+	report_bytes(p, "disk_free_bytes", (uint64_t)st->f_bavail * st->f_frsize);
 }
 
-static void print_collection(struct printer *p, const struct vs_collection_info *info)
+static void print_collection(struct report *p, const struct vs_collection_info *info)
 {
-	printer_row_start(p);
-	printer_text(p, "name", info->name);
-	printer_text(p, "dtype", vs_dtype_name(info->schema.dtype));
-	printer_count(p, "dim", info->schema.dim);
-	printer_text(p, "metric", vs_metric_name(info->schema.metric));
-	printer_count(p, "vectors", info->count);
-	printer_bytes(p, "vectors_bytes", info->count * info->row_bytes);
+	report_row_start(p);
+	report_text(p, "name", info->name);
+	report_text(p, "dtype", vs_dtype_name(info->schema.dtype));
+	report_count(p, "dim", info->schema.dim);
+	report_text(p, "metric", vs_metric_name(info->schema.metric));
+	report_count(p, "vectors", info->count);
+	report_bytes(p, "vectors_bytes", info->count * info->row_bytes);
 	if (info->damaged)
-		printer_text(p, "state", "damaged");
-	printer_row_end(p);
+		report_text(p, "state", "damaged");
+	report_row_end(p);
 }
 
 /* ------------------------------------------------------------------ a store that is not mounted */
 
-static void print_store(struct printer *p, const char *path, struct vs_store *store)
+static void print_store(struct report *p, const char *path, struct vs_store *store)
 {
 	static struct vs_collection_info info;
 	struct vs_counters counters;
 	struct statvfs st;
 
 	vs_counters(store, &counters);
-	printer_text(p, "kind", "store");
-	printer_text(p, "path", path);
-	printer_text(p, "uuid", vs_uuid(store));
-	printer_count(p, "vectors", counters.vectors);
+	report_text(p, "kind", "store");
+	report_text(p, "path", path);
+	report_text(p, "uuid", vs_uuid(store));
+	report_count(p, "vectors", counters.vectors);
 	if (vs_statvfs(store, &st) == 0)
 		print_space(p, &st);
-	printer_list_start(p, "collections");
+	report_list_start(p, "collections");
 	for (info.id = 0; vs_collection_next(store, 0, info.id, &info) == 0;)
 		print_collection(p, &info);
-	printer_list_end(p);
+	report_list_end(p);
 }
 
 static int stat_free_store(const char *path, bool json)
 {
 	struct vs_options options = {.read_only = true, .report = message_report};
 	struct vs_store *store;
-	struct printer p;
+	struct report p;
 	char why[WHY_BYTES] = "";
 	int rc = vs_open(path, &options, &store, why, sizeof why);
 
@@ -91,9 +91,9 @@ static int stat_free_store(const char *path, bool json)
 		message(VS_ERROR, "%s: %s", path, *why ? why : strerror(-rc));
 		return rc;
 	}
-	printer_start(&p, json);
+	report_start(&p, json);
 	print_store(&p, path, store);
-	printer_end(&p);
+	report_end(&p);
 	return vs_close(store);
 }
 
@@ -103,7 +103,7 @@ static int stat_free_store(const char *path, bool json)
  * A line of Prometheus text: "vecfs_puts_total 12". With labels, or a comment, it is not to print; nor is the number of
  * collections, since these follow as a list of that name.
  */
-static void print_metrics(struct printer *p, const char *path)
+static void print_metrics(struct report *p, const char *path)
 {
 	char line[METRIC_LINE_BYTES];
 	FILE *file = fopen(path, "re");
@@ -116,20 +116,20 @@ static void print_metrics(struct printer *p, const char *path)
 		*value++ = 0;
 		value[strcspn(value, " \n")] = 0;
 		if (strcmp(line, METRIC_PREFIX "collections") != 0)
-			printer_value(p, strncmp(line, METRIC_PREFIX, strlen(METRIC_PREFIX)) == 0
+			report_value(p, strncmp(line, METRIC_PREFIX, strlen(METRIC_PREFIX)) == 0
 			              ? line + strlen(METRIC_PREFIX) : line, value);
 	}
 	if (file)
 		fclose(file);
 }
 
-static void print_keyfile(struct printer *p, const char *control, const char *name)
+static void print_keyfile(struct report *p, const char *control, const char *name)
 {
 	static struct keyfile k;
 
 	if (keyfile_load(control, name, &k) == 0)
 		for (size_t i = 0; i < k.count; i++)
-			printer_value(p, k.lines[i].key, k.lines[i].value);
+			report_value(p, k.lines[i].key, k.lines[i].value);
 }
 
 static uint64_t number_of(const struct keyfile *k, const char *key)
@@ -161,14 +161,14 @@ static void load_info(const char *control, const char *name, struct vs_collectio
 	info->damaged = number_of(&k, "damaged") != 0;
 }
 
-static void print_mounted_collections(struct printer *p, const char *mount)
+static void print_mounted_collections(struct report *p, const char *mount)
 {
 	static struct vs_collection_info info;
 	DIR *dir = opendir(mount);
 	struct dirent *entry;
 	char control[PATH_MAX + NAME_MAX + 16];
 
-	printer_list_start(p, "collections");
+	report_list_start(p, "collections");
 	while (dir && (entry = readdir(dir))) {
 		if (entry->d_name[0] == '.' && (!entry->d_name[1] || strcmp(entry->d_name, "..") == 0))
 			continue;
@@ -176,7 +176,7 @@ static void print_mounted_collections(struct printer *p, const char *mount)
 		load_info(control, entry->d_name, &info);
 		print_collection(p, &info);
 	}
-	printer_list_end(p);
+	report_list_end(p);
 	if (dir)
 		closedir(dir);
 }
@@ -185,22 +185,22 @@ static int stat_mount(const struct mountpoint *m, bool json)
 {
 	char path[PATH_MAX + 32];
 	struct statvfs st;
-	struct printer p;
-	pid_t pid = holder_find(m->store);
+	struct report p;
+	pid_t pid = store_owner_find(m->store);
 
 	if (statvfs(m->path, &st) != 0)
 		return fail(m->path, -errno);
-	printer_start(&p, json);
-	printer_text(&p, "kind", "mount");
-	printer_text(&p, "mountpoint", m->path);
-	printer_text(&p, "store", m->store);
+	report_start(&p, json);
+	report_text(&p, "kind", "mount");
+	report_text(&p, "mountpoint", m->path);
+	report_text(&p, "store", m->store);
 	if (pid > 0)
-		printer_number(&p, "pid", (uint64_t)pid);
+		report_number(&p, "pid", (uint64_t)pid);
 	print_space(&p, &st);
 	snprintf(path, sizeof path, "%s/.vecfs/metrics", m->path);
 	print_metrics(&p, path);
 	print_mounted_collections(&p, m->path);
-	printer_end(&p);
+	report_end(&p);
 	return 0;
 }
 
@@ -208,18 +208,18 @@ static int stat_collection(const char *path, bool json)
 {
 	char control[PATH_MAX];
 	struct statvfs st;
-	struct printer p;
+	struct report p;
 
 	if (snprintf(control, sizeof control, "%s/.vecfs", path) >= (int)sizeof control)
 		return fail(path, -ENAMETOOLONG);
 	if (statvfs(path, &st) != 0)
 		return fail(path, -errno);
-	printer_start(&p, json);
-	printer_text(&p, "kind", "collection");
-	printer_text(&p, "path", path);
+	report_start(&p, json);
+	report_text(&p, "kind", "collection");
+	report_text(&p, "path", path);
 	print_keyfile(&p, control, "stats");
 	print_space(&p, &st);
-	printer_end(&p);
+	report_end(&p);
 	return 0;
 }
 
@@ -229,7 +229,7 @@ static int stat_collection(const char *path, bool json)
 static int stat_store(const char *path, bool json)
 {
 	static struct mountpoint m;
-	pid_t pid = holder_find(path);
+	pid_t pid = store_owner_find(path);
 
 	if (pid == -ENOENT || pid == -ENOTDIR) {
 		message(VS_ERROR, "%s: neither a store nor in a mount of vecfs", path);

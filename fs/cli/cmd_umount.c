@@ -73,17 +73,17 @@ static bool lives_on(const struct mountpoint *m)
 }
 
 /* It is unmounted here; nobody but the daemon's end is waited for, and not for ever. */
-static int await_end(const struct mountpoint *m, struct holder_watch *watch, const char *durable)
+static int await_end(const struct mountpoint *m, struct store_owner_watch *watch, const char *durable)
 {
 	char who[WHO_BYTES];
 
 	if (lives_on(m)) {
-		holder_unwatch(watch);
+		store_owner_unwatch(watch);
 		occupant_of_file_system(m, who, sizeof who);
 		message(VS_ERROR, "%s: unmounted%s, but its daemon serves on: %s", m->path, durable, who);
 		return -EBUSY;
 	}
-	if (holder_wait(watch, END_MS) == 0)
+	if (store_owner_wait(watch, END_MS) == 0)
 		return 0;
 	message(VS_ERROR, "%s: unmounted%s, but the daemon of %s (process %d) has not ended yet", m->path, durable,
 	        m->store, (int)watch->pid);
@@ -92,7 +92,7 @@ static int await_end(const struct mountpoint *m, struct holder_watch *watch, con
 
 static int unmount_live(const struct mountpoint *m)
 {
-	struct holder_watch watch = holder_watch(m->store);
+	struct store_owner_watch watch = store_owner_watch(m->store);
 	int synced = make_durable(m->path);
 	const char *durable = synced == 0 ? ", and everything is durable" : "";
 	int rc = mountpoint_unmount(m->path, false);
@@ -102,7 +102,7 @@ static int unmount_live(const struct mountpoint *m)
 		rc = await_end(m, &watch, durable);
 		return rc != 0 || synced == -EACCES ? rc : synced;
 	}
-	holder_unwatch(&watch);
+	store_owner_unwatch(&watch);
 	if (rc == -EBUSY) {
 		occupant_of_mount(m, who, sizeof who);
 		message(VS_ERROR, "%s: busy: %s%s", m->path, who, durable);

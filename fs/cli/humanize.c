@@ -6,7 +6,7 @@
 
 #define DIGITS_MAX 20 /* of a uint64_t */
 
-const char *quantity_count(char text[QUANTITY_SIZE], uint64_t n)
+const char *humanize_count(char text[QUANTITY_SIZE], uint64_t n)
 {
 	char digits[DIGITS_MAX + 1];
 	int len = snprintf(digits, sizeof digits, "%llu", (unsigned long long)n);
@@ -21,7 +21,7 @@ const char *quantity_count(char text[QUANTITY_SIZE], uint64_t n)
 	return text;
 }
 
-const char *quantity_bytes(char text[QUANTITY_SIZE], uint64_t size_bytes)
+const char *humanize_bytes(char text[QUANTITY_SIZE], uint64_t size_bytes)
 {
 	static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
 	double size = (double)size_bytes;
@@ -35,7 +35,7 @@ const char *quantity_bytes(char text[QUANTITY_SIZE], uint64_t size_bytes)
 	return text;
 }
 
-const char *quantity_time(char text[QUANTITY_SIZE], double time_s)
+const char *humanize_time(char text[QUANTITY_SIZE], double time_s)
 {
 	/* Beyond this the estimate means nothing, and the number would not fit its type. */
 	unsigned long s = time_s < 1e8 ? (unsigned long)time_s : 100000000ul;
@@ -47,7 +47,7 @@ const char *quantity_time(char text[QUANTITY_SIZE], double time_s)
 	return text;
 }
 
-bool quantity_parse(const char *text, uint64_t least, uint64_t most, uint64_t *n)
+bool humanize_parse(const char *text, uint64_t least, uint64_t most, uint64_t *n)
 {
 	uint64_t value = 0;
 

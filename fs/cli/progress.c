@@ -81,13 +81,13 @@ static void describe(const struct progress *p, int64_t at_ns, char text[TEXT_BYT
 	double time_s = (double)(at_ns - p->start_ns) / NS_PER_S;
 	double bytes_per_s = (double)p->done_bytes / time_s;
 	int n = snprintf(text, TEXT_BYTES, " %s vectors, %s/s",
-	                 quantity_count(done, p->done_bytes / p->row_bytes),
-	                 quantity_bytes(rate, (uint64_t)bytes_per_s));
+	                 humanize_count(done, p->done_bytes / p->row_bytes),
+	                 humanize_bytes(rate, (uint64_t)bytes_per_s));
 
 	if (p->total_bytes > p->done_bytes && bytes_per_s > 0) {
 		double left_s = (double)(p->total_bytes - p->done_bytes) / bytes_per_s;
 
-		snprintf(text + n, TEXT_BYTES - (size_t)n, ", %s left", quantity_time(left, left_s + 0.5));
+		snprintf(text + n, TEXT_BYTES - (size_t)n, ", %s left", humanize_time(left, left_s + 0.5));
 	}
 }
 
@@ -144,7 +144,7 @@ void progress_end(struct progress *p, bool done)
 		fputs(CLEAR_LINE, stderr);
 	if (done)
 		fprintf(stderr, "%s: %s vectors, %s in %.2f s (%s/s)\n", p->what,
-		        quantity_count(vectors, p->done_bytes / p->row_bytes),
-		        quantity_bytes(size, p->done_bytes), time_s,
-		        quantity_bytes(rate, (uint64_t)((double)p->done_bytes / time_s)));
+		        humanize_count(vectors, p->done_bytes / p->row_bytes),
+		        humanize_bytes(size, p->done_bytes), time_s,
+		        humanize_bytes(rate, (uint64_t)((double)p->done_bytes / time_s)));
 }

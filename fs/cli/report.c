@@ -72,7 +72,7 @@ static int print_plain_string(const char *text)
 }
 
 /* What stands before a value. */
-static void print_name(struct printer *p, const char *name)
+static void print_name(struct report *p, const char *name)
 {
 	if (p->json) {
 		printf("%s", p->first ? "" : ", ");
@@ -86,26 +86,26 @@ static void print_name(struct printer *p, const char *name)
 	p->first = false;
 }
 
-static void print_after(const struct printer *p)
+static void print_after(const struct report *p)
 {
 	if (!p->json && !p->in_row)
 		putchar('\n');
 }
 
-void printer_start(struct printer *p, bool json)
+void report_start(struct report *p, bool json)
 {
-	*p = (struct printer){.json = json, .first = true};
+	*p = (struct report){.json = json, .first = true};
 	if (json)
 		putchar('{');
 }
 
-void printer_end(struct printer *p)
+void report_end(struct report *p)
 {
 	if (p->json)
 		printf("}\n");
 }
 
-void printer_text(struct printer *p, const char *name, const char *value)
+void report_text(struct report *p, const char *name, const char *value)
 {
 	print_name(p, name);
 	if (p->json)
@@ -116,7 +116,7 @@ void printer_text(struct printer *p, const char *name, const char *value)
 	print_after(p);
 }
 
-void printer_count(struct printer *p, const char *name, uint64_t value)
+void report_count(struct report *p, const char *name, uint64_t value)
 {
 	char text[QUANTITY_SIZE];
 
@@ -124,20 +124,20 @@ void printer_count(struct printer *p, const char *name, uint64_t value)
 	if (p->json)
 		printf("%llu", (unsigned long long)value);
 	else if (p->in_row)
-		printf("%12s %s", quantity_count(text, value), name);
+		printf("%12s %s", humanize_count(text, value), name);
 	else
-		printf("%s", quantity_count(text, value));
+		printf("%s", humanize_count(text, value));
 	print_after(p);
 }
 
-void printer_number(struct printer *p, const char *name, uint64_t value)
+void report_number(struct report *p, const char *name, uint64_t value)
 {
 	print_name(p, name);
 	printf("%llu", (unsigned long long)value);
 	print_after(p);
 }
 
-void printer_bytes(struct printer *p, const char *name, uint64_t size_bytes)
+void report_bytes(struct report *p, const char *name, uint64_t size_bytes)
 {
 	char text[QUANTITY_SIZE];
 
@@ -145,23 +145,23 @@ void printer_bytes(struct printer *p, const char *name, uint64_t size_bytes)
 	if (p->json)
 		printf("%llu", (unsigned long long)size_bytes);
 	else
-		printf(p->in_row ? "%8s" : "%s", quantity_bytes(text, size_bytes));
+		printf(p->in_row ? "%8s" : "%s", humanize_bytes(text, size_bytes));
 	print_after(p);
 }
 
-void printer_value(struct printer *p, const char *name, const char *value)
+void report_value(struct report *p, const char *name, const char *value)
 {
 	/* JSON's numbers: no sign but minus, no leading zero, nothing like "inf". */
 	size_t digits = strspn(value, "0123456789");
 	bool number = digits > 0 && digits <= 20 && value[digits] == 0 && (value[0] != '0' || digits == 1);
 
 	if (number)
-		printer_count(p, name, strtoull(value, NULL, 10));
+		report_count(p, name, strtoull(value, NULL, 10));
 	else
-		printer_text(p, name, value);
+		report_text(p, name, value);
 }
 
-void printer_list_start(struct printer *p, const char *name)
+void report_list_start(struct report *p, const char *name)
 {
 	print_name(p, name);
 	if (p->json)
@@ -171,14 +171,14 @@ void printer_list_start(struct printer *p, const char *name)
 	p->first = true;
 }
 
-void printer_list_end(struct printer *p)
+void report_list_end(struct report *p)
 {
 	if (p->json)
 		putchar(']');
 	p->first = false;
 }
 
-void printer_row_start(struct printer *p)
+void report_row_start(struct report *p)
 {
 	if (p->json)
 		printf("%s{", p->first ? "" : ", ");
@@ -186,7 +186,7 @@ void printer_row_start(struct printer *p)
 	p->first = true;
 }
 
-void printer_row_end(struct printer *p)
+void report_row_end(struct report *p)
 {
 	putchar(p->json ? '}' : '\n');
 	p->in_row = false;

@@ -13,28 +13,28 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct printer {
+struct report {
 	bool json;
 	bool first;  /* no value of this object or list has been printed */
 	bool in_row; /* for people: in a line of a list */
 };
 
 /* The outermost object. */
-void printer_start(struct printer *p, bool json);
-void printer_end(struct printer *p);
+void report_start(struct report *p, bool json);
+void report_end(struct report *p);
 
-void printer_text(struct printer *p, const char *name, const char *value);
-void printer_count(struct printer *p, const char *name, uint64_t value);
+void report_text(struct report *p, const char *name, const char *value);
+void report_count(struct report *p, const char *name, uint64_t value);
 /* A number that is a name: no separators between its digits. */
-void printer_number(struct printer *p, const char *name, uint64_t value);
-void printer_bytes(struct printer *p, const char *name, uint64_t size_bytes);
+void report_number(struct report *p, const char *name, uint64_t value);
+void report_bytes(struct report *p, const char *name, uint64_t size_bytes);
 /* A value as another program printed it: a number stays one in JSON. */
-void printer_value(struct printer *p, const char *name, const char *value);
+void report_value(struct report *p, const char *name, const char *value);
 
 /* A list of objects; each holds values, and no list. */
-void printer_list_start(struct printer *p, const char *name);
-void printer_list_end(struct printer *p);
-void printer_row_start(struct printer *p);
-void printer_row_end(struct printer *p);
+void report_list_start(struct report *p, const char *name);
+void report_list_end(struct report *p);
+void report_row_start(struct report *p);
+void report_row_end(struct report *p);
 
 #endif

@@ -51,7 +51,7 @@ static int is_held(int lock_fd)
 	return 0;
 }
 
-pid_t holder_find(const char *store)
+pid_t store_owner_find(const char *store)
 {
 	int fd = open_lock(store);
 	pid_t pid;
@@ -65,9 +65,9 @@ pid_t holder_find(const char *store)
 	return pid;
 }
 
-struct holder_watch holder_watch(const char *store)
+struct store_owner_watch store_owner_watch(const char *store)
 {
-	struct holder_watch w = {.lock_fd = open_lock(store), .pid_fd = -1};
+	struct store_owner_watch w = {.lock_fd = open_lock(store), .pid_fd = -1};
 
 	if (w.lock_fd < 0 || is_held(w.lock_fd) <= 0)
 		return w;
@@ -84,7 +84,7 @@ static bool has_ended(int pid_fd, int timeout_ms)
 	return poll(&watched, 1, timeout_ms) > 0;
 }
 
-int holder_wait(struct holder_watch *w, int timeout_ms)
+int store_owner_wait(struct store_owner_watch *w, int timeout_ms)
 {
 	int rc = 0;
 
@@ -101,11 +101,11 @@ int holder_wait(struct holder_watch *w, int timeout_ms)
 	/* The lock goes a moment before its process; the number may be a stranger's, for whom nobody waits. */
 	if (rc == 0 && w->pid_fd >= 0)
 		has_ended(w->pid_fd, EXIT_MS);
-	holder_unwatch(w);
+	store_owner_unwatch(w);
 	return rc;
 }
 
-void holder_unwatch(struct holder_watch *w)
+void store_owner_unwatch(struct store_owner_watch *w)
 {
 	if (w->lock_fd >= 0)
 		close(w->lock_fd);

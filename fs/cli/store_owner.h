@@ -12,18 +12,18 @@
 #include <sys/types.h>
 
 /* The pid of the store's holder; 0: nobody holds it. -ENOENT: not a store. -errno. */
-pid_t holder_find(const char *store);
+pid_t store_owner_find(const char *store);
 
-struct holder_watch {
+struct store_owner_watch {
 	int lock_fd; /* of STORE/lock; -1: it is not to be seen from here, and there is nothing to wait for */
 	int pid_fd;  /* of the process with the number in it, while the lock was held; -1: none */
 	pid_t pid;
 };
 
-/* To be had before the holder is told to end. Always to be given to holder_wait() or holder_unwatch(). */
-struct holder_watch holder_watch(const char *store);
+/* To be had before the holder is told to end. Always to be given to store_owner_wait() or store_owner_unwatch(). */
+struct store_owner_watch store_owner_watch(const char *store);
 /* Returns when the holder is gone: 0; or -ETIMEDOUT. */
-int holder_wait(struct holder_watch *w, int timeout_ms);
-void holder_unwatch(struct holder_watch *w);
+int store_owner_wait(struct store_owner_watch *w, int timeout_ms);
+void store_owner_unwatch(struct store_owner_watch *w);
 
 #endif

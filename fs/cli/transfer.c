@@ -20,7 +20,7 @@
 #define NUMBER_BYTES_MAX 21 /* with its newline */
 
 struct transfer {
-	struct source *source;
+	struct array_reader *source;
 	int fd, ids_fd;
 	struct array_shape from, to;
 	size_t prefix_bytes;
@@ -123,9 +123,9 @@ static int write_ids(struct transfer *t, size_t size)
 
 	if (t->ids_fd < 0)
 		return 0;
-	if (!source_has_ids(t->source))
+	if (!array_reader_has_ids(t->source))
 		return write_numbers(t, size);
-	ids = source_ids(t->source, &ids_bytes);
+	ids = array_reader_ids(t->source, &ids_bytes);
 	return transfer_write(t->ids_fd, ids, ids_bytes);
 }
 
@@ -134,7 +134,7 @@ static int copy_rows(struct transfer *t, char *why, size_t why_size)
 	ssize_t n;
 	int rc = 0;
 
-	while (rc == 0 && (n = source_read(t->source, t->read, t->chunk_bytes, why, why_size)) != 0) {
+	while (rc == 0 && (n = array_reader_read(t->source, t->read, t->chunk_bytes, why, why_size)) != 0) {
 		size_t size = n > 0 ? (size_t)n : 0, rows_bytes;
 		const unsigned char *data;
 
@@ -153,14 +153,14 @@ static int copy_rows(struct transfer *t, char *why, size_t why_size)
 	return rc;
 }
 
-int transfer_run(struct source *source, const struct transfer_target *target, struct progress *progress,
+int transfer_run(struct array_reader *source, const struct transfer_target *target, struct progress *progress,
 		 char *why, size_t why_size)
 {
 	struct transfer t = {
 		.source = source,
 		.fd = target->fd,
 		.ids_fd = target->ids_fd,
-		.from = *source_shape(source),
+		.from = *array_reader_shape(source),
 		.to = target->shape,
 		.prefix_bytes = array_row_prefix(target->format),
 		.progress = progress,

@@ -27,7 +27,7 @@ struct transfer_target {
  * (recode.h; bit takes the bytes as they are). -EINTR: a signal came (interrupt.h). -errno: *why is empty if
  * writing failed, else it says what is wrong with the source.
  */
-int transfer_run(struct source *source, const struct transfer_target *target, struct progress *progress,
+int transfer_run(struct array_reader *source, const struct transfer_target *target, struct progress *progress,
 		 char *why, size_t why_size);
 /* Writes all of data. -errno. */
 int transfer_write(int fd, const void *data, size_t size);

@@ -42,7 +42,7 @@ static uint64_t size_of(const struct node *node, const struct vs_snapshot_info *
 	       info->rows * (array_row_prefix(format_of(node)) + info->row_bytes);
 }
 
-int view_attr(struct serve *s, const struct node *node, const struct vs_snapshot_info *info, struct stat *st)
+int view_attr(struct mount *s, const struct node *node, const struct vs_snapshot_info *info, struct stat *st)
 {
 	struct node fixed = {.kind = NODE_VIEW, .collection = node->collection, .which = node->which};
 	struct node moment = fixed;
@@ -60,7 +60,7 @@ int view_attr(struct serve *s, const struct node *node, const struct vs_snapshot
 	return 0;
 }
 
-static int pairing_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+static int pairing_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	struct vs_snapshot_info info;
 	int rc = pairing_find(s, node, &info);
@@ -90,7 +90,7 @@ static int pairing_node_open(fuse_req_t req, const struct node *node, struct fus
 	return 0;
 }
 
-static void leave(struct serve *s, const struct node *node, struct array_file *h)
+static void leave(struct mount *s, const struct node *node, struct array_file *h)
 {
 	if (!atomic_exchange(&h->left, true))
 		pairing_leave(s, node, h->process, h->moment);
@@ -108,7 +108,7 @@ static int pairing_node_flush(fuse_req_t req, const struct node *node, const str
 	return 0;
 }
 
-static void pairing_node_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
+static void pairing_node_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct array_file *h = (struct array_file *)(uintptr_t)fi->fh;
 
@@ -189,7 +189,7 @@ static ssize_t read_vectors(const struct node *node, struct vs_snapshot *m, cons
 	return got < 0 ? got : got + (ssize_t)from_header;
 }
 
-static ssize_t pairing_node_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+static ssize_t pairing_node_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 				const struct fuse_file_info *fi)
 {
 	struct array_file *h = (struct array_file *)(uintptr_t)fi->fh;

@@ -6,6 +6,6 @@
 #include "fs/mount/fuse_ops.h"
 
 /* The attributes of a NODE_VIEW, or of the NODE_MOMENT that stands for it, at a moment. */
-int view_attr(struct serve *s, const struct node *node, const struct vs_snapshot_info *info, struct stat *st);
+int view_attr(struct mount *s, const struct node *node, const struct vs_snapshot_info *info, struct stat *st);
 
 #endif

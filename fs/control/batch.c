@@ -33,7 +33,7 @@ static const char *key_of(const struct node *node, char key[KEY_BYTES])
 	return key;
 }
 
-static bool is_refused(struct serve *s, const struct node *node)
+static bool is_refused(struct mount *s, const struct node *node)
 {
 	char key[KEY_BYTES];
 
@@ -53,7 +53,7 @@ static const char *name_of(const struct node *node, char buffer[32])
 }
 
 /* Logs it with the batch's name, and that of its file if the node is one. */
-static void log_refusal(struct serve *s, const struct node *node, const char *name, const char *reason)
+static void log_refusal(struct mount *s, const struct node *node, const char *name, const char *reason)
 {
 	struct vs_collection_info batch = {0}, parent = {0};
 
@@ -63,7 +63,7 @@ static void log_refusal(struct serve *s, const struct node *node, const char *na
 		name ? "/.vecfs/" : "", name ? name : "", reason);
 }
 
-void batch_remember(struct serve *s, const struct node *node, const char *reason)
+void batch_remember(struct mount *s, const struct node *node, const char *reason)
 {
 	char sentence[REFUSAL_WHY_BYTES], buffer[32], key[KEY_BYTES];
 
@@ -72,7 +72,7 @@ void batch_remember(struct serve *s, const struct node *node, const char *reason
 	refusal_add(s, node->collection, key_of(node, key), sentence);
 }
 
-void batch_refuse(struct serve *s, const struct node *node, const char *format, ...)
+void batch_refuse(struct mount *s, const struct node *node, const char *format, ...)
 {
 	char reason[WHY_BYTES], buffer[32];
 	va_list args;
@@ -84,7 +84,7 @@ void batch_refuse(struct serve *s, const struct node *node, const char *format, 
 	batch_remember(s, node, reason);
 }
 
-void batch_begin(struct serve *s, const struct node *node)
+void batch_begin(struct mount *s, const struct node *node)
 {
 	char sentence[128], buffer[32], key[KEY_BYTES];
 
@@ -93,7 +93,7 @@ void batch_begin(struct serve *s, const struct node *node)
 	refusal_begin(s, node->collection, key_of(node, key), sentence);
 }
 
-void batch_forgive(struct serve *s, const struct node *node)
+void batch_forgive(struct mount *s, const struct node *node)
 {
 	char key[KEY_BYTES];
 
@@ -108,7 +108,7 @@ void batch_forget(uint32_t batch)
 
 /* ------------------------------------------------------------------ names */
 
-bool batch_has(struct serve *s, uint32_t batch, const struct node *node)
+bool batch_has(struct mount *s, uint32_t batch, const struct node *node)
 {
 	struct node of = {.kind = node->kind, .collection = batch, .which = node->which};
 	uint64_t size;
@@ -121,7 +121,7 @@ bool batch_has(struct serve *s, uint32_t batch, const struct node *node)
 	return is_refused(s, &of);
 }
 
-int batch_schema(struct serve *s, uint32_t batch, struct vs_schema *out, bool *is_free)
+int batch_schema(struct mount *s, uint32_t batch, struct vs_schema *out, bool *is_free)
 {
 	struct vs_collection_info info;
 	int rc = vs_collection_get(s->store, batch, &info);
@@ -145,7 +145,7 @@ bool batch_find_temporary(uint32_t batch, const char *name, struct node *out)
 }
 
 /* The NODE_TEXT or NODE_UPLOAD that a name in a batch's control directory means. */
-static int find(struct serve *s, uint32_t batch, const char *name, struct node *out)
+static int find(struct mount *s, uint32_t batch, const char *name, struct node *out)
 {
 	struct vs_collection_info info;
 	int rc;
@@ -160,7 +160,7 @@ static int find(struct serve *s, uint32_t batch, const char *name, struct node *
 }
 
 /* A temporary file's name is that of another file, with a dot before it and something behind. */
-static bool is_temporary_name(struct serve *s, uint32_t batch, const char *name)
+static bool is_temporary_name(struct mount *s, uint32_t batch, const char *name)
 {
 	char target[VS_NAME_MAX + 1];
 	const char *dot = name[0] == '.' ? strrchr(name, '.') : NULL;
@@ -172,7 +172,7 @@ static bool is_temporary_name(struct serve *s, uint32_t batch, const char *name)
 	return dot[1] && !find(s, batch, target, &node);
 }
 
-static int create_temporary(struct serve *s, uint32_t batch, const char *name, struct node *out)
+static int create_temporary(struct mount *s, uint32_t batch, const char *name, struct node *out)
 {
 	int number, rc;
 
@@ -188,21 +188,21 @@ static int create_temporary(struct serve *s, uint32_t batch, const char *name, s
 	return rc;
 }
 
-int batch_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+int batch_create(fuse_req_t req, const struct node *dir, const struct create_args *create,
 		 struct fuse_entry_param *e, struct fuse_file_info *fi)
 {
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 	struct node node;
-	int rc = find(s, dir->collection, birth->name, &node);
+	int rc = find(s, dir->collection, create->name, &node);
 	bool exists = !rc && batch_has(s, dir->collection, &node);
 
-	if (rc == -EPERM && dir->collection && is_temporary_name(s, dir->collection, birth->name)) {
-		exists = batch_find_temporary(dir->collection, birth->name, &node);
+	if (rc == -EPERM && dir->collection && is_temporary_name(s, dir->collection, create->name)) {
+		exists = batch_find_temporary(dir->collection, create->name, &node);
 		rc = 0;
 		if (!exists)
-			rc = create_temporary(s, dir->collection, birth->name, &node);
+			rc = create_temporary(s, dir->collection, create->name, &node);
 	}
-	if (!rc && birth->flags & O_EXCL && exists)
+	if (!rc && create->flags & O_EXCL && exists)
 		rc = -EEXIST;
 	if (!rc)
 		rc = ops_of(node.kind)->open(req, &node, fi);
@@ -213,7 +213,7 @@ int batch_create(fuse_req_t req, const struct node *dir, const struct ops_birth 
 
 int batch_unlink(fuse_req_t req, const struct node *dir, const char *name)
 {
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 	struct node node;
 	int rc;
 
@@ -239,7 +239,7 @@ int batch_unlink(fuse_req_t req, const struct node *dir, const char *name)
 }
 
 /* A temporary list becomes one of the batch's: judged as if it were written now. */
-static int rename_list(struct serve *s, const struct node *from, const struct node *to)
+static int rename_list(struct mount *s, const struct node *from, const struct node *to)
 {
 	enum vs_batch_text temporary = (enum vs_batch_text)(VS_BATCH_TEMPORARY + from->which);
 	char why[WHY_BYTES];
@@ -255,7 +255,7 @@ static int rename_list(struct serve *s, const struct node *from, const struct no
 	return rc;
 }
 
-int batch_rename(struct serve *s, uint32_t batch, const char *name, const char *new_name, bool exclusive)
+int batch_rename(struct mount *s, uint32_t batch, const char *name, const char *new_name, bool exclusive)
 {
 	struct node from, to;
 	int rc;
@@ -281,7 +281,7 @@ int batch_rename(struct serve *s, uint32_t batch, const char *name, const char *
 /* ------------------------------------------------------------------ the commit */
 
 /* What keeps it from being committed, before the engine is asked. */
-static int judge(struct serve *s, uint32_t batch, char why[REFUSAL_WHY_BYTES])
+static int judge(struct mount *s, uint32_t batch, char why[REFUSAL_WHY_BYTES])
 {
 	char name[VS_NAME_MAX + 1];
 
@@ -295,7 +295,7 @@ static int judge(struct serve *s, uint32_t batch, char why[REFUSAL_WHY_BYTES])
 	return upload_settle(s, batch, why, REFUSAL_WHY_BYTES);
 }
 
-static int commit(struct serve *s, const struct vs_collection_info *batch)
+static int commit(struct mount *s, const struct vs_collection_info *batch)
 {
 	struct node node = {.kind = NODE_COLLECTION, .collection = batch->id};
 	unsigned flags = result_adds_only(s, batch->id) ? VS_BATCH_ADD : 0;
@@ -315,7 +315,7 @@ static int commit(struct serve *s, const struct vs_collection_info *batch)
 	return rc;
 }
 
-int batch_commit(struct serve *s, const struct vs_collection_info *batch)
+int batch_commit(struct mount *s, const struct vs_collection_info *batch)
 {
 	struct node dir = {.kind = NODE_COMMIT, .collection = batch->parent};
 	struct vs_collection_info parent;
@@ -351,7 +351,7 @@ static enum vs_batch_text text_of(const struct node *node)
 	return (enum vs_batch_text)(VS_BATCH_TEMPORARY + node->which);
 }
 
-static int temporary_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+static int temporary_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	uint64_t size;
 	int rc = vs_batch_text_size(s->store, node->collection, text_of(node), &size);
@@ -382,14 +382,14 @@ static int temporary_open(fuse_req_t req, const struct node *node, struct fuse_f
 	return vs_batch_text_truncate(ops_serve(req)->store, node->collection, text_of(node), 0);
 }
 
-static ssize_t temporary_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+static ssize_t temporary_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 			      const struct fuse_file_info *fi)
 {
 	(void)fi;
 	return vs_batch_text_read(s->store, node->collection, text_of(node), buf, size, (uint64_t)off);
 }
 
-static int temporary_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int temporary_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
 			   const struct fuse_file_info *fi)
 {
 	(void)fi;

@@ -12,29 +12,29 @@
 #include "fs/mount/fuse_ops.h"
 
 /* Whether there is what this NODE_TEXT or NODE_UPLOAD names, be it well or refused. */
-bool batch_has(struct serve *s, uint32_t batch, const struct node *node);
+bool batch_has(struct mount *s, uint32_t batch, const struct node *node);
 /* The schema that its vectors must have; *is_free: nobody has said yet, but for a dim that is not 0. */
-int batch_schema(struct serve *s, uint32_t batch, struct vs_schema *out, bool *is_free);
-int batch_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+int batch_schema(struct mount *s, uint32_t batch, struct vs_schema *out, bool *is_free);
+int batch_create(fuse_req_t req, const struct node *dir, const struct create_args *create,
 		 struct fuse_entry_param *e, struct fuse_file_info *fi);
 int batch_unlink(fuse_req_t req, const struct node *dir, const char *name);
 /* A temporary file of the control directory becomes what it was made for, or gets another temporary name. */
-int batch_rename(struct serve *s, uint32_t batch, const char *name, const char *new_name, bool exclusive);
+int batch_rename(struct mount *s, uint32_t batch, const char *name, const char *new_name, bool exclusive);
 /* The temporary file of this name, if there is one. */
 bool batch_find_temporary(uint32_t batch, const char *name, struct node *out);
 /* Applies tx/B to its collection; durable when it returns 0. */
-int batch_commit(struct serve *s, const struct vs_collection_info *batch);
+int batch_commit(struct mount *s, const struct vs_collection_info *batch);
 /* The batch is gone: what is remembered of it, too. */
 void batch_forget(uint32_t batch);
 /* Logs "docs/.vecfs/tx/B/.vecfs/NAME: refused: " and the reason, which the commit will give, too (refusal.h).
  */
-__attribute__((format(printf, 3, 4))) void batch_refuse(struct serve *s, const struct node *node,
+__attribute__((format(printf, 3, 4))) void batch_refuse(struct mount *s, const struct node *node,
 							const char *format, ...);
 /* The same without the log. */
-void batch_remember(struct serve *s, const struct node *node, const char *reason);
+void batch_remember(struct mount *s, const struct node *node, const char *reason);
 /* It is being written: should that never come to its end, the commit says so. */
-void batch_begin(struct serve *s, const struct node *node);
+void batch_begin(struct mount *s, const struct node *node);
 /* It is well now, or gone. */
-void batch_forgive(struct serve *s, const struct node *node);
+void batch_forgive(struct mount *s, const struct node *node);
 
 #endif

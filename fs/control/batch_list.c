@@ -45,7 +45,7 @@ static enum idlist_separator separator_of(const struct node *node)
 
 /* ------------------------------------------------------------------ judging */
 
-int batch_list_judge(struct serve *s, const struct node *node, enum vs_batch_text file, char *why,
+int batch_list_judge(struct mount *s, const struct node *node, enum vs_batch_text file, char *why,
 		     size_t why_size)
 {
 	struct idlist_scan *scan = malloc(sizeof *scan);
@@ -75,7 +75,7 @@ int batch_list_judge(struct serve *s, const struct node *node, enum vs_batch_tex
 }
 
 /* What has been seen as it came is all there is, but for a last line that may still go on. */
-static int judge_end(struct serve *s, const struct node *node, const struct list_handle *h, char *why,
+static int judge_end(struct mount *s, const struct node *node, const struct list_handle *h, char *why,
 		     size_t why_size)
 {
 	struct idlist_scan scan = h->scan;
@@ -88,7 +88,7 @@ static int judge_end(struct serve *s, const struct node *node, const struct list
 	return rc == -EILSEQ ? -EINVAL : rc;
 }
 
-static int refuse(struct serve *s, const struct node *node, struct list_handle *h, int rc, const char *why)
+static int refuse(struct mount *s, const struct node *node, struct list_handle *h, int rc, const char *why)
 {
 	batch_refuse(s, node, "%s", why);
 	h->refused = true;
@@ -96,7 +96,7 @@ static int refuse(struct serve *s, const struct node *node, struct list_handle *
 }
 
 /* At a close(2), with the lock held. A last line that is wrong may still become a right one. */
-static int judge(struct serve *s, const struct node *node, struct list_handle *h)
+static int judge(struct mount *s, const struct node *node, struct list_handle *h)
 {
 	char why[WHY_BYTES];
 	int rc;
@@ -118,7 +118,7 @@ static int judge(struct serve *s, const struct node *node, struct list_handle *h
 
 /* ------------------------------------------------------------------ as a file */
 
-static int list_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+static int list_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	uint64_t size = 0;
 	int rc = vs_batch_text_size(s->store, node->collection, text_of(node), &size);
@@ -130,7 +130,7 @@ static int list_attr(struct serve *s, const struct node *node, struct stat *st, 
 }
 
 /* Until a close(2) has found it well it is not whole: what is left if the writer or this daemon dies. */
-static void change(struct serve *s, const struct node *node, struct list_handle *h)
+static void change(struct mount *s, const struct node *node, struct list_handle *h)
 {
 	if (!h->changed)
 		batch_begin(s, node);
@@ -149,7 +149,7 @@ static int list_setattr(fuse_req_t req, const struct node *node, const struct st
 			struct fuse_file_info *fi)
 {
 	struct list_handle *h = fi ? file_of(fi) : NULL;
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 	int rc;
 
 	if (!(set & FUSE_SET_ATTR_SIZE))
@@ -195,14 +195,14 @@ static int list_open(fuse_req_t req, const struct node *node, struct fuse_file_i
 	return 0;
 }
 
-static ssize_t list_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+static ssize_t list_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 			 const struct fuse_file_info *fi)
 {
 	(void)fi;
 	return vs_batch_text_read(s->store, node->collection, text_of(node), buf, size, (uint64_t)off);
 }
 
-static int write_at(struct serve *s, const struct node *node, struct list_handle *h, const void *buf,
+static int write_at(struct mount *s, const struct node *node, struct list_handle *h, const void *buf,
 		    size_t size, uint64_t off)
 {
 	char why[WHY_BYTES];
@@ -225,7 +225,7 @@ static int write_at(struct serve *s, const struct node *node, struct list_handle
 	return 0;
 }
 
-static int list_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int list_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
 		      const struct fuse_file_info *fi)
 {
 	struct list_handle *h = file_of(fi);
@@ -250,7 +250,7 @@ static int list_flush(fuse_req_t req, const struct node *node, const struct fuse
 	return rc;
 }
 
-static void list_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
+static void list_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct list_handle *h = file_of(fi);
 

@@ -13,7 +13,7 @@
 #include "fs/mount/fuse_ops.h"
 
 /* Judges a file of the batch as if it were this NODE_TEXT: -EINVAL with a sentence in why. */
-int batch_list_judge(struct serve *s, const struct node *node, enum vs_batch_text file, char *why,
+int batch_list_judge(struct mount *s, const struct node *node, enum vs_batch_text file, char *why,
 		     size_t why_size);
 
 #endif

@@ -67,14 +67,14 @@ static enum vs_batch_text array_text_of(enum array_format format)
 
 /* ------------------------------------------------------------------ what a batch has */
 
-static bool has_array(struct serve *s, uint32_t batch, enum array_format format)
+static bool has_array(struct mount *s, uint32_t batch, enum array_format format)
 {
 	uint64_t size;
 
 	return !vs_batch_text_size(s->store, batch, array_text_of(format), &size);
 }
 
-bool upload_is_listed(struct serve *s, const struct node *node)
+bool upload_is_listed(struct mount *s, const struct node *node)
 {
 	struct node npy = {
 		.kind = NODE_UPLOAD, .collection = node->collection, .which = NODE_VIEW_VECTORS + ARRAY_NPY};
@@ -87,7 +87,7 @@ bool upload_is_listed(struct serve *s, const struct node *node)
 	return node->which == npy.which && batch_has(s, node->collection, &npy);
 }
 
-bool upload_exists(struct serve *s, const struct node *node)
+bool upload_exists(struct mount *s, const struct node *node)
 {
 	struct vs_batch_info info;
 
@@ -97,7 +97,7 @@ bool upload_exists(struct serve *s, const struct node *node)
 }
 
 /* Removes the array files of all formats but this one (ARRAY_RAW + 1: none is left). */
-static int drop_arrays(struct serve *s, uint32_t batch, enum array_format but)
+static int drop_arrays(struct mount *s, uint32_t batch, enum array_format but)
 {
 	int rc = 0;
 
@@ -109,7 +109,7 @@ static int drop_arrays(struct serve *s, uint32_t batch, enum array_format but)
 	return rc;
 }
 
-int upload_drop(struct serve *s, uint32_t batch)
+int upload_drop(struct mount *s, uint32_t batch)
 {
 	int rc = drop_arrays(s, batch, ARRAY_RAW + 1);
 
@@ -119,7 +119,7 @@ int upload_drop(struct serve *s, uint32_t batch)
 /* ------------------------------------------------------------------ shapes */
 
 /* Makes of the shape that a header tells what the batch can take; else why says what it wants. */
-static int take_shape(struct serve *s, uint32_t batch, enum array_format format, struct array_shape *shape,
+static int take_shape(struct mount *s, uint32_t batch, enum array_format format, struct array_shape *shape,
 		      char *why, size_t why_size)
 {
 	struct vs_schema want;
@@ -157,7 +157,7 @@ static int take_shape(struct serve *s, uint32_t batch, enum array_format format,
 /* ------------------------------------------------------------------ in order, into the engine */
 
 /* Nothing is kept; why is told where the caller has not. */
-static int refuse(struct serve *s, const struct node *node, struct upload_file *h, int rc, const char *why)
+static int refuse(struct mount *s, const struct node *node, struct upload_file *h, int rc, const char *why)
 {
 	if (why && h->settle_why)
 		snprintf(h->settle_why, WHY_BYTES, "%s", why);
@@ -171,7 +171,7 @@ static int refuse(struct serve *s, const struct node *node, struct upload_file *
 }
 
 /* The header is complete: the engine is told what to expect. */
-static int begin(struct serve *s, const struct node *node, struct upload_file *h)
+static int begin(struct mount *s, const struct node *node, struct upload_file *h)
 {
 	struct vs_schema schema = {.metric = VS_L2};
 	char why[WHY_BYTES];
@@ -194,7 +194,7 @@ static int begin(struct serve *s, const struct node *node, struct upload_file *h
 }
 
 /* Checks a row's own dim, of which n bytes are at data. */
-static int take_prefix(struct serve *s, const struct node *node, struct upload_file *h,
+static int take_prefix(struct mount *s, const struct node *node, struct upload_file *h,
 		       const unsigned char *data, size_t n)
 {
 	uint32_t dim;
@@ -212,7 +212,7 @@ static int take_prefix(struct serve *s, const struct node *node, struct upload_f
 }
 
 /* Rows that each have a prefix, which the engine does not get. */
-static int append_prefixed(struct serve *s, const struct node *node, struct upload_file *h,
+static int append_prefixed(struct mount *s, const struct node *node, struct upload_file *h,
 			   const unsigned char *data, size_t size)
 {
 	size_t stride = h->prefix_bytes + h->row_bytes;
@@ -233,7 +233,7 @@ static int append_prefixed(struct serve *s, const struct node *node, struct uplo
 	return rc;
 }
 
-static int append(struct serve *s, const struct node *node, struct upload_file *h,
+static int append(struct mount *s, const struct node *node, struct upload_file *h,
 		  const unsigned char *data, size_t size)
 {
 	uint64_t stride = h->prefix_bytes + h->row_bytes;
@@ -252,7 +252,7 @@ static int append(struct serve *s, const struct node *node, struct upload_file *
 }
 
 /* The header, of which pieces are put together; what is behind it are rows. */
-static int take_header(struct serve *s, const struct node *node, struct upload_file *h,
+static int take_header(struct mount *s, const struct node *node, struct upload_file *h,
 		       const unsigned char *data, size_t size)
 {
 	size_t had = (size_t)h->size, take = size, header_bytes;
@@ -294,7 +294,7 @@ static void restart(struct upload_file *h)
 }
 
 /* The next bytes. */
-static int write_on(struct serve *s, const struct node *node, struct upload_file *h, const void *buf,
+static int write_on(struct mount *s, const struct node *node, struct upload_file *h, const void *buf,
 		    size_t size)
 {
 	int rc = h->state == UPLOAD_HEADER ? take_header(s, node, h, buf, size)
@@ -326,7 +326,7 @@ static bool lacks(const struct array_shape *shape, enum array_format format, uin
 }
 
 /* Ends what is complete, and refuses what is not. */
-static int finish(struct serve *s, const struct node *node, struct upload_file *h)
+static int finish(struct mount *s, const struct node *node, struct upload_file *h)
 {
 	char why[WHY_BYTES];
 	int rc;
@@ -361,7 +361,7 @@ struct rows_source {
 	uint32_t batch;
 };
 
-static ssize_t source_read(const struct rows_source *from, void *buf, size_t size, uint64_t off)
+static ssize_t array_reader_read(const struct rows_source *from, void *buf, size_t size, uint64_t off)
 {
 	return from->upload ? vs_upload_read(from->upload, buf, size, off)
 			    : vs_batch_upload_read(from->store, from->batch, buf, size, off);
@@ -388,7 +388,7 @@ static int read_stream(const struct rows_source *from, const struct array_shape 
 			take = prefix ? stride - at : size - done; /* without prefixes all of it is rows */
 			if (take > size - done)
 				take = size - done;
-			got = source_read(from, buf + done, take, n * row + (at - prefix));
+			got = array_reader_read(from, buf + done, take, n * row + (at - prefix));
 			if (got != (ssize_t)take)
 				return got < 0 ? (int)got : -EIO;
 		}
@@ -398,7 +398,7 @@ static int read_stream(const struct rows_source *from, const struct array_shape 
 }
 
 /* Writes an array file: a header, and so many bytes of rows. */
-static int write_array(struct serve *s, const struct node *node, const struct rows_source *from,
+static int write_array(struct mount *s, const struct node *node, const struct rows_source *from,
 		       const struct array_shape *shape, const void *header, size_t header_bytes,
 		       uint64_t bytes)
 {
@@ -422,7 +422,7 @@ static int write_array(struct serve *s, const struct node *node, const struct ro
 }
 
 /* The batch's finished upload becomes an array file; without any, that is empty. */
-static int array_from_batch(struct serve *s, const struct node *node)
+static int array_from_batch(struct mount *s, const struct node *node)
 {
 	const struct rows_source from = {.store = s->store, .batch = node->collection};
 	enum array_format format = format_of(node);
@@ -450,7 +450,7 @@ static int array_from_batch(struct serve *s, const struct node *node)
 }
 
 /* What this handle has written so far becomes an array file. */
-static int array_from_handle(struct serve *s, const struct node *node, struct upload_file *h)
+static int array_from_handle(struct mount *s, const struct node *node, struct upload_file *h)
 {
 	const struct rows_source from = {.store = s->store, .upload = h->upload, .batch = node->collection};
 	size_t header_bytes = h->state == UPLOAD_HEADER ? (size_t)h->size : h->header_bytes;
@@ -463,7 +463,7 @@ static int array_from_handle(struct serve *s, const struct node *node, struct up
 }
 
 /* From here on the handle works on the array file. What it had written must have been kept till now. */
-static int to_array(struct serve *s, const struct node *node, struct upload_file *h)
+static int to_array(struct mount *s, const struct node *node, struct upload_file *h)
 {
 	bool was_under_way = is_under_way(h);
 	int rc = 0;
@@ -484,7 +484,7 @@ static int to_array(struct serve *s, const struct node *node, struct upload_file
 	return 0;
 }
 
-static void array_changes(struct serve *s, const struct node *node, struct upload_file *h)
+static void array_changes(struct mount *s, const struct node *node, struct upload_file *h)
 {
 	if (!h->changed)
 		batch_begin(s, node);
@@ -492,7 +492,7 @@ static void array_changes(struct serve *s, const struct node *node, struct uploa
 }
 
 /* Whether a file of the batch is an array that it can take, so far as header and size tell. */
-static int judge_array(struct serve *s, const struct node *node, enum vs_batch_text file, char *why,
+static int judge_array(struct mount *s, const struct node *node, enum vs_batch_text file, char *why,
 		       size_t why_size)
 {
 	enum array_format format = format_of(node);
@@ -523,7 +523,7 @@ static int judge_array(struct serve *s, const struct node *node, enum vs_batch_t
 }
 
 /* At a close(2): who only wrote it is told at once, for others the commit remembers. */
-static int judge(struct serve *s, const struct node *node, struct upload_file *h)
+static int judge(struct mount *s, const struct node *node, struct upload_file *h)
 {
 	char why[WHY_BYTES];
 	int rc;
@@ -541,7 +541,7 @@ static int judge(struct serve *s, const struct node *node, struct upload_file *h
 	return h->reads || rc == -ENOENT ? 0 : rc;
 }
 
-int upload_take(struct serve *s, const struct node *from, const struct node *to)
+int upload_take(struct mount *s, const struct node *from, const struct node *to)
 {
 	enum vs_batch_text temporary = (enum vs_batch_text)(VS_BATCH_TEMPORARY + from->which);
 	char why[WHY_BYTES];
@@ -562,7 +562,7 @@ int upload_take(struct serve *s, const struct node *from, const struct node *to)
 }
 
 /* Reads the array file of the node into the engine. */
-static int settle(struct serve *s, const struct node *node, struct upload_file *h)
+static int settle(struct mount *s, const struct node *node, struct upload_file *h)
 {
 	unsigned char *buf = malloc(COPY_BYTES);
 	ssize_t n = buf ? 1 : -ENOMEM;
@@ -580,7 +580,7 @@ static int settle(struct serve *s, const struct node *node, struct upload_file *
 	return rc ? rc : finish(s, node, h);
 }
 
-int upload_settle(struct serve *s, uint32_t batch, char *why, size_t why_size)
+int upload_settle(struct mount *s, uint32_t batch, char *why, size_t why_size)
 {
 	struct node node = {.kind = NODE_UPLOAD, .collection = batch};
 	char settle_why[WHY_BYTES] = "";
@@ -604,7 +604,7 @@ int upload_settle(struct serve *s, uint32_t batch, char *why, size_t why_size)
 
 /* ------------------------------------------------------------------ as a file */
 
-static int upload_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+static int upload_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	enum array_format format = format_of(node);
 	unsigned char header[ARRAY_HEADER_BYTES_MAX];
@@ -630,7 +630,7 @@ static int upload_attr(struct serve *s, const struct node *node, struct stat *st
 }
 
 /* With the lock held: that of open(2) with O_TRUNC, too. */
-static int set_size(struct serve *s, const struct node *node, struct upload_file *h, uint64_t size)
+static int set_size(struct mount *s, const struct node *node, struct upload_file *h, uint64_t size)
 {
 	int rc;
 
@@ -669,7 +669,7 @@ static int upload_setattr(fuse_req_t req, const struct node *node, const struct 
 static int upload_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
 {
 	struct upload_file *h = calloc(1, sizeof *h);
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 	int access = fi->flags & O_ACCMODE;
 
 	if (!h)
@@ -685,7 +685,7 @@ static int upload_open(fuse_req_t req, const struct node *node, struct fuse_file
 	return 0;
 }
 
-static ssize_t upload_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+static ssize_t upload_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 			   const struct fuse_file_info *fi)
 {
 	struct upload_file *h = file_of(fi);
@@ -702,7 +702,7 @@ static ssize_t upload_read(struct serve *s, const struct node *node, void *buf, 
 				       (uint64_t)off);
 }
 
-static int write_at(struct serve *s, const struct node *node, struct upload_file *h, const void *buf,
+static int write_at(struct mount *s, const struct node *node, struct upload_file *h, const void *buf,
 		    size_t size, uint64_t off)
 {
 	int rc;
@@ -721,7 +721,7 @@ static int write_at(struct serve *s, const struct node *node, struct upload_file
 	return rc ? refuse(s, node, h, rc, strerror(-rc)) : 0;
 }
 
-static int upload_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int upload_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
 			const struct fuse_file_info *fi)
 {
 	struct upload_file *h = file_of(fi);
@@ -734,7 +734,7 @@ static int upload_write(struct serve *s, const struct node *node, const void *bu
 }
 
 /* With the lock held. */
-static int close_it(struct serve *s, const struct node *node, struct upload_file *h)
+static int close_it(struct mount *s, const struct node *node, struct upload_file *h)
 {
 	if (h->state == UPLOAD_ARRAY)
 		return judge(s, node, h);
@@ -756,7 +756,7 @@ static int upload_flush(fuse_req_t req, const struct node *node, const struct fu
 	return rc;
 }
 
-static void upload_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
+static void upload_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct upload_file *h = file_of(fi);
 

@@ -17,15 +17,15 @@
 #include "fs/mount/fuse_ops.h"
 
 /* Whether the batch has an array, whole or not; a finished upload goes by any name that it could have. */
-bool upload_exists(struct serve *s, const struct node *node);
+bool upload_exists(struct mount *s, const struct node *node);
 /* Whether it is listed by this name, of those that a finished upload could have. */
-bool upload_is_listed(struct serve *s, const struct node *node);
+bool upload_is_listed(struct mount *s, const struct node *node);
 /* Drops whatever array the batch has. */
-int upload_drop(struct serve *s, uint32_t batch);
+int upload_drop(struct mount *s, uint32_t batch);
 /* A temporary file becomes the batch's array; refused, and left, if it is not what its header says. */
-int upload_take(struct serve *s, const struct node *from, const struct node *to);
+int upload_take(struct mount *s, const struct node *from, const struct node *to);
 /* Before the commit: an array file, if there is one, is read into the engine. -EINVAL and others: why says
  * what it lacks. */
-int upload_settle(struct serve *s, uint32_t batch, char *why, size_t why_size);
+int upload_settle(struct mount *s, uint32_t batch, char *why, size_t why_size);
 
 #endif

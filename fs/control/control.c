@@ -60,7 +60,7 @@ static const struct item batch_items[] = {
 };
 
 /* What could be in a control directory; info is filled but for the mount's. */
-static int items_of(struct serve *s, const struct node *dir, struct vs_collection_info *info,
+static int items_of(struct mount *s, const struct node *dir, struct vs_collection_info *info,
 		    const struct item **items)
 {
 	int rc;
@@ -91,7 +91,7 @@ static bool is_called(const struct item *item, enum vs_dtype dtype, const char *
 	return its && !strcmp(name, its);
 }
 
-bool control_find(struct serve *s, const char *name, uint32_t batch, struct node *out)
+bool control_find(struct mount *s, const char *name, uint32_t batch, struct node *out)
 {
 	struct vs_schema schema;
 	bool is_free;
@@ -134,7 +134,7 @@ static mode_t limit_of(enum node_kind kind)
 	}
 }
 
-int control_file_attr(struct serve *s, const struct node *node, vs_time mtime, uint64_t size,
+int control_file_attr(struct mount *s, const struct node *node, vs_time mtime, uint64_t size,
 		      struct stat *st)
 {
 	struct vs_perm root = dir_root_perm(s);
@@ -153,7 +153,7 @@ int control_file_attr(struct serve *s, const struct node *node, vs_time mtime, u
 	return 0;
 }
 
-int control_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+int control_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	*timeout_s = 1;
 	return control_file_attr(s, node, s->started, 0, st);
@@ -164,7 +164,7 @@ int control_attr(struct serve *s, const struct node *node, struct stat *st, doub
 static int find_item(fuse_req_t req, const struct node *dir, const struct vs_collection_info *info,
 		     const struct item *item, struct fuse_entry_param *e)
 {
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 	struct node node = {.kind = item->kind, .collection = dir->collection, .which = item->which};
 	bool is_dir = node_type(item->kind) == S_IFDIR;
 
@@ -210,7 +210,7 @@ static int control_lookup(fuse_req_t req, const struct node *dir, const char *na
 }
 
 /* Whether the item is there to be listed; an upload goes by one name of the many it could have. */
-static bool is_listed(struct serve *s, const struct node *dir, const struct vs_collection_info *info,
+static bool is_listed(struct mount *s, const struct node *dir, const struct vs_collection_info *info,
 		      const struct item *item)
 {
 	struct node node = {.kind = item->kind, .collection = dir->collection, .which = item->which};
@@ -244,7 +244,7 @@ static bool list_temporary(struct listing *l, const struct node *dir, unsigned n
 static ssize_t control_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off,
 			    bool plus)
 {
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 	struct listing l = {.req = req, .buf = buf, .size = size, .plus = plus};
 	struct vs_collection_info info;
 	const struct item *items;
@@ -323,7 +323,7 @@ const struct node_ops dir_segments_ops = {
  * Who follows the link may read what the collection lets them read, and write nothing: a vector that is changed behind
  * the engine's back is damaged. (It is no access control for root.)
  */
-static void protect(struct serve *s, uint32_t collection, const char *path)
+static void protect(struct mount *s, uint32_t collection, const char *path)
 {
 	struct vs_collection_info info;
 	struct stat st;
@@ -340,7 +340,7 @@ static void protect(struct serve *s, uint32_t collection, const char *path)
  * A segment is a link to the engine's file, the fastest way to its bytes that works without privileges.
  * Reading the link, like looking it up, makes the engine bring the file up to date.
  */
-static ssize_t segment_target(struct serve *s, const struct node *node, char *buf, size_t size)
+static ssize_t segment_target(struct mount *s, const struct node *node, char *buf, size_t size)
 {
 	char path[PATH_MAX];
 	int rc, len;
@@ -355,7 +355,7 @@ static ssize_t segment_target(struct serve *s, const struct node *node, char *bu
 	return len;
 }
 
-static ssize_t segment_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+static ssize_t segment_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 			    const struct fuse_file_info *fi)
 {
 	(void)off;
@@ -363,7 +363,7 @@ static ssize_t segment_read(struct serve *s, const struct node *node, void *buf,
 	return segment_target(s, node, buf, size);
 }
 
-static int segment_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+static int segment_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	struct vs_perm perm = dir_root_perm(s);
 	char target[PATH_MAX];

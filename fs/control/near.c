@@ -70,7 +70,7 @@ static uint64_t remember(struct near_table *t, uint32_t collection, uint64_t ent
 }
 
 /* What the node is; -ESTALE if that is forgotten. The static near/ is a directory without options. */
-static int recall(struct serve *s, const struct node *node, struct slot *out)
+static int recall(struct mount *s, const struct node *node, struct slot *out)
 {
 	struct near_table *t = s->near;
 	int rc = 0;
@@ -92,7 +92,7 @@ int near_at_lookup(fuse_req_t req, const struct node *control, const char *name,
 {
 	struct node node = {.kind = NODE_NEAR_AT, .collection = control->collection};
 	const char *options = name + strlen(NEAR_PREFIX);
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 	struct search_params params;
 	char why[512];
 
@@ -108,7 +108,7 @@ int near_at_lookup(fuse_req_t req, const struct node *control, const char *name,
 static int near_lookup(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e)
 {
 	struct node node = {.kind = NODE_NEAR_FILE, .collection = dir->collection};
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 	struct slot slot;
 	struct vs_attr attr;
 	int rc = recall(s, dir, &slot);
@@ -140,7 +140,7 @@ const struct node_ops dir_near_ops = {
 
 /* ------------------------------------------------------------------ files */
 
-static int find_neighbours(struct serve *s, fuse_req_t req, const struct slot *slot, struct near_file *file)
+static int find_neighbours(struct mount *s, fuse_req_t req, const struct slot *slot, struct near_file *file)
 {
 	struct vs_collection_info info;
 	struct search_params params;
@@ -173,7 +173,7 @@ static int find_neighbours(struct serve *s, fuse_req_t req, const struct slot *s
 }
 
 /* The size is not known before the search: 0, and direct_io. Only a stateless mount, which opens nothing, must tell. */
-static int near_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+static int near_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	struct near_file file = {.size = 0};
 	struct slot slot;
@@ -188,7 +188,7 @@ static int near_attr(struct serve *s, const struct node *node, struct stat *st, 
 
 static int near_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
 {
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 	struct near_file *file;
 	struct slot slot;
 	int rc = (fi->flags & O_ACCMODE) != O_RDONLY ? -EACCES : recall(s, node, &slot);
@@ -216,7 +216,7 @@ static ssize_t copy_part(const struct near_file *file, void *buf, size_t size, o
 	return (ssize_t)n;
 }
 
-static ssize_t near_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+static ssize_t near_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 			 const struct fuse_file_info *fi)
 {
 	struct near_file *file = (struct near_file *)(uintptr_t)fi->fh, made = {.size = 0};
@@ -234,7 +234,7 @@ static ssize_t near_read(struct serve *s, const struct node *node, void *buf, si
 	return got;
 }
 
-static void near_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
+static void near_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct near_file *file = (struct near_file *)(uintptr_t)fi->fh;
 

@@ -62,7 +62,7 @@ static int query_setattr(fuse_req_t req, const struct node *node, const struct s
 }
 
 /* Appends the answers to count vectors. */
-static int add_answers(struct serve *s, const struct node *node, struct query *q, const void *vectors, uint32_t count,
+static int add_answers(struct mount *s, const struct node *node, struct query *q, const void *vectors, uint32_t count,
 		       char *why, size_t why_size)
 {
 	struct search_params params;
@@ -107,7 +107,7 @@ static int hold_part(struct query *q, size_t row_bytes)
 }
 
 /* Answers what has come, and keeps the incomplete rest. */
-static int take(struct serve *s, const struct node *node, struct query *q, const char *bytes, size_t size, char *why,
+static int take(struct mount *s, const struct node *node, struct query *q, const char *bytes, size_t size, char *why,
 		size_t why_size)
 {
 	size_t row = q->row_bytes, total = q->part_bytes + size, whole = total / row, rest = total % row;
@@ -148,7 +148,7 @@ static int judge(const struct query *q, size_t size, const struct vs_collection_
 	return -EINVAL;
 }
 
-static int query_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int query_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
 		       const struct fuse_file_info *fi)
 {
 	struct query *q = query_of(fi);
@@ -176,7 +176,7 @@ static int query_write(struct serve *s, const struct node *node, const void *buf
 	return rc;
 }
 
-static ssize_t query_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+static ssize_t query_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 			  const struct fuse_file_info *fi)
 {
 	struct query *q = query_of(fi);
@@ -199,7 +199,7 @@ static ssize_t query_read(struct serve *s, const struct node *node, void *buf, s
 	return got;
 }
 
-static void query_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
+static void query_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct query *q = query_of(fi);
 

@@ -102,7 +102,7 @@ static void parse(struct refusals *b, const char *text, size_t size)
 }
 
 /* What an earlier daemon has left, if anything. */
-static struct refusals *load(struct serve *s, uint32_t batch)
+static struct refusals *load(struct mount *s, uint32_t batch)
 {
 	struct refusals *b;
 	uint64_t size;
@@ -126,7 +126,7 @@ static struct refusals *load(struct serve *s, uint32_t batch)
 }
 
 /* As far as the disk lets: where it is full, the refusals last as long as the daemon. */
-static void store(struct serve *s, const struct refusals *b)
+static void store(struct mount *s, const struct refusals *b)
 {
 	char *text = NULL;
 	size_t size = 0;
@@ -149,7 +149,7 @@ static void store(struct serve *s, const struct refusals *b)
 
 /* ------------------------------------------------------------------ the table; with the lock held */
 
-static struct refusals *find(struct serve *s, uint32_t batch)
+static struct refusals *find(struct mount *s, uint32_t batch)
 {
 	struct refusals *b = all;
 
@@ -165,7 +165,7 @@ static struct refusals *find(struct serve *s, uint32_t batch)
 	return b;
 }
 
-static struct refusals *find_or_make(struct serve *s, uint32_t batch)
+static struct refusals *find_or_make(struct mount *s, uint32_t batch)
 {
 	struct refusals *b = find(s, batch);
 
@@ -195,7 +195,7 @@ static bool is_vector(const char *key)
 }
 
 /* Vectors are published and removed elsewhere, and a refusal shows by itself that it is over. */
-static bool is_over(struct serve *s, uint32_t batch, const struct refusal *r)
+static bool is_over(struct mount *s, uint32_t batch, const struct refusal *r)
 {
 	struct vs_attr attr;
 
@@ -221,7 +221,7 @@ static bool is_provisional(const struct refusal *r)
 }
 
 /* Adds the refusal of a file that has none. */
-static void add(struct serve *s, struct refusals *b, const char *key, const char *why)
+static void add(struct mount *s, struct refusals *b, const char *key, const char *why)
 {
 	struct vs_attr attr = {0};
 	int rc;
@@ -238,7 +238,7 @@ static void add(struct serve *s, struct refusals *b, const char *key, const char
 
 /* ------------------------------------------------------------------ for everybody */
 
-void refusal_add(struct serve *s, uint32_t batch, const char *key, const char *why)
+void refusal_add(struct mount *s, uint32_t batch, const char *key, const char *why)
 {
 	struct refusals *b;
 	struct refusal **link;
@@ -257,7 +257,7 @@ void refusal_add(struct serve *s, uint32_t batch, const char *key, const char *w
 	pthread_mutex_unlock(&lock);
 }
 
-void refusal_begin(struct serve *s, uint32_t batch, const char *key, const char *why)
+void refusal_begin(struct mount *s, uint32_t batch, const char *key, const char *why)
 {
 	struct refusals *b;
 
@@ -268,7 +268,7 @@ void refusal_begin(struct serve *s, uint32_t batch, const char *key, const char 
 	pthread_mutex_unlock(&lock);
 }
 
-void refusal_remove(struct serve *s, uint32_t batch, const char *key)
+void refusal_remove(struct mount *s, uint32_t batch, const char *key)
 {
 	struct refusals *b;
 	struct refusal **link;
@@ -283,7 +283,7 @@ void refusal_remove(struct serve *s, uint32_t batch, const char *key)
 	pthread_mutex_unlock(&lock);
 }
 
-bool refusal_has(struct serve *s, uint32_t batch, const char *key)
+bool refusal_has(struct mount *s, uint32_t batch, const char *key)
 {
 	struct refusals *b;
 	struct refusal *r;
@@ -297,7 +297,7 @@ bool refusal_has(struct serve *s, uint32_t batch, const char *key)
 	return has;
 }
 
-bool refusal_first(struct serve *s, uint32_t batch, char why[REFUSAL_WHY_BYTES])
+bool refusal_first(struct mount *s, uint32_t batch, char why[REFUSAL_WHY_BYTES])
 {
 	struct refusals *b;
 	bool found;
@@ -313,14 +313,14 @@ bool refusal_first(struct serve *s, uint32_t batch, char why[REFUSAL_WHY_BYTES])
 	return found;
 }
 
-void refusal_load(struct serve *s, uint32_t batch)
+void refusal_load(struct mount *s, uint32_t batch)
 {
 	pthread_mutex_lock(&lock);
 	find(s, batch);
 	pthread_mutex_unlock(&lock);
 }
 
-bool refusal_vector(struct serve *s, uint32_t batch, const char *id, uint64_t *number_out)
+bool refusal_vector(struct mount *s, uint32_t batch, const char *id, uint64_t *number_out)
 {
 	struct refusals *b;
 	struct refusal *r;

@@ -26,18 +26,18 @@
 #define REFUSAL_CONTROL ".vecfs/" /* and the file's name */
 
 /* why is a sentence that names the file. Of several about one file the first stays. */
-void refusal_add(struct serve *s, uint32_t batch, const char *key, const char *why);
+void refusal_add(struct mount *s, uint32_t batch, const char *key, const char *why);
 /* The same for what may still become well: it gives way to any other reason. */
-void refusal_begin(struct serve *s, uint32_t batch, const char *key, const char *why);
+void refusal_begin(struct mount *s, uint32_t batch, const char *key, const char *why);
 /* The file is well now, or gone. */
-void refusal_remove(struct serve *s, uint32_t batch, const char *key);
-bool refusal_has(struct serve *s, uint32_t batch, const char *key);
+void refusal_remove(struct mount *s, uint32_t batch, const char *key);
+bool refusal_has(struct mount *s, uint32_t batch, const char *key);
 /* Copies the sentence of the first refusal that stands; false if there is none. */
-bool refusal_first(struct serve *s, uint32_t batch, char why[REFUSAL_WHY_BYTES]);
+bool refusal_first(struct mount *s, uint32_t batch, char why[REFUSAL_WHY_BYTES]);
 /* Learns what an earlier daemon has left of a batch. */
-void refusal_load(struct serve *s, uint32_t batch);
+void refusal_load(struct mount *s, uint32_t batch);
 /* Whether this vector, which the batch does not have, was refused, and under which number. */
-bool refusal_vector(struct serve *s, uint32_t batch, const char *id, uint64_t *number);
+bool refusal_vector(struct mount *s, uint32_t batch, const char *id, uint64_t *number);
 /* Its id, also if the refusal is over, but not yet forgotten. */
 bool refusal_vector_name(uint32_t batch, uint64_t number, char id[VS_NAME_MAX + 1]);
 /* The batch is gone. */

@@ -8,7 +8,7 @@
 #include "fs/control/refusal.h"
 #include "fs/tree/vector.h"
 
-static int refused_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+static int refused_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	struct vs_collection_info batch;
 	struct vs_attr attr = {0};
@@ -25,7 +25,7 @@ static int refused_attr(struct serve *s, const struct node *node, struct stat *s
 	return 0;
 }
 
-int refused_lookup(struct serve *s, uint32_t batch, const char *name, struct fuse_entry_param *e)
+int refused_lookup(struct mount *s, uint32_t batch, const char *name, struct fuse_entry_param *e)
 {
 	struct node node = {.kind = NODE_REFUSED, .collection = batch};
 
@@ -34,7 +34,7 @@ int refused_lookup(struct serve *s, uint32_t batch, const char *name, struct fus
 	return ops_entry(s, &node, 0, e);
 }
 
-int refused_unlink(struct serve *s, uint32_t batch, const char *name)
+int refused_unlink(struct mount *s, uint32_t batch, const char *name)
 {
 	uint64_t number;
 
@@ -47,7 +47,7 @@ int refused_unlink(struct serve *s, uint32_t batch, const char *name)
 /* Who writes it creates it: the handle is one of a new vector, whatever number the kernel knows it by. */
 static int refused_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
 {
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct node dir = {.kind = NODE_COLLECTION, .collection = node->collection};
 	struct vs_collection_info batch;
@@ -61,7 +61,7 @@ static int refused_open(fuse_req_t req, const struct node *node, struct fuse_fil
 		return -ENOENT;
 	return file_create(
 		req, &dir,
-		&(struct ops_birth){
+		&(struct create_args){
 			name, {batch.perm.mode & 0666, ctx->uid, ctx->gid}, ctx->pid, fi->flags & ~O_EXCL},
 		&e, fi);
 }
@@ -84,7 +84,7 @@ static int refused_setattr(fuse_req_t req, const struct node *node, const struct
 	return vector_ops.setattr(req, &vector, st, set, fi);
 }
 
-static ssize_t refused_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+static ssize_t refused_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 			    const struct fuse_file_info *fi)
 {
 	struct node vector = vector_of(fi);
@@ -93,7 +93,7 @@ static ssize_t refused_read(struct serve *s, const struct node *node, void *buf,
 	return vector_ops.read(s, &vector, buf, size, off, fi);
 }
 
-static int refused_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int refused_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
 			 const struct fuse_file_info *fi)
 {
 	struct node vector = vector_of(fi);
@@ -119,7 +119,7 @@ static int refused_fsync(fuse_req_t req, const struct node *node, const struct f
 	return vector_ops.fsync(req, &vector, fi);
 }
 
-static void refused_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
+static void refused_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct node vector = vector_of(fi);
 

@@ -9,8 +9,8 @@
 #include "fs/mount/fuse_ops.h"
 
 /* The entry of such a name, or -ENOENT. Costs nothing where nothing has been refused. */
-int refused_lookup(struct serve *s, uint32_t batch, const char *name, struct fuse_entry_param *e);
+int refused_lookup(struct mount *s, uint32_t batch, const char *name, struct fuse_entry_param *e);
 /* Ends the refusal, or -ENOENT. */
-int refused_unlink(struct serve *s, uint32_t batch, const char *name);
+int refused_unlink(struct mount *s, uint32_t batch, const char *name);
 
 #endif

@@ -43,7 +43,7 @@ void result_table_free(struct result_table *t)
 	free(t);
 }
 
-bool result_adds_only(struct serve *s, uint32_t batch)
+bool result_adds_only(struct mount *s, uint32_t batch)
 {
 	bool found = false;
 
@@ -54,7 +54,7 @@ bool result_adds_only(struct serve *s, uint32_t batch)
 	return found;
 }
 
-void result_tell(struct serve *s, uint32_t batch, int rc, const struct vs_batch_change *change,
+void result_tell(struct mount *s, uint32_t batch, int rc, const struct vs_batch_change *change,
 		 const char *why)
 {
 	char text[TEXT_BYTES];
@@ -84,7 +84,7 @@ static struct result *result_of(const struct fuse_file_info *fi)
 }
 
 /* Once the batch is applied only open files are left of it, which cat(1) asks for their attributes, too. */
-static int result_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+static int result_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	struct vs_perm root = dir_root_perm(s);
 	vs_time now = vs_time_now();
@@ -132,7 +132,7 @@ static int result_open(fuse_req_t req, const struct node *node, struct fuse_file
 	return 0;
 }
 
-static ssize_t result_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+static ssize_t result_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 			   const struct fuse_file_info *fi)
 {
 	const struct result *r = result_of(fi);
@@ -149,7 +149,7 @@ static ssize_t result_read(struct serve *s, const struct node *node, void *buf, 
 	return (ssize_t)n;
 }
 
-static int result_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int result_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
 			const struct fuse_file_info *fi)
 {
 	static const struct {
@@ -170,7 +170,7 @@ static int result_write(struct serve *s, const struct node *node, const void *bu
 	return -EINVAL;
 }
 
-static void result_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
+static void result_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct result *r = result_of(fi);
 

@@ -21,9 +21,9 @@ struct result_table;
 struct result_table *result_table_new(void);
 void result_table_free(struct result_table *t);
 /* Whether somebody wants this batch to add only. */
-bool result_adds_only(struct serve *s, uint32_t batch);
+bool result_adds_only(struct mount *s, uint32_t batch);
 /* Tells those who have it open how a commit of the batch went: rc is 0 with change, or -errno with why. */
-void result_tell(struct serve *s, uint32_t batch, int rc, const struct vs_batch_change *change,
+void result_tell(struct mount *s, uint32_t batch, int rc, const struct vs_batch_change *change,
 		 const char *why);
 
 #endif

@@ -197,7 +197,7 @@ static struct session **place_for(struct session_table *t, struct session **idle
 	return oldest;
 }
 
-static int make(struct session_table *t, uint32_t collection, const struct ops_birth *birth, uint64_t *n)
+static int make(struct session_table *t, uint32_t collection, const struct create_args *create, uint64_t *n)
 {
 	struct session *made = calloc(1, sizeof *made), **place, *idle = NULL;
 	int rc = 0;
@@ -207,12 +207,12 @@ static int make(struct session_table *t, uint32_t collection, const struct ops_b
 	pthread_mutex_init(&made->lock, NULL);
 	made->users = 1; /* the table's */
 	made->collection = collection;
-	made->perm = birth->perm;
+	made->perm = create->perm;
 	made->used_ns = ops_now_ns();
 	made->changed = vs_time_now();
-	strcpy(made->name, birth->name);
+	strcpy(made->name, create->name);
 	pthread_mutex_lock(&t->lock);
-	if (place_of(t, collection, birth->name))
+	if (place_of(t, collection, create->name))
 		rc = -EEXIST;
 	place = rc ? NULL : place_for(t, &idle);
 	if (!rc && !place)
@@ -390,7 +390,7 @@ static void drop_results(struct session_table *t, struct session *s)
 	}
 }
 
-static int answer(struct serve *serve, fuse_req_t req, struct session *s, char *why)
+static int answer(struct mount *serve, fuse_req_t req, struct session *s, char *why)
 {
 	struct session_table *t = serve->sessions;
 	struct vs_collection_info info;
@@ -420,7 +420,7 @@ static int answer(struct serve *serve, fuse_req_t req, struct session *s, char *
 }
 
 /* Sees to it that the results are those of what is written: -ENOENT without queries. With the session's lock. */
-static int bring_up(struct serve *serve, fuse_req_t req, struct session *s)
+static int bring_up(struct mount *serve, fuse_req_t req, struct session *s)
 {
 	struct vs_collection_info info = {.id = 0};
 	char why[WHY_BYTES] = "";
@@ -449,7 +449,7 @@ static void changed(struct session_table *t, struct session *s)
 
 /* ------------------------------------------------------------------ search/ */
 
-static int search_entry(struct serve *serve, const struct session *s, struct fuse_entry_param *e)
+static int search_entry(struct mount *serve, const struct session *s, struct fuse_entry_param *e)
 {
 	struct node node = {.kind = NODE_SESSION, .collection = s->collection, .entry = s->n};
 
@@ -458,7 +458,7 @@ static int search_entry(struct serve *serve, const struct session *s, struct fus
 
 static int search_lookup(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e)
 {
-	struct serve *serve = ops_serve(req);
+	struct mount *serve = ops_serve(req);
 	struct node node = {.kind = NODE_QUERY, .collection = dir->collection};
 	struct session **place;
 	uint64_t n;
@@ -495,17 +495,17 @@ static ssize_t search_list(fuse_req_t req, const struct node *dir, char *buf, si
 	return (ssize_t)l.used;
 }
 
-static int search_mkdir(fuse_req_t req, const struct node *dir, const struct ops_birth *birth, struct fuse_entry_param *e)
+static int search_mkdir(fuse_req_t req, const struct node *dir, const struct create_args *create, struct fuse_entry_param *e)
 {
-	struct serve *serve = ops_serve(req);
+	struct mount *serve = ops_serve(req);
 	struct session *s;
 	uint64_t n = 0;
-	int rc = vs_name_check(birth->name, strlen(birth->name));
+	int rc = vs_name_check(create->name, strlen(create->name));
 
-	if (!rc && !strcmp(birth->name, "query"))
+	if (!rc && !strcmp(create->name, "query"))
 		rc = -EEXIST;
 	if (!rc)
-		rc = make(serve->sessions, dir->collection, birth, &n);
+		rc = make(serve->sessions, dir->collection, create, &n);
 	if (rc)
 		return rc;
 	s = session_get(serve->sessions, n);
@@ -544,7 +544,7 @@ const struct node_ops dir_search_ops = {
 
 /* ------------------------------------------------------------------ search/S/ */
 
-static int session_attr(struct serve *serve, const struct node *node, struct stat *st, double *timeout_s)
+static int session_attr(struct mount *serve, const struct node *node, struct stat *st, double *timeout_s)
 {
 	struct session *s = session_get(serve->sessions, node->entry);
 
@@ -565,7 +565,7 @@ static struct node file_node(const struct session *s, int file)
 }
 
 /* The session of a NODE_SESSION_FILE, and which file it is. */
-static struct session *file_get(struct serve *serve, const struct node *node, enum file *file)
+static struct session *file_get(struct mount *serve, const struct node *node, enum file *file)
 {
 	*file = (enum file)(node->entry & ((1u << FILE_BITS) - 1));
 	return session_get(serve->sessions, node->entry >> FILE_BITS);
@@ -573,7 +573,7 @@ static struct session *file_get(struct serve *serve, const struct node *node, en
 
 static int session_lookup(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e)
 {
-	struct serve *serve = ops_serve(req);
+	struct mount *serve = ops_serve(req);
 	struct session *s = session_get(serve->sessions, dir->entry);
 	struct node node;
 	int rc = 0, file;
@@ -595,7 +595,7 @@ static int session_lookup(fuse_req_t req, const struct node *dir, const char *na
 
 static ssize_t session_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus)
 {
-	struct serve *serve = ops_serve(req);
+	struct mount *serve = ops_serve(req);
 	struct listing l = {.req = req, .buf = buf, .size = size, .plus = plus};
 	struct node search = {.kind = NODE_SEARCH, .collection = dir->collection};
 	struct session *s = session_get(serve->sessions, dir->entry);
@@ -616,7 +616,7 @@ static ssize_t session_list(fuse_req_t req, const struct node *dir, char *buf, s
 	return (ssize_t)l.used;
 }
 
-static int file_open(struct serve *serve, struct session *s, enum file file, struct fuse_file_info *fi);
+static int file_open(struct mount *serve, struct session *s, enum file file, struct fuse_file_info *fi);
 
 static int start_empty(struct session_table *t, struct session *s, int file)
 {
@@ -630,24 +630,24 @@ static int start_empty(struct session_table *t, struct session *s, int file)
 	return 0;
 }
 
-static int session_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+static int session_create(fuse_req_t req, const struct node *dir, const struct create_args *create,
 			  struct fuse_entry_param *e, struct fuse_file_info *fi)
 {
-	struct serve *serve = ops_serve(req);
+	struct mount *serve = ops_serve(req);
 	struct session *s = session_get(serve->sessions, dir->entry);
 	int file, rc = 0;
 
 	if (!s)
 		return -ESTALE;
 	pthread_mutex_lock(&s->lock);
-	file = find_file(s, birth->name);
-	if (file >= 0 && birth->flags & O_EXCL)
+	file = find_file(s, create->name);
+	if (file >= 0 && create->flags & O_EXCL)
 		rc = -EEXIST;
 	if (!rc && file < 0) {
-		file = number_for(s, birth->name);
+		file = number_for(s, create->name);
 		rc = file < 0 ? file : start_empty(serve->sessions, s, file);
 		if (!rc && file == FILE_QUERIES) /* one file, whatever its format: the last one made counts */
-			snprintf(s->queries_name, sizeof s->queries_name, "%s", birth->name);
+			snprintf(s->queries_name, sizeof s->queries_name, "%s", create->name);
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (!rc)
@@ -663,7 +663,7 @@ static int session_create(fuse_req_t req, const struct node *dir, const struct o
 
 static int session_unlink(fuse_req_t req, const struct node *dir, const char *name)
 {
-	struct serve *serve = ops_serve(req);
+	struct mount *serve = ops_serve(req);
 	struct session *s = session_get(serve->sessions, dir->entry);
 	int file;
 
@@ -696,7 +696,7 @@ static struct session_file *file_of(const struct fuse_file_info *fi)
 	return (struct session_file *)(uintptr_t)fi->fh;
 }
 
-static int session_file_attr(struct serve *serve, const struct node *node, struct stat *st, double *timeout_s)
+static int session_file_attr(struct mount *serve, const struct node *node, struct stat *st, double *timeout_s)
 {
 	enum file file;
 	struct session *s = file_get(serve, node, &file);
@@ -719,7 +719,7 @@ static int session_file_attr(struct serve *serve, const struct node *node, struc
 	return rc == -ENOENT ? -ESTALE : rc;
 }
 
-static int file_open(struct serve *serve, struct session *s, enum file file, struct fuse_file_info *fi)
+static int file_open(struct mount *serve, struct session *s, enum file file, struct fuse_file_info *fi)
 {
 	struct session_file *f = calloc(1, sizeof *f);
 
@@ -745,7 +745,7 @@ static int file_open(struct serve *serve, struct session *s, enum file file, str
 
 static int session_file_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
 {
-	struct serve *serve = ops_serve(req);
+	struct mount *serve = ops_serve(req);
 	enum file file;
 	struct session *s = file_get(serve, node, &file);
 	int rc = 0;
@@ -764,7 +764,7 @@ static int session_file_open(fuse_req_t req, const struct node *node, struct fus
 	return rc;
 }
 
-static ssize_t session_file_read(struct serve *serve, const struct node *node, void *buf, size_t size, off_t off,
+static ssize_t session_file_read(struct mount *serve, const struct node *node, void *buf, size_t size, off_t off,
 				 const struct fuse_file_info *fi)
 {
 	struct session_file *f = file_of(fi);
@@ -842,7 +842,7 @@ static int judge(struct session_table *t, struct session_file *f, bool is_whole)
 	return -EINVAL;
 }
 
-static int session_file_write(struct serve *serve, const struct node *node, const void *buf, size_t size, off_t off,
+static int session_file_write(struct mount *serve, const struct node *node, const void *buf, size_t size, off_t off,
 			      const struct fuse_file_info *fi)
 {
 	struct session_file *f = file_of(fi);
@@ -865,7 +865,7 @@ static int session_file_write(struct serve *serve, const struct node *node, cons
 }
 
 /* Puts what was written into the session, whose bytes are then exactly as large as they are. With the file's lock. */
-static int publish(struct serve *serve, struct session_file *f)
+static int publish(struct mount *serve, struct session_file *f)
 {
 	struct session *s = f->session;
 	struct session_table *t = serve->sessions;
@@ -904,7 +904,7 @@ static int session_file_flush(fuse_req_t req, const struct node *node, const str
 static int session_file_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
 				struct fuse_file_info *fi)
 {
-	struct serve *serve = ops_serve(req);
+	struct mount *serve = ops_serve(req);
 	enum file file;
 	struct session *s;
 	int rc = 0;
@@ -936,7 +936,7 @@ static int session_file_setattr(fuse_req_t req, const struct node *node, const s
 	return rc;
 }
 
-static void session_file_release(struct serve *serve, const struct node *node, const struct fuse_file_info *fi)
+static void session_file_release(struct mount *serve, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct session_file *f = file_of(fi);
 

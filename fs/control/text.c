@@ -50,7 +50,7 @@ static void print_metric(FILE *out, const char *name, const char *type, const ch
 		name, value);
 }
 
-static void print_metrics(struct serve *s, FILE *out)
+static void print_metrics(struct mount *s, FILE *out)
 {
 	struct vs_counters c;
 
@@ -84,7 +84,7 @@ static void print_schema(const struct vs_schema *schema, FILE *out)
 		vs_metric_name(schema->metric));
 }
 
-static void print_stats(struct serve *s, const struct vs_collection_info *info, FILE *out)
+static void print_stats(struct mount *s, const struct vs_collection_info *info, FILE *out)
 {
 	struct vs_batch_info batch;
 
@@ -97,7 +97,7 @@ static void print_stats(struct serve *s, const struct vs_collection_info *info, 
 		fprintf(out, "upload_rows=%" PRIu64 "\n", batch.upload_rows);
 }
 
-static int print(struct serve *s, const struct node *node, FILE *out)
+static int print(struct mount *s, const struct node *node, FILE *out)
 {
 	struct vs_collection_info info;
 	int rc;
@@ -119,7 +119,7 @@ static int print(struct serve *s, const struct node *node, FILE *out)
 }
 
 /* Makes the text; *bytes is malloc'ed. */
-static int make(struct serve *s, const struct node *node, char **bytes, size_t *size)
+static int make(struct mount *s, const struct node *node, char **bytes, size_t *size)
 {
 	FILE *out;
 	int rc;
@@ -146,7 +146,7 @@ static struct text *text_of(const struct fuse_file_info *fi)
 	return (struct text *)(uintptr_t)fi->fh;
 }
 
-static int log_attr(struct serve *s, const struct node *node, struct stat *st)
+static int log_attr(struct mount *s, const struct node *node, struct stat *st)
 {
 	const struct node log = {.kind = NODE_LOG};
 	uint64_t end = message_log_end();
@@ -157,7 +157,7 @@ static int log_attr(struct serve *s, const struct node *node, struct stat *st)
 }
 
 /* As old as the question: its text is made anew for each. */
-static int text_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+static int text_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	char *bytes;
 	size_t size;
@@ -241,7 +241,7 @@ static ssize_t read_log(struct text *t, const struct node *node, void *buf, size
 	return rc ? rc : copy_part(t->bytes, t->size, buf, size, off - (off_t)t->forgotten);
 }
 
-static ssize_t text_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+static ssize_t text_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 			 const struct fuse_file_info *fi)
 {
 	struct text *t = text_of(fi);
@@ -265,7 +265,7 @@ static ssize_t text_read(struct serve *s, const struct node *node, void *buf, si
 	return got;
 }
 
-static void text_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
+static void text_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct text *t = text_of(fi);
 
@@ -378,7 +378,7 @@ static void add_bytes(struct text *t, const char *buf, size_t size, struct chang
 	}
 }
 
-static int apply(struct serve *s, const struct node *node, struct text *t, struct change *change)
+static int apply(struct mount *s, const struct node *node, struct text *t, struct change *change)
 {
 	struct vs_collection_info info = {0};
 	int rc = *change->why ? -EINVAL : 0;
@@ -402,7 +402,7 @@ static int apply(struct serve *s, const struct node *node, struct text *t, struc
 	return rc;
 }
 
-static int schema_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int schema_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
 			const struct fuse_file_info *fi)
 {
 	struct text *t = text_of(fi);

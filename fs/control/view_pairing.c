@@ -130,7 +130,7 @@ static struct pairing *enter(struct pairing_table *t, struct pairing *opened)
 }
 
 /* The collection as it is now, in no table yet. Gives up the lock meanwhile. */
-static int open_current(struct serve *s, uint32_t collection, struct pairing **out)
+static int open_current(struct mount *s, uint32_t collection, struct pairing **out)
 {
 	struct pairing *m = calloc(1, sizeof *m);
 	int rc;
@@ -149,7 +149,7 @@ static int open_current(struct serve *s, uint32_t collection, struct pairing **o
 }
 
 /* The moment that a node's number means, with a reference; -ESTALE if it is gone. May give up the lock meanwhile. */
-static int take(struct serve *s, const struct node *node, struct pairing **out)
+static int take(struct mount *s, const struct node *node, struct pairing **out)
 {
 	struct pairing *m = find(s->pairings, node);
 	int rc;
@@ -321,7 +321,7 @@ static int keep_for_process(struct pairing_table *t, process_t process, pid_t th
 }
 
 /* With the lock held, which it may give up meanwhile. */
-static int choose(struct serve *s, process_t process, pid_t thread, const struct node *view,
+static int choose(struct mount *s, process_t process, pid_t thread, const struct node *view,
 		  struct vs_snapshot_info *info)
 {
 	struct pairing_table *t = s->pairings;
@@ -351,7 +351,7 @@ static int choose(struct serve *s, process_t process, pid_t thread, const struct
 
 int pairing_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_param *e)
 {
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 	struct node node = {.kind = NODE_MOMENT, .collection = view->collection, .which = view->which};
 	pid_t thread = fuse_req_ctx(req)->pid;
 	process_t process = process_of(thread);
@@ -372,7 +372,7 @@ int pairing_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_pa
 	return view_attr(s, view, &info, &e->attr);
 }
 
-int pairing_open(struct serve *s, const struct node *node, process_t process, struct pairing **out)
+int pairing_open(struct mount *s, const struct node *node, process_t process, struct pairing **out)
 {
 	struct pairing_table *t = s->pairings;
 	struct reader *r;
@@ -395,7 +395,7 @@ int pairing_open(struct serve *s, const struct node *node, process_t process, st
 	return rc;
 }
 
-void pairing_leave(struct serve *s, const struct node *node, process_t process, const struct pairing *m)
+void pairing_leave(struct mount *s, const struct node *node, process_t process, const struct pairing *m)
 {
 	struct pairing_table *t = s->pairings;
 	struct reader *r;
@@ -410,14 +410,14 @@ void pairing_leave(struct serve *s, const struct node *node, process_t process, 
 	notify_housekeeping(s->notify);
 }
 
-void pairing_close(struct serve *s, struct pairing *m)
+void pairing_close(struct mount *s, struct pairing *m)
 {
 	lock(s->pairings);
 	unref(s->pairings, m);
 	unlock(s->pairings);
 }
 
-int pairing_pin(struct serve *s, const struct node *node, struct pairing **out)
+int pairing_pin(struct mount *s, const struct node *node, struct pairing **out)
 {
 	int rc = 0;
 
@@ -430,7 +430,7 @@ int pairing_pin(struct serve *s, const struct node *node, struct pairing **out)
 	return rc;
 }
 
-int pairing_find(struct serve *s, const struct node *node, struct vs_snapshot_info *info)
+int pairing_find(struct mount *s, const struct node *node, struct vs_snapshot_info *info)
 {
 	struct pairing *m;
 	int rc;
@@ -450,7 +450,7 @@ struct vs_snapshot *pairing_of(const struct pairing *m)
 	return m->m;
 }
 
-void pairing_changed(struct serve *s, uint32_t collection, pid_t thread)
+void pairing_changed(struct mount *s, uint32_t collection, pid_t thread)
 {
 	struct pairing_table *t = s->pairings;
 
@@ -463,7 +463,7 @@ void pairing_changed(struct serve *s, uint32_t collection, pid_t thread)
 	unlock(t);
 }
 
-bool pairing_sweep(struct serve *s)
+bool pairing_sweep(struct mount *s)
 {
 	struct pairing_table *t = s->pairings;
 	int64_t now_ns = ops_now_ns();

@@ -39,19 +39,19 @@ void pairing_table_free(struct pairing_table *t);
 /* The NODE_MOMENT that the requesting process shall see as this NODE_VIEW. */
 int pairing_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_param *e);
 /* Opens a NODE_MOMENT for this process: -ESTALE if it is gone. */
-int pairing_open(struct serve *s, const struct node *node, process_t process, struct pairing **out);
+int pairing_open(struct mount *s, const struct node *node, process_t process, struct pairing **out);
 /* The process has closed it, but may still have it mapped. */
-void pairing_leave(struct serve *s, const struct node *node, process_t process, const struct pairing *m);
+void pairing_leave(struct mount *s, const struct node *node, process_t process, const struct pairing *m);
 /* Nobody uses what pairing_open() opened any more. */
-void pairing_close(struct serve *s, struct pairing *m);
+void pairing_close(struct mount *s, struct pairing *m);
 /* For a stateless mount: the moment stays open as long as the mount. */
-int pairing_pin(struct serve *s, const struct node *node, struct pairing **out);
+int pairing_pin(struct mount *s, const struct node *node, struct pairing **out);
 /* What it is about, if it is not gone. */
-int pairing_find(struct serve *s, const struct node *node, struct vs_snapshot_info *info);
+int pairing_find(struct mount *s, const struct node *node, struct vs_snapshot_info *info);
 struct vs_snapshot *pairing_of(const struct pairing *m);
 /* This thread has changed something in the collection. */
-void pairing_changed(struct serve *s, uint32_t collection, pid_t thread);
+void pairing_changed(struct mount *s, uint32_t collection, pid_t thread);
 /* Lets go of what nobody uses any more; true if there is more to come. */
-bool pairing_sweep(struct serve *s);
+bool pairing_sweep(struct mount *s);
 
 #endif

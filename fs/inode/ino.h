@@ -27,7 +27,7 @@
 #include "store/array/array_format.h"
 #include "store/store.h"
 
-struct serve;
+struct mount;
 
 enum node_kind {
 	NODE_NONE,

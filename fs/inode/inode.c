@@ -210,7 +210,7 @@ void inode_move_end(struct inode_table *t, uint64_t from, uint64_t to)
 }
 
 /* Copies the vector aside. One that the engine does not know any more keeps the copy it has. */
-static int make_copy(struct serve *s, struct inode *o)
+static int make_copy(struct mount *s, struct inode *o)
 {
 	struct node node = node_of(atomic_load(&o->ino));
 	struct orphan_data *copy;
@@ -247,14 +247,14 @@ static bool is_being_saved(struct inode_table *t, uint32_t collection)
 	return all != NULL;
 }
 
-int inode_join(struct serve *s, struct inode *o)
+int inode_join(struct mount *s, struct inode *o)
 {
 	bool saving = o->saving > 0 || is_being_saved(s->inodes, node_of(atomic_load(&o->ino)).collection);
 
 	return saving ? make_copy(s, o) : 0;
 }
 
-static int save(struct serve *s, struct inode *o)
+static int save(struct mount *s, struct inode *o)
 {
 	int rc;
 
@@ -266,7 +266,7 @@ static int save(struct serve *s, struct inode *o)
 	return rc;
 }
 
-int inode_preserve_begin(struct serve *s, uint64_t ino, struct inode **out)
+int inode_preserve_begin(struct mount *s, uint64_t ino, struct inode **out)
 {
 	struct inode *o = inode_get(s->inodes, ino);
 	int rc = o ? save(s, o) : -ENOMEM;
@@ -277,7 +277,7 @@ int inode_preserve_begin(struct serve *s, uint64_t ino, struct inode **out)
 	return rc;
 }
 
-void inode_preserve_end(struct serve *s, struct inode *o)
+void inode_preserve_end(struct mount *s, struct inode *o)
 {
 	struct node node = node_of(atomic_load(&o->ino));
 	struct vs_attr attr;
@@ -364,7 +364,7 @@ static void all_end(struct inode_table *t, struct inode_set *all)
 	pthread_mutex_unlock(&t->all_lock);
 }
 
-int inode_preserve_all_begin(struct serve *s, uint32_t collection, struct inode_set *all)
+int inode_preserve_all_begin(struct mount *s, uint32_t collection, struct inode_set *all)
 {
 	size_t saved = 0;
 	int rc = 0;
@@ -387,7 +387,7 @@ int inode_preserve_all_begin(struct serve *s, uint32_t collection, struct inode_
 	return rc;
 }
 
-void inode_preserve_all_end(struct serve *s, struct inode_set *all)
+void inode_preserve_all_end(struct mount *s, struct inode_set *all)
 {
 	all_end(s->inodes, all);
 	for (size_t i = 0; i < all->count; i++)
@@ -438,7 +438,7 @@ static size_t take_staged(struct bucket *b, struct inode *out[], size_t max)
 	return count;
 }
 
-bool inode_each_staged(struct serve *s, void (*each)(struct serve *s, struct inode *o))
+bool inode_each_staged(struct mount *s, void (*each)(struct mount *s, struct inode *o))
 {
 	struct inode_table *t = s->inodes;
 	struct inode *some[64];

@@ -60,9 +60,9 @@ void inode_move_begin(struct inode_table *t);
 void inode_move_end(struct inode_table *t, uint64_t from, uint64_t to);
 
 /* -ENOMEM must refuse the operation: open handles would lose their vector. */
-int inode_preserve_begin(struct serve *s, uint64_t ino, struct inode **out);
+int inode_preserve_begin(struct mount *s, uint64_t ino, struct inode **out);
 /* The operation is over, whether the name is gone or has been kept after all. */
-void inode_preserve_end(struct serve *s, struct inode *o);
+void inode_preserve_end(struct mount *s, struct inode *o);
 /* The same for all vectors of a collection that are in use, and those that are opened meanwhile. */
 struct inode_set {
 	struct inode_set *next; /* in a list of those under way */
@@ -70,16 +70,16 @@ struct inode_set {
 	struct inode **each;
 	size_t count;
 };
-int inode_preserve_all_begin(struct serve *s, uint32_t collection, struct inode_set *all);
-void inode_preserve_all_end(struct serve *s, struct inode_set *all);
+int inode_preserve_all_begin(struct mount *s, uint32_t collection, struct inode_set *all);
+void inode_preserve_all_end(struct mount *s, struct inode_set *all);
 /* With lock held, for a new handle: a copy is made if the vector is about to lose its name. */
-int inode_join(struct serve *s, struct inode *o);
+int inode_join(struct mount *s, struct inode *o);
 
 /* One more, or one less, handle of this vector has something staged. */
 void inode_staged(struct inode_table *t, struct inode *o, int change);
 /* Whether any handle of this vector has something staged. Takes no lock of the engine. */
 bool inode_is_staged(struct inode_table *t, uint64_t ino);
 /* Calls each(), without any lock, for every vector that has something staged; false if there was none. */
-bool inode_each_staged(struct serve *s, void (*each)(struct serve *s, struct inode *o));
+bool inode_each_staged(struct mount *s, void (*each)(struct mount *s, struct inode *o));
 
 #endif

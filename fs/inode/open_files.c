@@ -46,7 +46,7 @@ void open_files_remove(struct open_file *h)
 	pthread_mutex_unlock(&list->lock);
 }
 
-void open_files_release_all(struct serve *s)
+void open_files_release_all(struct mount *s)
 {
 	for (struct list *list = lists; list < lists + LISTS; list++) {
 		while (list->first) {

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-struct serve;
+struct mount;
 
 /* The first member of whatever a fuse_file_info's fh points to. */
 struct open_file {
@@ -19,6 +19,6 @@ struct open_file {
 void open_files_add(struct open_file *h, uint64_t ino);
 void open_files_remove(struct open_file *h);
 /* Releases what is left; no request is under way any more. */
-void open_files_release_all(struct serve *s);
+void open_files_release_all(struct mount *s);
 
 #endif

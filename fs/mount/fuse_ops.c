@@ -56,7 +56,7 @@ const struct node_ops *ops_of(enum node_kind kind)
 	return tables[kind] ? tables[kind] : &none;
 }
 
-int ops_entry(struct serve *s, const struct node *node, double entry_timeout_s, struct fuse_entry_param *e)
+int ops_entry(struct mount *s, const struct node *node, double entry_timeout_s, struct fuse_entry_param *e)
 {
 	int rc;
 
@@ -101,7 +101,7 @@ static void forbid_cancellation(void)
 
 /* A request: whom it is for. */
 struct call {
-	struct serve *s;
+	struct mount *s;
 	struct node node;
 	const struct node_ops *ops;
 };
@@ -112,13 +112,13 @@ static struct call enter(fuse_req_t req, fuse_ino_t ino)
 
 	c.ops = ops_of(c.node.kind);
 	forbid_cancellation();
-	order_request(c.s);
+	tsan_request(c.s);
 	return c;
 }
 
 static void reply(fuse_req_t req, int rc)
 {
-	order_reply(ops_serve(req));
+	tsan_reply(ops_serve(req));
 	fuse_reply_err(req, -rc);
 }
 
@@ -128,7 +128,7 @@ static void reply_entry(fuse_req_t req, int rc, const struct fuse_entry_param *e
 		reply(req, rc);
 		return;
 	}
-	order_reply(ops_serve(req));
+	tsan_reply(ops_serve(req));
 	fuse_reply_entry(req, e);
 }
 
@@ -138,7 +138,7 @@ static void reply_data(fuse_req_t req, const char *buf, ssize_t got)
 		reply(req, (int)got);
 		return;
 	}
-	order_reply(ops_serve(req));
+	tsan_reply(ops_serve(req));
 	fuse_reply_buf(req, buf, (size_t)got);
 }
 
@@ -148,7 +148,7 @@ static void hold(uint64_t ino, const struct fuse_file_info *fi)
 		open_files_add((struct open_file *)(uintptr_t)fi->fh, ino);
 }
 
-static void release(struct serve *s, uint64_t ino, const struct fuse_file_info *fi)
+static void release(struct mount *s, uint64_t ino, const struct fuse_file_info *fi)
 {
 	struct node node = node_of(ino);
 
@@ -160,7 +160,7 @@ static void release(struct serve *s, uint64_t ino, const struct fuse_file_info *
 
 static void reply_synced(void *arg, int result)
 {
-	struct serve *s = ops_serve(arg);
+	struct mount *s = ops_serve(arg);
 
 	reply(arg, result);
 	atomic_fetch_sub(&s->syncs, 1);
@@ -172,7 +172,7 @@ static void reply_synced(void *arg, int result)
  */
 static void reply_when_durable(fuse_req_t req)
 {
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 
 	if (ops_must_reply_inline(req)) {
 		reply(req, vs_sync(s->store));
@@ -188,11 +188,11 @@ static void changes(fuse_req_t req, const struct node *node)
 	pairing_changed(ops_serve(req), node->collection, fuse_req_ctx(req)->pid);
 }
 
-static struct ops_birth birth_of(fuse_req_t req, const char *name, mode_t mode, int flags)
+static struct create_args create_args_of(fuse_req_t req, const char *name, mode_t mode, int flags)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
-	return (struct ops_birth){name, {mode & 07777, ctx->uid, ctx->gid}, ctx->pid, flags};
+	return (struct create_args){name, {mode & 07777, ctx->uid, ctx->gid}, ctx->pid, flags};
 }
 
 /* ------------------------------------------------------------------ names */
@@ -208,26 +208,26 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct call c = enter(req, parent);
-	struct ops_birth birth = birth_of(req, name, mode, 0);
+	struct create_args create = create_args_of(req, name, mode, 0);
 	struct fuse_entry_param e = {0};
 
-	reply_entry(req, c.ops->mkdir ? c.ops->mkdir(req, &c.node, &birth, &e) : -EPERM, &e);
+	reply_entry(req, c.ops->mkdir ? c.ops->mkdir(req, &c.node, &create, &e) : -EPERM, &e);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		      struct fuse_file_info *fi)
 {
 	struct call c = enter(req, parent);
-	struct ops_birth birth = birth_of(req, name, mode, fi->flags);
+	struct create_args create = create_args_of(req, name, mode, fi->flags);
 	struct fuse_entry_param e = {0};
-	int rc = c.ops->create ? c.ops->create(req, &c.node, &birth, &e, fi) : -EPERM;
+	int rc = c.ops->create ? c.ops->create(req, &c.node, &create, &e, fi) : -EPERM;
 
 	if (rc) {
 		reply(req, rc);
 		return;
 	}
 	hold(e.ino, fi);
-	order_reply(c.s);
+	tsan_reply(c.s);
 	if (fuse_reply_create(req, &e, fi) == -ENOENT)
 		release(c.s, e.ino, fi); /* the one who wanted it was interrupted */
 }
@@ -310,7 +310,7 @@ static void reply_attr(fuse_req_t req, const struct call *c)
 		reply(req, rc);
 		return;
 	}
-	order_reply(c->s);
+	tsan_reply(c->s);
 	fuse_reply_attr(req, &st, timeout_s);
 }
 
@@ -366,7 +366,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	hold(ino, fi);
-	order_reply(c.s);
+	tsan_reply(c.s);
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		release(c.s, ino, fi); /* the one who wanted it was interrupted */
 }
@@ -392,7 +392,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		reply(req, rc);
 		return;
 	}
-	order_reply(c.s);
+	tsan_reply(c.s);
 	fuse_reply_write(req, size);
 }
 
@@ -509,7 +509,7 @@ static bool offers(const struct fuse_conn_info *conn, uint64_t feature)
 
 static void op_init(void *user, struct fuse_conn_info *conn)
 {
-	struct serve *s = user;
+	struct mount *s = user;
 
 	conn->max_write = OPS_WRITE_BYTES_MAX;
 	conn->max_readahead = 4u << 20;

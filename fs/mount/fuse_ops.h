@@ -26,12 +26,12 @@
 
 extern const struct fuse_lowlevel_ops ops_table;
 
-static inline struct serve *ops_serve(fuse_req_t req)
+static inline struct mount *ops_serve(fuse_req_t req)
 {
 	return fuse_req_userdata(req);
 }
 
-static inline double ops_timeout_s(const struct serve *s)
+static inline double ops_timeout_s(const struct mount *s)
 {
 	return s->options.read_only ? OPS_TIMEOUT_READ_ONLY_S : OPS_TIMEOUT_S;
 }
@@ -48,7 +48,7 @@ static inline bool ops_must_reply_inline(fuse_req_t req)
 }
 
 /* A name being created: with the creator's permissions. */
-struct ops_birth {
+struct create_args {
 	const char *name;
 	struct vs_perm perm;
 	pid_t thread; /* of the creator */
@@ -61,28 +61,28 @@ struct node_ops {
 	/* Fills buf with the entries above offset off, with attributes if plus; returns the bytes or -errno.
 	 */
 	ssize_t (*list)(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus);
-	int (*mkdir)(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+	int (*mkdir)(fuse_req_t req, const struct node *dir, const struct create_args *create,
 		     struct fuse_entry_param *e);
-	int (*create)(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+	int (*create)(fuse_req_t req, const struct node *dir, const struct create_args *create,
 		      struct fuse_entry_param *e, struct fuse_file_info *fi);
 	int (*unlink)(fuse_req_t req, const struct node *dir, const char *name);
 	int (*rmdir)(fuse_req_t req, const struct node *dir, const char *name);
 
-	int (*attr)(struct serve *s, const struct node *node, struct stat *st, double *timeout_s);
+	int (*attr)(struct mount *s, const struct node *node, struct stat *st, double *timeout_s);
 	int (*setattr)(fuse_req_t req, const struct node *node, const struct stat *st, int set,
 		       struct fuse_file_info *fi);
 	int (*open)(fuse_req_t req, const struct node *node, struct fuse_file_info *fi);
 	/* Fills buf, returns the bytes or -errno. fi->fh is 0 on a stateless mount. */
-	ssize_t (*read)(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+	ssize_t (*read)(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 			const struct fuse_file_info *fi);
-	int (*write)(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
+	int (*write)(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
 		     const struct fuse_file_info *fi);
 	/* At each close(2). *changed: something has been since the last, which -o sync makes durable. */
 	int (*flush)(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed);
 	int (*fsync)(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi);
-	void (*release)(struct serve *s, const struct node *node, const struct fuse_file_info *fi);
+	void (*release)(struct mount *s, const struct node *node, const struct fuse_file_info *fi);
 	/* Bytes up to end are to have space; the file is to be that long, unless keep_size. */
-	int (*allocate)(struct serve *s, const struct node *node, uint64_t end, bool keep_size,
+	int (*allocate)(struct mount *s, const struct node *node, uint64_t end, bool keep_size,
 			const struct fuse_file_info *fi);
 };
 
@@ -94,7 +94,7 @@ extern const struct node_ops dir_root_ops, dir_collection_ops, dir_control_ops, 
 /* The table of a kind of node. */
 const struct node_ops *ops_of(enum node_kind kind);
 /* Fills e for a node whose name and attributes may be kept for these times. */
-int ops_entry(struct serve *s, const struct node *node, double entry_timeout_s, struct fuse_entry_param *e);
+int ops_entry(struct mount *s, const struct node *node, double entry_timeout_s, struct fuse_entry_param *e);
 /* The VS_SET_* of a SETATTR, its values in attr. Times of access are not kept. */
 unsigned ops_setattr_which(const struct stat *st, int set, struct vs_attr *attr);
 /* Nanoseconds since 1970. */

@@ -34,7 +34,7 @@ static const struct {
 	{"owner", MS_NOSUID | MS_NODEV, 0}, {"group", MS_NOSUID | MS_NODEV, 0},
 };
 
-static bool apply_flag(const char *option, struct serve_options *options)
+static bool apply_flag(const char *option, struct mount_options *options)
 {
 	/* mount(8) adds who it was that mounted: "user=alice". */
 	const char *word = strncmp(option, "user=", 5) == 0 ? "user" : option;
@@ -60,19 +60,19 @@ static bool is_ignored(const char *option)
 	return false;
 }
 
-static bool apply_word(const char *option, struct serve_options *options)
+static bool apply_word(const char *option, struct mount_options *options)
 {
 	static const struct {
 		const char *word;
 		size_t offset;
 		bool value;
 	} words[] = {
-		{"ro", offsetof(struct serve_options, read_only), true},
-		{"rw", offsetof(struct serve_options, read_only), false},
-		{"sync", offsetof(struct serve_options, sync_on_close), true},
-		{"async", offsetof(struct serve_options, sync_on_close), false},
-		{"allow_other", offsetof(struct serve_options, allow_other), true},
-		{"debug", offsetof(struct serve_options, debug), true},
+		{"ro", offsetof(struct mount_options, read_only), true},
+		{"rw", offsetof(struct mount_options, read_only), false},
+		{"sync", offsetof(struct mount_options, sync_on_close), true},
+		{"async", offsetof(struct mount_options, sync_on_close), false},
+		{"allow_other", offsetof(struct mount_options, allow_other), true},
+		{"debug", offsetof(struct mount_options, debug), true},
 	};
 
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
@@ -83,11 +83,11 @@ static bool apply_word(const char *option, struct serve_options *options)
 	return false;
 }
 
-static int parse_commit(const char *value, struct serve_options *options, char *why, size_t why_size)
+static int parse_commit(const char *value, struct mount_options *options, char *why, size_t why_size)
 {
 	uint64_t ms;
 
-	if (!quantity_parse(value, 1, MOUNTOPT_COMMIT_MS_MAX, &ms)) {
+	if (!humanize_parse(value, 1, MOUNTOPT_COMMIT_MS_MAX, &ms)) {
 		snprintf(why, why_size, "commit=%s: want milliseconds, 1 to %d", value,
 		         MOUNTOPT_COMMIT_MS_MAX);
 		return -EINVAL;
@@ -96,7 +96,7 @@ static int parse_commit(const char *value, struct serve_options *options, char *
 	return 0;
 }
 
-static int parse_io_uring(const char *value, struct serve_options *options, char *why, size_t why_size)
+static int parse_io_uring(const char *value, struct mount_options *options, char *why, size_t why_size)
 {
 	static const char *const words[] = {
 		[SERVE_IO_URING_AUTO] = "auto", [SERVE_IO_URING_ON] = "on", [SERVE_IO_URING_OFF] = "off",
@@ -104,14 +104,14 @@ static int parse_io_uring(const char *value, struct serve_options *options, char
 
 	for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
 		if (strcmp(value, words[i]) == 0) {
-			options->io_uring = (enum serve_io_uring)i;
+			options->io_uring = (enum session_io_uring)i;
 			return 0;
 		}
 	snprintf(why, why_size, "io_uring=%s: want auto, on or off", value);
 	return -EINVAL;
 }
 
-static int parse_one(const char *option, struct serve_options *options, char *why, size_t why_size)
+static int parse_one(const char *option, struct mount_options *options, char *why, size_t why_size)
 {
 	if (!*option || apply_word(option, options) || apply_flag(option, options))
 		return 0;
@@ -125,7 +125,7 @@ static int parse_one(const char *option, struct serve_options *options, char *wh
 	return -EINVAL;
 }
 
-int mountopt_parse(const char *list, struct serve_options *options, char *why, size_t why_size)
+int mountopt_parse(const char *list, struct mount_options *options, char *why, size_t why_size)
 {
 	char *copy = strdup(list), *rest = copy, *option;
 	int rc = copy ? 0 : -ENOMEM;

@@ -14,6 +14,6 @@
  * Applies a list like "ro,commit=20" to *options. -EINVAL: why names the option and says what is wrong with
  * it; *options may then have changed.
  */
-int mountopt_parse(const char *list, struct serve_options *options, char *why, size_t why_size);
+int mountopt_parse(const char *list, struct mount_options *options, char *why, size_t why_size);
 
 #endif

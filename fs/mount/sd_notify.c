@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-void readiness_tell(const char *assignment)
+void sd_notify_tell(const char *assignment)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	const char *path = getenv("NOTIFY_SOCKET");

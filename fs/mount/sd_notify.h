@@ -8,6 +8,6 @@
  * none is named, and nobody can do anything about a failure. Not to be called while another thread changes
  * the environment.
  */
-void readiness_tell(const char *assignment);
+void sd_notify_tell(const char *assignment);
 
 #endif

@@ -74,7 +74,7 @@ static int add_fsname(struct fuse_args *args, const char *store_dir)
  * Those of mount(2) as libfuse spells them. Its own default is nosuid,nodev; an ordinary user may not ask against that,
  * and fusermount3 would only grumble.
  */
-static int add_flags(const struct serve_options *options, struct fuse_args *args)
+static int add_flags(const struct mount_options *options, struct fuse_args *args)
 {
 	static const struct {
 		unsigned long flag;
@@ -95,9 +95,9 @@ static int add_flags(const struct serve_options *options, struct fuse_args *args
 	return 0;
 }
 
-static int add_arguments(const struct serve *s, bool io_uring, struct fuse_args *args)
+static int add_arguments(const struct mount *s, bool io_uring, struct fuse_args *args)
 {
-	const struct serve_options *options = &s->options;
+	const struct mount_options *options = &s->options;
 
 	/*
 	 * Without allow_other only the mounting user gets in at all, and root passes every check: to make
@@ -130,7 +130,7 @@ __attribute__((format(printf, 2, 0))) static void log_fuse(enum fuse_log_level l
 		message(level <= FUSE_LOG_ERR ? VS_ERROR : VS_INFO, "%s", line);
 }
 
-static int new_session(struct serve *s, bool io_uring)
+static int new_session(struct mount *s, bool io_uring)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
 	int rc = add_arguments(s, io_uring, &args) ? -ENOMEM : 0;
@@ -145,7 +145,7 @@ static int new_session(struct serve *s, bool io_uring)
 }
 
 /* The root directory of the mount belongs to whom the store belongs to, if it was never given away. */
-static int find_root(struct serve *s)
+static int find_root(struct mount *s)
 {
 	struct stat st;
 
@@ -156,7 +156,7 @@ static int find_root(struct serve *s)
 	return 0;
 }
 
-static int prepare(struct serve *s, const char *mountpoint)
+static int prepare(struct mount *s, const char *mountpoint)
 {
 	s->store_dir = realpath(s->options.store_dir, NULL);
 	s->mountpoint = realpath(mountpoint, NULL);
@@ -189,7 +189,7 @@ static int lock_place(const char *mountpoint)
 	return fd;
 }
 
-static int mount_session(struct serve *s, char *why, size_t why_size)
+static int mount_session(struct mount *s, char *why, size_t why_size)
 {
 	int place_fd = lock_place(s->mountpoint), rc = 0;
 	struct mountpoint *other = malloc(sizeof *other);
@@ -211,7 +211,7 @@ static int mount_session(struct serve *s, char *why, size_t why_size)
 	return rc;
 }
 
-static void find_connection(struct serve *s)
+static void find_connection(struct mount *s)
 {
 	struct mountpoint m;
 
@@ -221,11 +221,11 @@ static void find_connection(struct serve *s)
 	connection_read_ahead(m.minor);
 }
 
-int serve_start(struct vs_store *store, const char *mountpoint, const struct serve_options *options,
-		struct serve **out, char *why, size_t why_size)
+int session_start(struct vs_store *store, const char *mountpoint, const struct mount_options *options,
+		struct mount **out, char *why, size_t why_size)
 {
 	const char *obstacle = options->io_uring == SERVE_IO_URING_OFF ? "io_uring=off" : io_uring_obstacle();
-	struct serve *s;
+	struct mount *s;
 	int rc;
 
 	*out = NULL;
@@ -249,7 +249,7 @@ int serve_start(struct vs_store *store, const char *mountpoint, const struct ser
 	if (!rc)
 		rc = mount_session(s, why, why_size);
 	if (rc) {
-		serve_end(s);
+		session_end(s);
 		return rc;
 	}
 	find_connection(s);
@@ -258,12 +258,12 @@ int serve_start(struct vs_store *store, const char *mountpoint, const struct ser
 }
 
 /* A session of its own in the background; in the foreground a service manager has put it into a cgroup. */
-static bool has_group_of_its_own(const struct serve *s)
+static bool has_group_of_its_own(const struct mount *s)
 {
 	return !s->options.foreground || getenv("INVOCATION_ID");
 }
 
-void serve_answering(struct serve *s)
+void session_answering(struct mount *s)
 {
 	bool io_uring = atomic_load(&s->transport) == SERVE_TRANSPORT_IO_URING;
 
@@ -284,14 +284,14 @@ void serve_answering(struct serve *s)
  * Whether somebody has unmounted it. A thread that was just taking a request then (the release of what was closed before)
  * reads ECONNABORTED, as if the connection had been aborted, rather than ENODEV.
  */
-static bool is_gone(const struct serve *s)
+static bool is_gone(const struct mount *s)
 {
 	struct mountpoint m;
 
 	return mountpoint_at(s->mountpoint, &m) == -ENOENT;
 }
 
-int serve_loop(struct serve *s, void (*ready)(void *arg), void *arg)
+int session_loop(struct mount *s, void (*ready)(void *arg), void *arg)
 {
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	int rc;
@@ -305,7 +305,7 @@ int serve_loop(struct serve *s, void (*ready)(void *arg), void *arg)
 		fuse_remove_signal_handlers(s->session);
 		rc = -ENOMEM;
 	}
-	if (rc) { /* no thread has been started that serve_end() would wait for */
+	if (rc) { /* no thread has been started that session_end() would wait for */
 		if (config)
 			fuse_loop_cfg_destroy(config);
 		return rc;
@@ -323,7 +323,7 @@ int serve_loop(struct serve *s, void (*ready)(void *arg), void *arg)
 	return rc < 0 ? rc : 0; /* above 0: the signal */
 }
 
-void serve_end(struct serve *s)
+void session_end(struct mount *s)
 {
 	if (!s)
 		return;

@@ -4,12 +4,12 @@
  *
  * Between vs_open() and vs_close():
  *
- *   serve_start()  makes the session and the mount; requests wait in the kernel
- *   serve_loop()   answers them until somebody unmounts, or SIGTERM, SIGINT or SIGHUP arrives
+ *   session_start()  makes the session and the mount; requests wait in the kernel
+ *   session_loop()   answers them until somebody unmounts, or SIGTERM, SIGINT or SIGHUP arrives
  *   vs_sync()      by the caller: after a signal everything becomes durable before the mount goes away
- *   serve_end()    unmounts, if that has not happened, and frees
+ *   session_end()    unmounts, if that has not happened, and frees
  *
- * No thread exists before serve_loop(), but the process must have forked into the background before
+ * No thread exists before session_loop(), but the process must have forked into the background before
  * vs_open().
  */
 #ifndef VECFS_FS_MOUNT_SESSION_H
@@ -22,13 +22,13 @@
 
 #include "store/store.h"
 
-enum serve_io_uring { SERVE_IO_URING_AUTO, SERVE_IO_URING_ON, SERVE_IO_URING_OFF };
+enum session_io_uring { SERVE_IO_URING_AUTO, SERVE_IO_URING_ON, SERVE_IO_URING_OFF };
 
-struct serve_options {
+struct mount_options {
 	const char *store_dir; /* the directory that the store was opened in */
 	bool read_only, sync_on_close, allow_other, foreground, debug;
 	unsigned commit_ms;
-	enum serve_io_uring io_uring;
+	enum session_io_uring io_uring;
 	unsigned long flags_set, flags_cleared; /* MS_* of mount(2) that were asked for by name, and asked against */
 };
 
@@ -42,9 +42,9 @@ struct notify;
 struct schedule;
 
 /* What handlers need to know. Only serve.c changes it, and but for transport only before requests arrive. */
-struct serve {
+struct mount {
 	struct vs_store *store;
-	struct serve_options options;
+	struct mount_options options;
 	struct fuse_session *session;
 	char *store_dir;  /* absolute */
 	char *mountpoint; /* absolute */
@@ -54,7 +54,7 @@ struct serve {
 	int connection;       /* connection_open()'s */
 	bool direct_mmap;     /* the kernel maps direct_io files, too */
 	bool stateless;       /* OPEN is answered with ENOSYS: no handler of this mount gets a file handle */
-	atomic_int transport; /* enum serve_transport, seen by the first request */
+	atomic_int transport; /* enum session_transport, seen by the first request */
 	atomic_uint names_changing; /* not 0: the kernel must not cache names of vectors */
 	atomic_uint syncs;          /* requests that the engine will reply to when all is durable */
 	atomic_bool failed;         /* a transport that was insisted upon is not there */
@@ -69,15 +69,15 @@ struct serve {
 	void *ready_arg;
 };
 
-enum serve_transport { SERVE_TRANSPORT_UNKNOWN, SERVE_TRANSPORT_CLASSIC, SERVE_TRANSPORT_IO_URING };
+enum session_transport { SERVE_TRANSPORT_UNKNOWN, SERVE_TRANSPORT_CLASSIC, SERVE_TRANSPORT_IO_URING };
 
 /* Makes the session and the mount. On failure why holds one sentence. */
-int serve_start(struct vs_store *store, const char *mountpoint, const struct serve_options *options,
-		struct serve **out, char *why, size_t why_size);
+int session_start(struct vs_store *store, const char *mountpoint, const struct mount_options *options,
+		struct mount **out, char *why, size_t why_size);
 /* Serves until unmounted or signalled (0). ready(arg) is called, from some thread, when the mount answers. */
-int serve_loop(struct serve *s, void (*ready)(void *arg), void *arg);
-void serve_end(struct serve *s);
+int session_loop(struct mount *s, void (*ready)(void *arg), void *arg);
+void session_end(struct mount *s);
 /* For the thread that has seen the first request answered: tells of the transport, and calls ready. */
-void serve_answering(struct serve *s);
+void session_answering(struct mount *s);
 
 #endif

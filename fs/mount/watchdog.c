@@ -126,7 +126,7 @@ static void detach(int fd, int stat_fd, int *signal_fd)
 	prctl(PR_SET_NAME, "vecfs-guard");
 }
 
-int guard_start(void)
+int watchdog_start(void)
 {
 	int ends[2], rc, stat_fd;
 	pid_t pid;
@@ -173,13 +173,13 @@ static void tell(int guard, int fd)
 		continue;
 }
 
-void guard_watch(int guard, int connection)
+void watchdog_watch(int guard, int connection)
 {
 	if (guard >= 0)
 		tell(guard, connection);
 }
 
-void guard_end(int guard)
+void watchdog_end(int guard)
 {
 	if (guard < 0)
 		return;

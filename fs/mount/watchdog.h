@@ -10,10 +10,10 @@
  * Returns what the other functions want, or -errno: there is none, and one can do without. To be called while there is
  * no other thread and little memory. It ends when this process does.
  */
-int guard_start(void);
+int watchdog_start(void);
 /* The connection (of connection_open) is to be guarded from now on. */
-void guard_watch(int guard, int connection);
+void watchdog_watch(int guard, int connection);
 /* It is gone, as it should be. */
-void guard_end(int guard);
+void watchdog_end(int guard);
 
 #endif

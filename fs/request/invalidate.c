@@ -26,7 +26,7 @@ struct item {
 };
 
 struct notify {
-	struct serve *serve;
+	struct mount *serve;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
@@ -282,7 +282,7 @@ static void *run(void *arg)
 	/* Else none may be cached: a name could lead to a vector that has lost it. */
 	if (!notify_names(n) && !n->serve->options.read_only)
 		atomic_fetch_add(&n->serve->names_changing, 1);
-	serve_answering(n->serve);
+	session_answering(n->serve);
 
 	pthread_mutex_lock(&n->lock);
 	while (!n->quit) {
@@ -317,7 +317,7 @@ static int start_thread(struct notify *n)
 	return rc;
 }
 
-struct notify *notify_start(struct serve *s)
+struct notify *notify_start(struct mount *s)
 {
 	struct notify *n = calloc(1, sizeof *n);
 	pthread_condattr_t monotonic;

@@ -14,7 +14,7 @@
 #include "fs/mount/session.h"
 
 /* Starts the thread, which first of all finds the mount answering. NULL: no memory, or no thread. */
-struct notify *notify_start(struct serve *s);
+struct notify *notify_start(struct mount *s);
 /* Lets the thread end after what it is doing; what is queued is dropped. */
 void notify_quit(struct notify *n);
 /* Waits for that. The mount must be gone: nothing else frees a thread that waits for the kernel. */

@@ -15,22 +15,22 @@
 #if defined(__SANITIZE_THREAD__) || ORDER_HAS_FEATURE(thread_sanitizer)
 #include <sanitizer/tsan_interface.h>
 
-static inline void order_request(void *shared)
+static inline void tsan_request(void *shared)
 {
 	__tsan_acquire(shared);
 }
 
-static inline void order_reply(void *shared)
+static inline void tsan_reply(void *shared)
 {
 	__tsan_release(shared);
 }
 #else
-static inline void order_request(void *shared)
+static inline void tsan_request(void *shared)
 {
 	(void)shared;
 }
 
-static inline void order_reply(void *shared)
+static inline void tsan_reply(void *shared)
 {
 	(void)shared;
 }

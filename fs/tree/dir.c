@@ -15,7 +15,7 @@
 /* A collection's mtime also changes when a vector is published, unseen by the kernel. */
 #define DIR_TIMEOUT_S 1.0
 
-static int collection_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+static int collection_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	struct vs_collection_info info;
 	int rc = vs_collection_get(s->store, node->collection, &info);
@@ -27,7 +27,7 @@ static int collection_attr(struct serve *s, const struct node *node, struct stat
 	return 0;
 }
 
-static void collection_entry(struct serve *s, const struct vs_collection_info *info,
+static void collection_entry(struct mount *s, const struct vs_collection_info *info,
 			     struct fuse_entry_param *e)
 {
 	e->ino = node_collection_ino(info->id);
@@ -49,7 +49,7 @@ static int collection_setattr(fuse_req_t req, const struct node *node, const str
 }
 
 /* The control directory of the node, which is never listed. */
-static int control_entry(struct serve *s, uint32_t collection, struct fuse_entry_param *e)
+static int control_entry(struct mount *s, uint32_t collection, struct fuse_entry_param *e)
 {
 	struct node control = {.kind = NODE_CONTROL, .collection = collection};
 
@@ -58,7 +58,7 @@ static int control_entry(struct serve *s, uint32_t collection, struct fuse_entry
 
 /* ------------------------------------------------------------------ collections under a parent */
 
-static int child_lookup(struct serve *s, uint32_t parent, const char *name, struct fuse_entry_param *e)
+static int child_lookup(struct mount *s, uint32_t parent, const char *name, struct fuse_entry_param *e)
 {
 	struct vs_collection_info info;
 	int rc = vs_name_check(name, strlen(name));
@@ -71,7 +71,7 @@ static int child_lookup(struct serve *s, uint32_t parent, const char *name, stru
 }
 
 /* Of the collection that batches are made in, or of the root. */
-static int parent_attr(struct serve *s, uint32_t parent, struct stat *st)
+static int parent_attr(struct mount *s, uint32_t parent, struct stat *st)
 {
 	struct node node = {.kind = parent ? NODE_COLLECTION : NODE_ROOT, .collection = parent};
 	double timeout_s;
@@ -79,14 +79,14 @@ static int parent_attr(struct serve *s, uint32_t parent, struct stat *st)
 	return ops_of(node.kind)->attr(s, &node, st, &timeout_s);
 }
 
-static int child_mkdir(struct serve *s, uint32_t parent, const struct ops_birth *birth,
+static int child_mkdir(struct mount *s, uint32_t parent, const struct create_args *create,
 		       struct fuse_entry_param *e)
 {
 	struct vs_collection_info info;
-	struct vs_perm perm = birth->perm;
+	struct vs_perm perm = create->perm;
 	struct stat above;
 	uint32_t id;
-	int rc = vs_name_check(birth->name, strlen(birth->name));
+	int rc = vs_name_check(create->name, strlen(create->name));
 
 	if (!rc)
 		rc = parent_attr(s, parent, &above);
@@ -95,7 +95,7 @@ static int child_mkdir(struct serve *s, uint32_t parent, const struct ops_birth 
 		perm.mode |= S_ISGID;
 	}
 	if (!rc)
-		rc = vs_collection_create(s->store, parent, birth->name, &perm, &id);
+		rc = vs_collection_create(s->store, parent, create->name, &perm, &id);
 	if (!rc)
 		rc = vs_collection_get(s->store, id, &info);
 	if (!rc)
@@ -103,7 +103,7 @@ static int child_mkdir(struct serve *s, uint32_t parent, const struct ops_birth 
 	return rc;
 }
 
-static int remove_one(struct serve *s, uint32_t id)
+static int remove_one(struct mount *s, uint32_t id)
 {
 	struct inode_set all;
 	int rc = inode_preserve_all_begin(s, id, &all); /* a batch goes with its vectors */
@@ -118,7 +118,7 @@ static int remove_one(struct serve *s, uint32_t id)
 }
 
 /* A collection without vectors is empty for all that can be seen: what nobody has committed goes with it. */
-static int remove_batches(struct serve *s, uint32_t collection)
+static int remove_batches(struct mount *s, uint32_t collection)
 {
 	struct vs_collection_info batch = {0};
 	int rc = 0;
@@ -128,7 +128,7 @@ static int remove_batches(struct serve *s, uint32_t collection)
 	return rc;
 }
 
-static int child_rmdir(struct serve *s, uint32_t parent, const char *name)
+static int child_rmdir(struct mount *s, uint32_t parent, const char *name)
 {
 	struct vs_collection_info info;
 	int rc = vs_collection_find(s->store, parent, name, &info);
@@ -140,7 +140,7 @@ static int child_rmdir(struct serve *s, uint32_t parent, const char *name)
 
 static void child_list(struct listing *l, uint32_t parent, off_t off)
 {
-	struct serve *s = ops_serve(l->req);
+	struct mount *s = ops_serve(l->req);
 	struct vs_collection_info info = {.id = off > LISTING_DOTS ? (uint32_t)(off - LISTING_DOTS) : 0};
 	struct fuse_entry_param e = {0};
 
@@ -153,7 +153,7 @@ static void child_list(struct listing *l, uint32_t parent, off_t off)
 
 /* ------------------------------------------------------------------ the root */
 
-struct vs_perm dir_root_perm(struct serve *s)
+struct vs_perm dir_root_perm(struct mount *s)
 {
 	struct vs_root root;
 
@@ -161,7 +161,7 @@ struct vs_perm dir_root_perm(struct serve *s)
 	return root.owned ? root.perm : s->root_perm;
 }
 
-static int root_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+static int root_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	struct vs_root root;
 
@@ -178,7 +178,7 @@ static int root_attr(struct serve *s, const struct node *node, struct stat *st, 
 static int root_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
 			struct fuse_file_info *fi)
 {
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 	struct vs_root root;
 	struct vs_attr attr;
 	unsigned which = ops_setattr_which(st, set, &attr);
@@ -212,11 +212,11 @@ static ssize_t root_list(fuse_req_t req, const struct node *dir, char *buf, size
 	return (ssize_t)l.used;
 }
 
-static int root_mkdir(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+static int root_mkdir(fuse_req_t req, const struct node *dir, const struct create_args *create,
 		      struct fuse_entry_param *e)
 {
 	(void)dir;
-	return child_mkdir(ops_serve(req), 0, birth, e);
+	return child_mkdir(ops_serve(req), 0, create, e);
 }
 
 static int root_rmdir(fuse_req_t req, const struct node *dir, const char *name)
@@ -254,11 +254,11 @@ static int collection_unlink(fuse_req_t req, const struct node *dir, const char 
 	return rc == -ENOENT ? refused_unlink(ops_serve(req), dir->collection, name) : rc;
 }
 
-static int collection_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+static int collection_create(fuse_req_t req, const struct node *dir, const struct create_args *create,
 			     struct fuse_entry_param *e, struct fuse_file_info *fi)
 {
 	struct vs_collection_info info;
-	struct ops_birth heir = *birth;
+	struct create_args heir = *create;
 	int rc = vs_collection_get(ops_serve(req)->store, dir->collection, &info);
 
 	if (rc)
@@ -331,10 +331,10 @@ static ssize_t tx_list(fuse_req_t req, const struct node *dir, char *buf, size_t
 	return (ssize_t)l.used;
 }
 
-static int tx_mkdir(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+static int tx_mkdir(fuse_req_t req, const struct node *dir, const struct create_args *create,
 		    struct fuse_entry_param *e)
 {
-	return child_mkdir(ops_serve(req), dir->collection, birth, e);
+	return child_mkdir(ops_serve(req), dir->collection, create, e);
 }
 
 static int tx_rmdir(fuse_req_t req, const struct node *dir, const char *name)

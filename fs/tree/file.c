@@ -54,7 +54,7 @@ static void detach(struct file *h)
 }
 
 /* How the kernel, which knows the vector as ino, shall treat the handle. */
-static void tell_kernel(const struct serve *s, struct file *h, uint64_t ino, struct fuse_file_info *fi)
+static void tell_kernel(const struct mount *s, struct file *h, uint64_t ino, struct fuse_file_info *fi)
 {
 	bool is_aliased = atomic_load(&h->inode->ino) != ino; /* then no invalidation comes to its pages */
 
@@ -69,7 +69,7 @@ static void tell_kernel(const struct serve *s, struct file *h, uint64_t ino, str
 }
 
 /* With the lock of o held. */
-static int join(struct serve *s, struct inode *o, struct file *h)
+static int join(struct mount *s, struct inode *o, struct file *h)
 {
 	struct node place = node_of(atomic_load(&o->ino));
 	struct vs_attr attr;
@@ -90,7 +90,7 @@ static int join(struct serve *s, struct inode *o, struct file *h)
 }
 
 /* With the lock of o held: somebody has truncated the vector by its path, for the next writer. */
-static bool take_truncation(struct serve *s, struct inode *o)
+static bool take_truncation(struct mount *s, struct inode *o)
 {
 	bool taken = o->replace_next;
 
@@ -101,7 +101,7 @@ static bool take_truncation(struct serve *s, struct inode *o)
 }
 
 /* Opens a vector that exists. */
-static int open_at(struct serve *s, struct file *h, uint64_t ino, bool truncate)
+static int open_at(struct mount *s, struct file *h, uint64_t ino, bool truncate)
 {
 	struct inode *o = inode_get(s->inodes, ino);
 	int rc;
@@ -120,7 +120,7 @@ static int open_at(struct serve *s, struct file *h, uint64_t ino, bool truncate)
 
 int file_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
 {
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 	struct file *h = file_new("", fuse_req_ctx(req)->pid, fi->flags);
 	int rc;
 
@@ -137,7 +137,7 @@ int file_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi
 }
 
 /* A handle for a name that nobody has: the vector appears when it is complete. */
-static int file_create_new(struct serve *s, struct file *h, const struct vs_perm *perm, struct fuse_entry_param *e)
+static int file_create_new(struct mount *s, struct file *h, const struct vs_perm *perm, struct fuse_entry_param *e)
 {
 	uint64_t entry;
 	struct inode *o;
@@ -164,43 +164,43 @@ static int file_create_new(struct serve *s, struct file *h, const struct vs_perm
 }
 
 /* Somebody else has created it since the kernel looked. */
-static int open_existing(struct serve *s, struct file *h, uint32_t collection,
-			 const struct ops_birth *birth, const struct vs_attr *attr,
+static int open_existing(struct mount *s, struct file *h, uint32_t collection,
+			 const struct create_args *create, const struct vs_attr *attr,
 			 struct fuse_entry_param *e)
 {
-	if (birth->flags & O_EXCL)
+	if (create->flags & O_EXCL)
 		return -EEXIST;
 	vector_entry(s, collection, attr, e);
-	return open_at(s, h, e->ino, birth->flags & O_TRUNC);
+	return open_at(s, h, e->ino, create->flags & O_TRUNC);
 }
 
-int file_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+int file_create(fuse_req_t req, const struct node *dir, const struct create_args *create,
 		  struct fuse_entry_param *e, struct fuse_file_info *fi)
 {
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 	struct file *h;
 	struct vs_attr attr;
-	int rc = vs_name_check(birth->name, strlen(birth->name));
+	int rc = vs_name_check(create->name, strlen(create->name));
 
 	if (rc)
 		return rc;
-	h = file_new(birth->name, birth->thread, birth->flags);
+	h = file_new(create->name, create->thread, create->flags);
 	if (!h)
 		return -ENOMEM;
 	h->unprivileged = fuse_req_ctx(req)->uid != 0;
 	h->creating = (struct creating){.collection = dir->collection, .name = h->name};
-	if (!creating_add(&h->creating, birth->flags & O_EXCL)) {
+	if (!creating_add(&h->creating, create->flags & O_EXCL)) {
 		free(h);
 		return -EEXIST;
 	}
 	/* In this order: one that was pending, and is not any more, is found. */
-	rc = vs_lookup(s->store, dir->collection, birth->name, &attr);
+	rc = vs_lookup(s->store, dir->collection, create->name, &attr);
 	if (rc == -ENOENT && !h->writable)
 		rc = -EINVAL; /* it could never become complete */
 	else if (rc == -ENOENT)
-		rc = file_create_new(s, h, &birth->perm, e);
+		rc = file_create_new(s, h, &create->perm, e);
 	else if (!rc)
-		rc = open_existing(s, h, dir->collection, birth, &attr, e);
+		rc = open_existing(s, h, dir->collection, create, &attr, e);
 	if (!h->is_new)
 		creating_remove(&h->creating);
 	if (rc) {
@@ -229,7 +229,7 @@ static void unlock_published(struct file *h, struct name_lock name)
 		name_lock_release(name);
 }
 
-void file_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi)
+void file_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct file *h = file_of(fi);
 	struct inode *o = h->inode;
@@ -265,7 +265,7 @@ static ssize_t read_copy(const struct orphan_data *copy, void *buf, size_t size,
 }
 
 /* What a handle that may have something staged shows; with the lock held. */
-static ssize_t read_staged(struct serve *s, const struct file *h, void *buf, size_t size, size_t off)
+static ssize_t read_staged(struct mount *s, const struct file *h, void *buf, size_t size, size_t off)
 {
 	struct node place = node_of(atomic_load(&h->inode->ino));
 	ssize_t got;
@@ -282,12 +282,12 @@ static ssize_t read_staged(struct serve *s, const struct file *h, void *buf, siz
  * A page that all who have the file open will share, for a mapping of it or splice(2). It comes in nobody's
  * name, as reads of direct_io files do not.
  */
-static bool is_fault(const struct serve *s, const struct fuse_file_info *fi)
+static bool is_fault(const struct mount *s, const struct fuse_file_info *fi)
 {
 	return s->direct_mmap && fi->lock_owner == 0;
 }
 
-ssize_t file_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+ssize_t file_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 		    const struct fuse_file_info *fi)
 {
 	struct file *h = file_of(fi);
@@ -329,7 +329,7 @@ static bool is_by_opener(struct file *h, pid_t thread, const struct fuse_file_in
 	return fi->lock_owner == h->owner;
 }
 
-int file_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
+int file_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
 		 const struct fuse_file_info *fi)
 {
 	struct file *h = file_of(fi);
@@ -348,7 +348,7 @@ int file_write(struct serve *s, const struct node *node, const void *buf, size_t
 	return rc;
 }
 
-int file_allocate(struct serve *s, const struct node *node, uint64_t end, bool keep_size,
+int file_allocate(struct mount *s, const struct node *node, uint64_t end, bool keep_size,
 		    const struct fuse_file_info *fi)
 {
 	struct file *h = file_of(fi);
@@ -363,7 +363,7 @@ int file_allocate(struct serve *s, const struct node *node, uint64_t end, bool k
 }
 int file_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed)
 {
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 	struct file *h = file_of(fi);
 	struct name_lock name;
 	bool by_opener;
@@ -412,7 +412,7 @@ static struct file *find_paused_born(const struct inode *o, int64_t now_ms)
 }
 
 /* The lock of its name comes before that of the vector, and the handle may be gone by then. */
-static void publish_paused_born(struct serve *s, struct inode *o, uint32_t collection, const char *id)
+static void publish_paused_born(struct mount *s, struct inode *o, uint32_t collection, const char *id)
 {
 	struct name_lock name = name_lock_take(collection, id);
 	struct file *h;
@@ -425,7 +425,7 @@ static void publish_paused_born(struct serve *s, struct inode *o, uint32_t colle
 	name_lock_release(name);
 }
 
-static void settle_paused(struct serve *s, struct inode *o)
+static void settle_paused(struct mount *s, struct inode *o)
 {
 	int64_t now_ms = staging_now_ms();
 	char id[VS_NAME_MAX + 1] = "";
@@ -446,7 +446,7 @@ static void settle_paused(struct serve *s, struct inode *o)
 		publish_paused_born(s, o, collection, id);
 }
 
-bool file_settle_paused(struct serve *s)
+bool file_settle_paused(struct mount *s)
 {
 	return inode_each_staged(s, settle_paused);
 }

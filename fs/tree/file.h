@@ -48,20 +48,20 @@ struct file {
 	char name[]; /* of a is_new one */
 };
 
-int file_create(fuse_req_t req, const struct node *dir, const struct ops_birth *birth,
+int file_create(fuse_req_t req, const struct node *dir, const struct create_args *create,
 		  struct fuse_entry_param *e, struct fuse_file_info *fi);
 int file_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi);
-ssize_t file_read(struct serve *s, const struct node *node, void *buf, size_t size, off_t off,
+ssize_t file_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 		    const struct fuse_file_info *fi);
-int file_write(struct serve *s, const struct node *node, const void *buf, size_t size, off_t off,
+int file_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
 		 const struct fuse_file_info *fi);
 int file_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed);
 int file_fsync(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi);
-void file_release(struct serve *s, const struct node *node, const struct fuse_file_info *fi);
-int file_allocate(struct serve *s, const struct node *node, uint64_t end, bool keep_size,
+void file_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi);
+int file_allocate(struct mount *s, const struct node *node, uint64_t end, bool keep_size,
 		    const struct fuse_file_info *fi);
 /* Publishes what writers have left staged that pause; false if nothing is staged at all. For one thread. */
-bool file_settle_paused(struct serve *s);
+bool file_settle_paused(struct mount *s);
 
 static inline struct file *file_of(const struct fuse_file_info *fi)
 {

@@ -9,7 +9,7 @@
 #include "fs/tree/vector.h"
 
 /* A collection, or an open batch, gets another name under the same parent. */
-static int rename_collection(struct serve *s, uint32_t parent, const char *name, const char *new_name,
+static int rename_collection(struct mount *s, uint32_t parent, const char *name, const char *new_name,
 			     bool exclusive)
 {
 	struct vs_collection_info info;
@@ -20,7 +20,7 @@ static int rename_collection(struct serve *s, uint32_t parent, const char *name,
 	return rc ? rc : vs_collection_rename(s->store, info.id, new_name, exclusive);
 }
 
-static int commit(struct serve *s, uint32_t collection, const char *name)
+static int commit(struct mount *s, uint32_t collection, const char *name)
 {
 	struct vs_collection_info batch;
 	int rc = vs_collection_find(s->store, collection, name, &batch);
@@ -28,7 +28,7 @@ static int commit(struct serve *s, uint32_t collection, const char *name)
 	return rc ? rc : batch_commit(s, &batch);
 }
 
-int rename_node(struct serve *s, const struct node *from, const char *name, const struct node *to,
+int rename_node(struct mount *s, const struct node *from, const char *name, const struct node *to,
 		const char *new_name, unsigned flags)
 {
 	bool exclusive = flags & RENAME_NOREPLACE;

@@ -5,7 +5,7 @@
 
 #include "fs/mount/fuse_ops.h"
 
-int rename_node(struct serve *s, const struct node *from, const char *name, const struct node *to,
+int rename_node(struct mount *s, const struct node *from, const char *name, const struct node *to,
 		const char *new_name, unsigned flags);
 
 #endif

@@ -28,7 +28,7 @@ static struct node place(const struct file *h)
 }
 
 /* Attributes of a vector with staged bytes are not cached by the kernel: publishing changes them. */
-static void recount(struct serve *s, struct file *h)
+static void recount(struct mount *s, struct file *h)
 {
 	bool staged = is_collected(h) || h->size > 0;
 
@@ -41,7 +41,7 @@ static void recount(struct serve *s, struct file *h)
 }
 
 /* The size that the vector must have, 0 if any will do that its dtype can have. */
-static int find_row_bytes(struct serve *s, struct file *h)
+static int find_row_bytes(struct mount *s, struct file *h)
 {
 	struct vs_collection_info info;
 	int rc;
@@ -54,7 +54,7 @@ static int find_row_bytes(struct serve *s, struct file *h)
 	return rc;
 }
 
-static const char *name_of(struct serve *s, const struct file *h, char name[VS_NAME_MAX + 1])
+static const char *name_of(struct mount *s, const struct file *h, char name[VS_NAME_MAX + 1])
 {
 	struct node node = place(h);
 
@@ -64,7 +64,7 @@ static const char *name_of(struct serve *s, const struct file *h, char name[VS_N
 }
 
 /* Once for what is staged now. */
-static void refuse_incomplete(struct serve *s, struct file *h)
+static void refuse_incomplete(struct mount *s, struct file *h)
 {
 	struct vs_collection_info info;
 	char name[VS_NAME_MAX + 1];
@@ -86,7 +86,7 @@ static void refuse_incomplete(struct serve *s, struct file *h)
  * A vector that exists, and what is staged to modify it, stay what they are. But of a file that became too
  * big nothing will be published any more.
  */
-static int refuse_too_big(struct serve *s, struct file *h, uint64_t end)
+static int refuse_too_big(struct mount *s, struct file *h, uint64_t end)
 {
 	struct vs_collection_info info = {0};
 	char name[VS_NAME_MAX + 1];
@@ -107,7 +107,7 @@ static int refuse_too_big(struct serve *s, struct file *h, uint64_t end)
 }
 
 /* Publishing failed, for no fault of the bytes. Once for what is staged now. */
-static int refuse_for(struct serve *s, struct file *h, int rc)
+static int refuse_for(struct mount *s, struct file *h, int rc)
 {
 	char name[VS_NAME_MAX + 1];
 
@@ -137,7 +137,7 @@ static int reserve(struct file *h, size_t size)
 }
 
 /* Sets the staged file's size; what is new of it reads as zeros. */
-static int resize(struct serve *s, struct file *h, size_t size)
+static int resize(struct mount *s, struct file *h, size_t size)
 {
 	int rc = reserve(h, size);
 
@@ -153,7 +153,7 @@ static int resize(struct serve *s, struct file *h, size_t size)
 	return 0;
 }
 
-static int stage(struct serve *s, struct file *h, const void *data, size_t size, size_t off)
+static int stage(struct mount *s, struct file *h, const void *data, size_t size, size_t off)
 {
 	int rc = off > h->size ? resize(s, h, off) : 0; /* a hole */
 
@@ -197,7 +197,7 @@ static int modify_copy(struct file *h, const void *data, size_t size, size_t off
 }
 
 /* Changes the published vector. */
-static int modify(struct serve *s, struct file *h, const void *data, size_t size, size_t off,
+static int modify(struct mount *s, struct file *h, const void *data, size_t size, size_t off,
 		  bool from_page)
 {
 	struct node node = place(h);
@@ -219,7 +219,7 @@ static int modify(struct serve *s, struct file *h, const void *data, size_t size
 }
 
 /* The handle's run, if it has one, is over. */
-static void end_run(struct serve *s, struct file *h)
+static void end_run(struct mount *s, struct file *h)
 {
 	if (h->state != HANDLE_EXISTS)
 		return;
@@ -234,7 +234,7 @@ static bool has_run(const struct file *h)
 }
 
 /* The draft is published. Runs go on: each may still become the whole vector. */
-static int settle(struct serve *s, struct inode *o)
+static int settle(struct mount *s, struct inode *o)
 {
 	struct draft *d = &o->draft;
 	struct file *h = o->files;
@@ -255,7 +255,7 @@ static int settle(struct serve *s, struct inode *o)
 }
 
 /* Something is about to happen to a part of the vector: runs end as the modifications that they are. */
-static int settle_runs(struct serve *s, struct inode *o)
+static int settle_runs(struct mount *s, struct inode *o)
 {
 	int rc = settle(s, o);
 
@@ -265,7 +265,7 @@ static int settle_runs(struct serve *s, struct inode *o)
 }
 
 /* Every byte is new: the draft is overwritten, but runs may still become whole themselves. */
-static int modify_whole(struct serve *s, struct file *h, const void *data)
+static int modify_whole(struct mount *s, struct file *h, const void *data)
 {
 	int rc = modify(s, h, data, h->row_bytes, 0, false);
 
@@ -276,7 +276,7 @@ static int modify_whole(struct serve *s, struct file *h, const void *data)
 	return rc;
 }
 
-static int modify_part(struct serve *s, struct file *h, const void *data, size_t size, size_t off)
+static int modify_part(struct mount *s, struct file *h, const void *data, size_t size, size_t off)
 {
 	int rc = settle_runs(s, h->inode);
 
@@ -284,7 +284,7 @@ static int modify_part(struct serve *s, struct file *h, const void *data, size_t
 }
 
 /* One more piece of a run. */
-static int run_on(struct serve *s, struct file *h, const void *data, size_t size, size_t off)
+static int run_on(struct mount *s, struct file *h, const void *data, size_t size, size_t off)
 {
 	struct draft *d = &h->inode->draft;
 	int rc = reserve(h, off + size);
@@ -300,7 +300,7 @@ static int run_on(struct serve *s, struct file *h, const void *data, size_t size
 }
 
 /* A write to a vector that exists, with no replacement under way. */
-static int overwrite(struct serve *s, struct file *h, const void *data, size_t size, size_t off)
+static int overwrite(struct mount *s, struct file *h, const void *data, size_t size, size_t off)
 {
 	bool runs = off == h->size && !h->inode->mapped && draft_touches(&h->inode->draft, size, off);
 
@@ -309,7 +309,7 @@ static int overwrite(struct serve *s, struct file *h, const void *data, size_t s
 	return runs ? run_on(s, h, data, size, off) : modify_part(s, h, data, size, off);
 }
 
-int staging_write(struct serve *s, struct file *h, const void *data, size_t size, size_t off)
+int staging_write(struct mount *s, struct file *h, const void *data, size_t size, size_t off)
 {
 	int rc = find_row_bytes(s, h);
 	size_t limit = h->row_bytes ? h->row_bytes : VS_ROW_BYTES_MAX;
@@ -328,7 +328,7 @@ int staging_write(struct serve *s, struct file *h, const void *data, size_t size
 }
 
 /* A mapping shows the published vector, whatever else the handle is about. */
-int staging_write_page(struct serve *s, struct file *h, const void *data, size_t size, size_t off)
+int staging_write_page(struct mount *s, struct file *h, const void *data, size_t size, size_t off)
 {
 	struct draft *d = &h->inode->draft;
 	struct node node = place(h);
@@ -358,7 +358,7 @@ int staging_write_page(struct serve *s, struct file *h, const void *data, size_t
 	return rc;
 }
 
-int staging_fault(struct serve *s, struct file *h)
+int staging_fault(struct mount *s, struct file *h)
 {
 	int rc;
 
@@ -372,7 +372,7 @@ int staging_fault(struct serve *s, struct file *h)
 	return rc ? rc : staging_publish(s, h, true);
 }
 
-void staging_start_over(struct serve *s, struct file *h)
+void staging_start_over(struct mount *s, struct file *h)
 {
 	h->state = h->is_new ? HANDLE_NEW : HANDLE_REPLACE;
 	h->size = h->filled = 0;
@@ -382,7 +382,7 @@ void staging_start_over(struct serve *s, struct file *h)
 }
 
 /* The staged file gets this size. In a mapping its zeros are to be seen at once. */
-static int set_size(struct serve *s, struct file *h, size_t size)
+static int set_size(struct mount *s, struct file *h, size_t size)
 {
 	int rc = resize(s, h, size);
 
@@ -391,7 +391,7 @@ static int set_size(struct serve *s, struct file *h, size_t size)
 	return rc;
 }
 
-int staging_truncate(struct serve *s, struct file *h, uint64_t size)
+int staging_truncate(struct mount *s, struct file *h, uint64_t size)
 {
 	int rc = find_row_bytes(s, h);
 	size_t limit = h->row_bytes ? h->row_bytes : VS_ROW_BYTES_MAX;
@@ -413,7 +413,7 @@ int staging_truncate(struct serve *s, struct file *h, uint64_t size)
 	return size == limit ? 0 : -EINVAL;
 }
 
-int staging_extend(struct serve *s, struct file *h, uint64_t size)
+int staging_extend(struct mount *s, struct file *h, uint64_t size)
 {
 	int rc = find_row_bytes(s, h);
 	size_t limit = h->row_bytes ? h->row_bytes : VS_ROW_BYTES_MAX;
@@ -444,7 +444,7 @@ void staging_set(struct file *h, unsigned which, const struct vs_attr *attr)
 }
 
 /* The vector appears, and one that got the same name meanwhile dies. */
-static int put(struct serve *s, struct file *h)
+static int put(struct mount *s, struct file *h)
 {
 	struct node node = place(h);
 	struct inode *rival = NULL;
@@ -464,7 +464,7 @@ static int put(struct serve *s, struct file *h)
 	return rc;
 }
 
-static int publish_new(struct serve *s, struct file *h)
+static int publish_new(struct mount *s, struct file *h)
 {
 	int rc;
 
@@ -481,7 +481,7 @@ static int publish_new(struct serve *s, struct file *h)
 }
 
 /* 1 if the file may be published, 0 if it must grow first. */
-static int is_complete(struct serve *s, const struct file *h)
+static int is_complete(struct mount *s, const struct file *h)
 {
 	struct vs_collection_info info;
 	int rc;
@@ -501,7 +501,7 @@ static int publish_refused(struct file *h)
 	return rc;
 }
 
-static int publish_incomplete(struct serve *s, struct file *h)
+static int publish_incomplete(struct mount *s, struct file *h)
 {
 	/* A shell closes its first descriptor of "> docs/x" before anything is written: no news. */
 	if (h->size > 0)
@@ -511,7 +511,7 @@ static int publish_incomplete(struct serve *s, struct file *h)
 	return -EINVAL;
 }
 
-int staging_publish(struct serve *s, struct file *h, bool judge)
+int staging_publish(struct mount *s, struct file *h, bool judge)
 {
 	int rc = find_row_bytes(s, h);
 
@@ -563,7 +563,7 @@ static bool has_runs(const struct inode *o)
 }
 
 /* Nobody is left to be told of an error, but by the log. */
-void staging_drop(struct serve *s, struct file *h)
+void staging_drop(struct mount *s, struct file *h)
 {
 	if (h->state == HANDLE_EXISTS || (!h->told && h->row_bytes && h->filled == h->row_bytes))
 		staging_publish(s, h, false);

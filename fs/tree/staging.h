@@ -24,30 +24,30 @@
 
 /* All of them with h->inode->lock held. */
 
-int staging_write(struct serve *s, struct file *h, const void *data, size_t size, size_t off);
+int staging_write(struct mount *s, struct file *h, const void *data, size_t size, size_t off);
 /* The kernel writes back a page of a mapping; it may bring it by any writable handle of the file. */
-int staging_write_page(struct serve *s, struct file *h, const void *data, size_t size, size_t off);
+int staging_write_page(struct mount *s, struct file *h, const void *data, size_t size, size_t off);
 /*
  * Somebody reads through a mapping of the handle. All mappings of a file share their pages, and those show
  * what is published: so this publishes what is staged, where it is not yet whole with zeros.
  */
-int staging_fault(struct serve *s, struct file *h);
+int staging_fault(struct mount *s, struct file *h);
 /* The file is empty; what is written from now on is a new vector, or the replacement of one. */
-void staging_start_over(struct serve *s, struct file *h);
-int staging_truncate(struct serve *s, struct file *h, uint64_t size);
+void staging_start_over(struct mount *s, struct file *h);
+int staging_truncate(struct mount *s, struct file *h, uint64_t size);
 /* The file has at least so many bytes. */
-int staging_extend(struct serve *s, struct file *h, uint64_t size);
+int staging_extend(struct mount *s, struct file *h, uint64_t size);
 /*
  * Publishes what is complete. An incomplete file is -EINVAL and logged if judge; else it is -EAGAIN, as is a
  * file that would fix the dim of the collection. For a handle that was is_new with a name, with the lock of
  * that name held.
  */
-int staging_publish(struct serve *s, struct file *h, bool judge);
+int staging_publish(struct mount *s, struct file *h, bool judge);
 /* Whether something is staged that its writer will hardly go on with: it has paused. */
 bool staging_is_paused(const struct file *h, int64_t now_ms);
 int64_t staging_now_ms(void);
 /* At the end of the handle; the lock of its name is held as for staging_publish. */
-void staging_drop(struct serve *s, struct file *h);
+void staging_drop(struct mount *s, struct file *h);
 /* Copies what is staged over buf, which holds got bytes of the published vector. */
 ssize_t staging_read(const struct file *h, void *buf, ssize_t got, size_t size, size_t off);
 /* Whether the file is nothing but what is staged: the published vector need not be read. */

@@ -14,7 +14,7 @@
 #include "fs/control/refusal.h"
 #include "fs/tree/staging.h"
 
-void vector_refuse(struct serve *s, uint32_t collection, const char *name, const char *format, ...)
+void vector_refuse(struct mount *s, uint32_t collection, const char *name, const char *format, ...)
 {
 	struct vs_collection_info info = {0}, parent = {0};
 	char reason[256], sentence[REFUSAL_WHY_BYTES];
@@ -34,7 +34,7 @@ void vector_refuse(struct serve *s, uint32_t collection, const char *name, const
 	}
 }
 
-void vector_entry(struct serve *s, uint32_t collection, const struct vs_attr *attr,
+void vector_entry(struct mount *s, uint32_t collection, const struct vs_attr *attr,
 		  struct fuse_entry_param *e)
 {
 	e->ino = node_vector_ino(collection, attr->entry);
@@ -43,7 +43,7 @@ void vector_entry(struct serve *s, uint32_t collection, const struct vs_attr *at
 	node_stat(e->ino, VECTOR_LIMIT, &attr->perm, attr->mtime, attr->ctime, attr->size, &e->attr);
 }
 
-int vector_lookup(struct serve *s, uint32_t collection, const char *name, struct fuse_entry_param *e)
+int vector_lookup(struct mount *s, uint32_t collection, const char *name, struct fuse_entry_param *e)
 {
 	struct vs_attr attr;
 	int rc = vs_name_check(name, strlen(name));
@@ -58,7 +58,7 @@ int vector_lookup(struct serve *s, uint32_t collection, const char *name, struct
 }
 
 /* Of a vector that the engine does not know: not yet, or not any more. */
-static int inode_attr(struct serve *s, uint64_t ino, struct stat *st)
+static int inode_attr(struct mount *s, uint64_t ino, struct stat *st)
 {
 	struct inode *o = inode_find(s->inodes, ino);
 	int rc = -ESTALE;
@@ -83,7 +83,7 @@ static int inode_attr(struct serve *s, uint64_t ino, struct stat *st)
 	return rc;
 }
 
-static int vector_attr(struct serve *s, const struct node *node, struct stat *st, double *timeout_s)
+static int vector_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	uint64_t ino = inode_locate(s->inodes, node_ino(node));
 	struct node place = node_of(ino);
@@ -112,7 +112,7 @@ static struct file *find_opening(const struct inode *o, pid_t thread)
 }
 
 /* truncate(2), and open(2) with O_TRUNC but not for writing. */
-static int truncate_path(struct serve *s, struct inode *o, uint64_t size)
+static int truncate_path(struct mount *s, struct inode *o, uint64_t size)
 {
 	struct node place = node_of(atomic_load(&o->ino));
 	struct vs_attr attr;
@@ -129,7 +129,7 @@ static int truncate_path(struct serve *s, struct inode *o, uint64_t size)
 	return 0;
 }
 
-static int truncate_vector(struct serve *s, struct inode *o, const struct stat *st, pid_t thread,
+static int truncate_vector(struct mount *s, struct inode *o, const struct stat *st, pid_t thread,
 			   struct fuse_file_info *fi)
 {
 	struct file *h = fi && fi->fh ? file_of(fi) : find_opening(o, thread);
@@ -141,7 +141,7 @@ static int truncate_vector(struct serve *s, struct inode *o, const struct stat *
 }
 
 /* A new vector's attributes wait in its handle; those of one without a name are its copy's. */
-static int set_attr(struct serve *s, struct inode *o, unsigned which, const struct vs_attr *attr)
+static int set_attr(struct mount *s, struct inode *o, unsigned which, const struct vs_attr *attr)
 {
 	struct node place = node_of(atomic_load(&o->ino));
 	bool is_new = false;
@@ -162,7 +162,7 @@ static int set_attr(struct serve *s, struct inode *o, unsigned which, const stru
 static int vector_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
 			  struct fuse_file_info *fi)
 {
-	struct serve *s = ops_serve(req);
+	struct mount *s = ops_serve(req);
 	struct inode *o = inode_get(s->inodes, inode_locate(s->inodes, node_ino(node)));
 	struct vs_attr attr;
 	unsigned which = ops_setattr_which(st, set, &attr);
@@ -183,7 +183,7 @@ static int vector_setattr(fuse_req_t req, const struct node *node, const struct 
 /* ------------------------------------------------------------------ names */
 
 /* With the name's lock held. */
-static int remove_name(struct serve *s, uint32_t collection, const char *name)
+static int remove_name(struct mount *s, uint32_t collection, const char *name)
 {
 	struct inode *o;
 	struct vs_attr attr;
@@ -212,7 +212,7 @@ int vector_unlink(fuse_req_t req, const struct node *dir, const char *name)
 }
 
 /* The name that is to be replaced, if there is one. */
-static int save_target(struct serve *s, uint32_t collection, const char *name, struct inode **out)
+static int save_target(struct mount *s, uint32_t collection, const char *name, struct inode **out)
 {
 	struct vs_attr attr;
 	int rc = vs_lookup(s->store, collection, name, &attr);
@@ -224,7 +224,7 @@ static int save_target(struct serve *s, uint32_t collection, const char *name, s
 }
 
 /* To another collection, which gives the vector another number. */
-static int move(struct serve *s, uint32_t from, const char *name, uint64_t from_ino, uint32_t to,
+static int move(struct mount *s, uint32_t from, const char *name, uint64_t from_ino, uint32_t to,
 		const char *new_name, bool exclusive)
 {
 	uint64_t entry, replaced;
@@ -239,7 +239,7 @@ static int move(struct serve *s, uint32_t from, const char *name, uint64_t from_
 }
 
 /* With the locks of both names held. */
-static int rename_name(struct serve *s, uint32_t from, const char *name, uint32_t to, const char *new_name,
+static int rename_name(struct mount *s, uint32_t from, const char *name, uint32_t to, const char *new_name,
 		       bool exclusive)
 {
 	struct inode *source, *target;
@@ -266,7 +266,7 @@ static int rename_name(struct serve *s, uint32_t from, const char *name, uint32_
 	return rc;
 }
 
-int vector_rename(struct serve *s, uint32_t from, const char *name, uint32_t to, const char *new_name,
+int vector_rename(struct mount *s, uint32_t from, const char *name, uint32_t to, const char *new_name,
 		  bool exclusive)
 {
 	struct name_lock held;

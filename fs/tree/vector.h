@@ -7,15 +7,15 @@
 
 #define VECTOR_LIMIT (S_IFREG | 07777) /* a vector has permissions of its own */
 
-int vector_lookup(struct serve *s, uint32_t collection, const char *name, struct fuse_entry_param *e);
+int vector_lookup(struct mount *s, uint32_t collection, const char *name, struct fuse_entry_param *e);
 /* Fills e from attributes that the engine gave; takes no lock of the engine. */
-void vector_entry(struct serve *s, uint32_t collection, const struct vs_attr *attr,
+void vector_entry(struct mount *s, uint32_t collection, const struct vs_attr *attr,
 		  struct fuse_entry_param *e);
 int vector_unlink(fuse_req_t req, const struct node *dir, const char *name);
-int vector_rename(struct serve *s, uint32_t from, const char *name, uint32_t to, const char *new_name,
+int vector_rename(struct mount *s, uint32_t from, const char *name, uint32_t to, const char *new_name,
 		  bool exclusive);
 /* Logs "docs/apple: refused: " and the reason. */
-__attribute__((format(printf, 4, 5))) void vector_refuse(struct serve *s, uint32_t collection,
+__attribute__((format(printf, 4, 5))) void vector_refuse(struct mount *s, uint32_t collection,
 							 const char *name, const char *format, ...);
 
 #endif

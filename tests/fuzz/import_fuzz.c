@@ -18,12 +18,12 @@
 
 #define CAPACITY (VS_ROW_BYTES_MAX + 4096)
 
-static void check_ids(const struct source *s, uint64_t rows)
+static void check_ids(const struct array_reader *s, uint64_t rows)
 {
 	struct idlist ids;
 	char why[256];
 	size_t size;
-	const char *lines = source_ids(s, &size);
+	const char *lines = array_reader_ids(s, &size);
 	char *copy = malloc(size + 1);
 
 	assert(copy);
@@ -33,9 +33,9 @@ static void check_ids(const struct source *s, uint64_t rows)
 	idlist_free(&ids);
 }
 
-static void read_all(struct source *s, unsigned char *buf)
+static void read_all(struct array_reader *s, unsigned char *buf)
 {
-	const struct array_shape *shape = source_shape(s);
+	const struct array_shape *shape = array_reader_shape(s);
 	size_t row_bytes = array_row_bytes(shape);
 	uint64_t bytes = 0;
 	char why[256] = "";
@@ -45,9 +45,9 @@ static void read_all(struct source *s, unsigned char *buf)
 		assert(shape->rows == 0 || shape->rows == ARRAY_ROWS_UNTOLD);
 		return;
 	}
-	while ((n = source_read(s, buf, CAPACITY, why, sizeof why)) > 0) {
+	while ((n = array_reader_read(s, buf, CAPACITY, why, sizeof why)) > 0) {
 		bytes += (uint64_t)n;
-		if (source_has_ids(s))
+		if (array_reader_has_ids(s))
 			check_ids(s, (uint64_t)n / row_bytes);
 	}
 	assert(n == 0 || *why);
@@ -58,8 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const names[] = {".txt", ".word2vec", ".glove", ".tsv", ".npz"};
 	static unsigned char *buf;
-	struct source_options options = {0};
-	struct source *s;
+	struct array_reader_options options = {0};
+	struct array_reader *s;
 	char path[32], why[256] = "";
 	int fd, rc;
 
@@ -67,16 +67,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (!buf)
 		assert((buf = malloc(CAPACITY)) != NULL);
-	rc = source_format_of_name(names[data[0] % 5], &options);
+	rc = array_reader_format_of_name(names[data[0] % 5], &options);
 	assert(rc == 0);
 	options.dim_guess = data[1] % 8;
 	options.escape = data[1] & 0x80;
 	fd = memfd_create("import", MFD_CLOEXEC);
 	assert(fd >= 0 && write(fd, data + 2, size - 2) == (ssize_t)(size - 2));
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-	if (source_open(path, &options, &s, why, sizeof why) == 0) {
+	if (array_reader_open(path, &options, &s, why, sizeof why) == 0) {
 		read_all(s, buf);
-		source_close(s);
+		array_reader_close(s);
 	} else {
 		assert(*why);
 	}

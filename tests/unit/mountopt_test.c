@@ -14,7 +14,7 @@ static char why[256];
 
 static void test_our_options(void **state)
 {
-	struct serve_options o = {0};
+	struct mount_options o = {0};
 
 	(void)state;
 	assert_int_equal(mountopt_parse("ro,sync,commit=250,allow_other,io_uring=off", &o, why, sizeof why),
@@ -29,7 +29,7 @@ static void test_our_options(void **state)
 
 static void test_what_fstab_has_for_others_is_ignored(void **state)
 {
-	struct serve_options o = {.commit_ms = 5};
+	struct mount_options o = {.commit_ms = 5};
 
 	(void)state;
 	assert_int_equal(
@@ -56,7 +56,7 @@ static void test_what_the_kernel_obeys_is_kept_for_it(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		struct serve_options o = {0};
+		struct mount_options o = {0};
 
 		assert_int_equal(mountopt_parse(cases[i].list, &o, why, sizeof why), 0);
 		assert_int_equal(o.flags_set, cases[i].set);
@@ -78,7 +78,7 @@ static void test_refusals(void **state)
 		{"commit=4294967301", "commit=4294967301: want milliseconds, 1 to 60000"},
 		{"commit= 5", "commit= 5: want milliseconds, 1 to 60000"},
 	};
-	struct serve_options o = {0};
+	struct mount_options o = {0};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {

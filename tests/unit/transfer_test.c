@@ -76,14 +76,14 @@ static void write_raw_input(void)
 static void transfer_file(const char *from, enum array_format from_format, enum vs_dtype from_dtype,
                           const char *to, enum array_format to_format, enum vs_dtype to_dtype)
 {
-	struct source_options options = {.format = from_format, .dtype = from_dtype};
+	struct array_reader_options options = {.format = from_format, .dtype = from_dtype};
 	struct transfer_target target = {.format = to_format, .ids_fd = -1};
 	struct progress progress;
-	struct source *source;
+	struct array_reader *source;
 
 	options.dim = from_format == ARRAY_RAW ? DIM : 0;
-	assert_int_equal(source_open(from, &options, &source, why, sizeof why), 0);
-	target.shape = *source_shape(source);
+	assert_int_equal(array_reader_open(from, &options, &source, why, sizeof why), 0);
+	target.shape = *array_reader_shape(source);
 	assert_int_equal(target.shape.rows, ROWS);
 	assert_int_equal(target.shape.dim, DIM);
 	target.shape.dtype = to_dtype;
@@ -92,7 +92,7 @@ static void transfer_file(const char *from, enum array_format from_format, enum 
 	assert_int_equal(transfer_run(source, &target, &progress, why, sizeof why), 0);
 	assert_int_equal(progress.done_bytes, array_row_bytes(&target.shape) * ROWS);
 	close(target.fd);
-	source_close(source);
+	array_reader_close(source);
 }
 
 static void assert_same_files(const char *path, const char *other)
@@ -146,10 +146,10 @@ static void test_conversions_there_and_back(void **state)
 
 static void assert_refused(enum array_format format, const void *data, size_t size, const char *says)
 {
-	struct source *source;
+	struct array_reader *source;
 
 	write_file(IN, data, size);
-	assert_true(source_open(IN, &(struct source_options){.format = format}, &source, why, sizeof why) < 0);
+	assert_true(array_reader_open(IN, &(struct array_reader_options){.format = format}, &source, why, sizeof why) < 0);
 	assert_null(source);
 	assert_non_null(strstr(why, says));
 }
@@ -173,32 +173,32 @@ static void test_sizes_that_lie_are_refused(void **state)
 static void test_a_row_with_another_dim_is_refused(void **state)
 {
 	static const unsigned char vecs[40] = {[0] = 4, [20] = 5};
-	struct source *source;
+	struct array_reader *source;
 	unsigned char buf[64];
 
 	(void)state;
 	write_file(IN, vecs, sizeof vecs);
-	assert_int_equal(source_open(IN, &(struct source_options){.format = ARRAY_FVECS}, &source, why, sizeof why), 0);
-	assert_int_equal(source_read(source, buf, sizeof buf, why, sizeof why), -EINVAL);
+	assert_int_equal(array_reader_open(IN, &(struct array_reader_options){.format = ARRAY_FVECS}, &source, why, sizeof why), 0);
+	assert_int_equal(array_reader_read(source, buf, sizeof buf, why, sizeof why), -EINVAL);
 	assert_string_equal(why, "row 1: found dim 5, want 4 like the first");
-	source_close(source);
+	array_reader_close(source);
 }
 
 static void test_a_file_that_shrinks_is_refused(void **state)
 {
-	struct source *source;
+	struct array_reader *source;
 	unsigned char *buf = malloc(1 << 20);
 	ssize_t n;
 
 	(void)state;
 	write_raw_input();
-	assert_int_equal(source_open(IN, &(struct source_options){.format = ARRAY_RAW, .dim = DIM}, &source, why, sizeof why), 0);
+	assert_int_equal(array_reader_open(IN, &(struct array_reader_options){.format = ARRAY_RAW, .dim = DIM}, &source, why, sizeof why), 0);
 	assert_int_equal(truncate(IN, ROWS / 2 * DIM * 4), 0);
-	while ((n = source_read(source, buf, 1 << 20, why, sizeof why)) > 0)
+	while ((n = array_reader_read(source, buf, 1 << 20, why, sizeof why)) > 0)
 		continue;
 	assert_int_equal(n, -EINVAL);
 	assert_string_equal(why, "the file ends before its 6000 rows of dim 100 do");
-	source_close(source);
+	array_reader_close(source);
 	free(buf);
 }
 
