@@ -8,7 +8,7 @@
  *
  * Locks, in this order: lock (the tables, collections and the open group's contents: shared by readers, alone by
  * changers; never held over a write or sync, nor while waiting for room in the log), then commit.mutex (groups and
- * who waits for them). A change first reserves room in the log without any lock (op_begin may wait there), so neither
+ * who waits for them). A change first reserves room in the log without any lock (txn_begin may wait there), so neither
  * the leader nor the applier, who need the lock, can ever be waited for by its holder.
  */
 #ifndef VECFS_STORE_ENGINE_H

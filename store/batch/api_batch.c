@@ -135,7 +135,7 @@ static int job_read(struct commit_job *j)
 
 /* ------------------------------------------------------------------ all of it */
 
-int job_fix_schema(struct commit_job *j, struct op *op, struct collection *parent)
+int job_fix_schema(struct commit_job *j, struct txn *txn, struct collection *parent)
 {
 	const struct vs_schema was = parent->schema;
 	struct vs_schema schema = was;
@@ -149,7 +149,7 @@ int job_fix_schema(struct commit_job *j, struct op *op, struct collection *paren
 		                  vs_dtype_name(was.dtype));
 	if (schema.dtype != was.dtype)
 		collection_set_schema(parent, &schema);
-	rc = rows_fix_schema(op, parent, job_row_bytes(j));
+	rc = rows_fix_schema(txn, parent, job_row_bytes(j));
 	if (!rc)
 		return 0;
 	if (schema.dtype != was.dtype)

@@ -93,10 +93,10 @@ static bool deaths_are_all(const struct deaths *d, const struct collection *pare
 	return d->count[n] + parent->segments[n]->dead == parent->segments[n]->count;
 }
 
-static void deaths_log(struct op *op, const struct collection *parent, const struct deaths *d, uint32_t n)
+static void deaths_log(struct txn *txn, const struct collection *parent, const struct deaths *d, uint32_t n)
 {
 	size_t bytes = deaths_bytes(d, n);
-	struct record *r = op_append(op, RECORD_DEAD, parent->id, sizeof *r + bytes);
+	struct record *r = txn_append(txn, RECORD_DEAD, parent->id, sizeof *r + bytes);
 	uint32_t *list = (uint32_t *)(r + 1);
 
 	r->row = n << parent->shift;
@@ -111,19 +111,19 @@ static void deaths_log(struct op *op, const struct collection *parent, const str
 			*list++ = (uint32_t)i * 64 + (uint32_t)__builtin_ctzll(bits);
 }
 
-static void deaths_apply(struct op *op, struct collection *parent, const struct deaths *d)
+static void deaths_apply(struct txn *txn, struct collection *parent, const struct deaths *d)
 {
 	for (uint32_t n = 0; n < d->segments; n++) {
 		if (!d->map[n])
 			continue;
 		if (deaths_are_all(d, parent, n)) {
-			rows_leave_segment(op, parent, parent->segments[n]);
+			rows_leave_segment(txn, parent, parent->segments[n]);
 			continue;
 		}
-		deaths_log(op, parent, d, n);
+		deaths_log(txn, parent, d, n);
 		for (size_t i = 0; i < d->bytes / 8; i++)
 			for (uint64_t bits = d->map[n][i]; bits; bits &= bits - 1)
-				rows_kill(op, parent,
+				rows_kill(txn, parent,
 				          n << parent->shift | ((uint32_t)i * 64 + (uint32_t)__builtin_ctzll(bits)));
 	}
 }
@@ -131,7 +131,7 @@ static void deaths_apply(struct op *op, struct collection *parent, const struct 
 /* What the change takes of the log. */
 static size_t adopt_bytes(const struct commit_job *j, const struct deaths *d)
 {
-	size_t bytes = 4 * OP_SMALL_BYTES + j->piece_count * sizeof(struct record_adopt);
+	size_t bytes = 4 * TXN_SMALL_BYTES + j->piece_count * sizeof(struct record_adopt);
 
 	for (uint32_t n = 0; n < d->segments; n++)
 		if (d->map[n])
@@ -228,11 +228,11 @@ static int adopt_pieces(struct commit_job *j, struct collection *parent)
 	return rc;
 }
 
-static void adopt_log(struct commit_job *j, struct op *op, struct collection *parent)
+static void adopt_log(struct commit_job *j, struct txn *txn, struct collection *parent)
 {
 	for (uint32_t i = 0; i < j->piece_count; i++) {
 		const struct piece *p = &j->pieces[i];
-		struct record_adopt *r = op_append(op, RECORD_ADOPT, parent->id, sizeof *r);
+		struct record_adopt *r = txn_append(txn, RECORD_ADOPT, parent->id, sizeof *r);
 
 		r->head.row = j->batch->id;
 		r->head.value = p->n;
@@ -244,21 +244,21 @@ static void adopt_log(struct commit_job *j, struct op *op, struct collection *pa
 	}
 }
 
-static int adopt(struct commit_job *j, struct op *op)
+static int adopt(struct commit_job *j, struct txn *txn)
 {
 	struct collection *parent = collection_get(&j->s->table, j->parent);
 	struct deaths deaths = {0};
 	struct vs_schema schema = parent->schema;
 	bool fixed = parent->schema_fixed;
-	size_t start = op->start;
-	int rc = job_fix_schema(j, op, parent);
+	size_t start = txn->start;
+	int rc = job_fix_schema(j, txn, parent);
 
 	if (rc)
 		return rc;
 	rc = adopt_reserve(j, parent);
 	if (!rc)
 		rc = deaths_find(j, parent, &deaths);
-	if (!rc && adopt_bytes(j, &deaths) > op->reserved) {
+	if (!rc && adopt_bytes(j, &deaths) > txn->reserved) {
 		j->log_bytes = adopt_bytes(j, &deaths);
 		rc = -EAGAIN;
 	}
@@ -267,16 +267,16 @@ static int adopt(struct commit_job *j, struct op *op)
 	if (rc) {
 		if (!fixed)
 			rows_unfix_schema(j->s, parent, &schema);
-		op->start = start;
+		txn->start = start;
 		deaths_free(&deaths);
 		return rc;
 	}
-	adopt_log(j, op, parent);
+	adopt_log(j, txn, parent);
 	/* After that: the death of a chunk's last entry would free it, with what was reserved for the new ones. */
-	deaths_apply(op, parent, &deaths);
+	deaths_apply(txn, parent, &deaths);
 	deaths_free(&deaths);
 	rows_listed(parent);
-	collection_drop(op, j->batch);
+	collection_drop(txn, j->batch);
 	return 0;
 }
 
@@ -285,8 +285,8 @@ static int adopt_begin(struct commit_job *j)
 {
 	const struct perm_class *class;
 	struct collection *parent;
-	struct op op;
-	int rc = op_begin(j->s, &op, 2 * OP_SMALL_BYTES);
+	struct txn txn;
+	int rc = txn_begin(j->s, &txn, 2 * TXN_SMALL_BYTES);
 
 	if (rc)
 		return rc;
@@ -298,13 +298,13 @@ static int adopt_begin(struct commit_job *j)
 		rc = collection_take_entries(parent, j->rows, &j->first_entry);
 	class = &j->s->perms[j->batch->perm];
 	if (!rc)
-		rc = rows_perm(&op, &(struct vs_perm){class->mode & 0666, class->uid, class->gid}, &j->perm);
+		rc = rows_perm(&txn, &(struct vs_perm){class->mode & 0666, class->uid, class->gid}, &j->perm);
 	if (!rc) {
 		perm_hold_add(&j->holds, j->perm);
 		j->holds.next = j->s->perm_holds;
 		j->s->perm_holds = &j->holds;
 	}
-	op_end(&op);
+	txn_end(&txn);
 	/* The batch's own vectors must have reached their files, which nobody changes any more. */
 	return rc ? rc : commit_wait_applied(j->s);
 }
@@ -325,18 +325,18 @@ static size_t guess_bytes(const struct commit_job *j)
 /* The change itself; how much room it needs in the log shows only under the lock, so it may take two attempts. */
 static int adopt_op(struct commit_job *j)
 {
-	struct op op;
+	struct txn txn;
 	int rc;
 
 	j->log_bytes = adopt_bytes(j, &(struct deaths){0}) + guess_bytes(j);
 	do {
-		rc = op_begin(j->s, &op, j->log_bytes);
+		rc = txn_begin(j->s, &txn, j->log_bytes);
 		if (rc == -E2BIG)
 			return job_refuse(j, rc, "it replaces or deletes too many vectors for one batch");
 		if (rc)
 			return rc;
-		rc = adopt(j, &op);
-		op_end(&op);
+		rc = adopt(j, &txn);
+		txn_end(&txn);
 	} while (rc == -EAGAIN);
 	return rc;
 }

@@ -61,7 +61,7 @@ static inline size_t job_row_bytes(const struct commit_job *j)
 }
 
 /* Makes the parent's schema that of the batch's vectors, if it is still free, or refuses them. Within op. */
-int job_fix_schema(struct commit_job *j, struct op *op, struct collection *parent);
+int job_fix_schema(struct commit_job *j, struct txn *txn, struct collection *parent);
 /* -EEXIST if the batch may only add and the id is there already. Under the lock. */
 int job_check_new(struct commit_job *j, const struct collection *parent, const char *id, size_t len);
 

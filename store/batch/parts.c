@@ -37,16 +37,16 @@ static int written_class(struct commit_job *j, struct row *row)
 {
 	const struct perm_class *old;
 	uint32_t written = 0;
-	struct op op;
-	int rc = op_begin(j->s, &op, OP_SMALL_BYTES);
+	struct txn txn;
+	int rc = txn_begin(j->s, &txn, TXN_SMALL_BYTES);
 
 	if (rc)
 		return rc;
 	old = engine_perm_get(j->s, row->perm);
-	rc = rows_perm(&op, &(struct vs_perm){vs_mode_written(old->mode), old->uid, old->gid}, &written);
+	rc = rows_perm(&txn, &(struct vs_perm){vs_mode_written(old->mode), old->uid, old->gid}, &written);
 	if (!rc)
 		perm_hold_add(&j->holds, written);
-	op_end(&op);
+	txn_end(&txn);
 	row->perm = (uint16_t)written;
 	return rc;
 }

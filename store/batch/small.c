@@ -20,8 +20,8 @@ static uint64_t small_bytes(const struct commit_job *j, size_t parent_row_bytes)
 
 	if (row < parent_row_bytes)
 		row = parent_row_bytes;
-	return j->rows * (op_row_bytes(row) + OP_SMALL_BYTES) +
-	       j->delete.count * (op_row_bytes(row) + OP_SMALL_BYTES) + 4 * OP_SMALL_BYTES;
+	return j->rows * (txn_row_bytes(row) + TXN_SMALL_BYTES) +
+	       j->delete.count * (txn_row_bytes(row) + TXN_SMALL_BYTES) + 4 * TXN_SMALL_BYTES;
 }
 
 /* On a disk that is nearly full the log is small, too. */
@@ -62,7 +62,7 @@ static int small_read(struct commit_job *j, char *rows)
 	return rc;
 }
 
-static int small_put(struct commit_job *j, struct op *op, struct collection *parent, const char *id,
+static int small_put(struct commit_job *j, struct txn *txn, struct collection *parent, const char *id,
 		     const struct vs_perm *perm, vs_time mtime, const void *data, size_t size)
 {
 	struct vs_attr attr = {.mtime = mtime, .perm = *perm};
@@ -70,16 +70,16 @@ static int small_put(struct commit_job *j, struct op *op, struct collection *par
 	int rc = collection_take_entries(parent, 1, &attr.entry);
 
 	if (!rc)
-		rc = rows_put_prepare(op, parent, id, &attr, data, size, &put);
+		rc = rows_put_prepare(txn, parent, id, &attr, data, size, &put);
 	if (rc)
 		return rc;
-	rows_put(op, parent, &put);
+	rows_put(txn, parent, &put);
 	j->replaced += put.replaced != 0;
 	return 0;
 }
 
 /* The batch's own vectors, one after the other. */
-static int small_put_files(struct commit_job *j, struct op *op, struct collection *parent)
+static int small_put_files(struct commit_job *j, struct txn *txn, struct collection *parent)
 {
 	const struct collection *b = j->batch;
 	char *data = malloc(b->row_bytes + 1), name[VS_NAME_MAX + 1];
@@ -99,14 +99,14 @@ static int small_put_files(struct commit_job *j, struct op *op, struct collectio
 			break;
 		memcpy(name, p, r->name_len);
 		name[r->name_len] = 0;
-		rc = small_put(j, op, parent, name, &(struct vs_perm){class->mode, class->uid, class->gid},
+		rc = small_put(j, txn, parent, name, &(struct vs_perm){class->mode, class->uid, class->gid},
 			       row_mtime(r), data, b->row_bytes);
 	}
 	free(data);
 	return rc;
 }
 
-static int small_apply(struct commit_job *j, struct op *op, struct collection *parent, const char *rows)
+static int small_apply(struct commit_job *j, struct txn *txn, struct collection *parent, const char *rows)
 {
 	const struct perm_class *class = &j->s->perms[j->batch->perm];
 	struct vs_perm perm = {class->mode & 0666, class->uid, class->gid};
@@ -119,12 +119,12 @@ static int small_apply(struct commit_job *j, struct op *op, struct collection *p
 
 		rc = collection_entry(parent, j->delete.id[i], strlen(j->delete.id[i]), &entry);
 		if (!rc && entry) {
-			rc = rows_remove(op, parent, collection_row_of(parent, entry));
+			rc = rows_remove(txn, parent, collection_row_of(parent, entry));
 			j->deleted++;
 		}
 	}
 	if (!rc)
-		rc = small_put_files(j, op, parent);
+		rc = small_put_files(j, txn, parent);
 	for (uint64_t i = 0; i < j->upload.rows && !rc; i++) {
 		char buf[24];
 		const char *id = job_upload_id(j, i, buf);
@@ -135,7 +135,7 @@ static int small_apply(struct commit_job *j, struct op *op, struct collection *p
 			class = engine_perm_get(j->s, (uint32_t)replaced);
 			own = (struct vs_perm){vs_mode_written(class->mode), class->uid, class->gid};
 		}
-		rc = small_put(j, op, parent, id, &own, now, rows + i * row_bytes, row_bytes);
+		rc = small_put(j, txn, parent, id, &own, now, rows + i * row_bytes, row_bytes);
 	}
 	return rc;
 }
@@ -187,10 +187,10 @@ static int commit(struct commit_job *j, uint64_t bytes)
 	struct collection *parent;
 	struct vs_schema schema;
 	bool fixed;
-	struct op op;
+	struct txn txn;
 
 	if (!rc)
-		rc = op_begin(s, &op, bytes);
+		rc = txn_begin(s, &txn, bytes);
 	if (rc) {
 		free(rows);
 		return rc;
@@ -198,27 +198,27 @@ static int commit(struct commit_job *j, uint64_t bytes)
 	parent = collection_get(&s->table, j->parent);
 	schema = parent->schema;
 	fixed = parent->schema_fixed;
-	rc = job_fix_schema(j, &op, parent);
+	rc = job_fix_schema(j, &txn, parent);
 	if (!rc)
 		rc = small_check_new(j, parent);
 	if (!rc)
 		rc = small_reserve(j, parent);
 	if (rc && !fixed) { /* nothing has changed */
 		rows_unfix_schema(s, parent, &schema);
-		op.start = s->commit.open->used;
+		txn.start = s->commit.open->used;
 	}
-	if (!rc && (rc = small_apply(j, &op, parent, rows))) {
+	if (!rc && (rc = small_apply(j, &txn, parent, rows))) {
 		/* Some of it is done in memory, and none of it logged: only a fresh start is honest. Nothing but a disk
 		 * that cannot be read, or no memory, leads here. */
-		op.start = s->commit.open->used;
-		op_end(&op);
+		txn.start = s->commit.open->used;
+		txn_end(&txn);
 		commit_poison(s, "a batch could not be applied", rc);
 		free(rows);
 		return rc;
 	}
 	if (!rc)
-		collection_drop(&op, j->batch);
-	op_end(&op);
+		collection_drop(&txn, j->batch);
+	txn_end(&txn);
 	free(rows);
 	return rc;
 }

@@ -113,10 +113,10 @@ void commit_deadline(struct timespec *t, int64_t ms)
 /* Waits, under the mutex, for what only the applier can bring about. */
 static void wait_room(struct commit *c)
 {
-	c->hurry++;
+	c->applier_waiters++;
 	pthread_cond_signal(&c->ready);
 	pthread_cond_wait(&c->room, &c->mutex);
-	c->hurry--;
+	c->applier_waiters--;
 }
 
 /* ------------------------------------------------------------------ leading */
@@ -155,7 +155,7 @@ static int lead_prepare(struct vs_store *s, struct group **fresh, bool *ends)
 }
 
 /* Closes the open group: what is appended from now on goes to the fresh one. */
-static int lead_cut(struct vs_store *s, struct group *fresh, bool ends, struct group **out)
+static int group_seal(struct vs_store *s, struct group *fresh, bool ends, struct group **out)
 {
 	struct commit *c = &s->commit;
 	struct group *g;
@@ -178,7 +178,7 @@ static int lead_cut(struct vs_store *s, struct group *fresh, bool ends, struct g
 }
 
 /* Hands a durable group to the applier. */
-static void lead_deliver(struct vs_store *s, struct group *g, bool ends)
+static void group_hand_over(struct vs_store *s, struct group *g, bool ends)
 {
 	struct commit *c = &s->commit;
 
@@ -197,7 +197,7 @@ static void lead_deliver(struct vs_store *s, struct group *g, bool ends)
 	*c->durable_end = g;
 	c->durable_end = &g->next;
 	c->durable_count++;
-	if (c->applier_idle || c->durable_count >= GROUPS_LAZY || ends)
+	if (c->applier_idle || c->durable_count >= APPLY_BATCH || ends)
 		pthread_cond_signal(&c->ready);
 	pthread_mutex_unlock(&c->mutex);
 }
@@ -211,7 +211,7 @@ static void lead(struct vs_store *s)
 
 	if (rc)
 		return;
-	rc = lead_cut(s, fresh, ends, &g);
+	rc = group_seal(s, fresh, ends, &g);
 	if (!rc && g->used) {
 		((struct frame *)(void *)g->buf)->time = vs_time_now();
 		rc = log_write(&s->log, g->buf, g->used);
@@ -228,7 +228,7 @@ static void lead(struct vs_store *s)
 		pthread_mutex_unlock(&s->commit.mutex);
 		return;
 	}
-	lead_deliver(s, g, ends);
+	group_hand_over(s, g, ends);
 }
 
 /* Takes the waiters whose changes are durable, or all after a failure. Under the mutex. */
@@ -507,7 +507,7 @@ static void wait_relief(struct vs_store *s)
 	pthread_mutex_unlock(&c->mutex);
 }
 
-int op_begin(struct vs_store *s, struct op *op, size_t bytes)
+int txn_begin(struct vs_store *s, struct txn *txn, size_t bytes)
 {
 	struct commit *c = &s->commit;
 	int rc = 0;
@@ -537,42 +537,42 @@ int op_begin(struct vs_store *s, struct op *op, size_t bytes)
 	pthread_rwlock_wrlock(&s->lock);
 	if (files_mapped_full(&s->files))
 		files_unmap_oldest(&s->files);
-	*op = (struct op){.s = s, .reserved = bytes, .start = c->open->used};
+	*txn = (struct txn){.s = s, .reserved = bytes, .start = c->open->used};
 	/* Under the lock the open group stays the same, and nobody else appends. */
 	return 0;
 }
 
-void *op_append(struct op *op, enum record_type type, uint32_t collection, size_t bytes)
+void *txn_append(struct txn *txn, enum record_type type, uint32_t collection, size_t bytes)
 {
-	struct group *g = op->s->commit.open;
-	struct record *r = (struct record *)(void *)(g->buf + sizeof(struct frame) + op->start);
+	struct group *g = txn->s->commit.open;
+	struct record *r = (struct record *)(void *)(g->buf + sizeof(struct frame) + txn->start);
 
 	bytes = (bytes + 7) / 8 * 8;
-	assert(op->reserved >= op->start + bytes - g->used);
+	assert(txn->reserved >= txn->start + bytes - g->used);
 	memset(r, 0, bytes);
 	r->type = (uint16_t)type;
 	r->bytes = (uint32_t)bytes;
 	r->collection = collection;
-	op->start += bytes;
+	txn->start += bytes;
 	return r;
 }
 
-void op_end(struct op *op)
+void txn_end(struct txn *txn)
 {
-	struct vs_store *s = op->s;
+	struct vs_store *s = txn->s;
 	struct commit *c = &s->commit;
 
 	pthread_mutex_lock(&c->mutex);
-	if (op->start != c->open->used) {
+	if (txn->start != c->open->used) {
 		if (!c->open->used) {
 			c->open->opened_ms = engine_tick_ms();
 			if (c->committer_idle)
 				pthread_cond_signal(&c->work);
 		}
-		c->open->used = op->start;
+		c->open->used = txn->start;
 		c->changes++;
 	}
-	c->reserved -= op->reserved;
+	c->reserved -= txn->reserved;
 	/* Somebody may wait for the room that this change reserved and did not use. */
 	if (c->reserved == 0)
 		pthread_cond_broadcast(&c->space);

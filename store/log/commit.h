@@ -21,7 +21,7 @@
 struct vs_store;
 
 #define GROUPS 8
-#define GROUPS_LAZY (GROUPS / 2) /* so many wait for the applier before it is woken, or APPLY_MS */
+#define APPLY_BATCH (GROUPS / 2) /* so many wait for the applier before it is woken, or APPLY_MS */
 #define APPLY_MS 2
 
 struct group {
@@ -44,7 +44,7 @@ struct commit {
 	pthread_cond_t room;  /* a group or a log file is free, or a failure */
 	pthread_cond_t ready; /* for the applier */
 	bool committer_idle, applier_idle; /* it has no time to wake up at, and must be woken */
-	unsigned hurry;       /* how many wait for the applier */
+	unsigned applier_waiters;       /* how many wait for the applier */
 	struct group *open;   /* contents guarded by the store's lock, used by the mutex too */
 	struct group *spare;
 	struct group *durable, **durable_end; /* for the applier, in order */
@@ -83,28 +83,28 @@ void commit_poison(struct vs_store *s, const char *what, int error);
 
 /* ---- one change */
 
-struct op {
+struct txn {
 	struct vs_store *s;
 	size_t reserved;
 	size_t start; /* of its records in the open group */
 };
 
 /* Room a row's record takes at most. */
-static inline size_t op_row_bytes(size_t row_bytes)
+static inline size_t txn_row_bytes(size_t row_bytes)
 {
 	return sizeof(struct record_row) + 256 + (row_bytes + 7) / 8 * 8;
 }
-#define OP_SMALL_BYTES 512u /* any one record without a vector */
+#define TXN_SMALL_BYTES 512u /* any one record without a vector */
 
 /*
  * Begins a change whose records take at most bytes: waits for room, then takes the store's lock for changing. On
  * failure nothing is held. -EROFS; -ENOSPC: the disk has no room for the log, or for one that could take this change;
  * -E2BIG: no log could.
  */
-int op_begin(struct vs_store *s, struct op *op, size_t bytes);
+int txn_begin(struct vs_store *s, struct txn *txn, size_t bytes);
 /* Appends a zeroed record of bytes (a multiple of 8 is made of it). All records of a change share one frame. */
-void *op_append(struct op *op, enum record_type type, uint32_t collection, size_t bytes);
+void *txn_append(struct txn *txn, enum record_type type, uint32_t collection, size_t bytes);
 /* Ends it: acknowledged. Without records nothing happened. */
-void op_end(struct op *op);
+void txn_end(struct txn *txn);
 
 #endif

@@ -643,7 +643,7 @@ static void drop_collections(struct vs_store *s, const struct group *g)
 static bool is_wanted(const struct commit *c)
 {
 	return c->failed || c->stop || c->requests || c->relief ||
-	       (c->durable && (c->hurry || c->durable_count >= GROUPS_LAZY || c->switch_file));
+	       (c->durable && (c->applier_waiters || c->durable_count >= APPLY_BATCH || c->switch_file));
 }
 
 /*

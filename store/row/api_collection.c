@@ -70,27 +70,27 @@ int vs_collection_next(struct vs_store *s, uint32_t parent, uint32_t after, stru
 	return c ? 0 : -ENOENT;
 }
 
-static void root_log(struct op *op)
+static void root_log(struct txn *txn)
 {
-	struct record_root *r = op_append(op, RECORD_ROOT, 0, sizeof *r);
+	struct record_root *r = txn_append(txn, RECORD_ROOT, 0, sizeof *r);
 
-	r->root = op->s->root;
+	r->root = txn->s->root;
 }
 
 /* The directory of the collections has changed, unless parent tells that it was a batch. */
-static void root_listed(struct op *op, uint32_t parent)
+static void root_listed(struct txn *txn, uint32_t parent)
 {
-	struct catalog_root *root = &op->s->root;
+	struct catalog_root *root = &txn->s->root;
 
 	if (parent)
 		return;
 	root->mtime = root->ctime = vs_time_after(root->ctime, vs_time_now());
-	root_log(op);
+	root_log(txn);
 }
 
-static int create(struct op *op, uint32_t parent, const char *name, const struct vs_perm *perm, uint32_t *id)
+static int create(struct txn *txn, uint32_t parent, const char *name, const struct vs_perm *perm, uint32_t *id)
 {
-	struct vs_store *s = op->s;
+	struct vs_store *s = txn->s;
 	struct collection *up = collection_get(&s->table, parent), *c;
 	uint32_t class;
 	int rc;
@@ -103,7 +103,7 @@ static int create(struct op *op, uint32_t parent, const char *name, const struct
 		return -ENOSPC;
 	rc = catalog_reserve(s, 1);
 	if (!rc)
-		rc = rows_perm(op, perm, &class);
+		rc = rows_perm(txn, perm, &class);
 	c = rc ? NULL : collection_new(s->next_collection, parent, name, s->hash_seed);
 	if (!rc && !c)
 		rc = -ENOMEM;
@@ -125,32 +125,32 @@ static int create(struct op *op, uint32_t parent, const char *name, const struct
 	if (up)
 		up->children++;
 	*id = s->next_collection++;
-	rows_log_collection(op, c);
-	root_listed(op, parent);
+	rows_log_collection(txn, c);
+	root_listed(txn, parent);
 	return 0;
 }
 
 int vs_collection_create(struct vs_store *s, uint32_t parent, const char *name, const struct vs_perm *perm,
                          uint32_t *id)
 {
-	struct op op;
+	struct txn txn;
 	int rc = vs_name_check(name, strlen(name));
 
 	if (!rc)
-		rc = op_begin(s, &op, 3 * OP_SMALL_BYTES);
+		rc = txn_begin(s, &txn, 3 * TXN_SMALL_BYTES);
 	if (rc)
 		return rc;
-	rc = create(&op, parent, name, perm, id);
-	op_end(&op);
+	rc = create(&txn, parent, name, perm, id);
+	txn_end(&txn);
 	return rc;
 }
 
-void collection_drop(struct op *op, struct collection *c)
+void collection_drop(struct txn *txn, struct collection *c)
 {
-	struct vs_store *s = op->s;
+	struct vs_store *s = txn->s;
 	struct collection *up = collection_get(&s->table, c->parent);
 
-	op_append(op, RECORD_DROP, c->id, sizeof(struct record));
+	txn_append(txn, RECORD_DROP, c->id, sizeof(struct record));
 	if (up)
 		up->children--;
 	collection_take(&s->table, c);
@@ -161,8 +161,8 @@ void collection_drop(struct op *op, struct collection *c)
 int vs_collection_remove(struct vs_store *s, uint32_t id)
 {
 	struct collection *c;
-	struct op op;
-	int rc = op_begin(s, &op, 2 * OP_SMALL_BYTES);
+	struct txn txn;
+	int rc = txn_begin(s, &txn, 2 * TXN_SMALL_BYTES);
 
 	if (rc)
 		return rc;
@@ -174,16 +174,16 @@ int vs_collection_remove(struct vs_store *s, uint32_t id)
 	else if (!c->parent && (c->count || c->dead || c->children || c->damaged))
 		rc = -ENOTEMPTY;
 	else {
-		root_listed(&op, c->parent);
-		collection_drop(&op, c);
+		root_listed(&txn, c->parent);
+		collection_drop(&txn, c);
 	}
-	op_end(&op);
+	txn_end(&txn);
 	return rc;
 }
 
-static int rename_collection(struct op *op, struct collection *c, const char *name, bool exclusive)
+static int rename_collection(struct txn *txn, struct collection *c, const char *name, bool exclusive)
 {
-	struct vs_store *s = op->s;
+	struct vs_store *s = txn->s;
 	struct collection *target = collection_find(&s->table, c->parent, name);
 	int rc;
 
@@ -196,13 +196,13 @@ static int rename_collection(struct op *op, struct collection *c, const char *na
 	if (rc)
 		return rc;
 	if (target)
-		collection_drop(op, target);
+		collection_drop(txn, target);
 	/* If memory fails here an empty collection of the new name is gone, and nothing else. */
 	rc = collection_rename(&s->table, c, name);
 	if (!rc) {
 		collection_changed(c);
-		rows_log_collection(op, c);
-		root_listed(op, c->parent);
+		rows_log_collection(txn, c);
+		root_listed(txn, c->parent);
 	}
 	return rc;
 }
@@ -210,24 +210,24 @@ static int rename_collection(struct op *op, struct collection *c, const char *na
 int vs_collection_rename(struct vs_store *s, uint32_t id, const char *name, bool exclusive)
 {
 	struct collection *c;
-	struct op op;
+	struct txn txn;
 	int rc = vs_name_check(name, strlen(name));
 
 	if (!rc)
-		rc = op_begin(s, &op, 3 * OP_SMALL_BYTES);
+		rc = txn_begin(s, &txn, 3 * TXN_SMALL_BYTES);
 	if (rc)
 		return rc;
 	c = collection_get(&s->table, id);
-	rc = !c ? -ENOENT : c->committing ? -EBUSY : rename_collection(&op, c, name, exclusive);
-	op_end(&op);
+	rc = !c ? -ENOENT : c->committing ? -EBUSY : rename_collection(&txn, c, name, exclusive);
+	txn_end(&txn);
 	return rc;
 }
 
 int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const struct vs_perm *perm, vs_time mtime)
 {
 	struct collection *c;
-	struct op op;
-	int rc = op_begin(s, &op, 2 * OP_SMALL_BYTES);
+	struct txn txn;
+	int rc = txn_begin(s, &txn, 2 * TXN_SMALL_BYTES);
 
 	if (rc)
 		return rc;
@@ -235,14 +235,14 @@ int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const str
 	if (!c)
 		rc = -ENOENT;
 	else
-		rc = rows_perm_change(&op, which, perm, &c->perm);
+		rc = rows_perm_change(&txn, which, perm, &c->perm);
 	if (!rc) {
 		collection_changed(c);
 		if (which & VS_SET_MTIME)
 			c->mtime = mtime;
-		rows_log_collection(&op, c);
+		rows_log_collection(&txn, c);
 	}
-	op_end(&op);
+	txn_end(&txn);
 	return rc;
 }
 
@@ -276,8 +276,8 @@ int vs_schema_change(struct vs_store *s, uint32_t id, unsigned which, const stru
 {
 	struct vs_schema merged;
 	struct collection *c;
-	struct op op;
-	int rc = op_begin(s, &op, OP_SMALL_BYTES);
+	struct txn txn;
+	int rc = txn_begin(s, &txn, TXN_SMALL_BYTES);
 
 	if (rc)
 		return rc;
@@ -287,9 +287,9 @@ int vs_schema_change(struct vs_store *s, uint32_t id, unsigned which, const stru
 		collection_set_schema(c, &merged);
 		c->schema_given |= which & VS_SCHEMA_DTYPE;
 		c->version++;
-		rows_log_collection(&op, c);
+		rows_log_collection(&txn, c);
 	}
-	op_end(&op);
+	txn_end(&txn);
 	return rc == -EALREADY ? 0 : rc;
 }
 
@@ -318,22 +318,22 @@ void vs_root_get(struct vs_store *s, struct vs_root *out)
 int vs_root_set(struct vs_store *s, unsigned which, const struct vs_perm *perm, vs_time mtime)
 {
 	const unsigned all = VS_SET_MODE | VS_SET_UID | VS_SET_GID;
-	struct op op;
-	int rc = op_begin(s, &op, 2 * OP_SMALL_BYTES);
+	struct txn txn;
+	int rc = txn_begin(s, &txn, 2 * TXN_SMALL_BYTES);
 
 	if (rc)
 		return rc;
 	if (s->root.perm != PERM_NONE)
-		rc = rows_perm_change(&op, which, perm, &s->root.perm);
+		rc = rows_perm_change(&txn, which, perm, &s->root.perm);
 	else if (which & all)
-		rc = (which & all) == all ? rows_perm(&op, perm, &s->root.perm) : -EINVAL;
+		rc = (which & all) == all ? rows_perm(&txn, perm, &s->root.perm) : -EINVAL;
 	if (!rc) {
 		s->root.ctime = vs_time_after(s->root.ctime, vs_time_now());
 		if (which & VS_SET_MTIME)
 			s->root.mtime = mtime;
-		root_log(&op);
+		root_log(&txn);
 	}
-	op_end(&op);
+	txn_end(&txn);
 	return rc;
 }
 
@@ -359,12 +359,12 @@ int vs_attribute_set(struct vs_store *s, uint32_t collection, enum vs_attribute 
 {
 	struct collection *c;
 	struct record *r;
-	struct op op;
+	struct txn txn;
 	int rc;
 
 	if (!attribute_is_known(tag) || size > VS_ATTRIBUTE_BYTES_MAX)
 		return -EINVAL;
-	rc = op_begin(s, &op, sizeof *r + attribute_bytes((uint32_t)size));
+	rc = txn_begin(s, &txn, sizeof *r + attribute_bytes((uint32_t)size));
 	if (rc)
 		return rc;
 	c = collection_get(&s->table, collection);
@@ -372,12 +372,12 @@ int vs_attribute_set(struct vs_store *s, uint32_t collection, enum vs_attribute 
 	if (!rc)
 		rc = collection_set_attribute(&s->table, c, tag, value, (uint32_t)size);
 	if (!rc) {
-		r = op_append(&op, RECORD_ATTRIBUTE, c->id, sizeof *r + size);
+		r = txn_append(&txn, RECORD_ATTRIBUTE, c->id, sizeof *r + size);
 		r->row = tag;
 		r->value = size;
 		if (size)
 			memcpy(r + 1, value, size);
 	}
-	op_end(&op);
+	txn_end(&txn);
 	return rc;
 }

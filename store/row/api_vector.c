@@ -224,21 +224,21 @@ int vs_put(struct vs_store *s, uint32_t collection, const char *name, const stru
 {
 	struct row_put put = {0};
 	struct collection *c;
-	struct op op;
+	struct txn txn;
 	int rc = vs_name_check(name, strlen(name));
 
 	if (!rc && (!size || size > VS_ROW_BYTES_MAX))
 		rc = -EINVAL;
 	if (!rc)
-		rc = op_begin(s, &op, op_row_bytes(size) + 2 * OP_SMALL_BYTES);
+		rc = txn_begin(s, &txn, txn_row_bytes(size) + 2 * TXN_SMALL_BYTES);
 	if (rc)
 		return rc;
 	rc = changeable(s, collection, &c);
 	if (!rc)
-		rc = rows_put_prepare(&op, c, name, attr, data, size, &put);
+		rc = rows_put_prepare(&txn, c, name, attr, data, size, &put);
 	if (!rc)
-		rows_put(&op, c, &put);
-	op_end(&op);
+		rows_put(&txn, c, &put);
+	txn_end(&txn);
 	if (replaced)
 		*replaced = rc ? 0 : put.replaced;
 	s->counters.puts += !rc;
@@ -267,8 +267,8 @@ static int change_of(const struct collection *c, uint32_t row, char name[256], s
 }
 
 /* A change of one vector that keeps its name and its row. */
-struct edit {
-	struct op op;
+struct row_update {
+	struct txn txn;
 	struct collection *c;
 	uint32_t row;
 	struct row_change change; /* the row as it is, until something in it is set */
@@ -276,9 +276,9 @@ struct edit {
 };
 
 /* Begins it; on failure nothing is held. */
-static int edit_begin(struct vs_store *s, uint32_t collection, uint64_t entry, size_t row_bytes, struct edit *e)
+static int row_update_begin(struct vs_store *s, uint32_t collection, uint64_t entry, size_t row_bytes, struct row_update *e)
 {
-	int rc = op_begin(s, &e->op, op_row_bytes(row_bytes) + OP_SMALL_BYTES);
+	int rc = txn_begin(s, &e->txn, txn_row_bytes(row_bytes) + TXN_SMALL_BYTES);
 
 	if (rc)
 		return rc;
@@ -290,33 +290,33 @@ static int edit_begin(struct vs_store *s, uint32_t collection, uint64_t entry, s
 	if (!rc)
 		rc = overlay_reserve(&e->c->overlay, 1);
 	if (rc)
-		op_end(&e->op);
+		txn_end(&e->txn);
 	return rc;
 }
 
 /* Sets the attributes, and ends it; without effect if rc is an error. */
-static int edit_end(struct edit *e, int rc, unsigned which, const struct vs_attr *attr)
+static int row_update_end(struct row_update *e, int rc, unsigned which, const struct vs_attr *attr)
 {
 	if (which & VS_SET_MTIME)
 		e->change.mtime = attr->mtime;
 	if (!rc)
-		rc = rows_perm_change(&e->op, which, attr ? &attr->perm : NULL, &e->change.perm);
+		rc = rows_perm_change(&e->txn, which, attr ? &attr->perm : NULL, &e->change.perm);
 	if (!rc)
-		rows_change(&e->op, e->c, e->row, &e->change);
-	op_end(&e->op);
+		rows_change(&e->txn, e->c, e->row, &e->change);
+	txn_end(&e->txn);
 	return rc;
 }
 
 int vs_attr_set(struct vs_store *s, uint32_t collection, uint64_t entry, unsigned which, const struct vs_attr *attr)
 {
-	struct edit e;
-	int rc = edit_begin(s, collection, entry, 0, &e);
+	struct row_update e;
+	int rc = row_update_begin(s, collection, entry, 0, &e);
 
-	return rc ? rc : edit_end(&e, 0, which, attr);
+	return rc ? rc : row_update_end(&e, 0, which, attr);
 }
 
 /* The new bytes of a row: data, or the old ones with data laid over them; in *merged if they had to be made. */
-static int merge(struct edit *e, const void *data, size_t size, size_t off, void **merged)
+static int merge(struct row_update *e, const void *data, size_t size, size_t off, void **merged)
 {
 	size_t row_bytes = e->c->row_bytes;
 	int rc;
@@ -341,17 +341,17 @@ int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void
 {
 	size_t row_bytes = row_bytes_of(s, collection);
 	void *merged = NULL;
-	struct edit e;
+	struct row_update e;
 	int rc;
 
 	if (!row_bytes)
 		return -ENOENT;
 	if (off > row_bytes || size > row_bytes - off)
 		return -EFBIG;
-	rc = edit_begin(s, collection, entry, row_bytes, &e);
+	rc = row_update_begin(s, collection, entry, row_bytes, &e);
 	if (rc)
 		return rc;
-	rc = edit_end(&e, merge(&e, data, size, off, &merged), which, attr);
+	rc = row_update_end(&e, merge(&e, data, size, off, &merged), which, attr);
 	free(merged);
 	if (rc == -EBADMSG)
 		return read_failed(s, collection, entry, rc);
@@ -364,8 +364,8 @@ int vs_remove(struct vs_store *s, uint32_t collection, const char *name, uint64_
 {
 	uint64_t found = 0;
 	struct collection *c;
-	struct op op;
-	int rc = op_begin(s, &op, op_row_bytes(row_bytes_of(s, collection)) + 2 * OP_SMALL_BYTES);
+	struct txn txn;
+	int rc = txn_begin(s, &txn, txn_row_bytes(row_bytes_of(s, collection)) + 2 * TXN_SMALL_BYTES);
 
 	if (rc)
 		return rc;
@@ -373,9 +373,9 @@ int vs_remove(struct vs_store *s, uint32_t collection, const char *name, uint64_
 	if (!rc) {
 		rc = collection_entry(c, name, strlen(name), &found);
 		if (!rc)
-			rc = found ? rows_remove(&op, c, collection_row_of(c, found)) : -ENOENT;
+			rc = found ? rows_remove(&txn, c, collection_row_of(c, found)) : -ENOENT;
 	}
-	op_end(&op);
+	txn_end(&txn);
 	if (entry)
 		*entry = rc ? 0 : found;
 	s->counters.removes += !rc;
@@ -384,7 +384,7 @@ int vs_remove(struct vs_store *s, uint32_t collection, const char *name, uint64_
 
 /* ------------------------------------------------------------------ renaming */
 
-static int rename_within(struct op *op, struct collection *c, uint64_t entry, const char *new_name, uint64_t target)
+static int rename_within(struct txn *txn, struct collection *c, uint64_t entry, const char *new_name, uint64_t target)
 {
 	struct row_change change;
 	size_t len = strlen(new_name);
@@ -399,17 +399,17 @@ static int rename_within(struct op *op, struct collection *c, uint64_t entry, co
 	if (!rc)
 		rc = rows_reserve_name(c, collection_segment(c, collection_row_of(c, entry)), new_name, len);
 	if (!rc && target)
-		rc = rows_remove(op, c, collection_row_of(c, target));
+		rc = rows_remove(txn, c, collection_row_of(c, target));
 	if (rc)
 		return rc;
 	change.name = new_name;
 	change.name_len = len;
 	/* The removal may have moved the row. */
-	rows_change(op, c, collection_row_of(c, entry), &change);
+	rows_change(txn, c, collection_row_of(c, entry), &change);
 	return 0;
 }
 
-static int rename_across(struct op *op, struct collection *from, uint64_t entry, struct collection *to,
+static int rename_across(struct txn *txn, struct collection *from, uint64_t entry, struct collection *to,
                          const char *new_name, uint64_t *new_entry)
 {
 	struct row_change change;
@@ -428,7 +428,7 @@ static int rename_across(struct op *op, struct collection *from, uint64_t entry,
 	buf = malloc(from->row_bytes);
 	if (!buf)
 		return -ENOMEM;
-	perm = engine_perm_get(op->s, change.perm);
+	perm = engine_perm_get(txn->s, change.perm);
 	attr = (struct vs_attr){
 		.mtime = change.mtime,
 		.ctime = change.ctime,
@@ -438,13 +438,13 @@ static int rename_across(struct op *op, struct collection *from, uint64_t entry,
 	if (!rc)
 		rc = collection_take_entries(to, 1, &attr.entry);
 	if (!rc)
-		rc = rows_put_prepare(op, to, new_name, &attr, buf, from->row_bytes, &put);
+		rc = rows_put_prepare(txn, to, new_name, &attr, buf, from->row_bytes, &put);
 	if (!rc) {
-		rc = rows_remove(op, from, collection_row_of(from, entry));
+		rc = rows_remove(txn, from, collection_row_of(from, entry));
 		if (rc)
-			rows_put_cancel(op, to, &put);
+			rows_put_cancel(txn, to, &put);
 		else
-			rows_put(op, to, &put);
+			rows_put(txn, to, &put);
 	}
 	free(buf);
 	*new_entry = attr.entry;
@@ -454,14 +454,14 @@ static int rename_across(struct op *op, struct collection *from, uint64_t entry,
 int vs_rename(struct vs_store *s, uint32_t from, const char *old_name, uint32_t to, const char *new_name,
               bool exclusive, uint64_t *entry, uint64_t *replaced)
 {
-	size_t room = op_row_bytes(row_bytes_of(s, from));
+	size_t room = txn_row_bytes(row_bytes_of(s, from));
 	struct collection *src, *dst;
 	uint64_t found = 0, target = 0;
-	struct op op;
+	struct txn txn;
 	int rc = vs_name_check(new_name, strlen(new_name));
 
 	if (!rc)
-		rc = op_begin(s, &op, 2 * room + op_row_bytes(0) + 4 * OP_SMALL_BYTES);
+		rc = txn_begin(s, &txn, 2 * room + txn_row_bytes(0) + 4 * TXN_SMALL_BYTES);
 	if (rc)
 		return rc;
 	rc = changeable(s, from, &src);
@@ -475,9 +475,9 @@ int vs_rename(struct vs_store *s, uint32_t from, const char *old_name, uint32_t 
 		rc = !found ? -ENOENT : target && exclusive ? -EEXIST : 0;
 	*entry = found;
 	if (!rc)
-		rc = src == dst ? rename_within(&op, src, found, new_name, target)
-		                : rename_across(&op, src, found, dst, new_name, entry);
-	op_end(&op);
+		rc = src == dst ? rename_within(&txn, src, found, new_name, target)
+		                : rename_across(&txn, src, found, dst, new_name, entry);
+	txn_end(&txn);
 	if (rc == -EBADMSG)
 		rc = read_failed(s, from, found, rc);
 	*replaced = rc || (from == to && target == found) ? 0 : target;

@@ -91,9 +91,9 @@ static int new_class(struct vs_store *s, uint32_t *index)
 	return -ENOSPC;
 }
 
-int rows_perm(struct op *op, const struct vs_perm *perm, uint32_t *index)
+int rows_perm(struct txn *txn, const struct vs_perm *perm, uint32_t *index)
 {
-	struct vs_store *s = op->s;
+	struct vs_store *s = txn->s;
 	struct perm_class class = {perm->mode & 07777, perm->uid, perm->gid};
 	int found = engine_perm_find(s, perm), rc;
 	struct record_perm *r;
@@ -112,15 +112,15 @@ int rows_perm(struct op *op, const struct vs_perm *perm, uint32_t *index)
 		rc = engine_perm_add(s, *index, &class);
 	if (rc)
 		return rc;
-	r = op_append(op, RECORD_PERM, 0, sizeof *r);
+	r = txn_append(txn, RECORD_PERM, 0, sizeof *r);
 	r->head.row = *index;
 	r->perm = class;
 	return 0;
 }
 
-int rows_perm_change(struct op *op, unsigned which, const struct vs_perm *perm, uint32_t *index)
+int rows_perm_change(struct txn *txn, unsigned which, const struct vs_perm *perm, uint32_t *index)
 {
-	const struct perm_class *old = engine_perm_get(op->s, *index);
+	const struct perm_class *old = engine_perm_get(txn->s, *index);
 	struct vs_perm now = {old->mode, old->uid, old->gid};
 
 	if (which & VS_SET_MODE)
@@ -133,13 +133,13 @@ int rows_perm_change(struct op *op, unsigned which, const struct vs_perm *perm, 
 		now.mode = vs_mode_written(now.mode);
 	if (now.mode == old->mode && now.uid == old->uid && now.gid == old->gid)
 		return 0;
-	return rows_perm(op, &now, index);
+	return rows_perm(txn, &now, index);
 }
 
-void rows_log_collection(struct op *op, const struct collection *c)
+void rows_log_collection(struct txn *txn, const struct collection *c)
 {
 	size_t len = strlen(c->name);
-	struct record_collection *r = op_append(op, RECORD_COLLECTION, c->id, sizeof *r + len);
+	struct record_collection *r = txn_append(txn, RECORD_COLLECTION, c->id, sizeof *r + len);
 
 	r->body = catalog_describe(c);
 	memcpy(r + 1, c->name, len);
@@ -214,12 +214,12 @@ int rows_reserve_new(struct vs_store *s, struct collection *c, const char *name,
 /* ------------------------------------------------------------------ records */
 
 /* Logs a row and puts it into the overlay. row_sum is computed here. data may be NULL: the bytes stay. */
-static struct record_row *log_row(struct op *op, struct collection *c, uint32_t row, const struct row *meta,
+static struct record_row *log_row(struct txn *txn, struct collection *c, uint32_t row, const struct row *meta,
                                   const char *name, const void *data)
 {
 	size_t name_bytes = names_granules(meta->name_len) * NAME_GRANULE;
 	struct record_row *r =
-		op_append(op, RECORD_ROW, c->id, sizeof *r + name_bytes + (data ? c->row_bytes : 0));
+		txn_append(txn, RECORD_ROW, c->id, sizeof *r + name_bytes + (data ? c->row_bytes : 0));
 
 	r->head.row = row;
 	r->row = *meta;
@@ -260,14 +260,14 @@ static struct row row_of(const struct row_change *change, uint32_t name_at)
 	return meta;
 }
 
-void rows_add(struct op *op, struct collection *c, const struct row_change *change)
+void rows_add(struct txn *txn, struct collection *c, const struct row_change *change)
 {
 	struct segment *seg = c->segments[c->room];
 	uint32_t row = c->room << c->shift | seg->count;
 	struct row meta = row_of(change, names_alloc(&seg->names, change->name_len));
 
 	assert(seg->count < seg->rows_max && change->data);
-	log_row(op, c, row, &meta, change->name, change->data);
+	log_row(txn, c, row, &meta, change->name, change->data);
 	if (++seg->count > seg->high)
 		seg->high = seg->count;
 	entries_set(&c->entries, change->entry, row);
@@ -277,7 +277,7 @@ void rows_add(struct op *op, struct collection *c, const struct row_change *chan
 	rows_listed(c);
 }
 
-void rows_change(struct op *op, struct collection *c, uint32_t row, const struct row_change *change)
+void rows_change(struct txn *txn, struct collection *c, uint32_t row, const struct row_change *change)
 {
 	struct segment *seg = collection_segment(c, row);
 	const char *old_name;
@@ -287,14 +287,14 @@ void rows_change(struct op *op, struct collection *c, uint32_t row, const struct
 	uint64_t old_hash = collection_hash(c, old_name, old.name_len);
 	struct record_row *record;
 
-	snapshot_preserve(op->s, c, row);
+	snapshot_preserve(txn->s, c, row);
 	if (renamed) {
 		meta.name_at = names_alloc(&seg->names, change->name_len) & ROW_NAME_AT_MAX;
 		names_release(&seg->names, old.name_at, old.name_len);
 		collection_discount_name(c, old_name, old.name_len);
 		collection_count_name(c, change->name, change->name_len);
 	}
-	record = log_row(op, c, row, &meta, change->name, change->data);
+	record = log_row(txn, c, row, &meta, change->name, change->data);
 	if (renamed)
 		record->head.flags |= RECORD_RENAMED;
 	if (renamed || change->entry != row_entry(&old)) {
@@ -314,7 +314,7 @@ void rows_change(struct op *op, struct collection *c, uint32_t row, const struct
 
 /* ------------------------------------------------------------------ putting */
 
-int rows_fix_schema(struct op *op, struct collection *c, size_t size)
+int rows_fix_schema(struct txn *txn, struct collection *c, size_t size)
 {
 	struct vs_schema schema = c->schema;
 
@@ -326,7 +326,7 @@ int rows_fix_schema(struct op *op, struct collection *c, size_t size)
 		return 0;
 	collection_set_schema(c, &schema);
 	c->schema_fixed = true;
-	rows_log_collection(op, c);
+	rows_log_collection(txn, c);
 	return 0;
 }
 
@@ -358,13 +358,13 @@ static vs_time ctime_of(const struct collection *c, uint64_t entry, vs_time othe
 	return r && row_ctime(r) > other ? row_ctime(r) : other;
 }
 
-int rows_put_prepare(struct op *op, struct collection *c, const char *name, const struct vs_attr *attr,
+int rows_put_prepare(struct txn *txn, struct collection *c, const char *name, const struct vs_attr *attr,
                      const void *data, size_t size, struct row_put *put)
 {
 	struct vs_schema schema = c->schema;
 	bool fixed = c->schema_fixed;
-	size_t start = op->start;
-	int rc = rows_fix_schema(op, c, size);
+	size_t start = txn->start;
+	int rc = rows_fix_schema(txn, c, size);
 
 	put->change = (struct row_change){
 		.entry = attr->entry,
@@ -385,41 +385,41 @@ int rows_put_prepare(struct op *op, struct collection *c, const char *name, cons
 	put->change.ctime = vs_time_after(put->change.ctime, vs_time_now());
 	if (!rc)
 		rc = put->replaced ? entries_reserve(&c->entries, attr->entry)
-		                   : rows_reserve_new(op->s, c, name, put->change.name_len, attr->entry);
+		                   : rows_reserve_new(txn->s, c, name, put->change.name_len, attr->entry);
 	if (!rc)
 		rc = overlay_reserve(&c->overlay, 1);
 	if (!rc)
-		rc = rows_perm(op, &attr->perm, &put->change.perm);
+		rc = rows_perm(txn, &attr->perm, &put->change.perm);
 	if (rc && !fixed) {
-		rows_unfix_schema(op->s, c, &schema);
-		op->start = start;
+		rows_unfix_schema(txn->s, c, &schema);
+		txn->start = start;
 	}
 	return rc;
 }
 
-void rows_put_cancel(struct op *op, struct collection *c, const struct row_put *put)
+void rows_put_cancel(struct txn *txn, struct collection *c, const struct row_put *put)
 {
 	if (!put->fixed)
 		return;
-	rows_unfix_schema(op->s, c, &put->schema);
-	rows_log_collection(op, c);
+	rows_unfix_schema(txn->s, c, &put->schema);
+	rows_log_collection(txn, c);
 }
 
-void rows_put(struct op *op, struct collection *c, const struct row_put *put)
+void rows_put(struct txn *txn, struct collection *c, const struct row_put *put)
 {
 	if (put->change.entry >= c->next_entry)
 		c->next_entry = put->change.entry + 1;
 	if (put->replaced)
-		rows_change(op, c, entries_get(&c->entries, put->replaced), &put->change);
+		rows_change(txn, c, entries_get(&c->entries, put->replaced), &put->change);
 	else
-		rows_add(op, c, &put->change);
+		rows_add(txn, c, &put->change);
 }
 
 /* ------------------------------------------------------------------ removing */
 
-static void log_trim(struct op *op, struct collection *c, struct segment *seg, uint32_t count)
+static void log_trim(struct txn *txn, struct collection *c, struct segment *seg, uint32_t count)
 {
-	struct record *r = op_append(op, RECORD_TRIM, c->id, sizeof *r);
+	struct record *r = txn_append(txn, RECORD_TRIM, c->id, sizeof *r);
 
 	while (seg->count > count)
 		overlay_drop(&c->overlay, seg->n << c->shift | --seg->count);
@@ -432,7 +432,7 @@ static void log_trim(struct op *op, struct collection *c, struct segment *seg, u
 }
 
 /* Shortens a segment by the dead rows at its end, so that its last row is a living one. */
-static void trim_dead(struct op *op, struct collection *c, struct segment *seg)
+static void trim_dead(struct txn *txn, struct collection *c, struct segment *seg)
 {
 	uint32_t count = seg->count;
 
@@ -441,7 +441,7 @@ static void trim_dead(struct op *op, struct collection *c, struct segment *seg)
 		c->dead--;
 	}
 	if (count < seg->count)
-		log_trim(op, c, seg, count);
+		log_trim(txn, c, seg, count);
 }
 
 /* A row that moves into a hole: all that can fail is done before anything changes. */
@@ -481,21 +481,21 @@ static int filler_find(struct collection *c, uint32_t row, struct filler *f)
 }
 
 /* Moves it into the hole at row, which holds nothing any more, and shortens the segment. */
-static void fill_hole(struct op *op, struct collection *c, uint32_t row, const struct filler *f)
+static void fill_hole(struct txn *txn, struct collection *c, uint32_t row, const struct filler *f)
 {
 	struct segment *seg = collection_segment(c, row);
 
-	snapshot_preserve(op->s, c, row);
+	snapshot_preserve(txn->s, c, row);
 	if (f->last != row) {
-		snapshot_preserve(op->s, c, f->last);
-		log_row(op, c, row, &f->meta, f->name, f->data);
+		snapshot_preserve(txn->s, c, f->last);
+		log_row(txn, c, row, &f->meta, f->name, f->data);
 		entries_set(&c->entries, row_entry(&f->meta), row);
 	}
-	trim_dead(op, c, seg);
-	log_trim(op, c, seg, collection_slot(c, f->last));
+	trim_dead(txn, c, seg);
+	log_trim(txn, c, seg, collection_slot(c, f->last));
 }
 
-int rows_remove(struct op *op, struct collection *c, uint32_t row)
+int rows_remove(struct txn *txn, struct collection *c, uint32_t row)
 {
 	struct segment *seg = collection_segment(c, row);
 	struct filler filler;
@@ -514,7 +514,7 @@ int rows_remove(struct op *op, struct collection *c, uint32_t row)
 	filler.data = malloc(c->row_bytes);
 	rc = filler.data ? filler_find(c, row, &filler) : -ENOMEM;
 	if (!rc)
-		fill_hole(op, c, row, &filler);
+		fill_hole(txn, c, row, &filler);
 	free(filler.data);
 	if (rc)
 		return rc;
@@ -527,7 +527,7 @@ int rows_remove(struct op *op, struct collection *c, uint32_t row)
 	return 0;
 }
 
-void rows_kill(struct op *op, struct collection *c, uint32_t row)
+void rows_kill(struct txn *txn, struct collection *c, uint32_t row)
 {
 	struct segment *seg = collection_segment(c, row);
 	const char *name;
@@ -535,7 +535,7 @@ void rows_kill(struct op *op, struct collection *c, uint32_t row)
 	struct row old = *found;
 	int rc;
 
-	snapshot_preserve(op->s, c, row);
+	snapshot_preserve(txn->s, c, row);
 	collection_discount_name(c, name, old.name_len);
 	index_remove(&c->index, collection_hash(c, name, old.name_len), row_entry(&old));
 	entries_set(&c->entries, row_entry(&old), ROW_NONE);
@@ -549,9 +549,9 @@ void rows_kill(struct op *op, struct collection *c, uint32_t row)
 	seg->digest_valid = false;
 }
 
-void rows_leave_segment(struct op *op, struct collection *c, struct segment *seg)
+void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *seg)
 {
-	snapshot_preserve_segment(op->s, c, seg);
+	snapshot_preserve_segment(txn->s, c, seg);
 	for (uint32_t slot = 0; slot < seg->count; slot++) {
 		uint32_t row = seg->n << c->shift | slot;
 		const char *name;
@@ -568,17 +568,17 @@ void rows_leave_segment(struct op *op, struct collection *c, struct segment *seg
 		c->name_bytes -= r->name_len;
 	}
 	seg->going = true;
-	log_trim(op, c, seg, 0);
+	log_trim(txn, c, seg, 0);
 }
 
 /* Fills one dead row of a segment that has some, after those at its end. */
-static int fill_dead(struct op *op, struct collection *c, struct segment *seg)
+static int fill_dead(struct txn *txn, struct collection *c, struct segment *seg)
 {
 	struct filler filler;
 	uint32_t slot = 0;
 	int rc;
 
-	trim_dead(op, c, seg);
+	trim_dead(txn, c, seg);
 	if (!seg->dead)
 		return 0;
 	while (!segment_is_dead(seg, slot))
@@ -588,22 +588,22 @@ static int fill_dead(struct op *op, struct collection *c, struct segment *seg)
 	if (!rc) {
 		segment_clear_dead(seg, slot);
 		c->dead--;
-		fill_hole(op, c, seg->n << c->shift | slot, &filler);
-		trim_dead(op, c, seg);
+		fill_hole(txn, c, seg->n << c->shift | slot, &filler);
+		trim_dead(txn, c, seg);
 	}
 	free(filler.data);
 	return rc;
 }
 
 /* Fills one dead row of a collection. */
-static int vacuum_one(struct op *op, struct collection *c)
+static int vacuum_one(struct txn *txn, struct collection *c)
 {
 	uint32_t i = 0;
 
 	while (i < c->segment_count && !c->segments[i]->dead)
 		i++;
 	touched(c);
-	return i < c->segment_count ? fill_dead(op, c, c->segments[i]) : 0;
+	return i < c->segment_count ? fill_dead(txn, c, c->segments[i]) : 0;
 }
 
 int rows_vacuum(struct vs_store *s, uint32_t collection)
@@ -614,7 +614,7 @@ int rows_vacuum(struct vs_store *s, uint32_t collection)
 	while (more && !rc) {
 		struct collection *c;
 		size_t row_bytes = 0;
-		struct op op;
+		struct txn txn;
 
 		pthread_rwlock_rdlock(&s->lock);
 		c = collection_get(&s->table, collection);
@@ -623,14 +623,14 @@ int rows_vacuum(struct vs_store *s, uint32_t collection)
 		pthread_rwlock_unlock(&s->lock);
 		if (!row_bytes)
 			break;
-		rc = op_begin(s, &op, op_row_bytes(row_bytes) + 3 * OP_SMALL_BYTES);
+		rc = txn_begin(s, &txn, txn_row_bytes(row_bytes) + 3 * TXN_SMALL_BYTES);
 		if (rc)
 			break;
 		c = collection_get(&s->table, collection);
 		if (c)
-			rc = vacuum_one(&op, c);
+			rc = vacuum_one(&txn, c);
 		more = c && c->dead;
-		op_end(&op);
+		txn_end(&txn);
 	}
 	return rc;
 }

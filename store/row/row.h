@@ -3,7 +3,7 @@
  * rows - changes of a collection's rows, each within one op (commit.h): log record, overlay, index and snapshots in
  * step. What can fail comes first: a function that returns an error has changed nothing.
  *
- * All but rows_vacuum under the store's lock, held alone (op_begin took it).
+ * All but rows_vacuum under the store's lock, held alone (txn_begin took it).
  */
 #ifndef VECFS_STORE_ROW_ROW_H
 #define VECFS_STORE_ROW_ROW_H
@@ -27,10 +27,10 @@ struct row_change {
 int rows_reserve_new(struct vs_store *s, struct collection *c, const char *name, size_t len, uint64_t entry);
 int rows_reserve_name(struct collection *c, struct segment *seg, const char *name, size_t len);
 /* Adds a row (after rows_reserve_new). */
-void rows_add(struct op *op, struct collection *c, const struct row_change *change);
+void rows_add(struct txn *txn, struct collection *c, const struct row_change *change);
 /* Changes an existing row in place; its entry and id may change too (for an id, after rows_reserve_name). The index
  * follows. */
-void rows_change(struct op *op, struct collection *c, uint32_t row, const struct row_change *change);
+void rows_change(struct txn *txn, struct collection *c, uint32_t row, const struct row_change *change);
 /* A put under way: what rows_put_prepare found out, for rows_put. */
 struct row_put {
 	struct row_change change;
@@ -39,34 +39,34 @@ struct row_put {
 	struct vs_schema schema; /* which was this */
 };
 /* The first vector of a collection fixes its dim. -EINVAL: not the collection's size of vectors. */
-int rows_fix_schema(struct op *op, struct collection *c, size_t size);
+int rows_fix_schema(struct txn *txn, struct collection *c, size_t size);
 /* Takes that back, with the segments made for it, which have no rows; the caller sees to the log. */
 void rows_unfix_schema(struct vs_store *s, struct collection *c, const struct vs_schema *schema);
 /* Everything of a put (see vs_put) that can fail. A refused first vector leaves no trace: neither dim nor its record.
  * name and data must live until rows_put. */
-int rows_put_prepare(struct op *op, struct collection *c, const char *name, const struct vs_attr *attr,
+int rows_put_prepare(struct txn *txn, struct collection *c, const char *name, const struct vs_attr *attr,
                      const void *data, size_t size, struct row_put *put);
-void rows_put(struct op *op, struct collection *c, const struct row_put *put);
+void rows_put(struct txn *txn, struct collection *c, const struct row_put *put);
 /* Instead of rows_put: leaves no trace. The op has room for the record of the collection. */
-void rows_put_cancel(struct op *op, struct collection *c, const struct row_put *put);
+void rows_put_cancel(struct txn *txn, struct collection *c, const struct row_put *put);
 /* Counts a change of what is listed: version, mtime. */
 void rows_listed(struct collection *c);
 /* Removes a row: the last one of its segment moves into its place. -EIO if that one cannot be read. */
-int rows_remove(struct op *op, struct collection *c, uint32_t row);
+int rows_remove(struct txn *txn, struct collection *c, uint32_t row);
 /* Marks a row dead, as a RECORD_DEAD that the caller logs will say: out of the index, its id free. The segment has its
  * dead_map already, so that this cannot fail. */
-void rows_kill(struct op *op, struct collection *c, uint32_t row);
+void rows_kill(struct txn *txn, struct collection *c, uint32_t row);
 /* Takes all rows of a segment at once, each of which can be read or is dead: its files go when the applier has passed. */
-void rows_leave_segment(struct op *op, struct collection *c, struct segment *seg);
+void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *seg);
 /* Fills the dead rows that a large batch left, in small ops of its own: called without the lock. */
 int rows_vacuum(struct vs_store *s, uint32_t collection);
 /* Finds or adds a class of permissions; -ENOSPC when the table is full. */
-int rows_perm(struct op *op, const struct vs_perm *perm, uint32_t *index);
+int rows_perm(struct txn *txn, const struct vs_perm *perm, uint32_t *index);
 /* Takes a collection out of the table; its memory and files go when the applier has passed its end. */
-void collection_drop(struct op *op, struct collection *c);
+void collection_drop(struct txn *txn, struct collection *c);
 /* Moves *index to the class that differs from its own in the parts of which (VS_SET_*). */
-int rows_perm_change(struct op *op, unsigned which, const struct vs_perm *perm, uint32_t *index);
+int rows_perm_change(struct txn *txn, unsigned which, const struct vs_perm *perm, uint32_t *index);
 /* Logs what a collection is now (all but its rows). */
-void rows_log_collection(struct op *op, const struct collection *c);
+void rows_log_collection(struct txn *txn, const struct collection *c);
 
 #endif
