@@ -84,9 +84,9 @@ struct vs_store {
 	_Atomic uint32_t spill_number;
 	/* A file that is not needed any more could not be removed: the store is not called clean, so that the next opening
 	 * looks for such files. */
-	_Atomic bool untidy;
+	_Atomic bool has_orphans;
 	struct replayed *replayed; /* read-only stores: the records that the overlays point into (recover.c) */
-	bool settled; /* the files are as a clean close leaves them */
+	bool finalized; /* the files are as a clean close leaves them */
 };
 
 /* Tells the user. No lock may be held. */

@@ -333,12 +333,12 @@ static int vacuum_all(struct vs_store *s)
 	collection_table_pack(&s->table);
 	pthread_rwlock_unlock(&s->lock);
 	for (uint32_t i = 0; i < s->table.count && !rc; i++)
-		if (s->table.all[i]->dead)
+		if (s->table.all[i]->deleted)
 			rc = rows_vacuum(s, s->table.all[i]->id);
 	return rc == -EIO ? 0 : rc; /* a row that cannot be read stays where it is */
 }
 
-static int settle_collection(struct vs_store *s, struct collection *c, bool sync)
+static int finalize_collection(struct vs_store *s, struct collection *c, bool sync)
 {
 	int rc = 0;
 
@@ -346,12 +346,12 @@ static int settle_collection(struct vs_store *s, struct collection *c, bool sync
 		return 0;
 	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
 		if (segment_has_files(c->segments[i]))
-			rc = segment_settle(c->segments[i], &c->schema);
+			rc = segment_finalize(c->segments[i], &c->schema);
 	if (!rc)
 		rc = files_relieve(&s->files);
 	while (files_mapped_full(&s->files))
 		files_unmap_oldest(&s->files);
-	if (rc || c->index_stamp || c->dead)
+	if (rc || c->index_stamp || c->deleted)
 		return rc;
 	rc = c->count ? image_write(s, c, sync) : image_remove(s, c);
 	/* Without space for an image the next opening scans. */
@@ -359,14 +359,14 @@ static int settle_collection(struct vs_store *s, struct collection *c, bool sync
 }
 
 /* Leaves the files as small and as quick to open as can be, and says so in the catalog. */
-static int settle(struct vs_store *s)
+static int finalize(struct vs_store *s)
 {
 	bool many = s->table.count >= SETTLE_MANY;
 	int rc = 0;
 
 	/* Until the catalog says that all is clean, the order in which it becomes durable does not matter. */
 	for (uint32_t i = 0; i < s->table.count && rc >= 0; i++)
-		rc = settle_collection(s, s->table.all[i], !many);
+		rc = finalize_collection(s, s->table.all[i], !many);
 	if (rc >= 0 && many)
 		rc = files_sync_all(&s->files);
 	/* Removed files stay removed: nobody looks for left-overs in a clean store. */
@@ -379,7 +379,7 @@ static int settle(struct vs_store *s)
 		log_close(&s->log);
 	}
 	if (rc >= 0)
-		rc = catalog_update(s, s->untidy ? 0 : CATALOG_CLEAN);
+		rc = catalog_update(s, s->has_orphans ? 0 : CATALOG_CLEAN);
 	if (rc >= 0) {
 		log_remove(s->io);
 		rc = s->io->ops->syncdir(s->io, ".");
@@ -400,8 +400,8 @@ int vs_close(struct vs_store *s)
 		commit_stop(s);
 		pthread_join(s->committer, NULL);
 		pthread_join(s->applier, NULL);
-		if (!rc && !s->commit.failed && (s->logging || !s->settled))
-			rc = settle(s);
+		if (!rc && !s->commit.failed && (s->logging || !s->finalized))
+			rc = finalize(s);
 		if (s->commit.failed)
 			rc = s->commit.failed;
 		log_close(&s->log);

@@ -92,16 +92,16 @@ enum record_type {
 	RECORD_COLLECTION = 3, /* a collection is created or changed: struct record_collection */
 	RECORD_DROP = 4,       /* a collection is gone */
 	RECORD_PERM = 5,       /* entry `row` of the table of permissions: struct record_perm */
-	RECORD_ADOPT = 6,      /* segment `value` of batch `row` becomes a segment: struct record_adopt */
-	RECORD_DEAD = 7,       /* `value` rows of the segment of `row` die: a bitmap over its slots, or a list of them */
+	RECORD_ATTACH = 6,      /* segment `value` of batch `row` becomes a segment: struct record_attach */
+	RECORD_DELETE_ROWS = 7,       /* `value` rows of the segment of `row` die: a bitmap over its slots, or a list of them */
 	RECORD_ATTRIBUTE = 8,  /* attribute `row` := the `value` bytes that follow; without any it is gone */
 	RECORD_ROOT = 9,       /* what the root directory is now: struct record_root */
 	RECORD_TYPES,
 };
 #define RECORD_HAS_DATA 1u /* flag of RECORD_ROW */
 #define RECORD_RENAMED 8u  /* flag of RECORD_ROW: with another id, so that the directory has changed */
-#define RECORD_LIST 4u     /* flag of RECORD_DEAD: uint32_t slots, which is shorter than the bitmap */
-#define RECORD_UPLOADED 2u /* flag of RECORD_ADOPT: piece `value` of the batch's upload, not one of its segments */
+#define RECORD_LIST 4u     /* flag of RECORD_DELETE_ROWS: uint32_t slots, which is shorter than the bitmap */
+#define RECORD_UPLOADED 2u /* flag of RECORD_ATTACH: piece `value` of the batch's upload, not one of its segments */
 
 struct record {
 	uint16_t type;
@@ -163,7 +163,7 @@ struct record_perm {
 	uint32_t reserved;
 };
 
-struct record_adopt {
+struct record_attach {
 	struct record head; /* collection: the parent; row: the batch; value: segment in the batch */
 	uint32_t segment;   /* its number in the parent */
 	uint32_t count;

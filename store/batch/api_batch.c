@@ -10,7 +10,7 @@
 #include "store/snapshot/snapshot.h"
 #include "store/row/row.h"
 
-int job_refuse(struct commit_job *j, int rc, const char *format, ...)
+int batch_commit_refuse(struct batch_commit *j, int rc, const char *format, ...)
 {
 	va_list args;
 
@@ -23,7 +23,7 @@ int job_refuse(struct commit_job *j, int rc, const char *format, ...)
 /* ------------------------------------------------------------------ what is in it */
 
 /* Of the two forms of a list, lines and NUL-separated, a batch has at most one. */
-static int list_read(struct commit_job *j, enum vs_batch_text lines, const char *what, struct idlist *list)
+static int list_read(struct batch_commit *j, enum vs_batch_text lines, const char *what, struct idlist *list)
 {
 	enum idlist_separator separator = IDLIST_LINES;
 	char *text, why[256] = "";
@@ -35,7 +35,7 @@ static int list_read(struct commit_job *j, enum vs_batch_text lines, const char 
 		return rc;
 	rc = upload_text(j->s, j->batch->id, lines + (VS_BATCH_IDS0 - VS_BATCH_IDS), &text0, &size0);
 	if (!rc && size && size0)
-		rc = job_refuse(j, -EINVAL, "there are both %s and %s0: remove one", what, what);
+		rc = batch_commit_refuse(j, -EINVAL, "there are both %s and %s0: remove one", what, what);
 	if (size0) {
 		separator = IDLIST_NULS;
 		free(text);
@@ -53,11 +53,11 @@ static int list_read(struct commit_job *j, enum vs_batch_text lines, const char 
 		rc = idlist_check_unique(list, separator, why, sizeof why);
 	if (rc == -EILSEQ)
 		rc = -EINVAL;
-	return *why ? job_refuse(j, rc, "%s%s: %s", what, separator == IDLIST_NULS ? "0" : "", why) : rc;
+	return *why ? batch_commit_refuse(j, rc, "%s%s: %s", what, separator == IDLIST_NULS ? "0" : "", why) : rc;
 }
 
 /* The id of uploaded row i: its line, or its number. */
-const char *job_upload_id(const struct commit_job *j, uint64_t i, char buf[24])
+const char *batch_commit_upload_id(const struct batch_commit *j, uint64_t i, char buf[24])
 {
 	if (j->ids.count)
 		return j->ids.id[i];
@@ -65,7 +65,7 @@ const char *job_upload_id(const struct commit_job *j, uint64_t i, char buf[24])
 	return buf;
 }
 
-int job_replaced_perm(const struct collection *parent, const char *id)
+int batch_commit_replaced_perm(const struct collection *parent, const char *id)
 {
 	uint64_t entry = 0;
 	int rc = parent->count ? collection_entry(parent, id, strlen(id), &entry) : 0;
@@ -77,7 +77,7 @@ int job_replaced_perm(const struct collection *parent, const char *id)
 }
 
 /* Whether a file of the batch has this id. Its rows do not change any more, but the applier still moves them. */
-static int is_file(const struct commit_job *j, const char *id, size_t len, bool *found)
+static int is_file(const struct batch_commit *j, const char *id, size_t len, bool *found)
 {
 	uint64_t entry = 0;
 	int rc = 0;
@@ -92,7 +92,7 @@ static int is_file(const struct commit_job *j, const char *id, size_t len, bool 
 }
 
 /* Refuses an id that is both an uploaded row's and a file of the batch. */
-static int check_files(struct commit_job *j)
+static int check_files(struct batch_commit *j)
 {
 	int rc = 0;
 
@@ -100,19 +100,19 @@ static int check_files(struct commit_job *j)
 		return 0;
 	for (uint64_t i = 0; i < j->upload.rows && !rc; i++) {
 		char buf[24];
-		const char *id = job_upload_id(j, i, buf);
+		const char *id = batch_commit_upload_id(j, i, buf);
 		bool found;
 
 		rc = is_file(j, id, strlen(id), &found);
 		if (!rc && found)
-			rc = job_refuse(j, -EINVAL, "ids: line %llu: '%s' is also a file of the batch",
+			rc = batch_commit_refuse(j, -EINVAL, "ids: line %llu: '%s' is also a file of the batch",
 			                (unsigned long long)i + 1, id);
 	}
 	return rc;
 }
 
 /* Reads and judges everything that does not need the parent. */
-static int job_read(struct commit_job *j)
+static int batch_commit_read(struct batch_commit *j)
 {
 	int rc = upload_find(j->s, j->batch->id, &j->upload);
 
@@ -123,19 +123,19 @@ static int job_read(struct commit_job *j)
 	if (rc)
 		return rc;
 	if (j->upload.torn)
-		return job_refuse(j, -EINVAL, "the vectors were not written to their end: write them anew, or remove them");
+		return batch_commit_refuse(j, -EINVAL, "the vectors were not written to their end: write them anew, or remove them");
 	if (j->ids.count && j->ids.count != j->upload.rows)
-		return job_refuse(j, -EINVAL, "%llu ids, but %llu vectors", (unsigned long long)j->ids.count,
+		return batch_commit_refuse(j, -EINVAL, "%llu ids, but %llu vectors", (unsigned long long)j->ids.count,
 		              (unsigned long long)j->upload.rows);
 	if (j->upload.rows > UINT32_MAX - 1)
-		return job_refuse(j, -EINVAL, "more than 4,294,967,294 vectors in one batch");
+		return batch_commit_refuse(j, -EINVAL, "more than 4,294,967,294 vectors in one batch");
 	j->rows = j->upload.rows + j->batch->count;
 	return check_files(j);
 }
 
 /* ------------------------------------------------------------------ all of it */
 
-int job_fix_schema(struct commit_job *j, struct txn *txn, struct collection *parent)
+int batch_commit_fix_schema(struct batch_commit *j, struct txn *txn, struct collection *parent)
 {
 	const struct vs_schema was = parent->schema;
 	struct vs_schema schema = was;
@@ -145,20 +145,20 @@ int job_fix_schema(struct commit_job *j, struct txn *txn, struct collection *par
 		return 0;
 	schema.dtype = j->upload.exists ? j->upload.schema.dtype : j->batch->schema.dtype;
 	if (schema.dtype != was.dtype && !collection_is_free(parent))
-		return job_refuse(j, -EINVAL, "vectors of dtype %s, but the collection has %s", vs_dtype_name(schema.dtype),
+		return batch_commit_refuse(j, -EINVAL, "vectors of dtype %s, but the collection has %s", vs_dtype_name(schema.dtype),
 		                  vs_dtype_name(was.dtype));
 	if (schema.dtype != was.dtype)
 		collection_set_schema(parent, &schema);
-	rc = rows_fix_schema(txn, parent, job_row_bytes(j));
+	rc = rows_fix_schema(txn, parent, batch_commit_row_bytes(j));
 	if (!rc)
 		return 0;
 	if (schema.dtype != was.dtype)
 		collection_set_schema(parent, &was);
-	return job_refuse(j, rc, "vectors of %zu bytes, but the collection has %zu", job_row_bytes(j), parent->row_bytes);
+	return batch_commit_refuse(j, rc, "vectors of %zu bytes, but the collection has %zu", batch_commit_row_bytes(j), parent->row_bytes);
 }
 
 /* Freezes the batch; from here on its collection cannot go away, nor its parent. */
-static int job_begin(struct commit_job *j, uint32_t batch)
+static int batch_commit_begin(struct batch_commit *j, uint32_t batch)
 {
 	struct vs_store *s = j->s;
 	struct collection *b, *parent;
@@ -172,7 +172,7 @@ static int job_begin(struct commit_job *j, uint32_t batch)
 	else if (b->damaged || parent->damaged)
 		rc = -EIO;
 	else if (b->committing || b->upload)
-		rc = job_refuse(j, -EBUSY, b->upload ? "an upload is still being written" : "it is being committed already");
+		rc = batch_commit_refuse(j, -EBUSY, b->upload ? "an upload is still being written" : "it is being committed already");
 	if (!rc) {
 		b->committing = true;
 		j->batch = b;
@@ -193,20 +193,20 @@ static void tidy(struct vs_store *s, uint32_t parent)
 		              strerror(-rc));
 }
 
-int job_check_new(struct commit_job *j, const struct collection *parent, const char *id, size_t len)
+int batch_commit_check_new(struct batch_commit *j, const struct collection *parent, const char *id, size_t len)
 {
 	uint64_t entry = 0;
 	int rc = j->flags & VS_BATCH_ADD ? collection_entry(parent, id, len, &entry) : 0;
 
 	if (rc || !entry)
 		return rc;
-	return job_refuse(j, -EEXIST, "'%.*s' is there already", (int)len, id);
+	return batch_commit_refuse(j, -EEXIST, "'%.*s' is there already", (int)len, id);
 }
 
 int vs_batch_commit(struct vs_store *s, uint32_t batch, unsigned flags, struct vs_batch_change *change,
 		    char *why, size_t why_size)
 {
-	struct commit_job j = {.s = s, .flags = flags, .why = why, .why_size = why_size};
+	struct batch_commit j = {.s = s, .flags = flags, .why = why, .why_size = why_size};
 	struct vs_collection_info parent;
 	bool done = false;
 	int rc;
@@ -214,19 +214,19 @@ int vs_batch_commit(struct vs_store *s, uint32_t batch, unsigned flags, struct v
 	*why = 0;
 	if (s->read_only)
 		return -EROFS;
-	rc = job_begin(&j, batch);
+	rc = batch_commit_begin(&j, batch);
 	if (rc)
 		return rc;
-	rc = job_read(&j);
+	rc = batch_commit_read(&j);
 	if (!rc)
 		rc = vs_collection_get(s, j.parent, &parent);
 	if (!rc && j.upload.exists && j.upload.rows && j.batch->count &&
 	    (j.upload.schema.dtype != j.batch->schema.dtype || vs_row_bytes(&j.upload.schema) != j.batch->row_bytes))
-		rc = job_refuse(&j, -EINVAL, "the upload's vectors and the files differ in size or dtype");
+		rc = batch_commit_refuse(&j, -EINVAL, "the upload's vectors and the files differ in size or dtype");
 	if (!rc)
-		rc = job_commit_small(&j, parent.row_bytes, &done);
+		rc = batch_commit_commit_small(&j, parent.row_bytes, &done);
 	if (!rc && !done)
-		rc = job_commit_large(&j);
+		rc = batch_commit_commit_large(&j);
 	if (rc) {
 		pthread_rwlock_wrlock(&s->lock);
 		j.batch->committing = false;

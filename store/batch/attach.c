@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* batch_adopt - one frame makes a large batch's segments the parent's, and old rows dead. */
+/* batch_attach - one frame makes a large batch's segments the parent's, and old rows dead. */
 #include "store/batch/batch_commit.h"
 
 #include <errno.h>
@@ -9,14 +9,14 @@
 #include "store/row/row.h"
 
 /* The parent's rows that die: a bitmap for each segment that has some. */
-struct deaths {
+struct deletions {
 	uint64_t **map;
 	uint32_t *count;
 	uint32_t segments;
 	size_t bytes; /* of a bitmap */
 };
 
-static void deaths_free(struct deaths *d)
+static void deletions_free(struct deletions *d)
 {
 	for (uint32_t i = 0; i < d->segments; i++)
 		free(d->map[i]);
@@ -25,7 +25,7 @@ static void deaths_free(struct deaths *d)
 }
 
 /* Counts the death in *died, unless the row was to die already. */
-static int deaths_add(struct deaths *d, struct collection *parent, const char *id, size_t len, uint64_t *died)
+static int deletions_add(struct deletions *d, struct collection *parent, const char *id, size_t len, uint64_t *died)
 {
 	uint64_t entry;
 	uint32_t row, n, slot;
@@ -38,7 +38,7 @@ static int deaths_add(struct deaths *d, struct collection *parent, const char *i
 	slot = collection_slot(parent, row);
 	if (!d->map[n]) {
 		d->map[n] = calloc(1, d->bytes);
-		rc = d->map[n] ? segment_reserve_dead(parent->segments[n]) : -ENOMEM;
+		rc = d->map[n] ? segment_reserve_deleted(parent->segments[n]) : -ENOMEM;
 		if (rc)
 			return rc;
 	}
@@ -51,7 +51,7 @@ static int deaths_add(struct deaths *d, struct collection *parent, const char *i
 }
 
 /* Finds out which rows die; nothing has changed when it fails. */
-static int deaths_find(struct commit_job *j, struct collection *parent, struct deaths *d)
+static int deletions_find(struct batch_commit *j, struct collection *parent, struct deletions *d)
 {
 	int rc = 0;
 
@@ -63,7 +63,7 @@ static int deaths_find(struct commit_job *j, struct collection *parent, struct d
 		return -ENOMEM;
 	j->replaced = j->deleted = 0; /* by an attempt before this one */
 	for (uint64_t i = 0; i < j->delete.count && !rc; i++)
-		rc = deaths_add(d, parent, j->delete.id[i], strlen(j->delete.id[i]), &j->deleted);
+		rc = deletions_add(d, parent, j->delete.id[i], strlen(j->delete.id[i]), &j->deleted);
 	for (uint32_t i = 0; i < j->piece_count; i++) {
 		const struct segment *seg = j->pieces[i].seg;
 
@@ -72,15 +72,15 @@ static int deaths_find(struct commit_job *j, struct collection *parent, struct d
 			size_t len = seg->rows[slot].name_len;
 
 			/* With nothing to replace there is no death to look for: one lookup either way. */
-			rc = j->flags & VS_BATCH_ADD ? job_check_new(j, parent, id, len)
-			                             : deaths_add(d, parent, id, len, &j->replaced);
+			rc = j->flags & VS_BATCH_ADD ? batch_commit_check_new(j, parent, id, len)
+			                             : deletions_add(d, parent, id, len, &j->replaced);
 		}
 	}
 	return rc;
 }
 
-/* A segment's deaths in the log: a list while that is shorter than the bitmap. */
-static size_t deaths_bytes(const struct deaths *d, uint32_t n)
+/* A segment's deletions in the log: a list while that is shorter than the bitmap. */
+static size_t deletions_bytes(const struct deletions *d, uint32_t n)
 {
 	size_t list = ((size_t)d->count[n] * sizeof(uint32_t) + 7) / 8 * 8;
 
@@ -88,15 +88,15 @@ static size_t deaths_bytes(const struct deaths *d, uint32_t n)
 }
 
 /* Whether nothing of a segment stays. */
-static bool deaths_are_all(const struct deaths *d, const struct collection *parent, uint32_t n)
+static bool deletions_are_all(const struct deletions *d, const struct collection *parent, uint32_t n)
 {
-	return d->count[n] + parent->segments[n]->dead == parent->segments[n]->count;
+	return d->count[n] + parent->segments[n]->deleted == parent->segments[n]->count;
 }
 
-static void deaths_log(struct txn *txn, const struct collection *parent, const struct deaths *d, uint32_t n)
+static void deletions_log(struct txn *txn, const struct collection *parent, const struct deletions *d, uint32_t n)
 {
-	size_t bytes = deaths_bytes(d, n);
-	struct record *r = txn_append(txn, RECORD_DEAD, parent->id, sizeof *r + bytes);
+	size_t bytes = deletions_bytes(d, n);
+	struct record *r = txn_append(txn, RECORD_DELETE_ROWS, parent->id, sizeof *r + bytes);
 	uint32_t *list = (uint32_t *)(r + 1);
 
 	r->row = n << parent->shift;
@@ -111,36 +111,36 @@ static void deaths_log(struct txn *txn, const struct collection *parent, const s
 			*list++ = (uint32_t)i * 64 + (uint32_t)__builtin_ctzll(bits);
 }
 
-static void deaths_apply(struct txn *txn, struct collection *parent, const struct deaths *d)
+static void deletions_apply(struct txn *txn, struct collection *parent, const struct deletions *d)
 {
 	for (uint32_t n = 0; n < d->segments; n++) {
 		if (!d->map[n])
 			continue;
-		if (deaths_are_all(d, parent, n)) {
+		if (deletions_are_all(d, parent, n)) {
 			rows_leave_segment(txn, parent, parent->segments[n]);
 			continue;
 		}
-		deaths_log(txn, parent, d, n);
+		deletions_log(txn, parent, d, n);
 		for (size_t i = 0; i < d->bytes / 8; i++)
 			for (uint64_t bits = d->map[n][i]; bits; bits &= bits - 1)
-				rows_kill(txn, parent,
+				row_mark_deleted(txn, parent,
 				          n << parent->shift | ((uint32_t)i * 64 + (uint32_t)__builtin_ctzll(bits)));
 	}
 }
 
 /* What the change takes of the log. */
-static size_t adopt_bytes(const struct commit_job *j, const struct deaths *d)
+static size_t attach_bytes(const struct batch_commit *j, const struct deletions *d)
 {
-	size_t bytes = 4 * TXN_SMALL_BYTES + j->piece_count * sizeof(struct record_adopt);
+	size_t bytes = 4 * TXN_SMALL_BYTES + j->piece_count * sizeof(struct record_attach);
 
 	for (uint32_t n = 0; n < d->segments; n++)
 		if (d->map[n])
-			bytes += sizeof(struct record) + deaths_bytes(d, n);
+			bytes += sizeof(struct record) + deletions_bytes(d, n);
 	return bytes;
 }
 
 /* Everything gets room for the pieces but the index: what fails leaves only unused entries. */
-static int adopt_reserve(struct commit_job *j, struct collection *parent)
+static int attach_reserve(struct batch_commit *j, struct collection *parent)
 {
 	int rc = catalog_reserve(j->s, j->piece_count + 1);
 
@@ -169,7 +169,7 @@ static void unindex(struct collection *parent, const struct segment *seg, uint32
 }
 
 /* Puts a piece under a free number of the parent, with all its rows. -ENOMEM: nothing is as if it had been. */
-static int adopt_piece(struct commit_job *j, struct collection *parent, struct segment *seg)
+static int attach_piece(struct batch_commit *j, struct collection *parent, struct segment *seg)
 {
 	uint32_t slot;
 	int rc = 0;
@@ -196,7 +196,7 @@ static int adopt_piece(struct commit_job *j, struct collection *parent, struct s
 }
 
 /* Takes back a piece whose rows are out already. The record that would have told of it has not been written. */
-static void abandon_piece(struct commit_job *j, struct collection *parent, struct segment *seg)
+static void abandon_piece(struct batch_commit *j, struct collection *parent, struct segment *seg)
 {
 	struct segment *placeholder = segment_placeholder(seg->n, 0, 0);
 
@@ -209,13 +209,13 @@ static void abandon_piece(struct commit_job *j, struct collection *parent, struc
 	}
 }
 
-static int adopt_pieces(struct commit_job *j, struct collection *parent)
+static int attach_pieces(struct batch_commit *j, struct collection *parent)
 {
 	uint32_t done = 0;
 	int rc = 0;
 
 	while (done < j->piece_count && !rc) {
-		rc = adopt_piece(j, parent, j->pieces[done].seg);
+		rc = attach_piece(j, parent, j->pieces[done].seg);
 		if (rc)
 			abandon_piece(j, parent, j->pieces[done].seg);
 		else
@@ -228,11 +228,11 @@ static int adopt_pieces(struct commit_job *j, struct collection *parent)
 	return rc;
 }
 
-static void adopt_log(struct commit_job *j, struct txn *txn, struct collection *parent)
+static void attach_log(struct batch_commit *j, struct txn *txn, struct collection *parent)
 {
 	for (uint32_t i = 0; i < j->piece_count; i++) {
 		const struct piece *p = &j->pieces[i];
-		struct record_adopt *r = txn_append(txn, RECORD_ADOPT, parent->id, sizeof *r);
+		struct record_attach *r = txn_append(txn, RECORD_ATTACH, parent->id, sizeof *r);
 
 		r->head.row = j->batch->id;
 		r->head.value = p->n;
@@ -244,44 +244,44 @@ static void adopt_log(struct commit_job *j, struct txn *txn, struct collection *
 	}
 }
 
-static int adopt(struct commit_job *j, struct txn *txn)
+static int attach(struct batch_commit *j, struct txn *txn)
 {
 	struct collection *parent = collection_get(&j->s->table, j->parent);
-	struct deaths deaths = {0};
+	struct deletions deletions = {0};
 	struct vs_schema schema = parent->schema;
 	bool fixed = parent->schema_fixed;
 	size_t start = txn->start;
-	int rc = job_fix_schema(j, txn, parent);
+	int rc = batch_commit_fix_schema(j, txn, parent);
 
 	if (rc)
 		return rc;
-	rc = adopt_reserve(j, parent);
+	rc = attach_reserve(j, parent);
 	if (!rc)
-		rc = deaths_find(j, parent, &deaths);
-	if (!rc && adopt_bytes(j, &deaths) > txn->reserved) {
-		j->log_bytes = adopt_bytes(j, &deaths);
+		rc = deletions_find(j, parent, &deletions);
+	if (!rc && attach_bytes(j, &deletions) > txn->reserved) {
+		j->log_bytes = attach_bytes(j, &deletions);
 		rc = -EAGAIN;
 	}
 	if (!rc)
-		rc = adopt_pieces(j, parent);
+		rc = attach_pieces(j, parent);
 	if (rc) {
 		if (!fixed)
 			rows_unfix_schema(j->s, parent, &schema);
 		txn->start = start;
-		deaths_free(&deaths);
+		deletions_free(&deletions);
 		return rc;
 	}
-	adopt_log(j, txn, parent);
+	attach_log(j, txn, parent);
 	/* After that: the death of a chunk's last entry would free it, with what was reserved for the new ones. */
-	deaths_apply(txn, parent, &deaths);
-	deaths_free(&deaths);
+	deletions_apply(txn, parent, &deletions);
+	deletions_free(&deletions);
 	rows_listed(parent);
 	collection_drop(txn, j->batch);
 	return 0;
 }
 
 /* Reserves entry numbers for all rows, and finds the class of permissions of the uploaded ones. */
-static int adopt_begin(struct commit_job *j)
+static int attach_begin(struct batch_commit *j)
 {
 	const struct perm_class *class;
 	struct collection *parent;
@@ -309,40 +309,40 @@ static int adopt_begin(struct commit_job *j)
 	return rc ? rc : commit_wait_applied(j->s);
 }
 
-/* Of all deaths that can be, as lists; no more than the log is sure to take. */
-static size_t guess_bytes(const struct commit_job *j)
+/* Of all deletions that can be, as lists; no more than the log is sure to take. */
+static size_t guess_bytes(const struct batch_commit *j)
 {
-	uint64_t deaths = j->rows + j->delete.count;
+	uint64_t deletions = j->rows + j->delete.count;
 	struct vs_collection_info parent;
 
 	if (vs_collection_get(j->s, j->parent, &parent))
 		return 0;
-	if (deaths > parent.count)
-		deaths = parent.count;
-	return deaths * sizeof(uint32_t) < LOG_GROUP_BYTES / 8 ? deaths * sizeof(uint32_t) : LOG_GROUP_BYTES / 8;
+	if (deletions > parent.count)
+		deletions = parent.count;
+	return deletions * sizeof(uint32_t) < LOG_GROUP_BYTES / 8 ? deletions * sizeof(uint32_t) : LOG_GROUP_BYTES / 8;
 }
 
 /* The change itself; how much room it needs in the log shows only under the lock, so it may take two attempts. */
-static int adopt_op(struct commit_job *j)
+static int attach_op(struct batch_commit *j)
 {
 	struct txn txn;
 	int rc;
 
-	j->log_bytes = adopt_bytes(j, &(struct deaths){0}) + guess_bytes(j);
+	j->log_bytes = attach_bytes(j, &(struct deletions){0}) + guess_bytes(j);
 	do {
 		rc = txn_begin(j->s, &txn, j->log_bytes);
 		if (rc == -E2BIG)
-			return job_refuse(j, rc, "it replaces or deletes too many vectors for one batch");
+			return batch_commit_refuse(j, rc, "it replaces or deletes too many vectors for one batch");
 		if (rc)
 			return rc;
-		rc = adopt(j, &txn);
+		rc = attach(j, &txn);
 		txn_end(&txn);
 	} while (rc == -EAGAIN);
 	return rc;
 }
 
 /* From here on the rows themselves tell of their class. */
-static void release_perm(struct commit_job *j)
+static void release_perm(struct batch_commit *j)
 {
 	struct perm_hold **p;
 
@@ -354,14 +354,14 @@ static void release_perm(struct commit_job *j)
 	pthread_rwlock_unlock(&j->s->lock);
 }
 
-int job_commit_large(struct commit_job *j)
+int batch_commit_commit_large(struct batch_commit *j)
 {
-	int rc = adopt_begin(j);
+	int rc = attach_begin(j);
 
 	if (!rc)
-		rc = job_prepare_pieces(j);
+		rc = batch_commit_prepare_pieces(j);
 	if (!rc)
-		rc = adopt_op(j);
+		rc = attach_op(j);
 	release_perm(j);
 	for (uint32_t i = 0; i < j->piece_count; i++) {
 		if (j->pieces[i].seg)

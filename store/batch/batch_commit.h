@@ -4,7 +4,7 @@
  *
  * A small batch becomes ordinary row records in one frame of the log (batch_small.c). Of a large one the files that its
  * rows were written to become segments of the parent: names and rows columns are written beside them and all is synced
- * (batch_pieces.c); then one frame says that they are adopted and which old rows are dead (batch_adopt.c). The vacuum
+ * (batch_pieces.c); then one frame says that they are adopted and which old rows are dead (batch_attach.c). The vacuum
  * fills those afterwards.
  *
  * Whoever commits calls these functions, without any lock.
@@ -24,7 +24,7 @@ struct piece {
 	struct segment *seg; /* opened on the files as they will be handed over */
 };
 
-struct commit_job {
+struct batch_commit {
 	struct vs_store *s;
 	struct collection *batch; /* stays: it is marked as committing */
 	uint32_t parent;
@@ -44,32 +44,32 @@ struct commit_job {
 };
 
 /* Says why in one sentence; returns rc. */
-int job_refuse(struct commit_job *j, int rc, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int batch_commit_refuse(struct batch_commit *j, int rc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The id of an uploaded row, from the text of ids, or its number written to buf. */
-const char *job_upload_id(const struct commit_job *j, uint64_t i, char buf[24]);
+const char *batch_commit_upload_id(const struct batch_commit *j, uint64_t i, char buf[24]);
 
 /*
  * The class of permissions of the vector that an uploaded row replaces, or -1: the row takes them over, as a file that
  * is written to keeps its own (vs_mode_written). Under the lock.
  */
-int job_replaced_perm(const struct collection *parent, const char *id);
+int batch_commit_replaced_perm(const struct collection *parent, const char *id);
 
 /* Of each new vector. */
-static inline size_t job_row_bytes(const struct commit_job *j)
+static inline size_t batch_commit_row_bytes(const struct batch_commit *j)
 {
 	return j->upload.exists ? vs_row_bytes(&j->upload.schema) : j->batch->row_bytes;
 }
 
 /* Makes the parent's schema that of the batch's vectors, if it is still free, or refuses them. Within op. */
-int job_fix_schema(struct commit_job *j, struct txn *txn, struct collection *parent);
+int batch_commit_fix_schema(struct batch_commit *j, struct txn *txn, struct collection *parent);
 /* -EEXIST if the batch may only add and the id is there already. Under the lock. */
-int job_check_new(struct commit_job *j, const struct collection *parent, const char *id, size_t len);
+int batch_commit_check_new(struct batch_commit *j, const struct collection *parent, const char *id, size_t len);
 
 /* If the batch is small enough for the log it is committed, and *done set. */
-int job_commit_small(struct commit_job *j, size_t parent_row_bytes, bool *done);
-int job_commit_large(struct commit_job *j);
+int batch_commit_commit_small(struct batch_commit *j, size_t parent_row_bytes, bool *done);
+int batch_commit_commit_large(struct batch_commit *j);
 
 /* Makes segments of the batch's files, beside which nothing is changed yet, and syncs them. */
-int job_prepare_pieces(struct commit_job *j);
+int batch_commit_prepare_pieces(struct batch_commit *j);
 
 #endif

@@ -15,7 +15,7 @@
 
 /* Writes the names and rows columns of a piece, as the parent will have them. */
 struct column_writer {
-	struct commit_job *j;
+	struct batch_commit *j;
 	int fd[SEGMENT_COLUMNS];
 	uint32_t names_at; /* granules */
 	uint64_t entry;
@@ -33,7 +33,7 @@ static int writer_put(struct column_writer *w, uint64_t first, const struct row 
 }
 
 /* Moves a row to the class of a set-user-ID vector's permissions once it has been written to. */
-static int written_class(struct commit_job *j, struct row *row)
+static int written_class(struct batch_commit *j, struct row *row)
 {
 	const struct perm_class *old;
 	uint32_t written = 0;
@@ -52,7 +52,7 @@ static int written_class(struct commit_job *j, struct row *row)
 }
 
 /* The classes of permissions of uploaded rows, of which some replace vectors. name_len marks those to be changed. */
-static int find_perms(struct commit_job *j, uint64_t first, uint32_t count, struct row *rows)
+static int find_perms(struct batch_commit *j, uint64_t first, uint32_t count, struct row *rows)
 {
 	struct collection *parent;
 	bool written = false;
@@ -62,7 +62,7 @@ static int find_perms(struct commit_job *j, uint64_t first, uint32_t count, stru
 	parent = collection_get(&j->s->table, j->parent);
 	for (uint32_t i = 0; i < count; i++) {
 		char buf[24];
-		int replaced = job_replaced_perm(parent, job_upload_id(j, first + i, buf));
+		int replaced = batch_commit_replaced_perm(parent, batch_commit_upload_id(j, first + i, buf));
 
 		rows[i].perm = (uint16_t)(replaced < 0 ? j->perm : (uint32_t)replaced);
 		perm_hold_add(&j->holds, rows[i].perm);
@@ -80,7 +80,7 @@ static int find_perms(struct commit_job *j, uint64_t first, uint32_t count, stru
 static int write_uploaded(struct column_writer *w, uint64_t first, uint32_t slot, uint32_t count, struct row *rows,
                           char *names)
 {
-	struct commit_job *j = w->j;
+	struct batch_commit *j = w->j;
 	static const size_t name_max = 256;
 	vs_time now = vs_time_now();
 	uint32_t *sums = malloc(count * sizeof *sums), at = 0;
@@ -91,7 +91,7 @@ static int write_uploaded(struct column_writer *w, uint64_t first, uint32_t slot
 
 	for (uint32_t i = 0; i < count && !rc; i++) {
 		char buf[24];
-		const char *id = job_upload_id(j, first + i, buf);
+		const char *id = batch_commit_upload_id(j, first + i, buf);
 		size_t len = strlen(id);
 
 		rows[i] = (struct row){.data_sum = sums[i], .name_len = (uint8_t)len, .perm = rows[i].perm,
@@ -128,7 +128,7 @@ static int write_own(struct column_writer *w, const struct segment *seg, uint32_
 }
 
 /* Keeps the mapping of a segment of the batch; released in any case. */
-static bool own_keep(struct commit_job *j, struct segment *own)
+static bool own_keep(struct batch_commit *j, struct segment *own)
 {
 	bool mapped;
 
@@ -139,7 +139,7 @@ static bool own_keep(struct commit_job *j, struct segment *own)
 	return mapped;
 }
 
-static int piece_write(struct commit_job *j, const struct piece *p, struct column_writer *w)
+static int piece_write(struct batch_commit *j, const struct piece *p, struct column_writer *w)
 {
 	struct segment *own = p->uploaded ? NULL : j->batch->segments[p->n];
 	struct row *rows = malloc(ROWS_AT_ONCE * sizeof *rows);
@@ -162,7 +162,7 @@ static int piece_write(struct commit_job *j, const struct piece *p, struct colum
 }
 
 /* Makes a piece's three files complete and durable, and opens them as a segment. */
-static int piece_prepare(struct commit_job *j, struct piece *p, uint64_t *entry)
+static int piece_prepare(struct batch_commit *j, struct piece *p, uint64_t *entry)
 {
 	struct column_writer w = {.j = j, .entry = *entry};
 	struct io *io = j->s->io;
@@ -170,7 +170,7 @@ static int piece_prepare(struct commit_job *j, struct piece *p, uint64_t *entry)
 	struct vs_schema schema = j->upload.exists ? j->upload.schema : j->batch->schema;
 	int rc = 0;
 
-	segment_adopt_paths(paths, j->batch->id, p->n, p->uploaded);
+	segment_attach_paths(paths, j->batch->id, p->n, p->uploaded);
 	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
 		bool made = i == SEGMENT_ROWS || (p->uploaded && i == SEGMENT_NAMES);
 
@@ -194,7 +194,7 @@ static int piece_prepare(struct commit_job *j, struct piece *p, uint64_t *entry)
 }
 
 /* The upload of an earlier session may have been torn by a crash: its sums tell. */
-static int piece_verify(struct commit_job *j, const struct piece *p)
+static int piece_verify(struct batch_commit *j, const struct piece *p)
 {
 	size_t row_bytes = p->seg->row_bytes;
 	char *row = malloc(row_bytes);
@@ -203,14 +203,14 @@ static int piece_verify(struct commit_job *j, const struct piece *p)
 	for (uint32_t slot = 0; slot < p->count && !rc; slot++) {
 		rc = segment_read(p->seg, SEGMENT_VECTORS, row, row_bytes, segment_offset(p->seg, slot));
 		if (!rc && p->seg->rows[slot].data_sum != sum_data(row, row_bytes))
-			rc = job_refuse(j, -EIO, "vector %llu of the upload is damaged",
+			rc = batch_commit_refuse(j, -EIO, "vector %llu of the upload is damaged",
 			            (unsigned long long)p->n * j->upload.piece_rows + slot);
 	}
 	free(row);
 	return rc;
 }
 
-int job_prepare_pieces(struct commit_job *j)
+int batch_commit_prepare_pieces(struct batch_commit *j)
 {
 	uint32_t own = j->batch->segment_count, n = own + j->upload.pieces;
 	uint64_t entry = j->first_entry, left = j->upload.rows;

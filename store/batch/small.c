@@ -14,9 +14,9 @@
 /* Above this many bytes of records a batch is adopted, so that its bytes do not pass through the log. */
 #define SMALL_BYTES (1u << 20)
 
-static uint64_t small_bytes(const struct commit_job *j, size_t parent_row_bytes)
+static uint64_t small_bytes(const struct batch_commit *j, size_t parent_row_bytes)
 {
-	size_t row = job_row_bytes(j);
+	size_t row = batch_commit_row_bytes(j);
 
 	if (row < parent_row_bytes)
 		row = parent_row_bytes;
@@ -33,7 +33,7 @@ static uint64_t small_max(struct vs_store *s)
 }
 
 /* Uploaded rows [0, rows) as they are in the file, verified. */
-static int small_read(struct commit_job *j, char *rows)
+static int small_read(struct batch_commit *j, char *rows)
 {
 	size_t row_bytes = vs_row_bytes(&j->upload.schema);
 	struct io *io = j->s->io;
@@ -48,7 +48,7 @@ static int small_read(struct commit_job *j, char *rows)
 
 		if (count > j->upload.piece_rows)
 			count = j->upload.piece_rows;
-		segment_adopt_paths(path, j->batch->id, n, true);
+		segment_attach_paths(path, j->batch->id, n, true);
 		fd = io->ops->open(io, path[SEGMENT_VECTORS], O_RDONLY, 0);
 		rc = fd < 0 ? fd
 		            : io_read_full(io, fd, rows + first * row_bytes, count * row_bytes, SEGMENT_HEADER_BYTES);
@@ -57,12 +57,12 @@ static int small_read(struct commit_job *j, char *rows)
 	}
 	for (uint64_t i = 0; i < j->upload.rows && !rc; i++)
 		if (sums[i] != sum_data(rows + i * row_bytes, row_bytes))
-			rc = job_refuse(j, -EIO, "vector %llu of the upload is damaged", (unsigned long long)i);
+			rc = batch_commit_refuse(j, -EIO, "vector %llu of the upload is damaged", (unsigned long long)i);
 	free(sums);
 	return rc;
 }
 
-static int small_put(struct commit_job *j, struct txn *txn, struct collection *parent, const char *id,
+static int small_put(struct batch_commit *j, struct txn *txn, struct collection *parent, const char *id,
 		     const struct vs_perm *perm, vs_time mtime, const void *data, size_t size)
 {
 	struct vs_attr attr = {.mtime = mtime, .perm = *perm};
@@ -79,7 +79,7 @@ static int small_put(struct commit_job *j, struct txn *txn, struct collection *p
 }
 
 /* The batch's own vectors, one after the other. */
-static int small_put_files(struct commit_job *j, struct txn *txn, struct collection *parent)
+static int small_put_files(struct batch_commit *j, struct txn *txn, struct collection *parent)
 {
 	const struct collection *b = j->batch;
 	char *data = malloc(b->row_bytes + 1), name[VS_NAME_MAX + 1];
@@ -106,11 +106,11 @@ static int small_put_files(struct commit_job *j, struct txn *txn, struct collect
 	return rc;
 }
 
-static int small_apply(struct commit_job *j, struct txn *txn, struct collection *parent, const char *rows)
+static int small_apply(struct batch_commit *j, struct txn *txn, struct collection *parent, const char *rows)
 {
 	const struct perm_class *class = &j->s->perms[j->batch->perm];
 	struct vs_perm perm = {class->mode & 0666, class->uid, class->gid};
-	size_t row_bytes = job_row_bytes(j);
+	size_t row_bytes = batch_commit_row_bytes(j);
 	vs_time now = vs_time_now();
 	int rc = 0;
 
@@ -127,8 +127,8 @@ static int small_apply(struct commit_job *j, struct txn *txn, struct collection 
 		rc = small_put_files(j, txn, parent);
 	for (uint64_t i = 0; i < j->upload.rows && !rc; i++) {
 		char buf[24];
-		const char *id = job_upload_id(j, i, buf);
-		int replaced = job_replaced_perm(parent, id);
+		const char *id = batch_commit_upload_id(j, i, buf);
+		int replaced = batch_commit_replaced_perm(parent, id);
 		struct vs_perm own = perm;
 
 		if (replaced >= 0) {
@@ -141,7 +141,7 @@ static int small_apply(struct commit_job *j, struct txn *txn, struct collection 
 }
 
 /* Before anything has changed, too. */
-static int small_check_new(struct commit_job *j, const struct collection *parent)
+static int small_check_new(struct batch_commit *j, const struct collection *parent)
 {
 	const struct collection *b = j->batch;
 	uint64_t entry = 0;
@@ -149,9 +149,9 @@ static int small_check_new(struct commit_job *j, const struct collection *parent
 	int rc = 0;
 
 	for (uint64_t i = 0; i < j->upload.rows && j->flags & VS_BATCH_ADD && !rc; i++) {
-		const char *id = job_upload_id(j, i, buf);
+		const char *id = batch_commit_upload_id(j, i, buf);
 
-		rc = job_check_new(j, parent, id, strlen(id));
+		rc = batch_commit_check_new(j, parent, id, strlen(id));
 	}
 	while (!rc && j->flags & VS_BATCH_ADD && (entry = entries_next(&b->entries, entry))) {
 		uint32_t row = collection_row_of(b, entry);
@@ -159,13 +159,13 @@ static int small_check_new(struct commit_job *j, const struct collection *parent
 		const struct row *r = row == ROW_NONE ? NULL : collection_row(b, row, &id);
 
 		if (r)
-			rc = job_check_new(j, parent, id, r->name_len);
+			rc = batch_commit_check_new(j, parent, id, r->name_len);
 	}
 	return rc;
 }
 
 /* Allocates what the rows will need, so that a full disk is noticed before anything has changed. */
-static int small_reserve(struct commit_job *j, struct collection *parent)
+static int small_reserve(struct batch_commit *j, struct collection *parent)
 {
 	uint32_t n = (uint32_t)j->rows, granules = n * NAMES_CLASSES;
 	struct segment *seg;
@@ -179,10 +179,10 @@ static int small_reserve(struct commit_job *j, struct collection *parent)
 	return segment_reserve(seg, seg->count + n, seg->names.end + granules);
 }
 
-static int commit(struct commit_job *j, uint64_t bytes)
+static int commit(struct batch_commit *j, uint64_t bytes)
 {
 	struct vs_store *s = j->s;
-	char *rows = malloc(j->upload.rows * job_row_bytes(j) + 1);
+	char *rows = malloc(j->upload.rows * batch_commit_row_bytes(j) + 1);
 	int rc = rows ? small_read(j, rows) : -ENOMEM;
 	struct collection *parent;
 	struct vs_schema schema;
@@ -198,7 +198,7 @@ static int commit(struct commit_job *j, uint64_t bytes)
 	parent = collection_get(&s->table, j->parent);
 	schema = parent->schema;
 	fixed = parent->schema_fixed;
-	rc = job_fix_schema(j, &txn, parent);
+	rc = batch_commit_fix_schema(j, &txn, parent);
 	if (!rc)
 		rc = small_check_new(j, parent);
 	if (!rc)
@@ -223,7 +223,7 @@ static int commit(struct commit_job *j, uint64_t bytes)
 	return rc;
 }
 
-int job_commit_small(struct commit_job *j, size_t parent_row_bytes, bool *done)
+int batch_commit_commit_small(struct batch_commit *j, size_t parent_row_bytes, bool *done)
 {
 	uint64_t bytes = small_bytes(j, parent_row_bytes);
 

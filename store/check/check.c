@@ -273,7 +273,7 @@ void check_end(struct check *k)
 	k->s = NULL;
 }
 
-static int stranger(void *arg, const char *path, bool left)
+static int unknown_file(void *arg, const char *path, bool left)
 {
 	if (left)
 		check_say(arg, "%s: left over, not in use", path);
@@ -340,7 +340,7 @@ int check_pass(struct check *k)
 	if (!rc)
 		rc = check_catalog(k, &state);
 	if (!rc && state == CATALOG_CLOSED)
-		rc = check_files(k, stranger, k);
+		rc = check_files(k, unknown_file, k);
 	if (!rc && state == CATALOG_CLOSED)
 		rc = check_collections(k);
 	check_end(k);

@@ -63,11 +63,11 @@ int check_catalog(struct check *k, enum catalog_state *state);
 /* ---- files */
 
 /*
- * Calls stranger for what does not belong into the store's directories; non-zero ends it and is returned.
+ * Calls unknown_file for what does not belong into the store's directories; non-zero ends it and is returned.
  * left: it is ours, from a removal that did not get to its end, and not in use.
  */
-typedef int (*check_stranger_fn)(void *arg, const char *path, bool left);
-int check_files(struct check *k, check_stranger_fn stranger, void *arg);
+typedef int (*check_unknown_file_fn)(void *arg, const char *path, bool left);
+int check_files(struct check *k, check_unknown_file_fn unknown_file, void *arg);
 /* The segment and column that a file name of a collection's directory ("3.rows") stands for. */
 bool check_file_parse(const char *name, uint32_t *n, enum segment_column *column);
 /* A number written the way we write it. */

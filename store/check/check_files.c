@@ -54,7 +54,7 @@ bool check_file_parse(const char *name, uint32_t *n, enum segment_column *column
 struct listing {
 	struct check *k;
 	struct collection *c; /* whose directory it is */
-	check_stranger_fn stranger;
+	check_unknown_file_fn unknown_file;
 	void *arg;
 };
 
@@ -72,7 +72,7 @@ static int file_of_root(void *arg, const char *name)
 	 */
 	if (!strcmp(name, "log.0") || !strcmp(name, "log.1") || !strncmp(name, "spill.", 6))
 		return 0;
-	return l->stranger(l->arg, name, false);
+	return l->unknown_file(l->arg, name, false);
 }
 
 static int file_of_collections(void *arg, const char *name)
@@ -86,7 +86,7 @@ static int file_of_collections(void *arg, const char *name)
 	if (ours && collection_get(&l->k->s->table, id))
 		return 0;
 	snprintf(path, sizeof path, "collections/%s", name);
-	return l->stranger(l->arg, path, ours && id < l->k->s->next_collection);
+	return l->unknown_file(l->arg, path, ours && id < l->k->s->next_collection);
 }
 
 /* A segment's file, of one that is not there any more; or a temporary name of ours. */
@@ -113,7 +113,7 @@ static int file_of_collection(void *arg, const char *name)
 	if (!strcmp(name, "index") || (l->c->parent && !strncmp(name, "upload.", 7)))
 		return 0;
 	snprintf(path, sizeof path, "collections/%u/%s", l->c->id, name);
-	return l->stranger(l->arg, path, is_left(name));
+	return l->unknown_file(l->arg, path, is_left(name));
 }
 
 static int list(const struct listing *l, const char *path, io_name_fn fn)
@@ -128,9 +128,9 @@ static int list(const struct listing *l, const char *path, io_name_fn fn)
 	return 0;
 }
 
-int check_files(struct check *k, check_stranger_fn stranger, void *arg)
+int check_files(struct check *k, check_unknown_file_fn unknown_file, void *arg)
 {
-	struct listing l = {.k = k, .stranger = stranger, .arg = arg};
+	struct listing l = {.k = k, .unknown_file = unknown_file, .arg = arg};
 	int rc = list(&l, ".", file_of_root);
 
 	if (!rc)

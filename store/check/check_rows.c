@@ -35,7 +35,7 @@ static bool row_intact(const struct pass *p, const struct segment *seg, const st
 	       !vs_name_check(segment_name(seg, r), r->name_len);
 }
 
-static bool row_dead(const struct segment *seg, const struct row *r)
+static bool row_deleted(const struct segment *seg, const struct row *r)
 {
 	return !r->name_len && segment_row_valid(seg, r);
 }
@@ -139,7 +139,7 @@ static int check_row(struct pass *p, struct segment *seg, uint32_t slot, const c
 		return 0;
 	}
 	r = &seg->rows[slot];
-	if (row_dead(seg, r) && !p->image) /* a close with dead rows left writes no image */
+	if (row_deleted(seg, r) && !p->image) /* a close with dead rows left writes no image */
 		return 0;
 	if (!row_intact(p, seg, r)) {
 		if (seg->names.end) /* else all of them have been named with the file */
@@ -254,7 +254,7 @@ static int index_row(struct pass *p, struct segment *seg, uint32_t slot)
 	uint64_t hash;
 	int rc;
 
-	if (row_dead(seg, r) || !row_intact(p, seg, r))
+	if (row_deleted(seg, r) || !row_intact(p, seg, r))
 		return 0;
 	if (entries_get(&c->entries, row_entry(r)) != ROW_NONE)
 		return bad_vector(p, seg, slot, "is there twice (same entry number)");

@@ -67,7 +67,7 @@ static int check_piece(struct pass *p, uint32_t n)
 	char path[SEGMENT_COLUMNS][SEGMENT_PATH_MAX];
 	int fd, rc;
 
-	segment_adopt_paths(path, p->cc->c->id, n, true);
+	segment_attach_paths(path, p->cc->c->id, n, true);
 	fd = k->io->ops->open(k->io, path[SEGMENT_VECTORS], O_RDONLY, 0);
 	if (fd < 0)
 		return fd;

@@ -133,7 +133,7 @@ static int add_collection(struct check *k, uint32_t id)
 		return rc;
 	if (segments && !find_schema(k->io, id, segments, &schema)) {
 		check_say(k, "%s: given up: nothing tells the size of its vectors", path);
-		return 0; /* a stranger now, and kept as such */
+		return 0; /* a unknown_file now, and kept as such */
 	}
 	snprintf(name, sizeof name, "lost+found-%u", id);
 	c = collection_new(id, 0, name, k->s->hash_seed);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * repair_places - files that have changed places: each column that is not what it should be is looked for
- * among the others of that kind and among the strangers. Strangers that are nothing of ours go to lost+found.
+ * among the others of that kind and among the unknown_files. Strangers that are nothing of ours go to lost+found.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -35,7 +35,7 @@ static int places_add(struct places *ps, const char *path)
 	return 0;
 }
 
-static int add_stranger(void *arg, const char *path, bool left)
+static int add_unknown_file(void *arg, const char *path, bool left)
 {
 	(void)left;
 	return places_add(arg, path);
@@ -150,7 +150,7 @@ static int move_all(struct check *k, const struct places *ps)
 static int restore(struct check *k, bool vectors)
 {
 	struct places ps = {0};
-	int rc = check_files(k, add_stranger, &ps);
+	int rc = check_files(k, add_unknown_file, &ps);
 
 	if (!rc)
 		rc = each_suspect(k, &ps, vectors, add_suspect);
@@ -164,15 +164,15 @@ static int restore(struct check *k, bool vectors)
 
 int repair_places(struct check *k)
 {
-	struct places strangers = {0};
+	struct places unknown_files = {0};
 	int rc = restore(k, false);
 
 	if (!rc)
 		rc = restore(k, true);
 	if (!rc)
-		rc = check_files(k, add_foreign, &strangers);
-	for (size_t i = 0; i < strangers.count && !rc; i++)
-		rc = repair_put_aside(k, strangers.all[i].path);
-	free(strangers.all);
+		rc = check_files(k, add_foreign, &unknown_files);
+	for (size_t i = 0; i < unknown_files.count && !rc; i++)
+		rc = repair_put_aside(k, unknown_files.all[i].path);
+	free(unknown_files.all);
 	return rc;
 }

@@ -388,7 +388,7 @@ const struct row *collection_row(const struct collection *c, uint32_t row, const
 		return NULL;
 	r += collection_slot(c, row);
 	*name = segment_name(seg, r);
-	if (!r->name_len && !segment_is_dead(seg, collection_slot(c, row)))
+	if (!r->name_len && !segment_is_deleted(seg, collection_slot(c, row)))
 		return NULL; /* zeros where there was a row: damage too */
 	return segment_row_valid(seg, r) ? r : NULL;
 }
@@ -491,7 +491,7 @@ int collection_scan_names(struct collection *c, struct segment *seg)
 		const char *name;
 		const struct row *r = collection_row(c, seg->n << c->shift | slot, &name);
 
-		if (!r || segment_is_dead(seg, slot))
+		if (!r || segment_is_deleted(seg, slot))
 			continue;
 		for (uint32_t i = 0; row_entry(r) && i < names_granules(r->name_len); i++)
 			used[(r->name_at + i) / 64] |= 1ull << ((r->name_at + i) % 64);

@@ -41,7 +41,7 @@ struct collection {
 	struct segment **segments;
 	uint32_t segment_count;
 	uint32_t room;   /* no segment before this one has room */
-	uint64_t dead;   /* rows that wait for the vacuum */
+	uint64_t deleted;   /* rows that wait for the vacuum */
 	uint32_t children; /* open batches, by rising id: */
 	struct collection *first_child, *last_child, *prev_sibling, *next_sibling;
 	bool fresh;                     /* made since the store was opened: then it has a directory only if this says so */

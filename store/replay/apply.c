@@ -134,7 +134,7 @@ static void apply_trim(struct apply *a, const struct record *r)
 	segment_put(a->s->io, seg);
 }
 
-static int apply_dead_row(struct apply *a, struct segment *seg, uint32_t slot)
+static int apply_deleted_row(struct apply *a, struct segment *seg, uint32_t slot)
 {
 	static const struct row dead;
 
@@ -144,7 +144,7 @@ static int apply_dead_row(struct apply *a, struct segment *seg, uint32_t slot)
 }
 
 /* Writes zeros over the rows of a bitmap or list. */
-static int apply_dead(struct apply *a, const struct record *r)
+static int apply_deleted(struct apply *a, const struct record *r)
 {
 	const uint64_t *bits = (const uint64_t *)(r + 1);
 	const uint32_t *list = (const uint32_t *)(r + 1);
@@ -157,23 +157,23 @@ static int apply_dead(struct apply *a, const struct record *r)
 		return 0;
 	if (r->flags & RECORD_LIST) {
 		for (uint64_t i = 0; i < r->value && i < bytes / 4 && !rc; i++)
-			rc = apply_dead_row(a, seg, list[i]);
+			rc = apply_deleted_row(a, seg, list[i]);
 	} else {
 		for (uint32_t i = 0; i < bytes * 8 && !rc; i++)
 			if (bits[i / 64] >> (i % 64) & 1)
-				rc = apply_dead_row(a, seg, i);
+				rc = apply_deleted_row(a, seg, i);
 	}
 	segment_put(a->s->io, seg);
 	return rc;
 }
 
-int apply_adoption(struct vs_store *s, const struct record_adopt *r)
+int apply_adoption(struct vs_store *s, const struct record_attach *r)
 {
 	bool uploaded = r->head.flags & RECORD_UPLOADED;
 	char from[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], to[SEGMENT_PATH_MAX];
 	int rc;
 
-	segment_adopt_paths(from, r->head.row, (uint32_t)r->head.value, uploaded);
+	segment_attach_paths(from, r->head.row, (uint32_t)r->head.value, uploaded);
 	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++) {
 		segment_path(to, r->head.collection, r->segment, i);
 		rc = s->io->ops->rename(s->io, from[i], to);
@@ -186,7 +186,7 @@ int apply_adoption(struct vs_store *s, const struct record_adopt *r)
 	return rc == -ENOENT ? 0 : rc; /* a parent that a later record drops */
 }
 
-static int apply_adopt(struct apply *a, const struct record_adopt *r)
+static int apply_attach(struct apply *a, const struct record_attach *r)
 {
 	struct vs_store *s = a->s;
 	struct collection *c;
@@ -224,10 +224,10 @@ static int add_records(struct apply *a, const void *records, size_t size)
 
 		if (r->type == RECORD_ROW)
 			rc = apply_row(a, (const struct record_row *)(const void *)r);
-		else if (r->type == RECORD_DEAD)
-			rc = apply_dead(a, r);
-		else if (r->type == RECORD_ADOPT)
-			rc = apply_adopt(a, (const struct record_adopt *)(const void *)r);
+		else if (r->type == RECORD_DELETE_ROWS)
+			rc = apply_deleted(a, r);
+		else if (r->type == RECORD_ATTACH)
+			rc = apply_attach(a, (const struct record_attach *)(const void *)r);
 		else if (r->type == RECORD_TRIM)
 			apply_trim(a, r);
 		p += r->bytes;
@@ -492,7 +492,7 @@ static void drop_collection(struct vs_store *s, uint32_t id)
 	if (!c->fresh || c->has_directory) {
 		s->directory_changed = true;
 		if (collection_unlink_id(s->io, id))
-			s->untidy = true;
+			s->has_orphans = true;
 	}
 	collection_free(s->io, c);
 }
@@ -563,7 +563,7 @@ static void segment_leave(struct vs_store *s, struct collection *c, struct segme
 		image_drop(s->io, c);
 	pthread_rwlock_unlock(&s->lock);
 	if (emptied && image_remove(s, c))
-		s->untidy = true;
+		s->has_orphans = true;
 	segment_put(s->io, seg);
 }
 
@@ -578,7 +578,7 @@ static void segment_remove(struct vs_store *s, struct collection *c, struct segm
 	segment_write_off(seg);
 	c->directory_changed = true;
 	if (segment_unlink(s->io, c->id, seg->n))
-		s->untidy = true;
+		s->has_orphans = true;
 	segment_leave(s, c, seg);
 }
 

@@ -17,7 +17,7 @@ struct vs_store;
 /* Writes what a run of records says about rows to the files, without looking at the overlay. */
 int apply_records(struct vs_store *s, const void *records, size_t size);
 /* Moves the files that a batch handed over to where they now belong; done already if they are not there any more. */
-int apply_adoption(struct vs_store *s, const struct record_adopt *r);
+int apply_adoption(struct vs_store *s, const struct record_attach *r);
 /* Syncs all that apply_records wrote, segments' headers and new directory entries included. */
 int apply_sync(struct vs_store *s);
 /*

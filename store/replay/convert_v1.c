@@ -302,7 +302,7 @@ static int write_record(struct writer *w, const struct record *r)
 	const struct collection *c = collection_get(&w->s->table, r->collection);
 	int rc;
 
-	if ((r->type != RECORD_ROW && r->type != RECORD_DEAD) || !c || !c->row_bytes ||
+	if ((r->type != RECORD_ROW && r->type != RECORD_DELETE_ROWS) || !c || !c->row_bytes ||
 	    r->row >> c->shift >= c->segment_count)
 		return 0;
 	rc = writer_begin(w, c, c->segments[r->row >> c->shift]);

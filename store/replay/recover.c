@@ -18,8 +18,8 @@ struct replay {
 	vs_time time; /* of the frame */
 	char *why;    /* a sentence for -EPROTO */
 	size_t why_size;
-	struct record_adopt *adoptions; /* carried out before any file is opened */
-	size_t adoption_count;
+	struct record_attach *attached; /* carried out before any file is opened */
+	size_t attached_count;
 };
 
 /* ------------------------------------------------------------------ first pass: the tables */
@@ -157,21 +157,21 @@ static int replay_drop(struct replay *rp, const struct record *r)
 	return 0;
 }
 
-static int replay_adopt(struct replay *rp, const struct record_adopt *r)
+static int replay_attach(struct replay *rp, const struct record_attach *r)
 {
 	struct collection *c = collection_get(&rp->s->table, r->head.collection);
-	struct record_adopt *p;
+	struct record_attach *p;
 	int rc;
 
 	if (!c || !c->schema_fixed || r->segment > c->segment_count || !segment_fits(c, r->count, r->names_end) ||
 	    (uint64_t)(r->segment + 1ull) << c->shift > ROW_NONE || r->next_entry < c->next_entry ||
 	    r->next_entry > 1ull << VS_ENTRY_BITS || (r->segment < c->segment_count && c->segments[r->segment]->count))
 		return -EUCLEAN;
-	p = realloc(rp->adoptions, (rp->adoption_count + 1) * sizeof *p);
+	p = realloc(rp->attached, (rp->attached_count + 1) * sizeof *p);
 	if (!p)
 		return -ENOMEM;
-	rp->adoptions = p;
-	p[rp->adoption_count++] = *r;
+	rp->attached = p;
+	p[rp->attached_count++] = *r;
 	rc = r->segment == c->segment_count ? placeholder_add(rp->s, c) : 0;
 	if (rc)
 		return rc;
@@ -183,7 +183,7 @@ static int replay_adopt(struct replay *rp, const struct record_adopt *r)
 	return 0;
 }
 
-static int replay_dead(struct replay *rp, const struct record *r)
+static int replay_deleted(struct replay *rp, const struct record *r)
 {
 	struct collection *c = collection_get(&rp->s->table, r->collection);
 
@@ -223,8 +223,8 @@ static int replay_record(struct replay *rp, const struct record *r)
 	static const size_t bytes_min[] = {
 		[RECORD_ROW] = sizeof(struct record_row),   [RECORD_TRIM] = sizeof(struct record),
 		[RECORD_COLLECTION] = sizeof(struct record_collection), [RECORD_DROP] = sizeof(struct record),
-		[RECORD_PERM] = sizeof(struct record_perm), [RECORD_ADOPT] = sizeof(struct record_adopt),
-		[RECORD_DEAD] = sizeof(struct record),      [RECORD_ATTRIBUTE] = sizeof(struct record),
+		[RECORD_PERM] = sizeof(struct record_perm), [RECORD_ATTACH] = sizeof(struct record_attach),
+		[RECORD_DELETE_ROWS] = sizeof(struct record),      [RECORD_ATTRIBUTE] = sizeof(struct record),
 		[RECORD_ROOT] = sizeof(struct record_root),
 	};
 
@@ -246,10 +246,10 @@ static int replay_record(struct replay *rp, const struct record *r)
 		return replay_drop(rp, r);
 	case RECORD_PERM:
 		return engine_perm_add(rp->s, r->row, &((const struct record_perm *)(const void *)r)->perm);
-	case RECORD_ADOPT:
-		return replay_adopt(rp, (const struct record_adopt *)(const void *)r);
-	case RECORD_DEAD:
-		return replay_dead(rp, r);
+	case RECORD_ATTACH:
+		return replay_attach(rp, (const struct record_attach *)(const void *)r);
+	case RECORD_DELETE_ROWS:
+		return replay_deleted(rp, r);
 	case RECORD_ATTRIBUTE:
 		return replay_attribute(rp, r);
 	case RECORD_ROOT:
@@ -383,8 +383,8 @@ static int index_row(struct collection *c, struct segment *seg, uint32_t slot)
 	entry = row_entry(r);
 	valid = item || segment_row_valid(seg, r);
 	if (!r->name_len && valid) {
-		c->dead++;
-		return segment_set_dead(seg, slot);
+		c->deleted++;
+		return segment_set_deleted(seg, slot);
 	}
 	if (!valid || entry < VS_ENTRY_FIRST || entries_get(&c->entries, entry) != ROW_NONE)
 		return -EBADMSG;
@@ -449,7 +449,7 @@ static int load_collection(struct vs_store *s, struct collection *c)
 	c->index_stamp = 0;
 	rc = index_collection(s, c);
 	if (c->count)
-		s->settled = false; /* an empty collection has no image */
+		s->finalized = false; /* an empty collection has no image */
 	if (is_damage(rc))
 		damaged(s, c, "index", rc);
 	return is_damage(rc) ? 0 : rc;
@@ -474,7 +474,7 @@ static bool file_is_left(const struct collection *c, const char *name)
 	return !strcmp(end, ".adopt");
 }
 
-static void sweep_collection(struct vs_store *s, struct collection *c)
+static void orphans_collect_collection(struct vs_store *s, struct collection *c)
 {
 	char path[SEGMENT_PATH_MAX], file[SEGMENT_PATH_MAX + 256];
 	struct io_names list;
@@ -486,14 +486,14 @@ static void sweep_collection(struct vs_store *s, struct collection *c)
 			continue;
 		snprintf(file, sizeof file, "%s/%s", path, list.names[i]);
 		if (s->io->ops->unlink(s->io, file) < 0)
-			s->untidy = true;
+			s->has_orphans = true;
 		c->directory_changed = true;
 	}
 	io_names_free(&list);
 }
 
 /* Removes the spill files of snapshots that were open in a crash. */
-static void sweep_spills(struct vs_store *s)
+static void orphans_collect_spills(struct vs_store *s)
 {
 	struct io_names list;
 
@@ -505,7 +505,7 @@ static void sweep_spills(struct vs_store *s)
 }
 
 /* Removes what a crash left: files of changes that did not survive, or that did not need them any more. */
-static void sweep(struct vs_store *s)
+static void orphans_collect(struct vs_store *s)
 {
 	struct io_names list;
 
@@ -517,13 +517,13 @@ static void sweep(struct vs_store *s)
 		if (*end || collection_get(&s->table, id))
 			continue;
 		if (collection_unlink_id(s->io, id))
-			s->untidy = true;
+			s->has_orphans = true;
 		s->directory_changed = true;
 	}
 	io_names_free(&list);
 	for (uint32_t i = 0; i < s->table.count; i++)
 		if (!s->table.all[i]->damaged)
-			sweep_collection(s, s->table.all[i]);
+			orphans_collect_collection(s, s->table.all[i]);
 }
 
 /* ------------------------------------------------------------------ all of it */
@@ -581,8 +581,8 @@ static int carry_out_adoptions(struct replay *rp)
 {
 	int rc = 0;
 
-	for (size_t i = 0; i < rp->adoption_count && !rc; i++) {
-		const struct record_adopt *r = &rp->adoptions[i];
+	for (size_t i = 0; i < rp->attached_count && !rc; i++) {
+		const struct record_attach *r = &rp->attached[i];
 		struct collection *c = collection_get(&rp->s->table, r->head.collection);
 
 		/* The placeholder counts those that have passed. */
@@ -594,9 +594,9 @@ static int carry_out_adoptions(struct replay *rp)
 
 /*
  * The first pass: what the log says is in the tables, and each file has the name it is to have. A store that is only
- * read keeps its names: adoptions then gets those that it should have had, to be freed.
+ * read keeps its names: attached then gets those that it should have had, to be freed.
  */
-static int replay_tables(struct vs_store *s, struct log_position *at, struct replay *adoptions, char *why,
+static int replay_tables(struct vs_store *s, struct log_position *at, struct replay *attached, char *why,
                          size_t why_size)
 {
 	struct replay rp = {.s = s, .why = why, .why_size = why_size};
@@ -608,10 +608,10 @@ static int replay_tables(struct vs_store *s, struct log_position *at, struct rep
 		collection_table_pack(&s->table);
 	if (!rc && !s->read_only)
 		rc = carry_out_adoptions(&rp);
-	if (adoptions)
-		*adoptions = rp;
+	if (attached)
+		*attached = rp;
 	else
-		free(rp.adoptions);
+		free(rp.attached);
 	return rc;
 }
 
@@ -652,7 +652,7 @@ static int replay_log(struct vs_store *s, char *why, size_t why_size)
 	}
 	rc = finish(s, &at);
 	if (!rc)
-		sweep(s);
+		orphans_collect(s);
 	return rc;
 }
 
@@ -711,7 +711,7 @@ static int keep_frame(void *arg, const struct frame *frame, const void *payload)
 
 		if (c && r->type == RECORD_ROW)
 			rc = keep_row(c, r->row, (const struct record_row *)(const void *)r);
-		else if (c && r->type == RECORD_DEAD)
+		else if (c && r->type == RECORD_DELETE_ROWS)
 			rc = keep_dead(c, r);
 	}
 	return rc;
@@ -734,12 +734,12 @@ void recover_free(struct vs_store *s)
 static int open_where_it_is(struct vs_store *s, const struct replay *rp, struct collection *c, uint32_t i,
                             struct segment **out)
 {
-	const struct record_adopt *last = NULL;
+	const struct record_attach *last = NULL;
 	int rc;
 
-	for (size_t k = 0; k < rp->adoption_count; k++)
-		if (rp->adoptions[k].head.collection == c->id && rp->adoptions[k].segment == i)
-			last = &rp->adoptions[k];
+	for (size_t k = 0; k < rp->attached_count; k++)
+		if (rp->attached[k].head.collection == c->id && rp->attached[k].segment == i)
+			last = &rp->attached[k];
 	if (last)
 		rc = segment_open_moving(&s->files, c->id, i, last->head.row, (uint32_t)last->head.value,
 		                         last->head.flags & RECORD_UPLOADED, &c->schema, out);
@@ -827,7 +827,7 @@ static int replay_in_memory(struct vs_store *s, char *why, size_t why_size)
 		rc = log_scan(s->io, &again, false, keep_frame, s, why, why_size);
 	for (uint32_t i = 0; i < s->table.count && !rc; i++)
 		rc = load_replayed(s, &rp, s->table.all[i]);
-	free(rp.adoptions);
+	free(rp.attached);
 	return rc;
 }
 
@@ -864,7 +864,7 @@ int recover(struct vs_store *s, char *why, size_t why_size)
 	if (rc)
 		return rc;
 	if (!s->read_only)
-		sweep_spills(s);
+		orphans_collect_spills(s);
 	if (converted)
 		rc = convert_finish(s);
 	else if (s->version != FORMAT_VERSION)
@@ -875,7 +875,7 @@ int recover(struct vs_store *s, char *why, size_t why_size)
 		return replay_in_memory(s, why, why_size);
 	if (!clean)
 		return replay_log(s, why, why_size);
-	s->settled = true;
+	s->finalized = true;
 	for (uint32_t i = 0; i < s->table.count && !rc; i++)
 		rc = load_collection(s, s->table.all[i]);
 	return rc;

@@ -171,7 +171,7 @@ int vs_collection_remove(struct vs_store *s, uint32_t id)
 		rc = -ENOENT;
 	else if (c->upload || c->committing)
 		rc = -EBUSY;
-	else if (!c->parent && (c->count || c->dead || c->children || c->damaged))
+	else if (!c->parent && (c->count || c->deleted || c->children || c->damaged))
 		rc = -ENOTEMPTY;
 	else {
 		root_listed(&txn, c->parent);
@@ -189,7 +189,7 @@ static int rename_collection(struct txn *txn, struct collection *c, const char *
 
 	if (target == c)
 		return 0;
-	if (target && (exclusive || target->count || target->dead || target->children || target->damaged ||
+	if (target && (exclusive || target->count || target->deleted || target->children || target->damaged ||
 	               target->parent))
 		return exclusive ? -EEXIST : -ENOTEMPTY;
 	rc = catalog_reserve(s, 1);

@@ -163,7 +163,7 @@ static int segment_add(struct vs_store *s, struct collection *c, uint32_t n)
 	if (!rc)
 		rc = segment_create(&s->files, c->id, n, &c->schema, &seg);
 	if (rc) {
-		s->untidy = true; /* what it has made of it may still be there */
+		s->has_orphans = true; /* what it has made of it may still be there */
 		return rc;
 	}
 	collection_place_segment(&s->table, c, seg);
@@ -338,7 +338,7 @@ void rows_unfix_schema(struct vs_store *s, struct collection *c, const struct vs
 		assert(!seg->count);
 		seg->unlinked = true; /* the applier may just be syncing it */
 		if (segment_unlink(s->io, c->id, seg->n))
-			s->untidy = true;
+			s->has_orphans = true;
 		c->directory_changed = true;
 		segment_put(s->io, seg);
 		s->table.segments--;
@@ -432,13 +432,13 @@ static void log_trim(struct txn *txn, struct collection *c, struct segment *seg,
 }
 
 /* Shortens a segment by the dead rows at its end, so that its last row is a living one. */
-static void trim_dead(struct txn *txn, struct collection *c, struct segment *seg)
+static void trim_deleted(struct txn *txn, struct collection *c, struct segment *seg)
 {
 	uint32_t count = seg->count;
 
-	while (count && segment_is_dead(seg, count - 1)) {
-		segment_clear_dead(seg, --count);
-		c->dead--;
+	while (count && segment_is_deleted(seg, count - 1)) {
+		segment_clear_deleted(seg, --count);
+		c->deleted--;
 	}
 	if (count < seg->count)
 		log_trim(txn, c, seg, count);
@@ -461,7 +461,7 @@ static int filler_find(struct collection *c, uint32_t row, struct filler *f)
 	const char *name;
 	int rc;
 
-	while (last != collection_slot(c, row) && segment_is_dead(seg, last))
+	while (last != collection_slot(c, row) && segment_is_deleted(seg, last))
 		last--;
 	f->last = seg->n << c->shift | last;
 	if (f->last == row)
@@ -491,7 +491,7 @@ static void fill_hole(struct txn *txn, struct collection *c, uint32_t row, const
 		log_row(txn, c, row, &f->meta, f->name, f->data);
 		entries_set(&c->entries, row_entry(&f->meta), row);
 	}
-	trim_dead(txn, c, seg);
+	trim_deleted(txn, c, seg);
 	log_trim(txn, c, seg, collection_slot(c, f->last));
 }
 
@@ -527,7 +527,7 @@ int rows_remove(struct txn *txn, struct collection *c, uint32_t row)
 	return 0;
 }
 
-void rows_kill(struct txn *txn, struct collection *c, uint32_t row)
+void row_mark_deleted(struct txn *txn, struct collection *c, uint32_t row)
 {
 	struct segment *seg = collection_segment(c, row);
 	const char *name;
@@ -541,10 +541,10 @@ void rows_kill(struct txn *txn, struct collection *c, uint32_t row)
 	entries_set(&c->entries, row_entry(&old), ROW_NONE);
 	names_release(&seg->names, old.name_at, old.name_len);
 	overlay_drop(&c->overlay, row);
-	rc = segment_set_dead(seg, collection_slot(c, row));
+	rc = segment_set_deleted(seg, collection_slot(c, row));
 	assert(!rc);
 	(void)rc;
-	c->dead++;
+	c->deleted++;
 	c->count--;
 	seg->digest_valid = false;
 }
@@ -557,9 +557,9 @@ void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *s
 		const char *name;
 		const struct row *r = collection_row(c, row, &name);
 
-		if (segment_is_dead(seg, slot)) {
-			segment_clear_dead(seg, slot);
-			c->dead--;
+		if (segment_is_deleted(seg, slot)) {
+			segment_clear_deleted(seg, slot);
+			c->deleted--;
 			continue;
 		}
 		index_remove(&c->index, collection_hash(c, name, r->name_len), row_entry(r));
@@ -572,24 +572,24 @@ void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *s
 }
 
 /* Fills one dead row of a segment that has some, after those at its end. */
-static int fill_dead(struct txn *txn, struct collection *c, struct segment *seg)
+static int fill_deleted(struct txn *txn, struct collection *c, struct segment *seg)
 {
 	struct filler filler;
 	uint32_t slot = 0;
 	int rc;
 
-	trim_dead(txn, c, seg);
-	if (!seg->dead)
+	trim_deleted(txn, c, seg);
+	if (!seg->deleted)
 		return 0;
-	while (!segment_is_dead(seg, slot))
+	while (!segment_is_deleted(seg, slot))
 		slot++;
 	filler.data = malloc(c->row_bytes);
 	rc = filler.data ? filler_find(c, seg->n << c->shift | slot, &filler) : -ENOMEM;
 	if (!rc) {
-		segment_clear_dead(seg, slot);
-		c->dead--;
+		segment_clear_deleted(seg, slot);
+		c->deleted--;
 		fill_hole(txn, c, seg->n << c->shift | slot, &filler);
-		trim_dead(txn, c, seg);
+		trim_deleted(txn, c, seg);
 	}
 	free(filler.data);
 	return rc;
@@ -600,10 +600,10 @@ static int vacuum_one(struct txn *txn, struct collection *c)
 {
 	uint32_t i = 0;
 
-	while (i < c->segment_count && !c->segments[i]->dead)
+	while (i < c->segment_count && !c->segments[i]->deleted)
 		i++;
 	touched(c);
-	return i < c->segment_count ? fill_dead(txn, c, c->segments[i]) : 0;
+	return i < c->segment_count ? fill_deleted(txn, c, c->segments[i]) : 0;
 }
 
 int rows_vacuum(struct vs_store *s, uint32_t collection)
@@ -618,7 +618,7 @@ int rows_vacuum(struct vs_store *s, uint32_t collection)
 
 		pthread_rwlock_rdlock(&s->lock);
 		c = collection_get(&s->table, collection);
-		if (c && !c->damaged && c->dead)
+		if (c && !c->damaged && c->deleted)
 			row_bytes = c->row_bytes;
 		pthread_rwlock_unlock(&s->lock);
 		if (!row_bytes)
@@ -629,7 +629,7 @@ int rows_vacuum(struct vs_store *s, uint32_t collection)
 		c = collection_get(&s->table, collection);
 		if (c)
 			rc = vacuum_one(&txn, c);
-		more = c && c->dead;
+		more = c && c->deleted;
 		txn_end(&txn);
 	}
 	return rc;

@@ -53,9 +53,9 @@ void rows_put_cancel(struct txn *txn, struct collection *c, const struct row_put
 void rows_listed(struct collection *c);
 /* Removes a row: the last one of its segment moves into its place. -EIO if that one cannot be read. */
 int rows_remove(struct txn *txn, struct collection *c, uint32_t row);
-/* Marks a row dead, as a RECORD_DEAD that the caller logs will say: out of the index, its id free. The segment has its
- * dead_map already, so that this cannot fail. */
-void rows_kill(struct txn *txn, struct collection *c, uint32_t row);
+/* Marks a row dead, as a RECORD_DELETE_ROWS that the caller logs will say: out of the index, its id free. The segment has its
+ * deleted_map already, so that this cannot fail. */
+void row_mark_deleted(struct txn *txn, struct collection *c, uint32_t row);
 /* Takes all rows of a segment at once, each of which can be read or is dead: its files go when the applier has passed. */
 void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *seg);
 /* Fills the dead rows that a large batch left, in small ops of its own: called without the lock. */

@@ -30,7 +30,7 @@ void files_free(struct files *f)
 	pthread_mutex_destroy(&f->mutex);
 }
 
-void files_adopt(struct files *f, struct segment *seg)
+void files_attach(struct files *f, struct segment *seg)
 {
 	seg->files = f;
 	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++) {
@@ -446,6 +446,6 @@ void segment_put(struct io *io, struct segment *seg)
 		if (seg->fd[i] >= 0)
 			io->ops->close(io, seg->fd[i]);
 	names_free(&seg->names);
-	free(seg->dead_map);
+	free(seg->deleted_map);
 	free(seg);
 }

@@ -60,7 +60,7 @@ struct files {
 void files_init(struct files *f, struct io *io, bool read_only, unsigned open_max, unsigned mapped_max);
 void files_free(struct files *f);
 /* Puts a new segment under this cache. */
-void files_adopt(struct files *f, struct segment *seg);
+void files_attach(struct files *f, struct segment *seg);
 /* Gives the cache the descriptor of a column just created. */
 void files_put(struct segment *seg, enum segment_column column, int fd);
 /* Closes one descriptor that nobody uses. false: there is none. */

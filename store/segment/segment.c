@@ -37,7 +37,7 @@ void segment_path(char path[SEGMENT_PATH_MAX], uint32_t collection, uint32_t n, 
 	snprintf(path, SEGMENT_PATH_MAX, "collections/%u/%u.%s", collection, n, suffixes[column]);
 }
 
-void segment_adopt_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t batch, uint32_t n, bool uploaded)
+void segment_attach_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t batch, uint32_t n, bool uploaded)
 {
 	static const char *const adopted[SEGMENT_COLUMNS] = {"npy", "adopt", "names"};
 
@@ -103,7 +103,7 @@ static struct segment *segment_new(struct files *files, uint32_t collection, uin
 	seg->collection = collection;
 	seg->row_bytes = vs_row_bytes(schema);
 	seg->rows_max = 1u << segment_shift(seg->row_bytes);
-	files_adopt(files, seg);
+	files_attach(files, seg);
 	return seg;
 }
 
@@ -139,7 +139,7 @@ int segment_file_open(struct segment *seg, enum segment_column column)
 	uint32_t batch = seg->batch;
 
 	if (batch) {
-		segment_adopt_paths(paths, batch, seg->batch_n, seg->uploaded);
+		segment_attach_paths(paths, batch, seg->batch_n, seg->uploaded);
 		fd = io->ops->open(io, paths[column], flags, 0);
 	}
 	if (fd != -ENOENT)
@@ -290,31 +290,31 @@ int segment_open_batch(struct files *files, uint32_t collection, uint32_t batch,
 	return rc;
 }
 
-int segment_reserve_dead(struct segment *seg)
+int segment_reserve_deleted(struct segment *seg)
 {
-	if (!seg->dead_map)
-		seg->dead_map = calloc((seg->rows_max + 63) / 64, sizeof *seg->dead_map);
-	return seg->dead_map ? 0 : -ENOMEM;
+	if (!seg->deleted_map)
+		seg->deleted_map = calloc((seg->rows_max + 63) / 64, sizeof *seg->deleted_map);
+	return seg->deleted_map ? 0 : -ENOMEM;
 }
 
-int segment_set_dead(struct segment *seg, uint32_t slot)
+int segment_set_deleted(struct segment *seg, uint32_t slot)
 {
-	assert(!segment_is_dead(seg, slot));
-	if (segment_reserve_dead(seg))
+	assert(!segment_is_deleted(seg, slot));
+	if (segment_reserve_deleted(seg))
 		return -ENOMEM;
-	seg->dead_map[slot / 64] |= 1ull << (slot % 64);
-	seg->dead++;
+	seg->deleted_map[slot / 64] |= 1ull << (slot % 64);
+	seg->deleted++;
 	return 0;
 }
 
-void segment_clear_dead(struct segment *seg, uint32_t slot)
+void segment_clear_deleted(struct segment *seg, uint32_t slot)
 {
-	assert(segment_is_dead(seg, slot));
-	seg->dead_map[slot / 64] &= ~(1ull << (slot % 64));
-	if (--seg->dead)
+	assert(segment_is_deleted(seg, slot));
+	seg->deleted_map[slot / 64] &= ~(1ull << (slot % 64));
+	if (--seg->deleted)
 		return;
-	free(seg->dead_map);
-	seg->dead_map = NULL;
+	free(seg->deleted_map);
+	seg->deleted_map = NULL;
 }
 
 bool segment_row_valid(const struct segment *seg, const struct row *row)
@@ -413,7 +413,7 @@ static int cut(struct segment *seg, enum segment_column column)
 	return rc < 0 ? rc : 0;
 }
 
-int segment_settle(struct segment *seg, const struct vs_schema *schema)
+int segment_finalize(struct segment *seg, const struct vs_schema *schema)
 {
 	int rc;
 

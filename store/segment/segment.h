@@ -29,13 +29,13 @@ struct segment {
 	uint32_t n;         /* its number in the collection */
 	struct files *files; /* NULL: the descriptors are the caller's own business (check), or there are no files */
 	unsigned refs;       /* under the mutex of files */
-	/* Its files are still this batch's, as segment_adopt_paths says; 0: they are where they belong. */
+	/* Its files are still this batch's, as segment_attach_paths says; 0: they are where they belong. */
 	_Atomic uint32_t batch;
 	uint32_t batch_n;
 	bool uploaded;
 	uint32_t count;     /* rows in use, by what is acknowledged */
-	uint32_t dead;      /* rows among them that wait for the vacuum, */
-	uint64_t *dead_map; /* a bit each (rows_max bits); NULL while dead is 0 */
+	uint32_t deleted;      /* rows among them that wait for the vacuum, */
+	uint64_t *deleted_map; /* a bit each (rows_max bits); NULL while dead is 0 */
 	uint32_t rows_max;
 	size_t row_bytes;
 	int fd[SEGMENT_COLUMNS]; /* of the cache: segment_file() */
@@ -50,7 +50,7 @@ struct segment {
 	uint64_t rows_digest, names_digest;
 	uint32_t high;    /* the most rows it has had since space was given back */
 	uint32_t trims;   /* RECORD_TRIM that the applier has not passed: until then rows beyond count may be written */
-	uint32_t adopts;  /* RECORD_ADOPT of its number that a recovery has yet to pass: records before them are of others */
+	uint32_t adopts;  /* RECORD_ATTACH of its number that a recovery has yet to pass: records before them are of others */
 	bool going;       /* all its rows are gone, and soon its files: nothing is added to it */
 	_Atomic bool unlinked; /* the files have no names any more */
 	/* The applier's. */
@@ -64,7 +64,7 @@ unsigned segment_shift(size_t row_bytes);
 void segment_path(char path[SEGMENT_PATH_MAX], uint32_t collection, uint32_t n, enum segment_column column);
 
 /* The files that a committing batch hands over: those of its segment n, or of piece n of its upload. */
-void segment_adopt_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t batch, uint32_t n, bool uploaded);
+void segment_attach_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t batch, uint32_t n, bool uploaded);
 
 /* A number without files, that holds so many rows and granules by what a catalog or log says. NULL: no memory. */
 struct segment *segment_placeholder(uint32_t n, uint32_t count, uint32_t names_end);
@@ -154,15 +154,15 @@ static inline void row_set_entry(struct row *row, uint64_t entry)
 	row->entry_high = (uint8_t)(entry >> 32);
 }
 
-static inline bool segment_is_dead(const struct segment *seg, uint32_t slot)
+static inline bool segment_is_deleted(const struct segment *seg, uint32_t slot)
 {
-	return seg->dead && seg->dead_map[slot / 64] >> (slot % 64) & 1;
+	return seg->deleted && seg->deleted_map[slot / 64] >> (slot % 64) & 1;
 }
-/* Allocates the dead_map, so that segment_set_dead cannot fail. -ENOMEM. */
-int segment_reserve_dead(struct segment *seg);
+/* Allocates the deleted_map, so that segment_set_deleted cannot fail. -ENOMEM. */
+int segment_reserve_deleted(struct segment *seg);
 /* -ENOMEM; must not be dead yet. */
-int segment_set_dead(struct segment *seg, uint32_t slot);
-void segment_clear_dead(struct segment *seg, uint32_t slot);
+int segment_set_deleted(struct segment *seg, uint32_t slot);
+void segment_clear_deleted(struct segment *seg, uint32_t slot);
 
 /* Whether a row of the file is what was written: its place in the names heap is possible and its sum fits. */
 bool segment_row_valid(const struct segment *seg, const struct row *row);
@@ -172,7 +172,7 @@ int segment_write_header(struct segment *seg, const struct vs_schema *schema, ui
 /* datasync of what is dirty. */
 int segment_sync(struct segment *seg);
 /* Cuts the files to what is in use and computes the digests: the last step, but for a sync, before a clean catalog. */
-int segment_settle(struct segment *seg, const struct vs_schema *schema);
+int segment_finalize(struct segment *seg, const struct vs_schema *schema);
 /* Whether so many rows have gone that their space is worth giving back. */
 bool segment_is_loose(const struct segment *seg);
 /*

@@ -174,7 +174,7 @@ int vs_snapshot_open(struct vs_store *s, uint32_t collection, struct vs_snapshot
 		pthread_rwlock_wrlock(&s->lock);
 		c = collection_get(&s->table, collection);
 		rc = !c ? -ENOENT : c->damaged ? -EIO : 0;
-		if (rc || !c->dead)
+		if (rc || !c->deleted)
 			break;
 		/* Rows are dense but for the short time after a large batch; that is over soon, with our help. */
 		pthread_rwlock_unlock(&s->lock);

@@ -109,7 +109,7 @@ static void a_settled_segment_has_no_slack(void **state)
 	size_t header_bytes;
 	char why[256];
 
-	assert_int_equal(segment_settle(seg, &schema), 0);
+	assert_int_equal(segment_finalize(seg, &schema), 0);
 	assert_int_equal(file_size(sc, SEGMENT_VECTORS), SEGMENT_HEADER_BYTES + 3 * 16);
 	assert_int_equal(file_size(sc, SEGMENT_ROWS), 3 * sizeof(struct row));
 	assert_int_equal(file_size(sc, SEGMENT_NAMES), 5 * NAME_GRANULE);
@@ -126,7 +126,7 @@ static void what_was_written_is_there_again(void **state)
 	struct scratch *sc = *state;
 	struct segment *seg = new_segment(), *again;
 
-	assert_int_equal(segment_settle(seg, &schema), 0);
+	assert_int_equal(segment_finalize(seg, &schema), 0);
 	segment_put(sc->io, seg);
 	assert_int_equal(segment_open(&files, 1, 0, &schema, 3, 5, &again), 0);
 	for (uint32_t i = 0; i < 3; i++) {
@@ -142,7 +142,7 @@ static void a_file_that_is_too_short_is_refused(void **state)
 	struct scratch *sc = *state;
 	struct segment *seg = new_segment(), *again;
 
-	assert_int_equal(segment_settle(seg, &schema), 0);
+	assert_int_equal(segment_finalize(seg, &schema), 0);
 	segment_put(sc->io, seg);
 	assert_int_equal(segment_open(&files, 1, 0, &schema, 4, 5, &again), -EUCLEAN);
 	assert_null(again);
@@ -178,16 +178,16 @@ static void dead_rows_are_marked(void **state)
 	struct scratch *sc = *state;
 	struct segment *seg = new_segment();
 
-	assert_false(segment_is_dead(seg, 1));
-	assert_int_equal(segment_set_dead(seg, 1), 0);
-	assert_int_equal(segment_set_dead(seg, 2), 0);
-	assert_true(segment_is_dead(seg, 1));
-	assert_false(segment_is_dead(seg, 0));
-	segment_clear_dead(seg, 1);
-	assert_false(segment_is_dead(seg, 1));
-	assert_true(segment_is_dead(seg, 2));
-	segment_clear_dead(seg, 2);
-	assert_int_equal(seg->dead, 0);
+	assert_false(segment_is_deleted(seg, 1));
+	assert_int_equal(segment_set_deleted(seg, 1), 0);
+	assert_int_equal(segment_set_deleted(seg, 2), 0);
+	assert_true(segment_is_deleted(seg, 1));
+	assert_false(segment_is_deleted(seg, 0));
+	segment_clear_deleted(seg, 1);
+	assert_false(segment_is_deleted(seg, 1));
+	assert_true(segment_is_deleted(seg, 2));
+	segment_clear_deleted(seg, 2);
+	assert_int_equal(seg->deleted, 0);
 	segment_put(sc->io, seg);
 }
 
