@@ -167,7 +167,7 @@ struct record_attach {
 	struct record head; /* collection: the parent; row: the batch; value: segment in the batch */
 	uint32_t segment;   /* its number in the parent */
 	uint32_t count;
-	uint32_t names_end;
+	uint32_t name_heap_end;
 	uint32_t reserved;
 	uint64_t next_entry; /* of the parent, afterwards */
 };
@@ -195,7 +195,7 @@ struct record_root {
 
 struct catalog_segment {
 	uint32_t count;
-	uint32_t names_end;     /* granules in use of the names heap, holes included */
+	uint32_t name_heap_end;     /* granules in use of the names heap, holes included */
 	uint64_t rows_digest;   /* XXH3 of the rows column and */
 	uint64_t names_digest;  /* of the names heap; only in a clean catalog, else 0 */
 };

@@ -149,7 +149,7 @@ static int attach_reserve(struct batch_commit *j, struct collection *parent)
 	if (!rc)
 		rc = collection_reserve_segments(parent, j->piece_count + 1);
 	for (uint64_t i = 0; i < j->rows && !rc; i++)
-		rc = entries_reserve(&parent->entries, j->first_entry + i);
+		rc = entry_map_reserve(&parent->entries, j->first_entry + i);
 	return rc;
 }
 
@@ -161,8 +161,8 @@ static void unindex(struct collection *parent, const struct segment *seg, uint32
 
 		const char *name = segment_name(seg, r);
 
-		index_remove(&parent->index, collection_hash(parent, name, r->name_len), row_entry(r));
-		entries_set(&parent->entries, row_entry(r), ROW_NONE);
+		id_index_remove(&parent->index, collection_hash(parent, name, r->name_len), row_entry(r));
+		entry_map_set(&parent->entries, row_entry(r), ROW_NONE);
 		parent->count--;
 		collection_discount_name(parent, name, r->name_len);
 	}
@@ -182,11 +182,11 @@ static int attach_piece(struct batch_commit *j, struct collection *parent, struc
 		const char *name = segment_name(seg, r);
 		uint64_t hash = collection_hash(parent, name, r->name_len);
 
-		rc = index_reserve(&parent->index, hash, collection_hash_of, parent);
+		rc = id_index_reserve(&parent->index, hash, collection_hash_of, parent);
 		if (rc)
 			break;
-		entries_set(&parent->entries, row_entry(r), seg->n << parent->shift | slot);
-		index_insert(&parent->index, hash, row_entry(r));
+		entry_map_set(&parent->entries, row_entry(r), seg->n << parent->shift | slot);
+		id_index_insert(&parent->index, hash, row_entry(r));
 		parent->count++;
 		collection_count_name(parent, name, r->name_len);
 	}
@@ -239,7 +239,7 @@ static void attach_log(struct batch_commit *j, struct txn *txn, struct collectio
 		r->head.flags = p->uploaded ? RECORD_UPLOADED : 0;
 		r->segment = p->seg->n;
 		r->count = p->count;
-		r->names_end = p->seg->names.end;
+		r->name_heap_end = p->seg->names.end;
 		r->next_entry = parent->next_entry;
 	}
 }

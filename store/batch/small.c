@@ -86,7 +86,7 @@ static int small_put_files(struct batch_commit *j, struct txn *txn, struct colle
 	uint64_t entry = 0;
 	int rc = data ? 0 : -ENOMEM;
 
-	while (!rc && (entry = entries_next(&b->entries, entry))) {
+	while (!rc && (entry = entry_map_next(&b->entries, entry))) {
 		uint32_t row = collection_row_of(b, entry);
 		const char *p;
 		const struct row *r = row == ROW_NONE ? NULL : collection_row(b, row, &p);
@@ -153,7 +153,7 @@ static int small_check_new(struct batch_commit *j, const struct collection *pare
 
 		rc = batch_commit_check_new(j, parent, id, strlen(id));
 	}
-	while (!rc && j->flags & VS_BATCH_ADD && (entry = entries_next(&b->entries, entry))) {
+	while (!rc && j->flags & VS_BATCH_ADD && (entry = entry_map_next(&b->entries, entry))) {
 		uint32_t row = collection_row_of(b, entry);
 		const char *id;
 		const struct row *r = row == ROW_NONE ? NULL : collection_row(b, row, &id);

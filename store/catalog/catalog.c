@@ -89,7 +89,7 @@ static char *put_collection(char *p, const struct collection *c, bool clean)
 		struct catalog_segment *cs = (struct catalog_segment *)(void *)p;
 
 		cs->count = seg->count;
-		cs->names_end = seg->names.end;
+		cs->name_heap_end = seg->names.end;
 		cs->rows_digest = clean ? seg->rows_digest : 0;
 		cs->names_digest = clean ? seg->names_digest : 0;
 		p = (char *)(cs + 1);
@@ -416,9 +416,9 @@ static int load_segments(struct vs_store *s, struct collection *c, const struct 
 	for (uint32_t i = 0; i < n; i++) {
 		struct segment *seg;
 
-		if (cs[i].count > rows_max || cs[i].names_end > rows_max * NAMES_CLASSES)
+		if (cs[i].count > rows_max || cs[i].name_heap_end > rows_max * NAMES_CLASSES)
 			return -EUCLEAN;
-		seg = segment_placeholder(i, cs[i].count, cs[i].count ? cs[i].names_end : 0);
+		seg = segment_placeholder(i, cs[i].count, cs[i].count ? cs[i].name_heap_end : 0);
 		if (!seg || collection_reserve_segments(c, 1)) {
 			segment_put(s->io, seg);
 			return -ENOMEM;

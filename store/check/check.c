@@ -90,7 +90,7 @@ void check_collection_close(struct check_collection *cc)
 
 	for (uint32_t i = 0; cc->segments && i < c->segment_count; i++) {
 		struct segment *old = c->segments[i];
-		struct segment *seg = segment_placeholder(i, cc->segments[i].count, cc->segments[i].names_end);
+		struct segment *seg = segment_placeholder(i, cc->segments[i].count, cc->segments[i].name_heap_end);
 
 		if (!seg)
 			continue; /* it stays open, that is all */
@@ -99,8 +99,8 @@ void check_collection_close(struct check_collection *cc)
 		segment_put(cc->k->io, old);
 		c->segments[i] = seg;
 	}
-	index_free(&c->index);
-	entries_free(&c->entries);
+	id_index_free(&c->index);
+	entry_map_free(&c->entries);
 	free(cc->segments);
 }
 

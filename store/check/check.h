@@ -78,7 +78,7 @@ bool check_log_exists(struct io *io);
 /* ---- collection */
 
 struct check_segment {
-	uint32_t count, names_end;     /* by the catalog */
+	uint32_t count, name_heap_end;     /* by the catalog */
 	uint32_t vectors;              /* how many rows the vectors file has, */
 	uint32_t rows;                 /* and the rows file; at most count */
 	bool suspect[SEGMENT_COLUMNS]; /* the file as a whole is not what it should be */

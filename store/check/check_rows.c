@@ -81,7 +81,7 @@ static bool is_of_row(void *arg, uint64_t entry)
 {
 	const struct row_key *key = arg;
 
-	return entries_get(&key->c->entries, entry) == key->row;
+	return entry_map_get(&key->c->entries, entry) == key->row;
 }
 
 /* Whether the index on disk leads from this id to the row. */
@@ -90,7 +90,7 @@ static bool index_confirms(const struct pass *p, const char *id, size_t len, uin
 	const struct collection *c = p->cc->c;
 	struct row_key key = {c, row};
 
-	return p->image && index_find(&c->index, collection_hash(c, id, len), is_of_row, &key);
+	return p->image && id_index_find(&c->index, collection_hash(c, id, len), is_of_row, &key);
 }
 
 /* A row whose metadata or id is damaged. The id it seems to have is its own if the index says so. */
@@ -123,7 +123,7 @@ static void look_up(struct pass *p, const struct segment *seg, uint32_t slot)
 	const struct row *r = &seg->rows[slot];
 	uint64_t entry = row_entry(r);
 
-	if (entries_get(&c->entries, entry) != (seg->n << c->shift | slot) ||
+	if (entry_map_get(&c->entries, entry) != (seg->n << c->shift | slot) ||
 	    entry_of(c, segment_name(seg, r), r->name_len) != entry)
 		p->unfindable++;
 }
@@ -204,7 +204,7 @@ struct lost_key {
 static bool is_of_lost(void *arg, uint64_t entry)
 {
 	const struct lost_key *key = arg;
-	uint32_t row = entries_get(&key->c->entries, entry);
+	uint32_t row = entry_map_get(&key->c->entries, entry);
 
 	return row >= key->first && row < key->end;
 }
@@ -219,7 +219,7 @@ static bool name_lost(struct pass *p, struct lost_key *key, const char *id, size
 		return false;
 	if (entry_of(c, id, len))
 		return true;
-	if (!index_find(&c->index, collection_hash(c, id, len), is_of_lost, key))
+	if (!id_index_find(&c->index, collection_hash(c, id, len), is_of_lost, key))
 		return false;
 	check_say(p->cc->k, "%s/%s: metadata missing", p->cc->title, check_printable(name, id, len));
 	return true;
@@ -256,20 +256,20 @@ static int index_row(struct pass *p, struct segment *seg, uint32_t slot)
 
 	if (row_deleted(seg, r) || !row_intact(p, seg, r))
 		return 0;
-	if (entries_get(&c->entries, row_entry(r)) != ROW_NONE)
+	if (entry_map_get(&c->entries, row_entry(r)) != ROW_NONE)
 		return bad_vector(p, seg, slot, "is there twice (same entry number)");
 	if (entry_of(c, id, r->name_len))
 		return bad_vector(p, seg, slot, "is there twice");
 	hash = collection_hash(c, id, r->name_len);
-	rc = entries_reserve(&c->entries, row_entry(r));
+	rc = entry_map_reserve(&c->entries, row_entry(r));
 	if (!rc)
-		rc = index_reserve(&c->index, hash, collection_hash_of, c);
+		rc = id_index_reserve(&c->index, hash, collection_hash_of, c);
 	if (rc == -EOVERFLOW)
 		return bad_vector(p, seg, slot, "cannot be indexed");
 	if (rc)
 		return rc;
-	entries_set(&c->entries, row_entry(r), seg->n << c->shift | slot);
-	index_insert(&c->index, hash, row_entry(r));
+	entry_map_set(&c->entries, row_entry(r), seg->n << c->shift | slot);
+	id_index_insert(&c->index, hash, row_entry(r));
 	return 0;
 }
 
@@ -279,8 +279,8 @@ static int index_rows(struct pass *p)
 	struct collection *c = p->cc->c;
 	int rc = 0;
 
-	index_free(&c->index);
-	entries_free(&c->entries);
+	id_index_free(&c->index);
+	entry_map_free(&c->entries);
 	for (uint32_t i = 0; i < c->segment_count; i++)
 		for (uint32_t slot = 0; slot < p->cc->segments[i].rows && !rc; slot++)
 			rc = index_row(p, c->segments[i], slot);
@@ -299,7 +299,7 @@ static void load_image(struct pass *p)
 	/* It is judged by the catalog, not by what has become of the rows. */
 	for (uint32_t i = 0; i < c->segment_count; i++)
 		c->segments[i]->count = p->cc->segments[i].count;
-	rc = image_load(p->cc->k->s, c);
+	rc = index_file_load(p->cc->k->s, c);
 	for (uint32_t i = 0; i < c->segment_count; i++)
 		c->segments[i]->count = p->cc->segments[i].rows;
 	p->image = !rc;

@@ -171,14 +171,14 @@ int check_segment_open(struct check_collection *cc, uint32_t i)
 	struct segment *seg = cc->c->segments[i];
 	struct check_segment *cs = &cc->segments[i];
 	struct column col = {.cc = cc, .seg = seg, .cs = cs};
-	uint32_t names_end;
+	uint32_t name_heap_end;
 	void *map;
 	int rc;
 
 	seg->row_bytes = cc->c->row_bytes;
 	seg->rows_max = 1u << cc->c->shift;
 	cs->count = seg->count;
-	cs->names_end = seg->names.end;
+	cs->name_heap_end = seg->names.end;
 	if (!cs->count)
 		return 0; /* a number without files */
 	rc = check_vectors(&col);
@@ -190,14 +190,14 @@ int check_segment_open(struct check_collection *cc, uint32_t i)
 		return rc;
 	seg->rows = map;
 	col.which = SEGMENT_NAMES;
-	rc = check_column(&col, cs->names_end, (uint64_t)seg->rows_max * NAMES_CLASSES, NAME_GRANULE,
-	                  seg->names_digest, &names_end, &map);
+	rc = check_column(&col, cs->name_heap_end, (uint64_t)seg->rows_max * NAMES_CLASSES, NAME_GRANULE,
+	                  seg->names_digest, &name_heap_end, &map);
 	if (rc)
 		return rc;
 	seg->name_bytes = map;
 	/* What is beyond these is never looked at: there is nothing behind the mapping. */
 	seg->count = cs->rows;
-	names_init(&seg->names, names_end);
+	name_heap_init(&seg->names, name_heap_end);
 	return 0;
 }
 
@@ -232,7 +232,7 @@ static int digest_matches(struct check_collection *cc, uint32_t i, enum segment_
 	const struct check_segment *cs = &cc->segments[i];
 	const struct segment *seg = cc->c->segments[i];
 	bool rows = column == SEGMENT_ROWS;
-	uint64_t want = rows ? cs->count * sizeof(struct row) : (uint64_t)cs->names_end * NAME_GRANULE;
+	uint64_t want = rows ? cs->count * sizeof(struct row) : (uint64_t)cs->name_heap_end * NAME_GRANULE;
 	uint64_t size, got, sum = rows ? seg->rows_digest : seg->names_digest;
 	int rc = cc->k->io->ops->size(cc->k->io, fd, &size);
 

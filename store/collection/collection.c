@@ -22,7 +22,7 @@ void collection_path(char path[SEGMENT_PATH_MAX], uint32_t id, const char *file)
 void collection_table_init(struct collection_table *t, uint64_t hash_seed)
 {
 	memset(t, 0, sizeof *t);
-	index_init(&t->by_name);
+	id_index_init(&t->by_name);
 	t->hash_seed = hash_seed;
 }
 
@@ -32,7 +32,7 @@ void collection_table_free(struct collection_table *t, struct io *io)
 		if (t->all[i])
 			collection_free(io, t->all[i]);
 	t->slots = t->count = 0;
-	index_free(&t->by_name);
+	id_index_free(&t->by_name);
 	free(t->all);
 	free(t->ids);
 	t->all = NULL;
@@ -152,7 +152,7 @@ static bool name_matches(void *arg, uint64_t entry)
 struct collection *collection_find(const struct collection_table *t, uint32_t parent, const char *name)
 {
 	struct name_key key = {t, parent, name};
-	uint64_t id = index_find(&t->by_name, name_hash(t, parent, name), name_matches, &key);
+	uint64_t id = id_index_find(&t->by_name, name_hash(t, parent, name), name_matches, &key);
 
 	return id ? collection_get(t, (uint32_t)id) : NULL;
 }
@@ -175,7 +175,7 @@ int collection_add(struct collection_table *t, struct collection *c)
 			return -ENOMEM;
 		t->capacity = capacity;
 	}
-	rc = index_reserve(&t->by_name, hash, table_hash_of, t);
+	rc = id_index_reserve(&t->by_name, hash, table_hash_of, t);
 	if (rc)
 		return rc;
 	t->ids[t->slots] = c->id;
@@ -186,7 +186,7 @@ int collection_add(struct collection_table *t, struct collection *c)
 	t->name_bytes += padded(c->name);
 	t->segments += c->segment_count;
 	t->attribute_bytes += c->attributes.bytes;
-	index_insert(&t->by_name, hash, c->id);
+	id_index_insert(&t->by_name, hash, c->id);
 	return 0;
 }
 
@@ -195,7 +195,7 @@ void collection_take(struct collection_table *t, struct collection *c)
 	struct collection *up = collection_get(t, c->parent);
 	uint32_t i = table_place(t, c->id);
 
-	index_remove(&t->by_name, name_hash(t, c->parent, c->name), c->id);
+	id_index_remove(&t->by_name, name_hash(t, c->parent, c->name), c->id);
 	t->name_bytes -= padded(c->name);
 	t->segments -= c->segment_count;
 	t->attribute_bytes -= c->attributes.bytes;
@@ -211,12 +211,12 @@ void collection_take(struct collection_table *t, struct collection *c)
 int collection_rename(struct collection_table *t, struct collection *c, const char *name)
 {
 	uint64_t hash = name_hash(t, c->parent, name);
-	int rc = index_reserve(&t->by_name, hash, table_hash_of, t);
+	int rc = id_index_reserve(&t->by_name, hash, table_hash_of, t);
 
 	if (rc)
 		return rc;
-	index_remove(&t->by_name, name_hash(t, c->parent, c->name), c->id);
-	index_insert(&t->by_name, hash, c->id);
+	id_index_remove(&t->by_name, name_hash(t, c->parent, c->name), c->id);
+	id_index_insert(&t->by_name, hash, c->id);
 	t->name_bytes += padded(name) - padded(c->name);
 	snprintf(c->name, sizeof c->name, "%s", name);
 	return 0;
@@ -235,8 +235,8 @@ struct collection *collection_new(uint32_t id, uint32_t parent, const char *name
 	snprintf(c->name, sizeof c->name, "%s", name);
 	c->next_entry = VS_ENTRY_FIRST;
 	c->hash_seed = hash_seed;
-	index_init(&c->index);
-	entries_init(&c->entries);
+	id_index_init(&c->index);
+	entry_map_init(&c->entries);
 	overlay_init(&c->overlay);
 	return c;
 }
@@ -247,8 +247,8 @@ void collection_free(struct io *io, struct collection *c)
 	for (uint32_t i = 0; i < c->segment_count; i++)
 		segment_put(io, c->segments[i]);
 	free(c->segments);
-	index_free(&c->index);
-	entries_free(&c->entries);
+	id_index_free(&c->index);
+	entry_map_free(&c->entries);
 	overlay_free(&c->overlay);
 	attributes_free(&c->attributes);
 	if (c->image)
@@ -395,7 +395,7 @@ const struct row *collection_row(const struct collection *c, uint32_t row, const
 
 uint32_t collection_row_of(const struct collection *c, uint64_t entry)
 {
-	uint32_t row = entries_get(&c->entries, entry);
+	uint32_t row = entry_map_get(&c->entries, entry);
 	const char *name;
 	const struct row *r = row == ROW_NONE ? NULL : collection_row(c, row, &name);
 
@@ -444,7 +444,7 @@ int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash)
 {
 	const struct collection *c = arg;
 	const char *name;
-	uint32_t row = entries_get(&c->entries, entry);
+	uint32_t row = entry_map_get(&c->entries, entry);
 	const struct row *r = row == ROW_NONE ? NULL : collection_row(c, row, &name);
 
 	*hash = r ? collection_hash(c, name, r->name_len) : 0;
@@ -462,7 +462,7 @@ static bool id_matches(void *arg, uint64_t entry)
 {
 	struct id_key *key = arg;
 	const char *name;
-	uint32_t row = entries_get(&key->c->entries, entry);
+	uint32_t row = entry_map_get(&key->c->entries, entry);
 	const struct row *r = row == ROW_NONE ? NULL : collection_row(key->c, row, &name);
 
 	if (!r && row != ROW_NONE && is_out_of_reach(key->c, row))
@@ -474,7 +474,7 @@ int collection_entry(const struct collection *c, const char *name, size_t len, u
 {
 	struct id_key key = {.c = c, .name = name, .len = len};
 
-	*entry = index_find(&c->index, collection_hash(c, name, len), id_matches, &key);
+	*entry = id_index_find(&c->index, collection_hash(c, name, len), id_matches, &key);
 	return !*entry && key.unsure ? -EIO : 0;
 }
 
@@ -496,7 +496,7 @@ int collection_scan_names(struct collection *c, struct segment *seg)
 		for (uint32_t i = 0; row_entry(r) && i < names_granules(r->name_len); i++)
 			used[(r->name_at + i) / 64] |= 1ull << ((r->name_at + i) % 64);
 	}
-	names_scan(&seg->names, used);
+	name_heap_scan(&seg->names, used);
 	free(used);
 	return 0;
 }

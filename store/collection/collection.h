@@ -47,8 +47,8 @@ struct collection {
 	bool fresh;                     /* made since the store was opened: then it has a directory only if this says so */
 	_Atomic bool has_directory;
 	_Atomic bool directory_changed; /* since the last checkpoint: files came or went */
-	struct index index;
-	struct entries entries;
+	struct id_index index;
+	struct entry_map entries;
 	struct overlay overlay;
 	uint64_t hash_seed;
 	/* The index image that was mapped at opening, or NULL, and which one it is. */
@@ -68,7 +68,7 @@ struct collection_table {
 	uint32_t *ids; /* of all, gaps included */
 	uint32_t slots, capacity;
 	uint32_t count; /* without gaps */
-	struct index by_name;
+	struct id_index by_name;
 	uint64_t hash_seed;
 	uint64_t name_bytes; /* sums over all of them, for the size of a catalog: names padded to 8, */
 	uint64_t segments;   /* segments, */
@@ -160,7 +160,7 @@ int collection_bytes(const struct collection *c, uint32_t row, void *buf);
 uint64_t collection_hash(const struct collection *c, const char *name, size_t len);
 /* The entry with this id, or 0. -EIO: that cannot be told, for want of a mapping. */
 int collection_entry(const struct collection *c, const char *name, size_t len, uint64_t *entry);
-/* index_hash_fn; arg is the collection. The hash is 0 for a damaged row: it cannot be found by its id any more anyway. */
+/* id_index_hash_fn; arg is the collection. The hash is 0 for a damaged row: it cannot be found by its id any more anyway. */
 int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash);
 /* Learns which places of a segment's names heap are free, if that is not known yet. -ENOMEM. */
 int collection_scan_names(struct collection *c, struct segment *seg);

@@ -9,12 +9,12 @@
 /* Chunks between the lowest and the highest entry: 6.9e10 numbers, of which few may be in use. */
 #define DIRECTORY_MAX (1u << 24)
 
-void entries_init(struct entries *es)
+void entry_map_init(struct entry_map *es)
 {
 	memset(es, 0, sizeof *es);
 }
 
-static void rows_free(struct entries *es, uint32_t *rows)
+static void rows_free(struct entry_map *es, uint32_t *rows)
 {
 	const char *p = (const char *)rows;
 
@@ -22,22 +22,22 @@ static void rows_free(struct entries *es, uint32_t *rows)
 		free(rows);
 }
 
-void entries_free(struct entries *es)
+void entry_map_free(struct entry_map *es)
 {
 	for (size_t i = 0; i < es->count; i++)
 		rows_free(es, es->chunks[i].rows);
 	free(es->chunks);
-	entries_init(es);
+	entry_map_init(es);
 }
 
-static struct entries_chunk *chunk_of(const struct entries *es, uint64_t entry)
+static struct entries_chunk *chunk_of(const struct entry_map *es, uint64_t entry)
 {
 	uint64_t n = entry / ENTRIES_CHUNK;
 
 	return n >= es->base && n - es->base < es->count ? &es->chunks[n - es->base] : NULL;
 }
 
-uint32_t entries_get(const struct entries *es, uint64_t entry)
+uint32_t entry_map_get(const struct entry_map *es, uint64_t entry)
 {
 	const struct entries_chunk *c = chunk_of(es, entry);
 
@@ -45,7 +45,7 @@ uint32_t entries_get(const struct entries *es, uint64_t entry)
 }
 
 /* Makes the directory reach over chunk n, forwards or backwards; forwards by more than asked, so that it is rare. */
-static int directory_reach(struct entries *es, uint64_t n)
+static int directory_reach(struct entry_map *es, uint64_t n)
 {
 	uint64_t base = es->count && es->base < n ? es->base : n;
 	uint64_t end = es->count && es->base + es->count > n ? es->base + es->count : n + 1 + es->count / 2;
@@ -68,7 +68,7 @@ static int directory_reach(struct entries *es, uint64_t n)
 }
 
 /* Forgets leading chunks that are gone, once they are most of the directory. */
-static void directory_trim(struct entries *es)
+static void directory_trim(struct entry_map *es)
 {
 	size_t dead = 0;
 
@@ -81,7 +81,7 @@ static void directory_trim(struct entries *es)
 	memmove(es->chunks, es->chunks + dead, es->count * sizeof *es->chunks);
 }
 
-int entries_reserve(struct entries *es, uint64_t entry)
+int entry_map_reserve(struct entry_map *es, uint64_t entry)
 {
 	struct entries_chunk *c;
 	int rc;
@@ -98,7 +98,7 @@ int entries_reserve(struct entries *es, uint64_t entry)
 	return c->rows ? 0 : -ENOMEM;
 }
 
-void entries_set(struct entries *es, uint64_t entry, uint32_t row)
+void entry_map_set(struct entry_map *es, uint64_t entry, uint32_t row)
 {
 	struct entries_chunk *c = chunk_of(es, entry);
 	uint32_t *p;
@@ -113,7 +113,7 @@ void entries_set(struct entries *es, uint64_t entry, uint32_t row)
 	}
 }
 
-uint64_t entries_next(const struct entries *es, uint64_t after)
+uint64_t entry_map_next(const struct entry_map *es, uint64_t after)
 {
 	uint64_t first = es->base * ENTRIES_CHUNK, entry = after + 1 > first ? after + 1 : first;
 

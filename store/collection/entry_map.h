@@ -20,7 +20,7 @@ struct entries_chunk {
 	uint32_t live;
 };
 
-struct entries {
+struct entry_map {
 	struct entries_chunk *chunks; /* of entries [base * ENTRIES_CHUNK, ...) */
 	uint64_t base;
 	size_t count;
@@ -28,15 +28,15 @@ struct entries {
 	size_t image_bytes;
 };
 
-void entries_init(struct entries *es);
-void entries_free(struct entries *es);
+void entry_map_init(struct entry_map *es);
+void entry_map_free(struct entry_map *es);
 /* The row of an entry, or ROW_NONE. */
-uint32_t entries_get(const struct entries *es, uint64_t entry);
+uint32_t entry_map_get(const struct entry_map *es, uint64_t entry);
 /* Makes sure that setting this entry cannot fail. -ENOMEM; -EOVERFLOW: too far from the others. */
-int entries_reserve(struct entries *es, uint64_t entry);
-/* Sets a row; for a new entry after entries_reserve. ROW_NONE removes the entry. */
-void entries_set(struct entries *es, uint64_t entry, uint32_t row);
+int entry_map_reserve(struct entry_map *es, uint64_t entry);
+/* Sets a row; for a new entry after entry_map_reserve. ROW_NONE removes the entry. */
+void entry_map_set(struct entry_map *es, uint64_t entry, uint32_t row);
 /* The lowest live entry above after, or 0. */
-uint64_t entries_next(const struct entries *es, uint64_t after);
+uint64_t entry_map_next(const struct entry_map *es, uint64_t after);
 
 #endif

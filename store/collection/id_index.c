@@ -12,21 +12,21 @@
 #define CHUNK_PAGES 64u
 #define SPARSE_MAX 4096u /* places of the directory for each page: far above what well-hashed entries need */
 
-void index_init(struct index *ix)
+void id_index_init(struct id_index *ix)
 {
 	memset(ix, 0, sizeof *ix);
 }
 
-void index_free(struct index *ix)
+void id_index_free(struct id_index *ix)
 {
 	for (uint32_t i = 0; i < ix->chunk_count; i++)
 		free(ix->chunks[i]);
 	free(ix->chunks);
 	free(ix->directory);
-	index_init(ix);
+	id_index_init(ix);
 }
 
-struct index_page *index_page(const struct index *ix, uint32_t n)
+struct index_page *index_page(const struct id_index *ix, uint32_t n)
 {
 	assert(n < ix->pages);
 	if (n < ix->image_pages)
@@ -40,7 +40,7 @@ static uint64_t top_bits(uint64_t hash, unsigned bits)
 	return bits ? hash >> (64 - bits) : 0;
 }
 
-static struct index_page *page_of(const struct index *ix, uint64_t hash)
+static struct index_page *page_of(const struct id_index *ix, uint64_t hash)
 {
 	return index_page(ix, ix->directory[top_bits(hash, ix->depth)]);
 }
@@ -71,7 +71,7 @@ static uint64_t page_tags(const struct index_page *p, uint8_t tag)
 	return p->count == INDEX_PAGE_SLOTS ? mask : mask & ((1ull << p->count) - 1);
 }
 
-uint64_t index_find(const struct index *ix, uint64_t hash, index_match_fn match, void *arg)
+uint64_t id_index_find(const struct id_index *ix, uint64_t hash, id_index_match_fn match, void *arg)
 {
 	const struct index_page *p;
 
@@ -87,7 +87,7 @@ uint64_t index_find(const struct index *ix, uint64_t hash, index_match_fn match,
 	return 0;
 }
 
-static int page_new(struct index *ix, uint32_t *n)
+static int page_new(struct id_index *ix, uint32_t *n)
 {
 	uint32_t own = ix->pages - ix->image_pages;
 
@@ -106,7 +106,7 @@ static int page_new(struct index *ix, uint32_t *n)
 	return 0;
 }
 
-static int directory_double(struct index *ix)
+static int directory_double(struct id_index *ix)
 {
 	size_t n = (size_t)1 << ix->depth;
 	uint32_t *directory;
@@ -134,7 +134,7 @@ static void page_append(struct index_page *p, uint64_t hash, uint64_t entry)
 }
 
 /* Splits the full page of this hash by the first bit that its entries do not share. */
-static int page_split(struct index *ix, uint64_t hash, index_hash_fn hash_of, void *arg)
+static int page_split(struct id_index *ix, uint64_t hash, id_index_hash_fn hash_of, void *arg)
 {
 	struct index_page *low = page_of(ix, hash), *high, old = *low;
 	uint64_t first, span, hashes[INDEX_PAGE_SLOTS];
@@ -166,7 +166,7 @@ static int page_split(struct index *ix, uint64_t hash, index_hash_fn hash_of, vo
 	return 0;
 }
 
-int index_reserve(struct index *ix, uint64_t hash, index_hash_fn hash_of, void *arg)
+int id_index_reserve(struct id_index *ix, uint64_t hash, id_index_hash_fn hash_of, void *arg)
 {
 	int rc;
 
@@ -189,13 +189,13 @@ int index_reserve(struct index *ix, uint64_t hash, index_hash_fn hash_of, void *
 	return 0;
 }
 
-void index_insert(struct index *ix, uint64_t hash, uint64_t entry)
+void id_index_insert(struct id_index *ix, uint64_t hash, uint64_t entry)
 {
 	assert(entry && entry >> 40 == 0);
 	page_append(page_of(ix, hash), hash, entry);
 }
 
-void index_remove(struct index *ix, uint64_t hash, uint64_t entry)
+void id_index_remove(struct id_index *ix, uint64_t hash, uint64_t entry)
 {
 	struct index_page *p = page_of(ix, hash);
 

@@ -27,7 +27,7 @@ struct index_page {
 	uint32_t low[INDEX_PAGE_SLOTS];
 };
 
-struct index {
+struct id_index {
 	unsigned depth;
 	uint32_t *directory; /* NULL while empty */
 	uint32_t pages;
@@ -38,21 +38,21 @@ struct index {
 };
 
 /* Tells whether an entry has the id looked for. */
-typedef bool (*index_match_fn)(void *arg, uint64_t entry);
+typedef bool (*id_index_match_fn)(void *arg, uint64_t entry);
 /* The hash of an existing entry's id. An error ends what asked for it, and nothing has changed. */
-typedef int (*index_hash_fn)(void *arg, uint64_t entry, uint64_t *hash);
+typedef int (*id_index_hash_fn)(void *arg, uint64_t entry, uint64_t *hash);
 
-void index_init(struct index *ix);
-void index_free(struct index *ix);
+void id_index_init(struct id_index *ix);
+void id_index_free(struct id_index *ix);
 /* Entry numbers are below 2^40 and not 0. Returns the matching entry, or 0. */
-uint64_t index_find(const struct index *ix, uint64_t hash, index_match_fn match, void *arg);
+uint64_t id_index_find(const struct id_index *ix, uint64_t hash, id_index_match_fn match, void *arg);
 /* Makes sure that one insertion of this hash cannot fail. -ENOMEM; -EOVERFLOW: too many equal hashes;
  * or what hash_of said. */
-int index_reserve(struct index *ix, uint64_t hash, index_hash_fn hash_of, void *arg);
-/* After index_reserve. The entry must not be there yet. */
-void index_insert(struct index *ix, uint64_t hash, uint64_t entry);
+int id_index_reserve(struct id_index *ix, uint64_t hash, id_index_hash_fn hash_of, void *arg);
+/* After id_index_reserve. The entry must not be there yet. */
+void id_index_insert(struct id_index *ix, uint64_t hash, uint64_t entry);
 /* Without effect if it is not there, as can be with an image that is whole but lies. */
-void index_remove(struct index *ix, uint64_t hash, uint64_t entry);
-struct index_page *index_page(const struct index *ix, uint32_t n);
+void id_index_remove(struct id_index *ix, uint64_t hash, uint64_t entry);
+struct index_page *index_page(const struct id_index *ix, uint32_t n);
 
 #endif

@@ -27,7 +27,7 @@ static int writer_put(struct writer *w, const void *data, size_t size)
 	return rc;
 }
 
-static int put_pages(struct writer *w, const struct index *ix)
+static int put_pages(struct writer *w, const struct id_index *ix)
 {
 	int rc = ix->directory ? writer_put(w, ix->directory, sizeof(uint32_t) << ix->depth) : 0;
 
@@ -43,7 +43,7 @@ static int put_pages(struct writer *w, const struct index *ix)
 	return rc;
 }
 
-static int put_chunks(struct writer *w, const struct entries *es)
+static int put_chunks(struct writer *w, const struct entry_map *es)
 {
 	uint32_t *places = calloc(es->count + 1, sizeof *places), present = 0;
 	int rc;
@@ -79,7 +79,7 @@ static struct index_image image_head(const struct vs_store *s, const struct coll
 	return head;
 }
 
-int image_write(struct vs_store *s, struct collection *c, bool sync)
+int index_file_write(struct vs_store *s, struct collection *c, bool sync)
 {
 	struct index_image head = image_head(s, c);
 	char path[SEGMENT_PATH_MAX], fresh[SEGMENT_PATH_MAX];
@@ -121,14 +121,14 @@ void image_drop(struct io *io, struct collection *c)
 {
 	if (!c->image)
 		return;
-	index_free(&c->index);
-	entries_free(&c->entries);
+	id_index_free(&c->index);
+	entry_map_free(&c->entries);
 	io->ops->unmap(io, c->image, c->image_bytes);
 	c->image = NULL;
 	c->index_stamp = 0;
 }
 
-int image_remove(struct vs_store *s, struct collection *c)
+int index_file_remove(struct vs_store *s, struct collection *c)
 {
 	char path[SEGMENT_PATH_MAX];
 	int rc;
@@ -238,7 +238,7 @@ static int image_use(struct collection *c)
 	return 0;
 }
 
-int image_load(struct vs_store *s, struct collection *c)
+int index_file_load(struct vs_store *s, struct collection *c)
 {
 	char path[SEGMENT_PATH_MAX];
 	uint64_t size = 0;
@@ -261,8 +261,8 @@ int image_load(struct vs_store *s, struct collection *c)
 	c->image_bytes = size;
 	rc = image_use(c);
 	if (rc) {
-		index_free(&c->index);
-		entries_free(&c->entries);
+		id_index_free(&c->index);
+		entry_map_free(&c->entries);
 		s->io->ops->unmap(s->io, c->image, c->image_bytes);
 		c->image = NULL;
 	}

@@ -13,12 +13,12 @@ struct io;
 struct vs_store;
 
 /* Maps the image that the catalog names. -ENOENT, -EUCLEAN: it is not there or not whole; scan instead. */
-int image_load(struct vs_store *s, struct collection *c);
+int index_file_load(struct vs_store *s, struct collection *c);
 /* Writes a new image, and makes it durable if sync says so; c->index_stamp and index_sum tell which. Nobody may use the store. */
-int image_write(struct vs_store *s, struct collection *c, bool sync);
+int index_file_write(struct vs_store *s, struct collection *c, bool sync);
 /* Lets go of the mapped image, and with it of the index, of a collection without rows. */
 void image_drop(struct io *io, struct collection *c);
 /* An empty collection has none. */
-int image_remove(struct vs_store *s, struct collection *c);
+int index_file_remove(struct vs_store *s, struct collection *c);
 
 #endif

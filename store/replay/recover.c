@@ -38,11 +38,11 @@ static int placeholder_add(struct vs_store *s, struct collection *c)
 }
 
 /* The frames' sums keep chance away, not malice: whatever the log says must be possible. */
-static bool segment_fits(const struct collection *c, uint64_t count, uint64_t names_end)
+static bool segment_fits(const struct collection *c, uint64_t count, uint64_t name_heap_end)
 {
 	uint64_t rows_max = 1ull << c->shift;
 
-	return count <= rows_max && names_end <= rows_max * NAMES_CLASSES;
+	return count <= rows_max && name_heap_end <= rows_max * NAMES_CLASSES;
 }
 
 static int replay_row(struct replay *rp, const struct record_row *r)
@@ -73,7 +73,7 @@ static int replay_row(struct replay *rp, const struct record_row *r)
 	if (slot >= seg->count)
 		seg->count = slot + 1;
 	if (end > seg->names.end)
-		names_init(&seg->names, end);
+		name_heap_init(&seg->names, end);
 	if (row_entry(&r->row) >= c->next_entry)
 		c->next_entry = row_entry(&r->row) + 1;
 	return 0;
@@ -89,7 +89,7 @@ static int replay_trim(struct replay *rp, const struct record *r)
 	seg = collection_segment(c, r->row);
 	seg->count = (uint32_t)r->value;
 	if (!seg->count)
-		names_init(&seg->names, 0);
+		name_heap_init(&seg->names, 0);
 	c->mtime = c->ctime = rp->time;
 	return 0;
 }
@@ -163,7 +163,7 @@ static int replay_attach(struct replay *rp, const struct record_attach *r)
 	struct record_attach *p;
 	int rc;
 
-	if (!c || !c->schema_fixed || r->segment > c->segment_count || !segment_fits(c, r->count, r->names_end) ||
+	if (!c || !c->schema_fixed || r->segment > c->segment_count || !segment_fits(c, r->count, r->name_heap_end) ||
 	    (uint64_t)(r->segment + 1ull) << c->shift > ROW_NONE || r->next_entry < c->next_entry ||
 	    r->next_entry > 1ull << VS_ENTRY_BITS || (r->segment < c->segment_count && c->segments[r->segment]->count))
 		return -EUCLEAN;
@@ -177,7 +177,7 @@ static int replay_attach(struct replay *rp, const struct record_attach *r)
 		return rc;
 	c->segments[r->segment]->adopts++;
 	c->segments[r->segment]->count = r->count;
-	names_init(&c->segments[r->segment]->names, r->names_end);
+	name_heap_init(&c->segments[r->segment]->names, r->name_heap_end);
 	c->next_entry = r->next_entry;
 	c->mtime = c->ctime = rp->time;
 	return 0;
@@ -334,7 +334,7 @@ static int segment_load(struct vs_store *s, struct collection *c, uint32_t i, bo
 	seg->rows_digest = old->rows_digest;
 	seg->names_digest = old->names_digest;
 	seg->digest_valid = !replaying && old->rows_digest;
-	names_init(&seg->names, old->names.end);
+	name_heap_init(&seg->names, old->names.end);
 	if (!replaying)
 		seg->header_rows = seg->count;
 	segment_put(s->io, old);
@@ -386,16 +386,16 @@ static int index_row(struct collection *c, struct segment *seg, uint32_t slot)
 		c->deleted++;
 		return segment_set_deleted(seg, slot);
 	}
-	if (!valid || entry < VS_ENTRY_FIRST || entries_get(&c->entries, entry) != ROW_NONE)
+	if (!valid || entry < VS_ENTRY_FIRST || entry_map_get(&c->entries, entry) != ROW_NONE)
 		return -EBADMSG;
-	rc = entries_reserve(&c->entries, entry);
+	rc = entry_map_reserve(&c->entries, entry);
 	hash = collection_hash(c, name, r->name_len);
 	if (!rc)
-		rc = index_reserve(&c->index, hash, collection_hash_of, c);
+		rc = id_index_reserve(&c->index, hash, collection_hash_of, c);
 	if (rc)
 		return rc == -EOVERFLOW ? -EBADMSG : rc; /* no engine has written such a row */
-	entries_set(&c->entries, entry, row);
-	index_insert(&c->index, hash, entry);
+	entry_map_set(&c->entries, entry, row);
+	id_index_insert(&c->index, hash, entry);
 	if (entry >= c->next_entry)
 		c->next_entry = entry + 1;
 	c->count++;
@@ -441,7 +441,7 @@ static int load_collection(struct vs_store *s, struct collection *c)
 	if (rc)
 		return is_damage(rc) ? 0 : rc;
 	if (c->index_stamp) {
-		rc = image_load(s, c);
+		rc = index_file_load(s, c);
 		if (!is_damage(rc))
 			return rc;
 		engine_report(s, VS_WARNING, "%s: no index image (%s), rebuilding it", c->name, strerror(-rc));
@@ -771,7 +771,7 @@ static int verify_backing(const struct collection *c, struct segment *seg)
 			return rc;
 	}
 	if (seg->names.end > size[SEGMENT_NAMES] / NAME_GRANULE)
-		names_init(&seg->names, (uint32_t)(size[SEGMENT_NAMES] / NAME_GRANULE));
+		name_heap_init(&seg->names, (uint32_t)(size[SEGMENT_NAMES] / NAME_GRANULE));
 	for (uint32_t slot = 0; slot < seg->count; slot++) {
 		const struct overlay_item *item = overlay_find(&c->overlay, seg->n << c->shift | slot);
 		bool there = (slot + 1ull) * sizeof(struct row) <= size[SEGMENT_ROWS];
@@ -791,7 +791,7 @@ static int load_segment_replayed(struct vs_store *s, const struct replay *rp, st
 	if (rc)
 		return rc;
 	seg->count = seg->high = seg->applied = old->count;
-	names_init(&seg->names, old->names.end);
+	name_heap_init(&seg->names, old->names.end);
 	segment_put(s->io, old);
 	c->segments[i] = seg;
 	for (uint32_t slot = seg->count; slot < seg->rows_max && c->overlay.count; slot++)

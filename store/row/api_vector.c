@@ -127,7 +127,7 @@ int vs_list(struct vs_store *s, uint32_t collection, uint64_t after, vs_list_fn 
 
 	engine_read_lock(s);
 	rc = usable(s, collection, &c);
-	for (entry = after; !rc && (entry = entries_next(&c->entries, entry));) {
+	for (entry = after; !rc && (entry = entry_map_next(&c->entries, entry));) {
 		const char *name;
 		uint32_t row = collection_row_of(c, entry);
 		const struct row *r = row == ROW_NONE ? NULL : collection_row(c, row, &name);

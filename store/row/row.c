@@ -189,9 +189,9 @@ int rows_reserve_name(struct collection *c, struct segment *seg, const char *nam
 	int rc = collection_scan_names(c, seg);
 
 	if (!rc)
-		rc = segment_reserve(seg, seg->allocated, names_end_after(&seg->names, len));
+		rc = segment_reserve(seg, seg->allocated, name_heap_end_after(&seg->names, len));
 	if (!rc)
-		rc = index_reserve(&c->index, collection_hash(c, name, len), collection_hash_of, c);
+		rc = id_index_reserve(&c->index, collection_hash(c, name, len), collection_hash_of, c);
 	return rc;
 }
 
@@ -205,7 +205,7 @@ int rows_reserve_new(struct vs_store *s, struct collection *c, const char *name,
 	if (!rc)
 		rc = segment_reserve(seg, seg->count + 1, 0);
 	if (!rc)
-		rc = entries_reserve(&c->entries, entry);
+		rc = entry_map_reserve(&c->entries, entry);
 	if (!rc)
 		rc = overlay_reserve(&c->overlay, 4);
 	return rc;
@@ -264,14 +264,14 @@ void rows_add(struct txn *txn, struct collection *c, const struct row_change *ch
 {
 	struct segment *seg = c->segments[c->room];
 	uint32_t row = c->room << c->shift | seg->count;
-	struct row meta = row_of(change, names_alloc(&seg->names, change->name_len));
+	struct row meta = row_of(change, name_heap_alloc(&seg->names, change->name_len));
 
 	assert(seg->count < seg->rows_max && change->data);
 	log_row(txn, c, row, &meta, change->name, change->data);
 	if (++seg->count > seg->high)
 		seg->high = seg->count;
-	entries_set(&c->entries, change->entry, row);
-	index_insert(&c->index, collection_hash(c, change->name, change->name_len), change->entry);
+	entry_map_set(&c->entries, change->entry, row);
+	id_index_insert(&c->index, collection_hash(c, change->name, change->name_len), change->entry);
 	c->count++;
 	collection_count_name(c, change->name, change->name_len);
 	rows_listed(c);
@@ -289,8 +289,8 @@ void rows_change(struct txn *txn, struct collection *c, uint32_t row, const stru
 
 	snapshot_preserve(txn->s, c, row);
 	if (renamed) {
-		meta.name_at = names_alloc(&seg->names, change->name_len) & ROW_NAME_AT_MAX;
-		names_release(&seg->names, old.name_at, old.name_len);
+		meta.name_at = name_heap_alloc(&seg->names, change->name_len) & ROW_NAME_AT_MAX;
+		name_heap_release(&seg->names, old.name_at, old.name_len);
 		collection_discount_name(c, old_name, old.name_len);
 		collection_count_name(c, change->name, change->name_len);
 	}
@@ -298,13 +298,13 @@ void rows_change(struct txn *txn, struct collection *c, uint32_t row, const stru
 	if (renamed)
 		record->head.flags |= RECORD_RENAMED;
 	if (renamed || change->entry != row_entry(&old)) {
-		index_remove(&c->index, old_hash, row_entry(&old));
-		index_insert(&c->index, collection_hash(c, change->name, change->name_len), change->entry);
+		id_index_remove(&c->index, old_hash, row_entry(&old));
+		id_index_insert(&c->index, collection_hash(c, change->name, change->name_len), change->entry);
 	}
 	if (change->entry != row_entry(&old)) {
 		/* In this order: a chunk whose last entry goes is freed, and the new one may be in the same. */
-		entries_set(&c->entries, change->entry, row);
-		entries_set(&c->entries, row_entry(&old), ROW_NONE);
+		entry_map_set(&c->entries, change->entry, row);
+		entry_map_set(&c->entries, row_entry(&old), ROW_NONE);
 	}
 	if (renamed)
 		rows_listed(c);
@@ -384,7 +384,7 @@ int rows_put_prepare(struct txn *txn, struct collection *c, const char *name, co
 		put->change.ctime = ctime_of(c, put->replaced, attr->ctime);
 	put->change.ctime = vs_time_after(put->change.ctime, vs_time_now());
 	if (!rc)
-		rc = put->replaced ? entries_reserve(&c->entries, attr->entry)
+		rc = put->replaced ? entry_map_reserve(&c->entries, attr->entry)
 		                   : rows_reserve_new(txn->s, c, name, put->change.name_len, attr->entry);
 	if (!rc)
 		rc = overlay_reserve(&c->overlay, 1);
@@ -410,7 +410,7 @@ void rows_put(struct txn *txn, struct collection *c, const struct row_put *put)
 	if (put->change.entry >= c->next_entry)
 		c->next_entry = put->change.entry + 1;
 	if (put->replaced)
-		rows_change(txn, c, entries_get(&c->entries, put->replaced), &put->change);
+		rows_change(txn, c, entry_map_get(&c->entries, put->replaced), &put->change);
 	else
 		rows_add(txn, c, &put->change);
 }
@@ -467,7 +467,7 @@ static int filler_find(struct collection *c, uint32_t row, struct filler *f)
 	if (f->last == row)
 		return 0;
 	found = collection_row(c, f->last, &name);
-	if (!found || entries_get(&c->entries, row_entry(found)) != f->last)
+	if (!found || entry_map_get(&c->entries, row_entry(found)) != f->last)
 		return -EIO;
 	/* As it is, not verified: if it is damaged it stays so, and is found so when it is read. */
 	rc = collection_bytes(c, f->last, f->data);
@@ -489,7 +489,7 @@ static void fill_hole(struct txn *txn, struct collection *c, uint32_t row, const
 	if (f->last != row) {
 		snapshot_preserve(txn->s, c, f->last);
 		log_row(txn, c, row, &f->meta, f->name, f->data);
-		entries_set(&c->entries, row_entry(&f->meta), row);
+		entry_map_set(&c->entries, row_entry(&f->meta), row);
 	}
 	trim_deleted(txn, c, seg);
 	log_trim(txn, c, seg, collection_slot(c, f->last));
@@ -518,9 +518,9 @@ int rows_remove(struct txn *txn, struct collection *c, uint32_t row)
 	free(filler.data);
 	if (rc)
 		return rc;
-	names_release(&seg->names, old.name_at, old.name_len);
-	entries_set(&c->entries, row_entry(&old), ROW_NONE);
-	index_remove(&c->index, hash, row_entry(&old));
+	name_heap_release(&seg->names, old.name_at, old.name_len);
+	entry_map_set(&c->entries, row_entry(&old), ROW_NONE);
+	id_index_remove(&c->index, hash, row_entry(&old));
 	c->count--;
 	collection_discount_name(c, copy, old.name_len);
 	rows_listed(c);
@@ -537,9 +537,9 @@ void row_mark_deleted(struct txn *txn, struct collection *c, uint32_t row)
 
 	snapshot_preserve(txn->s, c, row);
 	collection_discount_name(c, name, old.name_len);
-	index_remove(&c->index, collection_hash(c, name, old.name_len), row_entry(&old));
-	entries_set(&c->entries, row_entry(&old), ROW_NONE);
-	names_release(&seg->names, old.name_at, old.name_len);
+	id_index_remove(&c->index, collection_hash(c, name, old.name_len), row_entry(&old));
+	entry_map_set(&c->entries, row_entry(&old), ROW_NONE);
+	name_heap_release(&seg->names, old.name_at, old.name_len);
 	overlay_drop(&c->overlay, row);
 	rc = segment_set_deleted(seg, collection_slot(c, row));
 	assert(!rc);
@@ -562,8 +562,8 @@ void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *s
 			c->deleted--;
 			continue;
 		}
-		index_remove(&c->index, collection_hash(c, name, r->name_len), row_entry(r));
-		entries_set(&c->entries, row_entry(r), ROW_NONE);
+		id_index_remove(&c->index, collection_hash(c, name, r->name_len), row_entry(r));
+		entry_map_set(&c->entries, row_entry(r), ROW_NONE);
 		c->count--;
 		c->name_bytes -= r->name_len;
 	}

@@ -445,7 +445,7 @@ void segment_put(struct io *io, struct segment *seg)
 	for (int i = 0; i < SEGMENT_COLUMNS; i++)
 		if (seg->fd[i] >= 0)
 			io->ops->close(io, seg->fd[i]);
-	names_free(&seg->names);
+	name_heap_free(&seg->names);
 	free(seg->deleted_map);
 	free(seg);
 }

@@ -5,22 +5,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-void names_init(struct names *ns, uint32_t end)
+void name_heap_init(struct name_heap *ns, uint32_t end)
 {
 	memset(ns, 0, sizeof *ns);
 	ns->end = end;
 	ns->scanned = !end;
 }
 
-void names_free(struct names *ns)
+void name_heap_free(struct name_heap *ns)
 {
 	for (unsigned i = 0; i < NAMES_CLASSES; i++)
 		free(ns->holes[i].at);
-	names_init(ns, ns->end);
+	name_heap_init(ns, ns->end);
 }
 
 /* Without memory for it a hole is forgotten, until the next scan. */
-static void hole_add(struct names *ns, uint32_t at, uint32_t granules)
+static void hole_add(struct name_heap *ns, uint32_t at, uint32_t granules)
 {
 	while (granules) {
 		uint32_t n = granules < NAMES_CLASSES ? granules : NAMES_CLASSES;
@@ -41,7 +41,7 @@ static void hole_add(struct names *ns, uint32_t at, uint32_t granules)
 	}
 }
 
-void names_scan(struct names *ns, const uint64_t *used)
+void name_heap_scan(struct name_heap *ns, const uint64_t *used)
 {
 	uint32_t hole = 0;
 
@@ -55,7 +55,7 @@ void names_scan(struct names *ns, const uint64_t *used)
 	ns->scanned = true;
 }
 
-static unsigned class_for(const struct names *ns, uint32_t granules)
+static unsigned class_for(const struct name_heap *ns, uint32_t granules)
 {
 	unsigned i = granules - 1;
 
@@ -64,14 +64,14 @@ static unsigned class_for(const struct names *ns, uint32_t granules)
 	return i;
 }
 
-uint32_t names_end_after(const struct names *ns, size_t len)
+uint32_t name_heap_end_after(const struct name_heap *ns, size_t len)
 {
 	uint32_t granules = names_granules(len);
 
 	return class_for(ns, granules) < NAMES_CLASSES ? ns->end : ns->end + granules;
 }
 
-uint32_t names_alloc(struct names *ns, size_t len)
+uint32_t name_heap_alloc(struct name_heap *ns, size_t len)
 {
 	uint32_t granules = names_granules(len), at;
 	unsigned i = class_for(ns, granules);
@@ -87,7 +87,7 @@ uint32_t names_alloc(struct names *ns, size_t len)
 	return at;
 }
 
-void names_release(struct names *ns, uint32_t at, size_t len)
+void name_heap_release(struct name_heap *ns, uint32_t at, size_t len)
 {
 	assert(at + names_granules(len) <= ns->end);
 	if (ns->scanned) /* else the scan will find it */

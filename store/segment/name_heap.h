@@ -22,7 +22,7 @@ struct names_holes {
 	uint32_t count, capacity;
 };
 
-struct names {
+struct name_heap {
 	uint32_t end; /* granules in use, holes included */
 	bool scanned; /* the holes are known */
 	struct names_holes holes[NAMES_CLASSES]; /* of 1.. granules */
@@ -33,14 +33,14 @@ static inline uint32_t names_granules(size_t len)
 	return (uint32_t)((len + NAME_GRANULE - 1) / NAME_GRANULE);
 }
 
-void names_init(struct names *ns, uint32_t end);
-void names_free(struct names *ns);
+void name_heap_init(struct name_heap *ns, uint32_t end);
+void name_heap_free(struct name_heap *ns);
 /* Learns the holes: used is a bit map of ns->end granules. */
-void names_scan(struct names *ns, const uint64_t *used);
+void name_heap_scan(struct name_heap *ns, const uint64_t *used);
 /* A place for an id of len bytes; may move ns->end. Never fails. */
-uint32_t names_alloc(struct names *ns, size_t len);
-/* The end after names_alloc of this length, to reserve room in the file first. */
-uint32_t names_end_after(const struct names *ns, size_t len);
-void names_release(struct names *ns, uint32_t at, size_t len);
+uint32_t name_heap_alloc(struct name_heap *ns, size_t len);
+/* The end after name_heap_alloc of this length, to reserve room in the file first. */
+uint32_t name_heap_end_after(const struct name_heap *ns, size_t len);
+void name_heap_release(struct name_heap *ns, uint32_t at, size_t len);
 
 #endif

@@ -68,7 +68,7 @@ static uint64_t column_bytes(const struct segment *seg, enum segment_column colu
 	}
 }
 
-struct segment *segment_placeholder(uint32_t n, uint32_t count, uint32_t names_end)
+struct segment *segment_placeholder(uint32_t n, uint32_t count, uint32_t name_heap_end)
 {
 	struct segment *seg = calloc(1, sizeof *seg);
 
@@ -80,7 +80,7 @@ struct segment *segment_placeholder(uint32_t n, uint32_t count, uint32_t names_e
 	for (int i = 0; i < SEGMENT_COLUMNS; i++)
 		seg->fd[i] = -1;
 	seg->header_rows = UINT32_MAX;
-	names_init(&seg->names, names_end);
+	name_heap_init(&seg->names, name_heap_end);
 	return seg;
 }
 
@@ -232,12 +232,12 @@ int segment_verify_size(struct segment *seg)
 }
 
 /* The end of an opening: verifies, or gives seg back. */
-static int open_finish(struct segment *seg, uint32_t count, uint32_t names_end, struct segment **out)
+static int open_finish(struct segment *seg, uint32_t count, uint32_t name_heap_end, struct segment **out)
 {
 	int rc;
 
 	seg->count = seg->high = seg->applied = count;
-	names_init(&seg->names, names_end);
+	name_heap_init(&seg->names, name_heap_end);
 	rc = segment_verify_size(seg);
 	if (!rc)
 		rc = map_early(seg);
@@ -248,12 +248,12 @@ static int open_finish(struct segment *seg, uint32_t count, uint32_t names_end, 
 }
 
 int segment_open(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema, uint32_t count,
-                 uint32_t names_end, struct segment **out)
+                 uint32_t name_heap_end, struct segment **out)
 {
 	struct segment *seg = segment_new(files, collection, n, schema);
 
 	*out = NULL;
-	return seg ? open_finish(seg, count, names_end, out) : -ENOMEM;
+	return seg ? open_finish(seg, count, name_heap_end, out) : -ENOMEM;
 }
 
 int segment_open_moving(struct files *files, uint32_t collection, uint32_t n, uint32_t batch, uint32_t batch_n,
@@ -271,7 +271,7 @@ int segment_open_moving(struct files *files, uint32_t collection, uint32_t n, ui
 }
 
 int segment_open_batch(struct files *files, uint32_t collection, uint32_t batch, uint32_t batch_n, bool uploaded,
-                       const struct vs_schema *schema, uint32_t count, uint32_t names_end, struct segment **out)
+                       const struct vs_schema *schema, uint32_t count, uint32_t name_heap_end, struct segment **out)
 {
 	struct segment *seg = segment_new(files, collection, 0, schema);
 	int rc;
@@ -285,7 +285,7 @@ int segment_open_batch(struct files *files, uint32_t collection, uint32_t batch,
 	segment_map_keep(seg);
 	rc = seg->rows ? 0 : segment_map(seg);
 	if (!rc)
-		return open_finish(seg, count, names_end, out);
+		return open_finish(seg, count, name_heap_end, out);
 	segment_put(files->io, seg);
 	return rc;
 }

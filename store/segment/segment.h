@@ -45,7 +45,7 @@ struct segment {
 	struct map_use map;
 	uint32_t allocated;       /* rows that have space in vectors and rows */
 	uint32_t names_allocated; /* granules */
-	struct names names;
+	struct name_heap names;
 	bool digest_valid;    /* the digests of the last clean catalog still hold */
 	uint64_t rows_digest, names_digest;
 	uint32_t high;    /* the most rows it has had since space was given back */
@@ -67,7 +67,7 @@ void segment_path(char path[SEGMENT_PATH_MAX], uint32_t collection, uint32_t n, 
 void segment_attach_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t batch, uint32_t n, bool uploaded);
 
 /* A number without files, that holds so many rows and granules by what a catalog or log says. NULL: no memory. */
-struct segment *segment_placeholder(uint32_t n, uint32_t count, uint32_t names_end);
+struct segment *segment_placeholder(uint32_t n, uint32_t count, uint32_t name_heap_end);
 static inline bool segment_has_files(const struct segment *seg)
 {
 	return seg->files;
@@ -78,15 +78,15 @@ int segment_create(struct files *files, uint32_t collection, uint32_t n, const s
 /* The same, but what there is of the files keeps its contents: for a recovery, whose log may have the rest. */
 int segment_create_missing(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
                            struct segment **out);
-/* Opens existing files. -EUCLEAN if one is shorter than count rows and names_end granules need. */
+/* Opens existing files. -EUCLEAN if one is shorter than count rows and name_heap_end granules need. */
 int segment_open(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema, uint32_t count,
-                 uint32_t names_end, struct segment **out);
+                 uint32_t name_heap_end, struct segment **out);
 /*
  * The same for the files of a batch, which are to become a segment of a collection: its number there is not known yet.
  * Its mapping stays until segment_map_release.
  */
 int segment_open_batch(struct files *files, uint32_t collection, uint32_t batch, uint32_t batch_n, bool uploaded,
-                       const struct vs_schema *schema, uint32_t count, uint32_t names_end, struct segment **out);
+                       const struct vs_schema *schema, uint32_t count, uint32_t name_heap_end, struct segment **out);
 /* The same for segment n of a collection, whose files may have moved there already, or some of them: of a store that is
  * only read, which cannot move them. */
 int segment_open_moving(struct files *files, uint32_t collection, uint32_t n, uint32_t batch, uint32_t batch_n,

@@ -34,7 +34,7 @@ struct vs_snapshot {
 	uint32_t segment_count;
 	uint32_t *counts;     /* rows of each segment then, */
 	struct segment **segments; /* with a reference to each that had some */
-	struct entries kept;
+	struct entry_map kept;
 	uint64_t kept_count;
 	int spill_fd;         /* -1 until something is kept */
 	int broken;           /* a copy could not be kept: the snapshot is lost, its readers get this */
@@ -88,11 +88,11 @@ static int keep(struct vs_snapshot *m, uint32_t row)
 	}
 	rc = collection_bytes(m->c, row, copy + 1);
 	if (!rc)
-		rc = entries_reserve(&m->kept, row);
+		rc = entry_map_reserve(&m->kept, row);
 	if (!rc)
 		rc = io_write_full(m->s->io, m->spill_fd, copy, kept_bytes(m), m->kept_count * kept_bytes(m));
 	if (!rc)
-		entries_set(&m->kept, row, (uint32_t)m->kept_count++);
+		entry_map_set(&m->kept, row, (uint32_t)m->kept_count++);
 	free(copy);
 	return rc;
 }
@@ -104,7 +104,7 @@ void snapshot_preserve(struct vs_store *s, struct collection *c, uint32_t row)
 	(void)s;
 	for (struct vs_snapshot *m = c->snapshots; m; m = m->next) {
 		if (m->broken || n >= m->segment_count || slot >= m->counts[n] || m->segments[n] != c->segments[n] ||
-		    entries_get(&m->kept, row) != ROW_NONE)
+		    entry_map_get(&m->kept, row) != ROW_NONE)
 			continue;
 		m->broken = keep(m, row);
 	}
@@ -156,7 +156,7 @@ static struct vs_snapshot *snapshot_new(struct vs_store *s, struct collection *c
 	m->info.row_bytes = c->row_bytes;
 	m->info.ids_bytes = c->line_bytes;
 	m->info.ids0_bytes = c->name_bytes + m->info.rows;
-	entries_init(&m->kept);
+	entry_map_init(&m->kept);
 	m->spill_fd = m->ids[IDLIST_LINES].fd = m->ids[IDLIST_NULS].fd = -1;
 	pthread_mutex_init(&m->ids_mutex, NULL);
 	m->next = c->snapshots;
@@ -213,7 +213,7 @@ void vs_snapshot_close(struct vs_snapshot *m)
 	for (int i = 0; i < 2; i++)
 		if (m->ids[i].fd >= 0)
 			s->io->ops->close(s->io, m->ids[i].fd);
-	entries_free(&m->kept);
+	entry_map_free(&m->kept);
 	pthread_mutex_destroy(&m->ids_mutex);
 	for (uint32_t i = 0; i < m->segment_count; i++)
 		segment_put(s->io, m->segments[i]);
@@ -284,7 +284,7 @@ static int bytes_there(const struct vs_snapshot *m, uint32_t row, void *buf)
 
 static int read_one(const struct vs_snapshot *m, uint32_t row, void *buf)
 {
-	uint32_t index = entries_get(&m->kept, row);
+	uint32_t index = entry_map_get(&m->kept, row);
 	struct before_image head;
 	const struct row *r;
 	const char *name;
@@ -399,7 +399,7 @@ ssize_t vs_snapshot_vectors(struct vs_snapshot *m, void *buf, size_t size, uint6
 static int find_meta(const struct vs_snapshot *m, uint32_t row, struct before_image *head, const struct row **r,
                      const char **name)
 {
-	uint32_t index = m->kept_count ? entries_get(&m->kept, row) : ROW_NONE;
+	uint32_t index = m->kept_count ? entry_map_get(&m->kept, row) : ROW_NONE;
 
 	*r = &head->row;
 	*name = head->name;

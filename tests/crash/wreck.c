@@ -285,7 +285,7 @@ void wreck_add(struct wreck *w, const char *path)
 
 /* ------------------------------------------------------------------ all files */
 
-struct names {
+struct name_heap {
 	const char *dir;
 	char path[FILES_MAX][PATH_BYTES];
 	unsigned count;
@@ -293,7 +293,7 @@ struct names {
 
 static int add_name(void *arg, const char *name)
 {
-	struct names *names = arg;
+	struct name_heap *names = arg;
 
 	assert_true(names->count < FILES_MAX);
 	snprintf(names->path[names->count++], PATH_BYTES, "%s%s%s", names->dir ? names->dir : "",
@@ -303,14 +303,14 @@ static int add_name(void *arg, const char *name)
 
 static bool is_directory(struct wreck *w, const char *path)
 {
-	struct names ignored = {0};
+	struct name_heap ignored = {0};
 
 	return !w->io->ops->list(w->io, path, add_name, &ignored);
 }
 
-static void list_files(struct wreck *w, struct names *out)
+static void list_files(struct wreck *w, struct name_heap *out)
 {
-	struct names dirs = {.dir = "collections"};
+	struct name_heap dirs = {.dir = "collections"};
 
 	memset(out, 0, sizeof *out);
 	w->io->ops->list(w->io, ".", add_name, out);
@@ -329,7 +329,7 @@ static void list_files(struct wreck *w, struct names *out)
 
 void wreck_files(struct wreck *w, void (*fn)(struct wreck *w, const char *path))
 {
-	struct names *names = malloc(sizeof *names);
+	struct name_heap *names = malloc(sizeof *names);
 
 	list_files(w, names);
 	for (unsigned i = 0; i < names->count; i++)
@@ -338,7 +338,7 @@ void wreck_files(struct wreck *w, void (*fn)(struct wreck *w, const char *path))
 }
 
 struct wreck_copy {
-	struct names names;
+	struct name_heap names;
 	char *bytes[FILES_MAX];
 	uint64_t size[FILES_MAX];
 };

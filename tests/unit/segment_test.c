@@ -53,7 +53,7 @@ static void write_row(struct segment *seg, uint32_t slot, const char *id)
 	struct row r = {.name_len = (uint8_t)strlen(id), .data_sum = sum_data(data, sizeof data)};
 
 	row_set_entry(&r, VS_ENTRY_FIRST + slot);
-	r.name_at = names_alloc(&seg->names, r.name_len) & ROW_NAME_AT_MAX;
+	r.name_at = name_heap_alloc(&seg->names, r.name_len) & ROW_NAME_AT_MAX;
 	r.row_sum = sum_row(&r, id);
 	memcpy(name, id, r.name_len);
 	assert_int_equal(segment_reserve(seg, slot + 1, seg->names.end), 0);
