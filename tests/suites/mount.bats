@@ -901,7 +901,7 @@ everything() { (cd "$1" && find . -type f -printf '%P %m %s %T@ %C@\n' | sort &&
 
 @test "a store of format version 1 is converted by a mount, closed or killed: everything is as that version showed it" {
 	need_root
-	tar -xJf "$BATS_TEST_DIRNAME/data/version1.tar.xz"
+	tar -xJf "$BATS_TEST_DIRNAME/../data/version1.tar.xz"
 	for kind in closed killed; do
 		run "$VECFS_BIN" mount -o "$transport,ro" store-$kind mnt
 		[ "$status" = 1 ]

@@ -8,7 +8,7 @@ setup() {
 	begin
 	start
 	mkdir mnt/words
-	vectors=$(shared_data glove/glove-50k.f32) || vectors=$BATS_TEST_DIRNAME/data/glove-3k.f32
+	vectors=$(shared_data glove/glove-50k.f32) || vectors=$BATS_TEST_DIRNAME/../data/glove-3k.f32
 	words=${vectors%.f32}.ids
 }
 

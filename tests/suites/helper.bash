@@ -1,6 +1,6 @@
 # Common to the suites, each of which starts with `load helper`. Run by scripts/test, or one suite alone:
 #
-#   VECFS_TRANSPORT=uring bats tests/write.bats
+#   VECFS_TRANSPORT=uring bats tests/suites/write.bats
 #
 # A test works in a folder of its own, which is its current directory: the store is ./store, the mount ./mnt.
 # setup() calls begin(), and start() if it wants the mount right away; teardown() is end(), which fails the test
@@ -9,10 +9,10 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 
 bats_require_minimum_version 1.5.0
-. "$BATS_TEST_DIRNAME/../scripts/lib.sh"
+. "$BATS_TEST_DIRNAME/../../scripts/lib.sh"
 
 here='' # until begin()
-tools=$BATS_TEST_DIRNAME/tools
+tools=$BATS_TEST_DIRNAME/../tools
 : "${VECFS_BIN:=$top/build/vecfs}" "${VECFS_TRANSPORT:=classic}" "${VECFS_LONG:=0}"
 case $VECFS_TRANSPORT in
 uring) transport=io_uring=on ;;

