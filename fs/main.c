@@ -14,8 +14,8 @@
 #include "quant/level.h"
 
 static const struct command *const commands[] = {
-	&command_mount, &command_umount, &command_import, &command_export, &command_stat, &command_check,
-	&command_search,
+	&command_mount, &command_umount, &command_import, &command_export,
+	&command_stat,  &command_check,  &command_search,
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 
@@ -53,8 +53,9 @@ static bool is_mount_helper(int argc, char **argv)
 }
 
 /*
- * Whatever is opened later must not become standard input, output or error: messages would go into the store's log. In
- * the place of a missing one comes one that refuses, so that a command whose output goes nowhere still fails.
+ * Whatever is opened later must not become standard input, output or error: messages would go into the
+ * store's log. In the place of a missing one comes one that refuses, so that a command whose output goes
+ * nowhere still fails.
  */
 static int open_missing_streams(void)
 {
@@ -83,7 +84,7 @@ static int run(int argc, char **argv)
 
 	if (level_choose(getenv("VECFS_SIMD")) != 0) {
 		message(VS_ERROR, "VECFS_SIMD=%s: not one of this machine's levels (scalar, avx2, avx512)",
-		        getenv("VECFS_SIMD"));
+			getenv("VECFS_SIMD"));
 		return COMMAND_MISUSED;
 	}
 	if (argc > 0 && is_mount_helper(argc, argv))
@@ -114,7 +115,8 @@ int main(int argc, char **argv)
 {
 	if (open_missing_streams() != 0)
 		return COMMAND_FAILED;
-	/* A limit on the size of files is an error of the call that meets it, EFBIG, and no reason to die half-way. */
+	/* A limit on the size of files is an error of the call that meets it, EFBIG, and no reason to die
+	 * half-way. */
 	signal(SIGXFSZ, SIG_IGN);
 	message_init(true);
 	return check_output(run(argc, argv));

@@ -2,14 +2,15 @@
 /*
  * engine - the store's inner state, shared by the files of store/ and by nobody else.
  *
- * Threads. Callers; the committer (commit.c), which makes changes durable at the latest after commit_ms; the applier
- * (apply.c), which writes durable changes to the segment files and does checkpoints. Any caller that wants to be
- * durable leads a commit itself.
+ * Threads. Callers; the committer (commit.c), which makes changes durable at the latest after commit_ms; the
+ * applier (apply.c), which writes durable changes to the segment files and does checkpoints. Any caller that
+ * wants to be durable leads a commit itself.
  *
- * Locks, in this order: lock (the tables, collections and the open group's contents: shared by readers, alone by
- * changers; never held over a write or sync, nor while waiting for room in the log), then commit.mutex (groups and
- * who waits for them). A change first reserves room in the log without any lock (txn_begin may wait there), so neither
- * the leader nor the applier, who need the lock, can ever be waited for by its holder.
+ * Locks, in this order: lock (the tables, collections and the open group's contents: shared by readers, alone
+ * by changers; never held over a write or sync, nor while waiting for room in the log), then commit.mutex
+ * (groups and who waits for them). A change first reserves room in the log without any lock (txn_begin may
+ * wait there), so neither the leader nor the applier, who need the lock, can ever be waited for by its
+ * holder.
  */
 #ifndef VECFS_STORE_ENGINE_H
 #define VECFS_STORE_ENGINE_H
@@ -29,7 +30,8 @@
 #include "store/store.h"
 
 struct counters {
-	_Atomic uint64_t puts, overwrites, patches, removes, renames, reads, commits, commit_bytes, checkpoints;
+	_Atomic uint64_t puts, overwrites, patches, removes, renames, reads, commits, commit_bytes,
+		checkpoints;
 	_Atomic uint64_t batches, checksum_errors, replayed_records;
 };
 
@@ -37,7 +39,8 @@ struct counters {
 
 /* Classes that rows will refer to which no collection has yet: those of a batch being committed. */
 struct perm_hold {
-	uint64_t classes[(PERM_MAX + 64) / 64]; /* a bit each; changed with the store's lock shared, or before it is in the list */
+	uint64_t classes[(PERM_MAX + 64) / 64]; /* a bit each; changed with the store's lock shared, or before
+						   it is in the list */
 	struct perm_hold *next;
 };
 static inline void perm_hold_add(struct perm_hold *h, uint32_t class)
@@ -60,18 +63,18 @@ struct vs_store {
 	uint32_t next_collection;
 	struct perm_class *perms;
 	uint32_t perm_count;
-	/* Once all numbers are given out: a bit for each class that may be in use, and where to look for the next that is
-	 * not. Numbers that somebody will use, of whom no row or collection tells yet. */
+	/* Once all numbers are given out: a bit for each class that may be in use, and where to look for the
+	 * next that is not. Numbers that somebody will use, of whom no row or collection tells yet. */
 	uint64_t *perm_used;
 	uint32_t perm_next;
 	struct perm_hold *perm_holds;
 	struct catalog_root root;
-	uint32_t version; /* of what is on the disk, while it is opened */
-	struct collection *dropped; /* until the applier has passed their end; chained by dropped_next */
+	uint32_t version;               /* of what is on the disk, while it is opened */
+	struct collection *dropped;     /* until the applier has passed their end; chained by dropped_next */
 	uint32_t changed_directories;   /* the applier's */
 	_Atomic bool directory_changed; /* collections/ since the last checkpoint */
-	uint64_t catalog_seq;       /* of the newest slot */
-	_Atomic uint64_t catalog_room;      /* bytes allocated in each slot's file */
+	uint64_t catalog_seq;           /* of the newest slot */
+	_Atomic uint64_t catalog_room;  /* bytes allocated in each slot's file */
 	uint64_t hash_seed;
 	struct log_position position; /* where the log will start, or did */
 
@@ -82,18 +85,20 @@ struct vs_store {
 	pthread_t committer, applier;
 	struct counters counters;
 	_Atomic uint32_t spill_number;
-	/* A file that is not needed any more could not be removed: the store is not called clean, so that the next opening
-	 * looks for such files. */
+	/* A file that is not needed any more could not be removed: the store is not called clean, so that the
+	 * next opening looks for such files. */
 	_Atomic bool has_orphans;
-	struct replayed *replayed; /* read-only stores: the records that the overlays point into (recover.c) */
-	bool finalized; /* the files are as a clean close leaves them */
+	struct replayed
+		*replayed; /* read-only stores: the records that the overlays point into (recover.c) */
+	bool finalized;    /* the files are as a clean close leaves them */
 };
 
 /* Tells the user. No lock may be held. */
 void engine_report(struct vs_store *s, enum vs_severity severity, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-/* Takes the store's lock file and leaves our pid in it for whoever is refused; -EBUSY with a sentence in why. A store that
- * is opened for reading only shares it with others like it, and does without where there is none. */
+/* Takes the store's lock file and leaves our pid in it for whoever is refused; -EBUSY with a sentence in why.
+ * A store that is opened for reading only shares it with others like it, and does without where there is
+ * none. */
 int engine_lock(struct vs_store *s, char *why, size_t why_size);
 void engine_unlock(struct vs_store *s);
 void engine_random(void *p, size_t size);

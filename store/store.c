@@ -82,8 +82,8 @@ static int lock_holder(struct vs_store *s)
 }
 
 /*
- * Takes the lock, shared by those who only read. It is tried for a moment while nobody is named who holds it: that may
- * be somebody who just looks whether it is held, or a reader that is on its way out.
+ * Takes the lock, shared by those who only read. It is tried for a moment while nobody is named who holds it:
+ * that may be somebody who just looks whether it is held, or a reader that is on its way out.
  */
 static int take_lock(struct vs_store *s, char *why, size_t why_size)
 {
@@ -177,7 +177,8 @@ static int look_at_name(void *arg, const char *name)
 	return 0;
 }
 
-/* A new store is made only of nothing, or of what an interrupted creation left: other people's things stay alone. */
+/* A new store is made only of nothing, or of what an interrupted creation left: other people's things stay
+ * alone. */
 static int refuse_foreign(struct vs_store *s, char *why, size_t why_size)
 {
 	struct contents found = {0};
@@ -275,7 +276,8 @@ static int start_threads(struct vs_store *s)
 	return -rc;
 }
 
-int vs_open(const char *dir, const struct vs_options *options, struct vs_store **out, char *why, size_t why_size)
+int vs_open(const char *dir, const struct vs_options *options, struct vs_store **out, char *why,
+	    size_t why_size)
 {
 	struct vs_store *s = calloc(1, sizeof *s);
 	int rc;
@@ -455,7 +457,8 @@ const char *vs_uuid(struct vs_store *s)
 	return s->uuid_text;
 }
 
-int vs_segment_path(struct vs_store *s, uint32_t collection, uint32_t n, char *path, size_t path_size, uint64_t *rows)
+int vs_segment_path(struct vs_store *s, uint32_t collection, uint32_t n, char *path, size_t path_size,
+		    uint64_t *rows)
 {
 	char own[SEGMENT_PATH_MAX];
 	struct collection *c;

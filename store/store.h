@@ -35,8 +35,8 @@
 #define VS_COLLECTION_MAX ((1u << 23) - 1)
 
 /*
- * A time: nanoseconds since 1901-12-13 20:45:52 UTC, 2^31 seconds before 1970. That is the range of ext4 (2^34 seconds,
- * to 2446-05-10 22:38:55), and what lies outside becomes its first or last second, as there.
+ * A time: nanoseconds since 1901-12-13 20:45:52 UTC, 2^31 seconds before 1970. That is the range of ext4
+ * (2^34 seconds, to 2446-05-10 22:38:55), and what lies outside becomes its first or last second, as there.
  */
 typedef uint64_t vs_time;
 #define VS_TIME_FIRST_S (-((int64_t)1 << 31))
@@ -52,7 +52,8 @@ struct timespec;
 vs_time vs_time_of(const struct timespec *t);
 void vs_time_split(vs_time t, struct timespec *out);
 vs_time vs_time_now(void);
-/* The ctime of something that changes at now and had ctime before: later, so that everybody who compares notices. */
+/* The ctime of something that changes at now and had ctime before: later, so that everybody who compares
+ * notices. */
 vs_time vs_time_after(vs_time before, vs_time now);
 
 enum vs_severity { VS_INFO, VS_WARNING, VS_ERROR };
@@ -66,21 +67,25 @@ struct vs_schema {
 struct vs_options {
 	bool read_only;
 	unsigned commit_ms; /* longest time an acknowledged change stays volatile; 0: 5 ms */
-	size_t log_bytes;   /* what a log file may grow to; 0: 64 MiB. Small ones mean many checkpoints: for tests */
-	/* Told of everything a user should know ("docs/apple: checksum mismatch"), without newline. May be NULL.
-	 * Called with no lock held; from any thread. */
+	size_t log_bytes;   /* what a log file may grow to; 0: 64 MiB. Small ones mean many checkpoints: for
+			       tests */
+	/* Told of everything a user should know ("docs/apple: checksum mismatch"), without newline. May be
+	 * NULL. Called with no lock held; from any thread. */
 	void (*report)(void *arg, enum vs_severity severity, const char *line);
 	void *report_arg;
-	/* How many descriptors and mappings of segments may be kept open for the next use; 0: 512 and 16,384. */
+	/* How many descriptors and mappings of segments may be kept open for the next use; 0: 512 and 16,384.
+	 */
 	unsigned files_max, maps_max;
 	struct io *io; /* NULL: the real file system at dir. Otherwise used as it is, and not freed */
 };
 
 /* Bytes of a vector of this schema; 0 while dim is 0. */
 size_t vs_row_bytes(const struct vs_schema *schema);
-/* The dim of a vector of size bytes, or 0 if there is none (size not a multiple of the width, 0 or too big). */
+/* The dim of a vector of size bytes, or 0 if there is none (size not a multiple of the width, 0 or too big).
+ */
 uint32_t vs_dim_of_size(enum vs_dtype dtype, size_t size);
-/* 0 if name (len bytes) is a legal id; -EINVAL ('/', NUL, ".", "..", empty), -EPERM (".vecfs"), -ENAMETOOLONG. */
+/* 0 if name (len bytes) is a legal id; -EINVAL ('/', NUL, ".", "..", empty), -EPERM (".vecfs"),
+ * -ENAMETOOLONG. */
 int vs_name_check(const char *name, size_t len);
 
 /* ------------------------------------------------------------------ the store */
@@ -89,16 +94,19 @@ int vs_name_check(const char *name, size_t len);
  * Opens the store in directory dir, creating it when the directory is missing or empty (not if read_only:
  * -ENOENT). Recovers it first if it was not closed. On failure *out is NULL and why holds one sentence
  * without the path ("held by process 1234"): -EBUSY locked by another process, -EUCLEAN damaged beyond
- * serving (log or both catalogs), -ENOTEMPTY dir has other things in it, -EPROTO of a format version, or with something
- * in it, that this program does not know.
+ * serving (log or both catalogs), -ENOTEMPTY dir has other things in it, -EPROTO of a format version, or with
+ * something in it, that this program does not know.
  *
  * A store of an older format is converted, unless read_only: then it is refused (-EPROTO).
  *
- * read_only opens nothing for writing, and so works on a read-only disk and for who may only read: a log that was not
- * applied is replayed in memory. Any number of processes may have the store open so, but none beside one that writes.
+ * read_only opens nothing for writing, and so works on a read-only disk and for who may only read: a log that
+ * was not applied is replayed in memory. Any number of processes may have the store open so, but none beside
+ * one that writes.
  */
-int vs_open(const char *dir, const struct vs_options *options, struct vs_store **out, char *why, size_t why_size);
-/* Makes everything durable, writes the index images, marks the store clean. The handle is gone in any case. */
+int vs_open(const char *dir, const struct vs_options *options, struct vs_store **out, char *why,
+	    size_t why_size);
+/* Makes everything durable, writes the index images, marks the store clean. The handle is gone in any case.
+ */
 int vs_close(struct vs_store *s);
 
 /* Returns when all that was acknowledged before the call is durable (group commit). */
@@ -130,9 +138,10 @@ struct vs_collection_info {
 	uint32_t parent; /* 0: a collection; else this is an open batch of collection parent */
 	char name[VS_NAME_MAX + 1];
 	struct vs_schema schema;
-	size_t row_bytes; /* 0 while dim is not fixed */
-	bool schema_fixed; /* it has, or once had, a vector: the schema stays */
-	bool schema_given; /* somebody has set it: uploads must have its dtype, which else the first of them brings */
+	size_t row_bytes;    /* 0 while dim is not fixed */
+	bool schema_fixed;   /* it has, or once had, a vector: the schema stays */
+	bool schema_given;   /* somebody has set it: uploads must have its dtype, which else the first of them
+				brings */
 	uint64_t count;      /* vectors */
 	uint64_t name_bytes; /* the sum of the ids' lengths */
 	uint64_t version;    /* changes with every change of the collection, while the store is open */
@@ -142,16 +151,17 @@ struct vs_collection_info {
 	bool damaged; /* everything in it answers -EIO */
 };
 
-/* What is left of a mode once somebody unprivileged has written to the file: no set-user-ID, nor set-group-ID where the
- * group may execute it. */
+/* What is left of a mode once somebody unprivileged has written to the file: no set-user-ID, nor set-group-ID
+ * where the group may execute it. */
 static inline uint32_t vs_mode_written(uint32_t mode)
 {
 	return mode & ~(mode & 010 ? 06000u : 04000u);
 }
 
-/* Creates an empty collection (parent 0), or a batch of collection parent (with the parent's schema). -EEXIST. */
+/* Creates an empty collection (parent 0), or a batch of collection parent (with the parent's schema).
+ * -EEXIST. */
 int vs_collection_create(struct vs_store *s, uint32_t parent, const char *name, const struct vs_perm *perm,
-                         uint32_t *id);
+			 uint32_t *id);
 /* -ENOENT if there is none. */
 int vs_collection_find(struct vs_store *s, uint32_t parent, const char *name, struct vs_collection_info *out);
 int vs_collection_get(struct vs_store *s, uint32_t id, struct vs_collection_info *out);
@@ -163,9 +173,10 @@ int vs_collection_remove(struct vs_store *s, uint32_t id);
  * exclusive it is -EEXIST for any. */
 int vs_collection_rename(struct vs_store *s, uint32_t id, const char *name, bool exclusive);
 /* Sets the parts of which (VS_SET_*). */
-int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const struct vs_perm *perm, vs_time mtime);
-/* Sets the parts of which, and leaves the others. -EBUSY once the collection has, or ever had, a vector, unless it is
- * that already; -EINVAL for impossible values. */
+int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const struct vs_perm *perm,
+		      vs_time mtime);
+/* Sets the parts of which, and leaves the others. -EBUSY once the collection has, or ever had, a vector,
+ * unless it is that already; -EINVAL for impossible values. */
 #define VS_SCHEMA_DIM 1u
 #define VS_SCHEMA_DTYPE 2u
 #define VS_SCHEMA_METRIC 4u
@@ -190,9 +201,11 @@ enum vs_attribute {
 };
 #define VS_ATTRIBUTE_BYTES_MAX 4096u
 /* Copies at most size bytes of the value and returns how many it has; -ENOENT if it has none. */
-ssize_t vs_attribute_get(struct vs_store *s, uint32_t collection, enum vs_attribute tag, void *value, size_t size);
+ssize_t vs_attribute_get(struct vs_store *s, uint32_t collection, enum vs_attribute tag, void *value,
+			 size_t size);
 /* Sets it; size 0 removes it. -EINVAL: no such tag, or too long. */
-int vs_attribute_set(struct vs_store *s, uint32_t collection, enum vs_attribute tag, const void *value, size_t size);
+int vs_attribute_set(struct vs_store *s, uint32_t collection, enum vs_attribute tag, const void *value,
+		     size_t size);
 
 /* ------------------------------------------------------------------ vectors */
 
@@ -215,7 +228,8 @@ struct vs_attr {
 int vs_lookup(struct vs_store *s, uint32_t collection, const char *name, struct vs_attr *out);
 /* -ENOENT: no such entry (removed, or never put). */
 int vs_attr_get(struct vs_store *s, uint32_t collection, uint64_t entry, struct vs_attr *out);
-int vs_attr_set(struct vs_store *s, uint32_t collection, uint64_t entry, unsigned which, const struct vs_attr *attr);
+int vs_attr_set(struct vs_store *s, uint32_t collection, uint64_t entry, unsigned which,
+		const struct vs_attr *attr);
 /* The id of an entry, NUL-terminated. */
 int vs_name_get(struct vs_store *s, uint32_t collection, uint64_t entry, char name[VS_NAME_MAX + 1]);
 /* Copies size bytes from offset off of the vector; fewer at its end. The whole vector is verified against its
@@ -229,25 +243,25 @@ int vs_entry_reserve(struct vs_store *s, uint32_t collection, uint64_t *entry);
  * exists its entry dies: *replaced tells which (else 0; may be NULL). The first vector of a collection fixes
  * dim. -EINVAL: size is not the row size (or not a multiple of the width).
  */
-int vs_put(struct vs_store *s, uint32_t collection, const char *name, const struct vs_attr *attr, const void *data,
-           size_t size, uint64_t *replaced);
-/* Replaces bytes [off, off + size) of an entry's vector in one step (off 0 and the row size: all of it), and sets
- * the parts of which from attr (NULL if which has none). -EFBIG: beyond the row. */
-int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void *data, size_t size, size_t off,
-             unsigned which, const struct vs_attr *attr);
+int vs_put(struct vs_store *s, uint32_t collection, const char *name, const struct vs_attr *attr,
+	   const void *data, size_t size, uint64_t *replaced);
+/* Replaces bytes [off, off + size) of an entry's vector in one step (off 0 and the row size: all of it), and
+ * sets the parts of which from attr (NULL if which has none). -EFBIG: beyond the row. */
+int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void *data, size_t size,
+	     size_t off, unsigned which, const struct vs_attr *attr);
 /* Removes an id; *entry (may be NULL) tells which entry died. */
 int vs_remove(struct vs_store *s, uint32_t collection, const char *name, uint64_t *entry);
 /*
- * Renames, also between collections of equal row size and dtype (else -EXDEV; into a collection without dim: fixes
- * it). Replaces an existing target in one step unless exclusive (-EEXIST). *entry: the number under which it now is
- * (unchanged within one collection); *replaced: the entry that died, or 0.
+ * Renames, also between collections of equal row size and dtype (else -EXDEV; into a collection without dim:
+ * fixes it). Replaces an existing target in one step unless exclusive (-EEXIST). *entry: the number under
+ * which it now is (unchanged within one collection); *replaced: the entry that died, or 0.
  */
 int vs_rename(struct vs_store *s, uint32_t from, const char *old_name, uint32_t to, const char *new_name,
-              bool exclusive, uint64_t *entry, uint64_t *replaced);
+	      bool exclusive, uint64_t *entry, uint64_t *replaced);
 /*
- * Calls fn for the entries of a collection above after, in increasing order, until it returns false. Entries that
- * exist during the whole listing appear exactly once. fn runs under the store's lock: it must not block nor call
- * the store; list in pieces.
+ * Calls fn for the entries of a collection above after, in increasing order, until it returns false. Entries
+ * that exist during the whole listing appear exactly once. fn runs under the store's lock: it must not block
+ * nor call the store; list in pieces.
  */
 typedef bool (*vs_list_fn)(void *arg, const struct vs_attr *attr, const char *name, size_t name_len);
 int vs_list(struct vs_store *s, uint32_t collection, uint64_t after, vs_list_fn fn, void *arg);
@@ -255,9 +269,9 @@ int vs_list(struct vs_store *s, uint32_t collection, uint64_t after, vs_list_fn 
 /* ------------------------------------------------------------------ bulk reading */
 
 /*
- * A snapshot is a collection as it was when the snapshot was opened: rows 0..rows-1 with ids and vectors. While it is
- * open, each row that changes is first copied aside (once per snapshot): that is what a long-open snapshot costs. The
- * snapshots of an unchanged collection are one and the same.
+ * A snapshot is a collection as it was when the snapshot was opened: rows 0..rows-1 with ids and vectors.
+ * While it is open, each row that changes is first copied aside (once per snapshot): that is what a long-open
+ * snapshot costs. The snapshots of an unchanged collection are one and the same.
  */
 struct vs_snapshot;
 struct vs_snapshot_info {
@@ -274,35 +288,39 @@ void vs_snapshot_close(struct vs_snapshot *m);
 void vs_snapshot_info(const struct vs_snapshot *m, struct vs_snapshot_info *out);
 /* Copies [off, off + size) of the rows laid end to end; fewer bytes at the end. Rows are verified: -EIO. */
 ssize_t vs_snapshot_vectors(struct vs_snapshot *m, void *buf, size_t size, uint64_t off);
-/* The same of the ids: line n, or the nth of those that end in NUL, names row n. A damaged id is an empty one. */
+/* The same of the ids: line n, or the nth of those that end in NUL, names row n. A damaged id is an empty
+ * one. */
 ssize_t vs_snapshot_ids(struct vs_snapshot *m, void *buf, size_t size, uint64_t off);
 ssize_t vs_snapshot_ids0(struct vs_snapshot *m, void *buf, size_t size, uint64_t off);
 /*
- * Calls fn for the rows [first, first + count) of a moment, or those among them whose bit is set in wanted (bit i is
- * row first + i; NULL: all), in their order. A row whose metadata are damaged has entry 0 and no name. fn runs under the
- * store's lock: it must not block nor call the store; ask in pieces.
+ * Calls fn for the rows [first, first + count) of a moment, or those among them whose bit is set in wanted
+ * (bit i is row first + i; NULL: all), in their order. A row whose metadata are damaged has entry 0 and no
+ * name. fn runs under the store's lock: it must not block nor call the store; ask in pieces.
  */
 typedef void (*vs_snapshot_row_fn)(void *arg, uint64_t row, uint64_t entry, const char *name, size_t len);
-int vs_snapshot_rows(struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted, vs_snapshot_row_fn fn,
-                   void *arg);
+int vs_snapshot_rows(struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
+		     vs_snapshot_row_fn fn, void *arg);
 
 /*
- * The segment file n (0..segments-1) of a collection: path relative to the store's directory. Before it returns,
- * everything acknowledged is in the file and its .npy header tells the true number of rows (rows, may be NULL).
+ * The segment file n (0..segments-1) of a collection: path relative to the store's directory. Before it
+ * returns, everything acknowledged is in the file and its .npy header tells the true number of rows (rows,
+ * may be NULL).
  */
-int vs_segment_path(struct vs_store *s, uint32_t collection, uint32_t n, char *path, size_t path_size, uint64_t *rows);
+int vs_segment_path(struct vs_store *s, uint32_t collection, uint32_t n, char *path, size_t path_size,
+		    uint64_t *rows);
 
 /* ------------------------------------------------------------------ batches */
 
 /*
- * A batch is a collection with a parent (vs_collection_create): vectors put into it, plus at most one upload of many
- * rows, a text of their ids, and a text of ids to delete. vs_batch_commit applies all of it to the parent in one
- * step and removes the batch; until then nobody sees any of it through the parent.
+ * A batch is a collection with a parent (vs_collection_create): vectors put into it, plus at most one upload
+ * of many rows, a text of their ids, and a text of ids to delete. vs_batch_commit applies all of it to the
+ * parent in one step and removes the batch; until then nobody sees any of it through the parent.
  */
 struct vs_upload;
-/* Starts the batch's upload of rows (a former one is dropped). dim must be the parent's, unless that has none; so must
- * the dtype, unless nobody has given that. -EBUSY if one is being written. */
-int vs_upload_begin(struct vs_store *s, uint32_t batch, const struct vs_schema *schema, struct vs_upload **out);
+/* Starts the batch's upload of rows (a former one is dropped). dim must be the parent's, unless that has
+ * none; so must the dtype, unless nobody has given that. -EBUSY if one is being written. */
+int vs_upload_begin(struct vs_store *s, uint32_t batch, const struct vs_schema *schema,
+		    struct vs_upload **out);
 /* Appends packed rows; the bytes need not end at a row's end. One thread at a time for one upload. */
 int vs_upload_append(struct vs_upload *u, const void *data, size_t size);
 /* Reads back packed rows of an upload that is being written; fewer bytes at its end. The same one thread. */
@@ -311,13 +329,14 @@ ssize_t vs_upload_read(struct vs_upload *u, void *buf, size_t size, uint64_t off
 ssize_t vs_batch_upload_read(struct vs_store *s, uint32_t batch, void *buf, size_t size, uint64_t off);
 /* Drops the batch's upload, finished or torn. -EBUSY if one is being written. */
 int vs_upload_drop(struct vs_store *s, uint32_t batch);
-/* Ends it: keep (then -EINVAL if the last row is incomplete, and it is dropped) or drop. u is gone in any case. */
+/* Ends it: keep (then -EINVAL if the last row is incomplete, and it is dropped) or drop. u is gone in any
+ * case. */
 int vs_upload_end(struct vs_upload *u, bool keep);
 
 /*
- * The files of a batch beside its upload: two lists of ids, each as lines or NUL-separated (idlist.h; not both); and
- * some that the engine only keeps for who writes them, until the batch goes: an array that does not come in order, what
- * was refused, and files that are to be renamed to one of the others.
+ * The files of a batch beside its upload: two lists of ids, each as lines or NUL-separated (idlist.h; not
+ * both); and some that the engine only keeps for who writes them, until the batch goes: an array that does
+ * not come in order, what was refused, and files that are to be renamed to one of the others.
  */
 enum vs_batch_text {
 	VS_BATCH_IDS,
@@ -332,11 +351,11 @@ enum vs_batch_text {
 	VS_BATCH_TEXT_COUNT
 };
 /* Writes at offset off; truncate sets the size. */
-int vs_batch_text_write(struct vs_store *s, uint32_t batch, enum vs_batch_text which, const void *data, size_t size,
-                        uint64_t off);
+int vs_batch_text_write(struct vs_store *s, uint32_t batch, enum vs_batch_text which, const void *data,
+			size_t size, uint64_t off);
 int vs_batch_text_truncate(struct vs_store *s, uint32_t batch, enum vs_batch_text which, uint64_t size);
-ssize_t vs_batch_text_read(struct vs_store *s, uint32_t batch, enum vs_batch_text which, void *buf, size_t size,
-                           uint64_t off);
+ssize_t vs_batch_text_read(struct vs_store *s, uint32_t batch, enum vs_batch_text which, void *buf,
+			   size_t size, uint64_t off);
 /* -ENOENT: there is none. An empty one is one. */
 int vs_batch_text_size(struct vs_store *s, uint32_t batch, enum vs_batch_text which, uint64_t *size);
 int vs_batch_text_remove(struct vs_store *s, uint32_t batch, enum vs_batch_text which);
@@ -350,29 +369,31 @@ struct vs_batch_info {
 };
 int vs_batch_get(struct vs_store *s, uint32_t batch, struct vs_batch_info *out);
 /*
- * Applies a batch: durable when it returns 0. Refused (-EINVAL, nothing changed, the batch stays) with a sentence in
- * why: an id twice or illegal (with its line number), more or fewer ids than rows, a wrong row size, an upload that has
- * not got to its end, or is still being written (-EBUSY). Ids to delete that do not exist are ignored. Without ids the
- * rows are named 0, 1, 2, ...
+ * Applies a batch: durable when it returns 0. Refused (-EINVAL, nothing changed, the batch stays) with a
+ * sentence in why: an id twice or illegal (with its line number), more or fewer ids than rows, a wrong row
+ * size, an upload that has not got to its end, or is still being written (-EBUSY). Ids to delete that do not
+ * exist are ignored. Without ids the rows are named 0, 1, 2, ...
  *
- * change (may be NULL) tells what it did: ids that it added, that it gave another vector, and that it deleted (one that
- * it deleted and put again is deleted and added). With VS_BATCH_ADD it is refused with -EEXIST if an id of its vectors
- * is there already.
+ * change (may be NULL) tells what it did: ids that it added, that it gave another vector, and that it deleted
+ * (one that it deleted and put again is deleted and added). With VS_BATCH_ADD it is refused with -EEXIST if
+ * an id of its vectors is there already.
  */
 struct vs_batch_change {
 	uint64_t added, replaced, deleted;
 };
 #define VS_BATCH_ADD 1u
-int vs_batch_commit(struct vs_store *s, uint32_t batch, unsigned flags, struct vs_batch_change *change, char *why,
-                    size_t why_size);
+int vs_batch_commit(struct vs_store *s, uint32_t batch, unsigned flags, struct vs_batch_change *change,
+		    char *why, size_t why_size);
 
 /* ------------------------------------------------------------------ fsck */
 
 enum vs_check_result { VS_CHECK_CLEAN = 0, VS_CHECK_REPAIRED = 1, VS_CHECK_DAMAGED = 4, VS_CHECK_FAILED = 8 };
 /*
- * Verifies every byte of the store at dir, which no process may have open; repair also mends what can be mended,
- * keeping every intact vector. report gets a line for each finding. Returns a vs_check_result (fsck(8)'s codes).
+ * Verifies every byte of the store at dir, which no process may have open; repair also mends what can be
+ * mended, keeping every intact vector. report gets a line for each finding. Returns a vs_check_result
+ * (fsck(8)'s codes).
  */
-int vs_check(const char *dir, struct io *io, bool repair, void (*report)(void *arg, const char *line), void *arg);
+int vs_check(const char *dir, struct io *io, bool repair, void (*report)(void *arg, const char *line),
+	     void *arg);
 
 #endif

@@ -58,10 +58,10 @@ static int read_header(struct array_reader *s, size_t *header_bytes, char *why, 
 			return (int)n;
 		s->head_bytes += (size_t)n;
 		rc = array_header_parse(s->format, s->head, s->head_bytes, &s->shape, header_bytes, why,
-		                        why_size);
+					why_size);
 		if (rc == -EAGAIN && n == 0) {
 			snprintf(why, why_size, "found %zu bytes, which end within the %s header",
-			         s->head_bytes, array_format_name(s->format));
+				 s->head_bytes, array_format_name(s->format));
 			return -EINVAL;
 		}
 	}
@@ -82,15 +82,15 @@ static int check_size(struct array_reader *s, uint64_t size, size_t header_bytes
 		if (body % step == 0)
 			return 0;
 		snprintf(why, why_size, "found %llu bytes, want a multiple of %llu (rows of dim %u)",
-		         (unsigned long long)body, (unsigned long long)step, s->shape.dim);
+			 (unsigned long long)body, (unsigned long long)step, s->shape.dim);
 		return -EINVAL;
 	}
 	if (__builtin_mul_overflow(s->shape.rows, step, &want) ||
 	    __builtin_add_overflow(want, header_bytes, &want) || want != size) {
 		snprintf(why, why_size,
-		         "the header says %llu rows of dim %u, which is %llu bytes; found %llu",
-		         (unsigned long long)s->shape.rows, s->shape.dim, (unsigned long long)want,
-		         (unsigned long long)size);
+			 "the header says %llu rows of dim %u, which is %llu bytes; found %llu",
+			 (unsigned long long)s->shape.rows, s->shape.dim, (unsigned long long)want,
+			 (unsigned long long)size);
 		return -EINVAL;
 	}
 	return 0;
@@ -113,7 +113,8 @@ static int check_dim(struct array_reader *s, uint32_t dim, char *why, size_t why
 	return 0;
 }
 
-static int start_array(struct array_reader *s, const struct array_reader_options *o, char *why, size_t why_size)
+static int start_array(struct array_reader *s, const struct array_reader_options *o, char *why,
+		       size_t why_size)
 {
 	size_t header_bytes = 0;
 	uint64_t size;
@@ -127,7 +128,8 @@ static int start_array(struct array_reader *s, const struct array_reader_options
 }
 
 /* A text in a file is counted first: the number of its rows is wanted before them. */
-static int start_text(struct array_reader *s, const struct array_reader_options *o, char *why, size_t why_size)
+static int start_text(struct array_reader *s, const struct array_reader_options *o, char *why,
+		      size_t why_size)
 {
 	struct vectext_options options = {o->text, o->dim != 0 ? o->dim : o->dim_guess, o->escape};
 	uint64_t lines, rows;
@@ -201,8 +203,8 @@ int array_reader_format_of_name(const char *file_name, struct array_reader_optio
 	return array_format_of_name(file_name, &out->format, &out->dtype);
 }
 
-int array_reader_open(const char *path, const struct array_reader_options *options, struct array_reader **out, char *why,
-		size_t why_size)
+int array_reader_open(const char *path, const struct array_reader_options *options, struct array_reader **out,
+		      char *why, size_t why_size)
 {
 	struct array_reader *s = calloc(1, sizeof *s);
 	int rc;
@@ -241,7 +243,7 @@ static int pack(struct array_reader *s, unsigned char *buf, size_t rows, char *w
 		dim = le32toh(dim);
 		if (dim != s->shape.dim) {
 			snprintf(why, why_size, "row %llu: found dim %u, want %u like the first",
-			         (unsigned long long)s->row, dim, s->shape.dim);
+				 (unsigned long long)s->row, dim, s->shape.dim);
 			return -EINVAL;
 		}
 		memmove(buf + i * s->row_bytes, buf + i * step + s->prefix_bytes, s->row_bytes);
@@ -257,7 +259,7 @@ static int check_end(struct array_reader *s, char *why, size_t why_size)
 	if (n <= 0)
 		return (int)n;
 	snprintf(why, why_size, "found more bytes than the header says: %llu rows of dim %u",
-	         (unsigned long long)s->shape.rows, s->shape.dim);
+		 (unsigned long long)s->shape.rows, s->shape.dim);
 	return -EINVAL;
 }
 

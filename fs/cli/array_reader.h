@@ -34,11 +34,11 @@ struct array_reader_options {
 int array_reader_format_of_name(const char *file_name, struct array_reader_options *out);
 
 /*
- * Opens the file at path ("-": standard input). *out is closed with array_reader_close(). -EINVAL: why says what
- * was expected and found.
+ * Opens the file at path ("-": standard input). *out is closed with array_reader_close(). -EINVAL: why says
+ * what was expected and found.
  */
-int array_reader_open(const char *path, const struct array_reader_options *options, struct array_reader **out, char *why,
-		size_t why_size);
+int array_reader_open(const char *path, const struct array_reader_options *options, struct array_reader **out,
+		      char *why, size_t why_size);
 /* What it holds. rows is ARRAY_ROWS_UNTOLD in a stream whose format does not tell them; dim is 0 only without
  * rows. */
 const struct array_shape *array_reader_shape(const struct array_reader *s);
@@ -52,7 +52,8 @@ ssize_t array_reader_read(struct array_reader *s, void *buf, size_t capacity, ch
 int array_reader_fd(const struct array_reader *s);
 /* Whether it brings ids: it is a text. */
 bool array_reader_has_ids(const struct array_reader *s);
-/* The ids of the rows that the last array_reader_read handed out, as lines (store/base/idlist.h); until the next one. */
+/* The ids of the rows that the last array_reader_read handed out, as lines (store/base/idlist.h); until the
+ * next one. */
 const char *array_reader_ids(const struct array_reader *s, size_t *size);
 void array_reader_close(struct array_reader *s);
 

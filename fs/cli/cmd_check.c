@@ -29,7 +29,9 @@ static void print_line(void *arg, const char *line)
 static int run(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"repair", no_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'}, {0},
+		{"repair", no_argument, NULL, 'r'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
 	};
 	bool repair = false;
 	int answer, result;

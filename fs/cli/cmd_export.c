@@ -44,7 +44,8 @@ static const char help[] =
 static int run(int argc, char **argv);
 const struct command command_export = {"export", "vectors of a collection into a file", help, run};
 
-struct export {
+struct export
+{
 	/* What was asked for. */
 	const char *collection, *file, *ids_file, *format_suffix;
 	int dtype; /* enum vs_dtype, or -1 */
@@ -117,14 +118,15 @@ static int open_ids(struct export *ex)
 	if (ex->ids_fd >= 0)
 		close(ex->ids_fd);
 	/* What --escape has made of an id is a line as it stands. */
-	if (snprintf(ids, sizeof ids, "%s/.vecfs/%s", ex->collection, ex->nulls && !ex->escape ? "ids0" : "ids") >=
-	    (int)sizeof ids)
+	if (snprintf(ids, sizeof ids, "%s/.vecfs/%s", ex->collection,
+		     ex->nulls && !ex->escape ? "ids0" : "ids") >= (int)sizeof ids)
 		return fail(ex->collection, -ENAMETOOLONG);
 	ex->ids_fd = open(ids, O_RDONLY | O_CLOEXEC);
 	return ex->ids_fd < 0 ? fail(ex->collection, -errno) : 0;
 }
 
-/* The number of an array's inode is made of the version of the collection; the last bits tell which array it is. */
+/* The number of an array's inode is made of the version of the collection; the last bits tell which array it
+ * is. */
 static bool is_one_moment(const struct export *ex)
 {
 	struct stat ids, vectors;
@@ -134,8 +136,9 @@ static bool is_one_moment(const struct export *ex)
 }
 
 /*
- * Files opened one right after the other are of one moment. Where the mount cannot tell us from others (we live in another
- * pid namespace) that is not so while somebody writes: then both are opened in turn until they meet.
+ * Files opened one right after the other are of one moment. Where the mount cannot tell us from others (we
+ * live in another pid namespace) that is not so while somebody writes: then both are opened in turn until
+ * they meet.
  */
 static int open_moment(struct export *ex)
 {
@@ -146,8 +149,9 @@ static int open_moment(struct export *ex)
 	for (int tries = 0; rc == 0 && ex->ids_file && !is_one_moment(ex); tries++) {
 		rc = tries % 2 ? open_vectors(ex) : open_ids(ex);
 		if (rc == 0 && tries == TRIES_MAX) {
-			message(VS_ERROR, "%s: others change it too fast for its ids and vectors to be of one moment",
-			        ex->collection);
+			message(VS_ERROR,
+				"%s: others change it too fast for its ids and vectors to be of one moment",
+				ex->collection);
 			rc = -EBUSY;
 		}
 	}
@@ -175,20 +179,20 @@ static int choose_format(struct export *ex)
 		ex->shape.dtype = (enum vs_dtype)ex->dtype;
 	if (!recode_is_possible(held, ex->shape.dtype)) {
 		message(VS_ERROR, "%s: cannot convert %s to %s", ex->collection, vs_dtype_name(held),
-		        vs_dtype_name(ex->shape.dtype));
+			vs_dtype_name(ex->shape.dtype));
 		return -EINVAL;
 	}
 	if (!array_format_fits(ex->format, ex->shape.dtype) ||
 	    (ex->format == ARRAY_RAW && named != ex->shape.dtype)) {
 		message(VS_ERROR, "%s: this format holds %s, %s holds %s%s%s", ex->file, vs_dtype_name(named),
-		        ex->collection, vs_dtype_name(held),
-		        recode_is_possible(held, named) ? ": convert with --dtype " : "",
-		        recode_is_possible(held, named) ? vs_dtype_name(named) : "");
+			ex->collection, vs_dtype_name(held),
+			recode_is_possible(held, named) ? ": convert with --dtype " : "",
+			recode_is_possible(held, named) ? vs_dtype_name(named) : "");
 		return -EINVAL;
 	}
 	if (ex->shape.rows > array_rows_max(ex->format)) {
 		message(VS_ERROR, "%s: %llu rows are more than this format can tell", ex->file,
-		        (unsigned long long)ex->shape.rows);
+			(unsigned long long)ex->shape.rows);
 		return -EFBIG;
 	}
 	return 0;

@@ -82,8 +82,8 @@ static int fail(const char *what, int rc)
 	return rc;
 }
 
-__attribute__((format(printf, 3, 4)))
-static int join(char path[PATH_MAX], const char *dir, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int join(char path[PATH_MAX], const char *dir,
+						      const char *format, ...)
 {
 	va_list args;
 	int n = snprintf(path, PATH_MAX, "%s/", dir);
@@ -99,8 +99,8 @@ static int join(char path[PATH_MAX], const char *dir, const char *format, ...)
 /* ------------------------------------------------------------------ the collection */
 
 /*
- * Nobody else's, and nobody can guess it: importers in several containers have the same process numbers, and one that
- * died may have left its batch.
+ * Nobody else's, and nobody can guess it: importers in several containers have the same process numbers, and
+ * one that died may have left its batch.
  */
 static int name_batch(struct import *im)
 {
@@ -108,8 +108,8 @@ static int name_batch(struct import *im)
 
 	if (getrandom(random, sizeof random, 0) != sizeof random)
 		return -errno;
-	snprintf(im->batch_name, sizeof im->batch_name, "import-%016llx%016llx", (unsigned long long)random[0],
-	         (unsigned long long)random[1]);
+	snprintf(im->batch_name, sizeof im->batch_name, "import-%016llx%016llx",
+		 (unsigned long long)random[0], (unsigned long long)random[1]);
 	return 0;
 }
 
@@ -248,7 +248,8 @@ static void split_member(struct import *im)
 
 static int open_source(struct import *im)
 {
-	struct array_reader_options options = {.dim = im->dim, .dim_guess = im->schema.dim, .escape = im->escape};
+	struct array_reader_options options = {
+		.dim = im->dim, .dim_guess = im->schema.dim, .escape = im->escape};
 	char name[64], why[WHY_BYTES];
 
 	split_member(im);
@@ -256,7 +257,7 @@ static int open_source(struct import *im)
 	snprintf(name, sizeof name, ".%s", im->format ? im->format : "");
 	if (array_reader_format_of_name(im->format ? name : im->file, &options) != 0) {
 		message(VS_ERROR, "%s: its name tells no format that can be imported: give --format",
-		        im->file);
+			im->file);
 		return -EINVAL;
 	}
 	if (im->member && !options.archived) {
@@ -298,25 +299,25 @@ static int choose_shape(struct import *im)
 	}
 	if (im->dtype >= 0 && (enum vs_dtype)im->dtype != want) {
 		message(VS_ERROR, "%s: holds %s, not %s", im->collection, vs_dtype_name(want),
-		        vs_dtype_name((enum vs_dtype)im->dtype));
+			vs_dtype_name((enum vs_dtype)im->dtype));
 		return -EINVAL;
 	}
 	if (found != want && im->dtype < 0) {
 		message(VS_ERROR, "%s: found %s, want %s as %s holds%s%s", im->file, vs_dtype_name(found),
-		        vs_dtype_name(want), im->collection,
-		        recode_is_possible(found, want) ? ": convert with --dtype " : "",
-		        recode_is_possible(found, want) ? vs_dtype_name(want) : "");
+			vs_dtype_name(want), im->collection,
+			recode_is_possible(found, want) ? ": convert with --dtype " : "",
+			recode_is_possible(found, want) ? vs_dtype_name(want) : "");
 		return -EINVAL;
 	}
 	if (!recode_is_possible(found, want)) {
 		message(VS_ERROR, "%s: cannot convert %s to %s", im->file, vs_dtype_name(found),
-		        vs_dtype_name(want));
+			vs_dtype_name(want));
 		return -EINVAL;
 	}
 	im->shape.dtype = want;
 	if (im->schema.dim != 0 && im->schema.dim != im->shape.dim) {
 		message(VS_ERROR, "%s: found dim %u, want %u as %s holds", im->file, im->shape.dim,
-		        im->schema.dim, im->collection);
+			im->schema.dim, im->collection);
 		return -EINVAL;
 	}
 	return 0;
@@ -340,7 +341,7 @@ static int load_ids(struct import *im)
 	}
 	if (im->shape.rows != ARRAY_ROWS_UNTOLD && im->ids.count != im->shape.rows) {
 		message(VS_ERROR, "%s: found %llu ids, want %llu: one for each row of %s", im->ids_file,
-		        (unsigned long long)im->ids.count, (unsigned long long)im->shape.rows, im->file);
+			(unsigned long long)im->ids.count, (unsigned long long)im->shape.rows, im->file);
 		return -EINVAL;
 	}
 	return 0;
@@ -670,7 +671,7 @@ static int set_option(struct import *im, int answer, char **argv)
 		/* No dtype has more than eight values a byte. */
 		if (!humanize_parse(optarg, 1, VS_ROW_BYTES_MAX * 8, &n))
 			return command_misused(&command_import, "--dim %s: want a number, 1 to %u", optarg,
-			                       VS_ROW_BYTES_MAX * 8);
+					       VS_ROW_BYTES_MAX * 8);
 		im->dim = (uint32_t)n;
 		return 0;
 	default:

@@ -86,8 +86,8 @@ static int session_store(struct vs_store *store, struct job *job)
 }
 
 /*
- * Raises the limit of descriptors as far as it goes, and says how many of them the store may keep for its segments: the
- * rest are for requests, uploads and the connection.
+ * Raises the limit of descriptors as far as it goes, and says how many of them the store may keep for its
+ * segments: the rest are for requests, uploads and the connection.
  */
 static unsigned segment_files(void)
 {
@@ -138,8 +138,10 @@ static int clear_stale(const char *path)
 		return 0;
 	rc = mountpoint_unmount(path, true);
 	if (rc != 0 || mountpoint_is_stale(path)) {
-		message(VS_ERROR, "%s: a dead mount is in the way: run `fusermount3 -uz %s`, or as root "
-		        "`umount -l %s`", path, path, path);
+		message(VS_ERROR,
+			"%s: a dead mount is in the way: run `fusermount3 -uz %s`, or as root "
+			"`umount -l %s`",
+			path, path, path);
 		return rc != 0 ? rc : -EBUSY;
 	}
 	message(VS_WARNING, "%s: cleared a mount whose daemon had died", path);
@@ -214,7 +216,8 @@ static int add_options(const char *list, struct mount_options *options)
 	char why[WHY_BYTES];
 
 	return mountopt_parse(list, options, why, sizeof why) == 0
-	       ? COMMAND_OK : command_misused(&command_mount, "%s", why);
+		       ? COMMAND_OK
+		       : command_misused(&command_mount, "%s", why);
 }
 
 /* What both option loops have in common; CONTINUE: go on. */
@@ -237,8 +240,11 @@ static int take_option(int answer, char **argv, struct mount_options *options)
 static int run(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"foreground", no_argument, NULL, 'f'}, {"debug", no_argument, NULL, 'd'},
-		{"options", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {0},
+		{"foreground", no_argument, NULL, 'f'},
+		{"debug", no_argument, NULL, 'd'},
+		{"options", required_argument, NULL, 'o'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
 	};
 	struct mount_options options = {.commit_ms = MOUNTOPT_COMMIT_MS};
 	int answer, rc = CONTINUE;

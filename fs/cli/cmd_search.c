@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vecfs search - the nearest vectors to queries. In a mount the daemon searches, in a session of its own (session.h); a
- * store that is not mounted is opened for reading and searched here.
+ * vecfs search - the nearest vectors to queries. In a mount the daemon searches, in a session of its own
+ * (session.h); a store that is not mounted is opened for reading and searched here.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -81,7 +81,8 @@ static int fail(const char *what, const char *why)
 /* Reads all of a file; "-" is standard input. -errno. */
 static int load(const char *path, struct bytes *out)
 {
-	int fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO, rc = fd < 0 ? -errno : 0;
+	int fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO,
+	    rc = fd < 0 ? -errno : 0;
 	ssize_t got = 1;
 
 	*out = (struct bytes){.size = 0};
@@ -158,7 +159,8 @@ static void find_reason(const struct request *r, const char *session, char *why)
 	struct bytes log;
 
 	/* The control directory of the mount is that of the collection's parent. */
-	if ((size_t)snprintf(path, sizeof path, "%s/../.vecfs/log", r->collection) >= sizeof path || load(path, &log))
+	if ((size_t)snprintf(path, sizeof path, "%s/../.vecfs/log", r->collection) >= sizeof path ||
+	    load(path, &log))
 		return;
 	log.data[log.size ? log.size - 1 : 0] = '\0';
 	for (rest = log.data; (line = strsep(&rest, "\n")) != NULL;) {
@@ -176,14 +178,16 @@ static int put(const char *dir, const char *name, const struct bytes *bytes)
 {
 	char path[PATH_MAX];
 
-	return (size_t)snprintf(path, sizeof path, "%s/%s", dir, name) < sizeof path ? save(path, bytes) : -ENAMETOOLONG;
+	return (size_t)snprintf(path, sizeof path, "%s/%s", dir, name) < sizeof path ? save(path, bytes)
+										     : -ENAMETOOLONG;
 }
 
 static int get(const char *dir, const char *name, struct bytes *out)
 {
 	char path[PATH_MAX];
 
-	return (size_t)snprintf(path, sizeof path, "%s/%s", dir, name) < sizeof path ? load(path, out) : -ENAMETOOLONG;
+	return (size_t)snprintf(path, sizeof path, "%s/%s", dir, name) < sizeof path ? load(path, out)
+										     : -ENAMETOOLONG;
 }
 
 static int ask(const struct request *r, const char *dir, struct result *out)
@@ -272,13 +276,15 @@ static int search_here(struct vs_store *store, struct request *r, const struct v
 	struct vs_filter *list = r->ids.data ? vs_filter_new() : NULL;
 	struct query_array q = {.count = 0};
 	struct answer a;
-	int rc = query_array_of(r->queries_name, r->queries.data, r->queries.size, &info->schema, &q, why, WHY_BYTES);
+	int rc = query_array_of(r->queries_name, r->queries.data, r->queries.size, &info->schema, &q, why,
+				WHY_BYTES);
 
 	if (!rc && r->ids.data)
 		rc = list ? add_ids(r, list, why) : -ENOMEM;
 	interrupt_catch();
 	if (!rc)
-		rc = answer_make(store, info->id, q.vectors, q.count, &r->parsed, list, 0, is_over, NULL, &a, why, WHY_BYTES);
+		rc = answer_make(store, info->id, q.vectors, q.count, &r->parsed, list, 0, is_over, NULL, &a,
+				 why, WHY_BYTES);
 	if (!rc) {
 		rc = take_results(&a, r->parsed.k, out);
 		answer_free(&a);
@@ -300,7 +306,8 @@ static int search_store(const char *dir, const char *name, struct request *r, st
 		return fail(dir, *why ? why : strerror(-rc));
 	rc = vs_collection_find(store, 0, name, &info);
 	if (!rc && !strcmp(r->queries_name, "queries.raw"))
-		snprintf(r->queries_name, sizeof r->queries_name, "queries.%s", vs_dtype_name(info.schema.dtype));
+		snprintf(r->queries_name, sizeof r->queries_name, "queries.%s",
+			 vs_dtype_name(info.schema.dtype));
 	if (!rc)
 		rc = search_here(store, r, &info, out, why);
 	vs_close(store);
@@ -365,7 +372,8 @@ static int add_param(struct request *r, const char *key, const char *value)
 		return command_misused(&command_search, "%s: what is that?", key);
 	if (search_params_set(&r->parsed, word, strlen(word), why, sizeof why))
 		return command_misused(&command_search, "%s", why);
-	if ((size_t)snprintf(r->params + used, sizeof r->params - used, "%s\n", word) >= sizeof r->params - used)
+	if ((size_t)snprintf(r->params + used, sizeof r->params - used, "%s\n", word) >=
+	    sizeof r->params - used)
 		return command_misused(&command_search, "that is too much");
 	return 0;
 }
@@ -381,7 +389,7 @@ static int add_list(struct request *r, const char *file)
 
 static int take_option(struct request *r, int answer, const char *value)
 {
-	static const char *const keys[] = {['k'] = "k", ['f'] = "filter", ['r'] = "radius",
+	static const char *const keys[] = {['k'] = "k",    ['f'] = "filter", ['r'] = "radius",
 					   ['v'] = "view", ['R'] = "rerank", ['c'] = "recall"};
 
 	switch (answer) {
@@ -409,12 +417,18 @@ static int take_option(struct request *r, int answer, const char *value)
 static int take_arguments(struct request *r, int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"k", required_argument, NULL, 'k'},	     {"queries", required_argument, NULL, 'q'},
-		{"filter", required_argument, NULL, 'f'},    {"ids-from", required_argument, NULL, 'i'},
-		{"radius", required_argument, NULL, 'r'},    {"view", required_argument, NULL, 'v'},
-		{"rerank", required_argument, NULL, 'R'},    {"recall", required_argument, NULL, 'c'},
-		{"json", no_argument, NULL, 'j'},	     {"out", required_argument, NULL, 'o'},
-		{"distances", required_argument, NULL, 'd'}, {"help", no_argument, NULL, 'h'},
+		{"k", required_argument, NULL, 'k'},
+		{"queries", required_argument, NULL, 'q'},
+		{"filter", required_argument, NULL, 'f'},
+		{"ids-from", required_argument, NULL, 'i'},
+		{"radius", required_argument, NULL, 'r'},
+		{"view", required_argument, NULL, 'v'},
+		{"rerank", required_argument, NULL, 'R'},
+		{"recall", required_argument, NULL, 'c'},
+		{"json", no_argument, NULL, 'j'},
+		{"out", required_argument, NULL, 'o'},
+		{"distances", required_argument, NULL, 'd'},
+		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
 	int answer, rc = 0;

@@ -100,8 +100,8 @@ static int stat_free_store(const char *path, bool json)
 /* ------------------------------------------------------------------ a mount */
 
 /*
- * A line of Prometheus text: "vecfs_puts_total 12". With labels, or a comment, it is not to print; nor is the number of
- * collections, since these follow as a list of that name.
+ * A line of Prometheus text: "vecfs_puts_total 12". With labels, or a comment, it is not to print; nor is the
+ * number of collections, since these follow as a list of that name.
  */
 static void print_metrics(struct report *p, const char *path)
 {
@@ -116,8 +116,11 @@ static void print_metrics(struct report *p, const char *path)
 		*value++ = 0;
 		value[strcspn(value, " \n")] = 0;
 		if (strcmp(line, METRIC_PREFIX "collections") != 0)
-			report_value(p, strncmp(line, METRIC_PREFIX, strlen(METRIC_PREFIX)) == 0
-			              ? line + strlen(METRIC_PREFIX) : line, value);
+			report_value(p,
+				     strncmp(line, METRIC_PREFIX, strlen(METRIC_PREFIX)) == 0
+					     ? line + strlen(METRIC_PREFIX)
+					     : line,
+				     value);
 	}
 	if (file)
 		fclose(file);
@@ -260,7 +263,7 @@ static int stat_path(const char *argument, bool json)
 		if (rc != -ENOTCONN)
 			return fail(argument, rc);
 		message(VS_ERROR, "%s: a mount whose daemon has died: run `vecfs umount %s`", argument,
-		        argument);
+			argument);
 		return rc;
 	}
 	if (mountpoint_around(path, &m) != 0)
@@ -276,7 +279,9 @@ static int stat_path(const char *argument, bool json)
 static int run(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0},
+		{"json", no_argument, NULL, 'j'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
 	};
 	bool json = false;
 	int answer;

@@ -30,8 +30,8 @@ static int run(int argc, char **argv);
 const struct command command_umount = {"umount", "make everything durable and unmount", help, run};
 
 /*
- * A failure is told, but unmounting goes on: what cannot be written must not keep the mount up for ever. -EACCES (root
- * without allow_other) is none: the daemon does it anyway, when it ends.
+ * A failure is told, but unmounting goes on: what cannot be written must not keep the mount up for ever.
+ * -EACCES (root without allow_other) is none: the daemon does it anyway, when it ends.
  */
 static int make_durable(const char *path)
 {
@@ -53,11 +53,12 @@ static int unmount_stale(const char *path)
 
 	if (rc != 0)
 		message(VS_ERROR, "%s: its daemon has died, and unmounting it is refused: %s", path,
-		        strerror(-rc));
+			strerror(-rc));
 	return rc;
 }
 
-/* The kernel's write-back device of a FUSE file system is there as long as it is, in whichever mount namespace. */
+/* The kernel's write-back device of a FUSE file system is there as long as it is, in whichever mount
+ * namespace. */
 static bool lives_on(const struct mountpoint *m)
 {
 	static const struct timespec moment = {.tv_nsec = 10000000};
@@ -85,8 +86,8 @@ static int await_end(const struct mountpoint *m, struct store_owner_watch *watch
 	}
 	if (store_owner_wait(watch, END_MS) == 0)
 		return 0;
-	message(VS_ERROR, "%s: unmounted%s, but the daemon of %s (process %d) has not ended yet", m->path, durable,
-	        m->store, (int)watch->pid);
+	message(VS_ERROR, "%s: unmounted%s, but the daemon of %s (process %d) has not ended yet", m->path,
+		durable, m->store, (int)watch->pid);
 	return -EBUSY;
 }
 

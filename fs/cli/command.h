@@ -15,8 +15,8 @@
 
 struct command {
 	const char *name;
-	const char *summary; /* one line for the overview */
-	const char *help;    /* the text of --help */
+	const char *summary;               /* one line for the overview */
+	const char *help;                  /* the text of --help */
 	int (*run)(int argc, char **argv); /* argv[0] is the command's name; getopt is reset */
 };
 

@@ -14,8 +14,8 @@ const char *humanize_bytes(char text[QUANTITY_SIZE], uint64_t size_bytes);
 const char *humanize_time(char text[QUANTITY_SIZE], double time_s);
 
 /*
- * The number that the whole of text is, from least to most: decimal digits and nothing else, no sign, no space.
- * False, and *n as it was, for anything else.
+ * The number that the whole of text is, from least to most: decimal digits and nothing else, no sign, no
+ * space. False, and *n as it was, for anything else.
  */
 bool humanize_parse(const char *text, uint64_t least, uint64_t most, uint64_t *n);
 

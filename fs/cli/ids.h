@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ids - lists of ids as files, for import and export (store/base/idlist.h says what such lists look like), and the
- * percent-encoding that makes a legal file name of any id, there and back.
+ * ids - lists of ids as files, for import and export (store/base/idlist.h says what such lists look like),
+ * and the percent-encoding that makes a legal file name of any id, there and back.
  *
  * Of an imported list the whole text is kept in memory, with 8 bytes for each id, and 8 to 16 more while
  * duplicates are looked for.

@@ -31,7 +31,7 @@ bool interrupt_came(void)
 
 void interrupt_ignore_others(void)
 {
-	static const int numbers[] = {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO,
+	static const int numbers[] = {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF,  SIGIO,
 				      SIGPIPE, SIGXFSZ, SIGXCPU, SIGPWR,    SIGSTKFLT};
 
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)

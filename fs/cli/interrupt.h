@@ -5,14 +5,16 @@
 
 #include <stdbool.h>
 
-/* For the main thread of a command. From now on SIGINT, SIGTERM and SIGHUP, unless ignored, only end the system call under way (EINTR). */
+/* For the main thread of a command. From now on SIGINT, SIGTERM and SIGHUP, unless ignored, only end the
+ * system call under way (EINTR). */
 void interrupt_catch(void);
 /* Whether one of them has come. */
 bool interrupt_came(void);
 
 /*
- * A daemon ends when it is told to: by SIGTERM, SIGINT, SIGHUP, or at once by SIGQUIT and SIGKILL. Every other signal
- * that would end a process and that others may send is ignored from now on, also by its children.
+ * A daemon ends when it is told to: by SIGTERM, SIGINT, SIGHUP, or at once by SIGQUIT and SIGKILL. Every
+ * other signal that would end a process and that others may send is ignored from now on, also by its
+ * children.
  */
 void interrupt_ignore_others(void);
 

@@ -159,7 +159,8 @@ void occupant_of_file_system(const struct mountpoint *m, char *text, size_t text
 	if (mountpoint_in_list("/proc/self/mountinfo", m, &copy.found) == 0)
 		snprintf(text, text_size, "it is also mounted at %s", copy.found.path);
 	else if (find_process(sees_copy, &copy, process, sizeof process))
-		snprintf(text, text_size, "in another mount namespace %s has it at %s", process, copy.found.path);
+		snprintf(text, text_size, "in another mount namespace %s has it at %s", process,
+			 copy.found.path);
 	else
 		snprintf(text, text_size, "something that is not to be seen from here holds it");
 }

@@ -37,10 +37,13 @@ static bool is_terminal(void)
 }
 
 void progress_start(struct progress *p, const char *what, uint64_t total_bytes, uint64_t row_bytes,
-                    bool quiet)
+		    bool quiet)
 {
 	*p = (struct progress){
-		.what = what, .total_bytes = total_bytes, .row_bytes = row_bytes, .quiet = quiet,
+		.what = what,
+		.total_bytes = total_bytes,
+		.row_bytes = row_bytes,
+		.quiet = quiet,
 	};
 	p->start_ns = p->drawn_ns = now_ns();
 	p->terminal = is_terminal();
@@ -81,8 +84,8 @@ static void describe(const struct progress *p, int64_t at_ns, char text[TEXT_BYT
 	double time_s = (double)(at_ns - p->start_ns) / NS_PER_S;
 	double bytes_per_s = (double)p->done_bytes / time_s;
 	int n = snprintf(text, TEXT_BYTES, " %s vectors, %s/s",
-	                 humanize_count(done, p->done_bytes / p->row_bytes),
-	                 humanize_bytes(rate, (uint64_t)bytes_per_s));
+			 humanize_count(done, p->done_bytes / p->row_bytes),
+			 humanize_bytes(rate, (uint64_t)bytes_per_s));
 
 	if (p->total_bytes > p->done_bytes && bytes_per_s > 0) {
 		double left_s = (double)(p->total_bytes - p->done_bytes) / bytes_per_s;
@@ -109,7 +112,8 @@ static void draw(const struct progress *p, int64_t at_ns)
 		text[columns - strlen(head)] = 0;
 	else if (used > columns)
 		head[columns] = text[0] = 0;
-	fprintf(stderr, "%s%s%s%s%s", p->terminal ? CLEAR_LINE : "", head, bar, text, p->terminal ? "" : "\n");
+	fprintf(stderr, "%s%s%s%s%s", p->terminal ? CLEAR_LINE : "", head, bar, text,
+		p->terminal ? "" : "\n");
 }
 
 void progress_add(struct progress *p, uint64_t size_bytes)
@@ -144,7 +148,7 @@ void progress_end(struct progress *p, bool done)
 		fputs(CLEAR_LINE, stderr);
 	if (done)
 		fprintf(stderr, "%s: %s vectors, %s in %.2f s (%s/s)\n", p->what,
-		        humanize_count(vectors, p->done_bytes / p->row_bytes),
-		        humanize_bytes(size, p->done_bytes), time_s,
-		        humanize_bytes(rate, (uint64_t)((double)p->done_bytes / time_s)));
+			humanize_count(vectors, p->done_bytes / p->row_bytes),
+			humanize_bytes(size, p->done_bytes), time_s,
+			humanize_bytes(rate, (uint64_t)((double)p->done_bytes / time_s)));
 }

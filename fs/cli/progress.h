@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * progress - how far a long command has come, on standard error: on a terminal a bar that is redrawn in
- * place, with rate and time left, and never wider than the terminal; otherwise, also on one that cannot move its cursor
- * (TERM=dumb), a plain line now and then.
+ * place, with rate and time left, and never wider than the terminal; otherwise, also on one that cannot move
+ * its cursor (TERM=dumb), a plain line now and then.
  *
  * One thread at a time for one struct progress.
  */
@@ -23,7 +23,7 @@ struct progress {
 
 /* Starts the clock. quiet: nothing is ever printed. */
 void progress_start(struct progress *p, const char *what, uint64_t total_bytes, uint64_t row_bytes,
-                    bool quiet);
+		    bool quiet);
 /* This many more bytes are done. Draws when it is time to. */
 void progress_add(struct progress *p, uint64_t size_bytes);
 /* A last step that cannot be measured begins ("making it durable"). */

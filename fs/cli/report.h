@@ -2,10 +2,10 @@
 /*
  * printer - named values on standard output, for people or as JSON (RFC 8259).
  *
- * For people each value is a line, its name padded; lists of objects are tables of a line each. Texts are untrusted:
- * what a terminal would obey (control characters, also those of C1) or not understand becomes \\ooo. In JSON
- * strings that are not UTF-8 keep their bytes as lone surrogates \udc80..\udcff, which Python's os.fsencode()
- * undoes.
+ * For people each value is a line, its name padded; lists of objects are tables of a line each. Texts are
+ * untrusted: what a terminal would obey (control characters, also those of C1) or not understand becomes
+ * \\ooo. In JSON strings that are not UTF-8 keep their bytes as lone surrogates \udc80..\udcff, which
+ * Python's os.fsencode() undoes.
  */
 #ifndef VECFS_FS_CLI_REPORT_H
 #define VECFS_FS_CLI_REPORT_H

@@ -40,8 +40,8 @@ static int open_lock(const char *store)
 }
 
 /*
- * 1: it is held; 0: it is not; -errno. A shared lock, and for a moment, is enough to tell; a mount that wants the store
- * just then tries again.
+ * 1: it is held; 0: it is not; -errno. A shared lock, and for a moment, is enough to tell; a mount that wants
+ * the store just then tries again.
  */
 static int is_held(int lock_fd)
 {
@@ -98,7 +98,8 @@ int store_owner_wait(struct store_owner_watch *w, int timeout_ms)
 			break;
 		}
 	}
-	/* The lock goes a moment before its process; the number may be a stranger's, for whom nobody waits. */
+	/* The lock goes a moment before its process; the number may be a stranger's, for whom nobody waits.
+	 */
 	if (rc == 0 && w->pid_fd >= 0)
 		has_ended(w->pid_fd, EXIT_MS);
 	store_owner_unwatch(w);

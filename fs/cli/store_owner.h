@@ -20,7 +20,8 @@ struct store_owner_watch {
 	pid_t pid;
 };
 
-/* To be had before the holder is told to end. Always to be given to store_owner_wait() or store_owner_unwatch(). */
+/* To be had before the holder is told to end. Always to be given to store_owner_wait() or
+ * store_owner_unwatch(). */
 struct store_owner_watch store_owner_watch(const char *store);
 /* Returns when the holder is gone: 0; or -ETIMEDOUT. */
 int store_owner_wait(struct store_owner_watch *w, int timeout_ms);

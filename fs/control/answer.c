@@ -53,8 +53,9 @@ static int check(const struct vs_schema *schema, const struct search_params *par
 	}
 	rc = vs_query_check(schema, vectors, count);
 	if (rc == -EINVAL)
-		snprintf(why, why_size, schema->dim ? "the query is not finite, or has no direction (all zeros)"
-						    : "the collection has no vectors yet");
+		snprintf(why, why_size,
+			 schema->dim ? "the query is not finite, or has no direction (all zeros)"
+				     : "the collection has no vectors yet");
 	return rc;
 }
 
@@ -77,8 +78,12 @@ int answer_make(struct vs_store *store, uint32_t collection, const void *vectors
 		bool (*is_cancelled)(void *arg), void *arg, struct answer *out, char *why, size_t why_size)
 {
 	struct patience patience = {.is_cancelled = is_cancelled, .arg = arg};
-	struct vs_query q = {.vectors = vectors, .count = count, .k = params->k, .without = without,
-			     .is_cancelled = is_over, .arg = &patience};
+	struct vs_query q = {.vectors = vectors,
+			     .count = count,
+			     .k = params->k,
+			     .without = without,
+			     .is_cancelled = is_over,
+			     .arg = &patience};
 	struct vs_filter *own = NULL;
 	int rc;
 
@@ -136,8 +141,8 @@ static void take_name(void *arg, uint64_t row, uint64_t entry, const char *name,
 }
 
 /* Calls fn for the hits of query q, with their ids. */
-static int each_hit(const struct answer *a, uint32_t q, void (*fn)(void *arg, uint32_t rank, const char *id, size_t len),
-		 void *arg)
+static int each_hit(const struct answer *a, uint32_t q,
+		    void (*fn)(void *arg, uint32_t rank, const char *id, size_t len), void *arg)
 {
 	const struct vs_hit *hits = a->hits + (size_t)q * a->k;
 	int rc = 0;
@@ -274,8 +279,8 @@ static char *new_array(const struct answer *a, uint32_t k, const char *descr, si
 		return NULL;
 	memset(file, ' ', NPY_NUMPY_HEADER_BYTES);
 	memcpy(file, "\x93NUMPY\x01\x00\x76\x00", 10);
-	n = snprintf(file + 10, NPY_NUMPY_HEADER_BYTES - 10, "{'descr': '%s', 'fortran_order': False, 'shape': (%u, %u), }",
-		     descr, a->count, k);
+	n = snprintf(file + 10, NPY_NUMPY_HEADER_BYTES - 10,
+		     "{'descr': '%s', 'fortran_order': False, 'shape': (%u, %u), }", descr, a->count, k);
 	file[10 + n] = ' ';
 	file[NPY_NUMPY_HEADER_BYTES - 1] = '\n';
 	return file;

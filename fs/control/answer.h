@@ -19,8 +19,8 @@ struct answer {
 };
 
 /*
- * Searches a moment of a collection for count vectors; without: an entry that is left out, or 0. list: the ids of
- * params->ids, or NULL. is_cancelled may be NULL. -EINVAL with a sentence in why; -ETIMEDOUT, -EINTR.
+ * Searches a moment of a collection for count vectors; without: an entry that is left out, or 0. list: the
+ * ids of params->ids, or NULL. is_cancelled may be NULL. -EINVAL with a sentence in why; -ETIMEDOUT, -EINTR.
  * On success answer_free ends it.
  */
 int answer_make(struct vs_store *store, uint32_t collection, const void *vectors, uint32_t count,

@@ -98,7 +98,7 @@ static void leave(struct mount *s, const struct node *node, struct array_file *h
 
 /* Unlike RELEASE it comes before close(2) returns, and also when a mapping is left. */
 static int pairing_node_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi,
-			     bool *changed)
+			      bool *changed)
 {
 	struct array_file *h = (struct array_file *)(uintptr_t)fi->fh;
 
@@ -170,8 +170,9 @@ static ssize_t read_rows(const struct node *node, struct vs_snapshot *m, const s
 	return prefix ? read_prefixed(m, info, buf, size, off) : vs_snapshot_vectors(m, buf, size, off);
 }
 
-static ssize_t read_vectors(const struct node *node, struct vs_snapshot *m, const struct vs_snapshot_info *info,
-			    unsigned char *buf, size_t size, uint64_t off)
+static ssize_t read_vectors(const struct node *node, struct vs_snapshot *m,
+			    const struct vs_snapshot_info *info, unsigned char *buf, size_t size,
+			    uint64_t off)
 {
 	unsigned char header[ARRAY_HEADER_BYTES_MAX];
 	struct array_shape shape = shape_of(info);
@@ -190,7 +191,7 @@ static ssize_t read_vectors(const struct node *node, struct vs_snapshot *m, cons
 }
 
 static ssize_t pairing_node_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
-				const struct fuse_file_info *fi)
+				 const struct fuse_file_info *fi)
 {
 	struct array_file *h = (struct array_file *)(uintptr_t)fi->fh;
 	struct pairing *moment;

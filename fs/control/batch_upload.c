@@ -233,8 +233,8 @@ static int append_prefixed(struct mount *s, const struct node *node, struct uplo
 	return rc;
 }
 
-static int append(struct mount *s, const struct node *node, struct upload_file *h,
-		  const unsigned char *data, size_t size)
+static int append(struct mount *s, const struct node *node, struct upload_file *h, const unsigned char *data,
+		  size_t size)
 {
 	uint64_t stride = h->prefix_bytes + h->row_bytes;
 	int rc;
@@ -692,8 +692,8 @@ static ssize_t upload_read(struct mount *s, const struct node *node, void *buf, 
 	int rc;
 
 	if (!h) /* a stateless mount */
-		return vs_batch_text_read(s->store, node->collection, array_text_of(format_of(node)), buf, size,
-					  (uint64_t)off);
+		return vs_batch_text_read(s->store, node->collection, array_text_of(format_of(node)), buf,
+					  size, (uint64_t)off);
 	pthread_mutex_lock(&h->lock);
 	rc = to_array(s, node, h);
 	pthread_mutex_unlock(&h->lock);

@@ -134,8 +134,7 @@ static mode_t limit_of(enum node_kind kind)
 	}
 }
 
-int control_file_attr(struct mount *s, const struct node *node, vs_time mtime, uint64_t size,
-		      struct stat *st)
+int control_file_attr(struct mount *s, const struct node *node, vs_time mtime, uint64_t size, struct stat *st)
 {
 	struct vs_perm root = dir_root_perm(s);
 	struct vs_collection_info info;
@@ -320,8 +319,8 @@ const struct node_ops dir_segments_ops = {
 };
 
 /*
- * Who follows the link may read what the collection lets them read, and write nothing: a vector that is changed behind
- * the engine's back is damaged. (It is no access control for root.)
+ * Who follows the link may read what the collection lets them read, and write nothing: a vector that is
+ * changed behind the engine's back is damaged. (It is no access control for root.)
  */
 static void protect(struct mount *s, uint32_t collection, const char *path)
 {
@@ -372,8 +371,7 @@ static int segment_attr(struct mount *s, const struct node *node, struct stat *s
 	if (len < 0)
 		return len == -ENOENT ? -ESTALE : (int)len;
 	perm.mode = 0777;
-	node_stat(node_ino(node), S_IFLNK | 0777, &perm, s->started, s->started,
-		  (uint64_t)len, st);
+	node_stat(node_ino(node), S_IFLNK | 0777, &perm, s->started, s->started, (uint64_t)len, st);
 	*timeout_s = 0;
 	return 0;
 }

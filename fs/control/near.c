@@ -172,7 +172,8 @@ static int find_neighbours(struct mount *s, fuse_req_t req, const struct slot *s
 	return rc;
 }
 
-/* The size is not known before the search: 0, and direct_io. Only a stateless mount, which opens nothing, must tell. */
+/* The size is not known before the search: 0, and direct_io. Only a stateless mount, which opens nothing,
+ * must tell. */
 static int near_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	struct near_file file = {.size = 0};

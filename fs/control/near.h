@@ -2,9 +2,10 @@
 /*
  * near - near/ID and near@OPTIONS/ID: the nearest neighbours of a stored vector as text.
  *
- * Such a file has no number of its own that could be told from its name alone: collection, entry and options do not
- * fit. So the last NEAR_SLOTS names that were looked up are remembered, each under a number that is never used again;
- * an older one is ESTALE, upon which the kernel looks it up anew. What is open does not depend on it.
+ * Such a file has no number of its own that could be told from its name alone: collection, entry and options
+ * do not fit. So the last NEAR_SLOTS names that were looked up are remembered, each under a number that is
+ * never used again; an older one is ESTALE, upon which the kernel looks it up anew. What is open does not
+ * depend on it.
  */
 #ifndef VECFS_FS_CONTROL_NEAR_H
 #define VECFS_FS_CONTROL_NEAR_H

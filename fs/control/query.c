@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * query - search/query, a transaction file: one open is one session. Whole vectors are written, text is read until its
- * end, then the next may be written. Offsets do not count: like a pipe it has no place.
+ * query - search/query, a transaction file: one open is one session. Whole vectors are written, text is read
+ * until its end, then the next may be written. Offsets do not count: like a pipe it has no place.
  *
- * A write may end within a vector only where a tool's buffer does, at a multiple of PAGE_BYTES, or where the kernel cuts
- * a long one, within a page of OPS_WRITE_BYTES_MAX: the rest comes with the next. Any other write that leaves a vector
- * incomplete is refused as a whole.
+ * A write may end within a vector only where a tool's buffer does, at a multiple of PAGE_BYTES, or where the
+ * kernel cuts a long one, within a page of OPS_WRITE_BYTES_MAX: the rest comes with the next. Any other write
+ * that leaves a vector incomplete is refused as a whole.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -62,8 +62,8 @@ static int query_setattr(fuse_req_t req, const struct node *node, const struct s
 }
 
 /* Appends the answers to count vectors. */
-static int add_answers(struct mount *s, const struct node *node, struct query *q, const void *vectors, uint32_t count,
-		       char *why, size_t why_size)
+static int add_answers(struct mount *s, const struct node *node, struct query *q, const void *vectors,
+		       uint32_t count, char *why, size_t why_size)
 {
 	struct search_params params;
 	struct answer answer;
@@ -72,7 +72,8 @@ static int add_answers(struct mount *s, const struct node *node, struct query *q
 	int rc;
 
 	search_params_init(&params);
-	rc = answer_make(s->store, node->collection, vectors, count, &params, NULL, 0, NULL, NULL, &answer, why, why_size);
+	rc = answer_make(s->store, node->collection, vectors, count, &params, NULL, 0, NULL, NULL, &answer,
+			 why, why_size);
 	if (rc)
 		return rc;
 	rc = answer_print(&answer, false, &text, &size);
@@ -107,8 +108,8 @@ static int hold_part(struct query *q, size_t row_bytes)
 }
 
 /* Answers what has come, and keeps the incomplete rest. */
-static int take(struct mount *s, const struct node *node, struct query *q, const char *bytes, size_t size, char *why,
-		size_t why_size)
+static int take(struct mount *s, const struct node *node, struct query *q, const char *bytes, size_t size,
+		char *why, size_t why_size)
 {
 	size_t row = q->row_bytes, total = q->part_bytes + size, whole = total / row, rest = total % row;
 	char *vectors = NULL;
@@ -133,7 +134,8 @@ static int take(struct mount *s, const struct node *node, struct query *q, const
 	return 0;
 }
 
-static int judge(const struct query *q, size_t size, const struct vs_collection_info *info, char *why, size_t why_size)
+static int judge(const struct query *q, size_t size, const struct vs_collection_info *info, char *why,
+		 size_t why_size)
 {
 	size_t total = q->part_bytes + size;
 
@@ -143,8 +145,8 @@ static int judge(const struct query *q, size_t size, const struct vs_collection_
 	}
 	if (total % info->row_bytes == 0 || size % PAGE_BYTES == 0 || size > OPS_WRITE_BYTES_MAX - PAGE_BYTES)
 		return 0;
-	snprintf(why, why_size, "got %zu bytes, want vectors of %zu (dim=%u dtype=%s)", total, info->row_bytes,
-		 info->schema.dim, vs_dtype_name(info->schema.dtype));
+	snprintf(why, why_size, "got %zu bytes, want vectors of %zu (dim=%u dtype=%s)", total,
+		 info->row_bytes, info->schema.dim, vs_dtype_name(info->schema.dtype));
 	return -EINVAL;
 }
 

@@ -8,7 +8,8 @@
 
 /* What the file says it has; the dim and dtype of a raw one are the schema's and its suffix's. */
 static int read_shape(const char *name, const char *bytes, size_t size, const struct vs_schema *schema,
-		      enum array_format *format, struct array_shape *shape, size_t *header, char *why, size_t why_size)
+		      enum array_format *format, struct array_shape *shape, size_t *header, char *why,
+		      size_t why_size)
 {
 	enum vs_dtype dtype;
 	int rc = array_format_of_name(name, format, &dtype);
@@ -46,9 +47,11 @@ int query_array_of(const char *name, const char *bytes, size_t size, const struc
 		return rc;
 	prefix = array_row_prefix(format);
 	stride = row + prefix;
-	if (!row || shape.dtype != schema->dtype || array_row_bytes(&shape) != row || (size - header) % stride ||
+	if (!row || shape.dtype != schema->dtype || array_row_bytes(&shape) != row ||
+	    (size - header) % stride ||
 	    (shape.rows != ARRAY_ROWS_UNTOLD && shape.rows != (size - header) / stride)) {
-		snprintf(why, why_size, "%s has %zu bytes of dim=%u dtype=%s, want vectors of dim=%u dtype=%s", name, size,
+		snprintf(why, why_size,
+			 "%s has %zu bytes of dim=%u dtype=%s, want vectors of dim=%u dtype=%s", name, size,
 			 shape.dim, vs_dtype_name(shape.dtype), schema->dim, vs_dtype_name(schema->dtype));
 		return -EINVAL;
 	}

@@ -6,14 +6,16 @@
 #include "store/array/array_format.h"
 
 struct query_array {
-	const void *vectors; /* count vectors without gaps, aligned for numbers: in the file's bytes or in packed */
+	const void *vectors; /* count vectors without gaps, aligned for numbers: in the file's bytes or in
+				packed */
 	uint32_t count;
 	void *packed; /* malloc'ed; to be freed by query_array_free */
 };
 
 /*
- * Finds the vectors of a file of size bytes, whose name's suffix tells its format. -EINVAL with a sentence in why: a header
- * that is cut off or does not fit the bytes, or vectors that are not of the schema's dim and dtype; -ENOMEM.
+ * Finds the vectors of a file of size bytes, whose name's suffix tells its format. -EINVAL with a sentence in
+ * why: a header that is cut off or does not fit the bytes, or vectors that are not of the schema's dim and
+ * dtype; -ENOMEM.
  */
 int query_array_of(const char *name, const char *bytes, size_t size, const struct vs_schema *schema,
 		   struct query_array *out, char *why, size_t why_size);

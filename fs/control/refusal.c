@@ -66,11 +66,8 @@ static int append(struct refusals *b, const char *key, const char *why, uint64_t
 
 	if (!r)
 		return -ENOMEM;
-	*r = (struct refusal){.key = strdup(key),
-			      .why = strdup(why),
-			      .entry = entry,
-			      .mtime = mtime,
-			      .number = ++number};
+	*r = (struct refusal){
+		.key = strdup(key), .why = strdup(why), .entry = entry, .mtime = mtime, .number = ++number};
 	atomic_store(&any, true);
 	if (!r->key || !r->why) {
 		refusal_free(r);

@@ -21,7 +21,8 @@ static int refused_attr(struct mount *s, const struct node *node, struct stat *s
 	attr.perm = batch.perm;
 	attr.mtime = batch.mtime;
 	vs_lookup(s->store, node->collection, name, &attr); /* written anew, and still open */
-	node_stat(node_ino(node), VECTOR_LIMIT & ~(mode_t)0111, &attr.perm, attr.mtime, attr.mtime, attr.size, st);
+	node_stat(node_ino(node), VECTOR_LIMIT & ~(mode_t)0111, &attr.perm, attr.mtime, attr.mtime, attr.size,
+		  st);
 	return 0;
 }
 

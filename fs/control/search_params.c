@@ -124,7 +124,8 @@ int search_params_set(struct search_params *p, const char *word, size_t len, cha
 	char copy[WORD_BYTES], *value;
 
 	if (len >= sizeof copy || memchr(word, '\0', len)) {
-		snprintf(why, why_size, "got %zu bytes of one key=value, want text of at most %d", len, WORD_BYTES - 1);
+		snprintf(why, why_size, "got %zu bytes of one key=value, want text of at most %d", len,
+			 WORD_BYTES - 1);
 		return -EINVAL;
 	}
 	memcpy(copy, word, len);
@@ -145,7 +146,8 @@ int search_params_set(struct search_params *p, const char *word, size_t len, cha
 		*p = changed;
 		return 0;
 	}
-	snprintf(why, why_size, "got key '%s', want k, radius, filter, ids, format, timeout_ms, view, rerank or recall",
+	snprintf(why, why_size,
+		 "got key '%s', want k, radius, filter, ids, format, timeout_ms, view, rerank or recall",
 		 copy);
 	return -EINVAL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * search_params - what a search is asked for: key=value, in the name of a directory near@KEY=VALUE,... or line by line
- * in a session's params.
+ * search_params - what a search is asked for: key=value, in the name of a directory near@KEY=VALUE,... or
+ * line by line in a session's params.
  *
  *   k=10            the most hits, 1 .. 1,000,000
  *   radius=1.5      only hits that are not farther (ip: not smaller)
@@ -10,8 +10,8 @@
  *   format=text     or json
  *   timeout_ms=0    0: as long as it takes
  *   view=V          the compressed view whose codes give the candidates
- *   rerank=auto     or a number; recall=0.95: how candidates are verified. Without a view every row is compared, so
- *                   that each of these is as good as any
+ *   rerank=auto     or a number; recall=0.95: how candidates are verified. Without a view every row is
+ * compared, so that each of these is as good as any
  */
 #ifndef VECFS_FS_CONTROL_SEARCH_PARAMS_H
 #define VECFS_FS_CONTROL_SEARCH_PARAMS_H

@@ -20,7 +20,16 @@
 #define WHY_BYTES 512
 
 /* The files of a session by number; lists follow. */
-enum file { FILE_PARAMS, FILE_QUERIES, FILE_ROWS, FILE_DISTANCES, FILE_NAMES, FILE_JSON, FILE_STATS, FILE_LISTS };
+enum file {
+	FILE_PARAMS,
+	FILE_QUERIES,
+	FILE_ROWS,
+	FILE_DISTANCES,
+	FILE_NAMES,
+	FILE_JSON,
+	FILE_STATS,
+	FILE_LISTS
+};
 #define LISTS_MAX 16u
 #define FILES_MAX (FILE_LISTS + LISTS_MAX)
 #define FILE_BITS 5u
@@ -34,14 +43,14 @@ struct bytes {
 };
 
 struct session {
-	uint64_t n; /* its number, never used again */
-	unsigned users;  /* with the table's lock */
+	uint64_t n;     /* its number, never used again */
+	unsigned users; /* with the table's lock */
 	uint32_t collection;
 	struct vs_perm perm;
 	char name[VS_NAME_MAX + 1];
 	int64_t used_ns;
 	vs_time changed;
-	pthread_mutex_t lock; /* of all that follows; held while it searches */
+	pthread_mutex_t lock;           /* of all that follows; held while it searches */
 	struct bytes *files[FILES_MAX]; /* NULL: not there */
 	char list_names[LISTS_MAX][VS_NAME_MAX + 1];
 	char queries_name[32];
@@ -178,7 +187,8 @@ static struct session *session_get(struct session_table *t, uint64_t n)
 	return found;
 }
 
-/* A free place, or that of the session that was idle the longest, which is handed out. With the table's lock. */
+/* A free place, or that of the session that was idle the longest, which is handed out. With the table's lock.
+ */
 static struct session **place_for(struct session_table *t, struct session **idle)
 {
 	struct session **oldest = NULL;
@@ -232,8 +242,8 @@ static int make(struct session_table *t, uint32_t collection, const struct creat
 /* ------------------------------------------------------------------ what is in a session */
 
 static const char *const result_names[FILE_LISTS] = {
-	[FILE_PARAMS] = "params",  [FILE_ROWS] = "rows.npy",	     [FILE_DISTANCES] = "distances.npy",
-	[FILE_NAMES] = "names",	   [FILE_JSON] = "result.json", [FILE_STATS] = "stats",
+	[FILE_PARAMS] = "params", [FILE_ROWS] = "rows.npy",    [FILE_DISTANCES] = "distances.npy",
+	[FILE_NAMES] = "names",   [FILE_JSON] = "result.json", [FILE_STATS] = "stats",
 };
 
 static bool is_result(enum file file)
@@ -266,7 +276,8 @@ static bool is_queries_name(const char *name)
 	       !array_format_of_name(name, &format, &dtype);
 }
 
-/* The number that a file of this name gets; -EACCES for a result's name, -EDQUOT if there are lists enough. */
+/* The number that a file of this name gets; -EACCES for a result's name, -EDQUOT if there are lists enough.
+ */
 static int number_for(struct session *s, const char *name)
 {
 	if (!strcmp(name, result_names[FILE_PARAMS]))
@@ -348,8 +359,8 @@ static int make_stats(const struct answer *a, char **text, size_t *size)
 	if (!*text)
 		return -ENOMEM;
 	*size = (size_t)snprintf(*text, 256,
-				 "queries=%u\nrows=%" PRIu64 "\nrows_scanned=%" PRIu64 "\nrows_verified=%" PRIu64
-				 "\nrows_damaged=%" PRIu64 "\nus=%" PRIu64 "\n",
+				 "queries=%u\nrows=%" PRIu64 "\nrows_scanned=%" PRIu64
+				 "\nrows_verified=%" PRIu64 "\nrows_damaged=%" PRIu64 "\nus=%" PRIu64 "\n",
 				 a->count, a->info.rows, a->stats.rows_scanned, a->stats.rows_scanned,
 				 a->stats.rows_damaged, a->us);
 	return 0;
@@ -403,11 +414,11 @@ static int answer(struct mount *serve, fuse_req_t req, struct session *s, char *
 	if (!rc)
 		rc = read_list(s, &q, why);
 	if (!rc)
-		rc = query_array_of(s->queries_name, s->files[FILE_QUERIES]->data, s->files[FILE_QUERIES]->size,
-				    &info.schema, &q.queries, why, WHY_BYTES);
+		rc = query_array_of(s->queries_name, s->files[FILE_QUERIES]->data,
+				    s->files[FILE_QUERIES]->size, &info.schema, &q.queries, why, WHY_BYTES);
 	if (!rc)
-		rc = answer_make(serve->store, s->collection, q.queries.vectors, q.queries.count, &q.params, q.list, 0,
-				 req ? answer_is_unwanted : NULL, req, &a, why, WHY_BYTES);
+		rc = answer_make(serve->store, s->collection, q.queries.vectors, q.queries.count, &q.params,
+				 q.list, 0, req ? answer_is_unwanted : NULL, req, &a, why, WHY_BYTES);
 	vs_filter_free(q.list);
 	query_array_free(&q.queries);
 	if (rc)
@@ -419,7 +430,8 @@ static int answer(struct mount *serve, fuse_req_t req, struct session *s, char *
 	return rc;
 }
 
-/* Sees to it that the results are those of what is written: -ENOENT without queries. With the session's lock. */
+/* Sees to it that the results are those of what is written: -ENOENT without queries. With the session's lock.
+ */
 static int bring_up(struct mount *serve, fuse_req_t req, struct session *s)
 {
 	struct vs_collection_info info = {.id = 0};
@@ -434,7 +446,8 @@ static int bring_up(struct mount *serve, fuse_req_t req, struct session *s)
 	s->is_answered = s->answer_rc != -EINTR && s->answer_rc != -ENOMEM && s->answer_rc != -EDQUOT;
 	if (s->answer_rc && s->answer_rc != -EINTR) {
 		vs_collection_get(serve->store, s->collection, &info);
-		message(VS_WARNING, "%s/.vecfs/search/%s: refused: %s", info.name, s->name, *why ? why : strerror(-s->answer_rc));
+		message(VS_WARNING, "%s/.vecfs/search/%s: refused: %s", info.name, s->name,
+			*why ? why : strerror(-s->answer_rc));
 	}
 	return s->answer_rc;
 }
@@ -473,7 +486,8 @@ static int search_lookup(fuse_req_t req, const struct node *dir, const char *nam
 	return n ? ops_entry(serve, &node, 0, e) : -ENOENT;
 }
 
-static ssize_t search_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus)
+static ssize_t search_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off,
+			   bool plus)
 {
 	struct session_table *t = ops_serve(req)->sessions;
 	struct listing l = {.req = req, .buf = buf, .size = size, .plus = plus};
@@ -489,13 +503,15 @@ static ssize_t search_list(fuse_req_t req, const struct node *dir, char *buf, si
 		if (!s || s->collection != dir->collection || off >= LISTING_DOTS + 2 + (off_t)i)
 			continue;
 		node = (struct node){.kind = NODE_SESSION, .collection = s->collection, .entry = s->n};
-		has_room = listing_add_bare(&l, s->name, node_ino(&node), S_IFDIR, LISTING_DOTS + 2 + (off_t)i);
+		has_room =
+			listing_add_bare(&l, s->name, node_ino(&node), S_IFDIR, LISTING_DOTS + 2 + (off_t)i);
 	}
 	pthread_mutex_unlock(&t->lock);
 	return (ssize_t)l.used;
 }
 
-static int search_mkdir(fuse_req_t req, const struct node *dir, const struct create_args *create, struct fuse_entry_param *e)
+static int search_mkdir(fuse_req_t req, const struct node *dir, const struct create_args *create,
+			struct fuse_entry_param *e)
 {
 	struct mount *serve = ops_serve(req);
 	struct session *s;
@@ -571,7 +587,8 @@ static struct session *file_get(struct mount *serve, const struct node *node, en
 	return session_get(serve->sessions, node->entry >> FILE_BITS);
 }
 
-static int session_lookup(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e)
+static int session_lookup(fuse_req_t req, const struct node *dir, const char *name,
+			  struct fuse_entry_param *e)
 {
 	struct mount *serve = ops_serve(req);
 	struct session *s = session_get(serve->sessions, dir->entry);
@@ -593,7 +610,8 @@ static int session_lookup(fuse_req_t req, const struct node *dir, const char *na
 	return file < 0 ? -ENOENT : ops_entry(serve, &node, 0, e);
 }
 
-static ssize_t session_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus)
+static ssize_t session_list(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off,
+			    bool plus)
 {
 	struct mount *serve = ops_serve(req);
 	struct listing l = {.req = req, .buf = buf, .size = size, .plus = plus};
@@ -609,7 +627,8 @@ static ssize_t session_list(fuse_req_t req, const struct node *dir, char *buf, s
 		struct node node = file_node(s, i);
 
 		if (s->files[i] && off < LISTING_DOTS + 1 + i)
-			has_room = listing_add_bare(&l, name_of(s, (unsigned)i), node_ino(&node), S_IFREG, LISTING_DOTS + 1 + i);
+			has_room = listing_add_bare(&l, name_of(s, (unsigned)i), node_ino(&node), S_IFREG,
+						    LISTING_DOTS + 1 + i);
 	}
 	pthread_mutex_unlock(&s->lock);
 	session_put(serve->sessions, s);
@@ -710,7 +729,8 @@ static int session_file_attr(struct mount *serve, const struct node *node, struc
 	if (!rc && !s->files[file])
 		rc = -ENOENT;
 	if (!rc) {
-		node_stat(node_ino(node), S_IFREG | 0600, &s->perm, s->changed, s->changed, s->files[file]->size, st);
+		node_stat(node_ino(node), S_IFREG | 0600, &s->perm, s->changed, s->changed,
+			  s->files[file]->size, st);
 		st->st_mode = S_IFREG | (is_result(file) ? 0400 : 0600);
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -764,8 +784,8 @@ static int session_file_open(fuse_req_t req, const struct node *node, struct fus
 	return rc;
 }
 
-static ssize_t session_file_read(struct mount *serve, const struct node *node, void *buf, size_t size, off_t off,
-				 const struct fuse_file_info *fi)
+static ssize_t session_file_read(struct mount *serve, const struct node *node, void *buf, size_t size,
+				 off_t off, const struct fuse_file_info *fi)
 {
 	struct session_file *f = file_of(fi);
 	size_t n;
@@ -781,7 +801,8 @@ static ssize_t session_file_read(struct mount *serve, const struct node *node, v
 	return (ssize_t)n;
 }
 
-/* What the session has now: the truncation of an open(O_TRUNC) comes after the open itself. With the file's lock. */
+/* What the session has now: the truncation of an open(O_TRUNC) comes after the open itself. With the file's
+ * lock. */
 static void take_current(struct session_table *t, struct session_file *f)
 {
 	struct bytes *now;
@@ -795,7 +816,8 @@ static void take_current(struct session_table *t, struct session_file *f)
 	f->bytes = now;
 }
 
-/* Makes the writer's bytes its own, of this size, with zeros where nothing was written. With the file's lock. */
+/* Makes the writer's bytes its own, of this size, with zeros where nothing was written. With the file's lock.
+ */
 static int resize(struct session_table *t, struct session_file *f, size_t size)
 {
 	size_t capacity = f->is_changed ? f->bytes->capacity : 0, old = f->bytes->size;
@@ -822,7 +844,8 @@ static int resize(struct session_table *t, struct session_file *f, size_t size)
 	return 0;
 }
 
-/* params are judged line by line as they are written, so that the writer is told. Then nothing of it stays. */
+/* params are judged line by line as they are written, so that the writer is told. Then nothing of it stays.
+ */
 static int judge(struct session_table *t, struct session_file *f, bool is_whole)
 {
 	struct search_params params;
@@ -842,8 +865,8 @@ static int judge(struct session_table *t, struct session_file *f, bool is_whole)
 	return -EINVAL;
 }
 
-static int session_file_write(struct mount *serve, const struct node *node, const void *buf, size_t size, off_t off,
-			      const struct fuse_file_info *fi)
+static int session_file_write(struct mount *serve, const struct node *node, const void *buf, size_t size,
+			      off_t off, const struct fuse_file_info *fi)
 {
 	struct session_file *f = file_of(fi);
 	size_t end = (size_t)off + size;
@@ -864,7 +887,8 @@ static int session_file_write(struct mount *serve, const struct node *node, cons
 	return rc;
 }
 
-/* Puts what was written into the session, whose bytes are then exactly as large as they are. With the file's lock. */
+/* Puts what was written into the session, whose bytes are then exactly as large as they are. With the file's
+ * lock. */
 static int publish(struct mount *serve, struct session_file *f)
 {
 	struct session *s = f->session;
@@ -886,7 +910,8 @@ static int publish(struct mount *serve, struct session_file *f)
 	return 0;
 }
 
-static int session_file_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed_out)
+static int session_file_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi,
+			      bool *changed_out)
 {
 	struct session_file *f = file_of(fi);
 	int rc = 0;
@@ -936,7 +961,8 @@ static int session_file_setattr(fuse_req_t req, const struct node *node, const s
 	return rc;
 }
 
-static void session_file_release(struct mount *serve, const struct node *node, const struct fuse_file_info *fi)
+static void session_file_release(struct mount *serve, const struct node *node,
+				 const struct fuse_file_info *fi)
 {
 	struct session_file *f = file_of(fi);
 

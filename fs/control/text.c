@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * text - the control files that are text made when they are opened: log, metrics, version, stats and schema.
- * The first goes on growing while it is open, for `tail -f`: what an inode of it names begins at one position in the log, so that it never shrinks,
- * while stat(2) shows one number for all of them, so that `tail -F` takes it for the one file that it is.
+ * The first goes on growing while it is open, for `tail -f`: what an inode of it names begins at one position
+ * in the log, so that it never shrinks, while stat(2) shows one number for all of them, so that `tail -F`
+ * takes it for the one file that it is.
  *
  * The last can be written: each line sets what it names as soon as it is complete, or fails its write(2),
  * which a shell's builtins notice as well as cp; a last line that is not ended is judged at close(2).
@@ -41,7 +42,8 @@ struct text {
 
 static void print_version(FILE *out)
 {
-	fprintf(out, "vecfs %s (simd %s, libfuse %s)\n", VECFS_VERSION, level_name(level_get()), fuse_pkgversion());
+	fprintf(out, "vecfs %s (simd %s, libfuse %s)\n", VECFS_VERSION, level_name(level_get()),
+		fuse_pkgversion());
 }
 
 static void print_metric(FILE *out, const char *name, const char *type, const char *help, uint64_t value)
@@ -202,7 +204,8 @@ static ssize_t copy_part(const char *bytes, size_t bytes_size, void *buf, size_t
 	return (ssize_t)n;
 }
 
-/* With the lock held: takes what has been logged since. A handle that has become long forgets its first half. */
+/* With the lock held: takes what has been logged since. A handle that has become long forgets its first half.
+ */
 static int extend_log(struct text *t, const struct node *node)
 {
 	size_t more_size;

@@ -26,8 +26,8 @@ struct pairing {
 enum half { HALF_IDS, HALF_VECTORS, HALF_COUNT };
 
 /*
- * A process that looks at the views of a collection. One that cannot be told from others (PROCESS_UNKNOWN) is never found
- * again: it only keeps the moment of a lookup until it can be opened.
+ * A process that looks at the views of a collection. One that cannot be told from others (PROCESS_UNKNOWN) is
+ * never found again: it only keeps the moment of a lookup until it can be opened.
  */
 struct reader {
 	struct reader *next;
@@ -111,12 +111,14 @@ static struct pairing *find(const struct pairing_table *t, const struct node *no
 	return m;
 }
 
-/* Puts one that has just been opened into the table, or finds that of the same version there; with a reference. */
+/* Puts one that has just been opened into the table, or finds that of the same version there; with a
+ * reference. */
 static struct pairing *enter(struct pairing_table *t, struct pairing *opened)
 {
 	struct pairing *m = t->pairings;
 
-	while (m && (m->info.collection != opened->info.collection || m->info.version != opened->info.version))
+	while (m &&
+	       (m->info.collection != opened->info.collection || m->info.version != opened->info.version))
 		m = m->next;
 	if (m) {
 		discard(t, opened);
@@ -148,7 +150,8 @@ static int open_current(struct mount *s, uint32_t collection, struct pairing **o
 	return rc;
 }
 
-/* The moment that a node's number means, with a reference; -ESTALE if it is gone. May give up the lock meanwhile. */
+/* The moment that a node's number means, with a reference; -ESTALE if it is gone. May give up the lock
+ * meanwhile. */
 static int take(struct mount *s, const struct node *node, struct pairing **out)
 {
 	struct pairing *m = find(s->pairings, node);
@@ -301,7 +304,8 @@ static int keep_for_stranger(struct pairing_table *t, struct pairing *m)
 }
 
 /* Makes m (with a reference that it takes over) the one that a process sees, unless it stays with its own. */
-static int keep_for_process(struct pairing_table *t, process_t process, pid_t thread, enum half half, struct pairing *m)
+static int keep_for_process(struct pairing_table *t, process_t process, pid_t thread, enum half half,
+			    struct pairing *m)
 {
 	struct reader *r = get_reader(t, process, m->info.collection);
 

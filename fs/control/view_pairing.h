@@ -12,13 +12,13 @@
  *     mmap_mode, one within the other.
  *
  * Every other lookup starts a new moment: the current version. Changes that the same thread makes end the
- * pairing, unless a view is open. A process that cannot be told from others (PROCESS_UNKNOWN: it lives in another
- * pid namespace) is never paired with anything: each of its lookups is a new moment. The inode number of a view is made of the version, so that the pages and
- * the size that the kernel caches are right for as long as they are kept, and are used again while nothing
- * changes.
+ * pairing, unless a view is open. A process that cannot be told from others (PROCESS_UNKNOWN: it lives in
+ * another pid namespace) is never paired with anything: each of its lookups is a new moment. The inode number
+ * of a view is made of the version, so that the pages and the size that the kernel caches are right for as
+ * long as they are kept, and are used again while nothing changes.
  *
- * The number that stat(2) shows is the same, so that a reader can see of two that he has open whether they are of one
- * version: they differ in the last four bits only.
+ * The number that stat(2) shows is the same, so that a reader can see of two that he has open whether they
+ * are of one version: they differ in the last four bits only.
  *
  * An open view, and a mapping of one, pins its moment, which costs a copy of each row that changes meanwhile.
  * What was looked up and not opened is let go after a second, what was closed after ten; opening it then is

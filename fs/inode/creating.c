@@ -10,7 +10,7 @@
 #include <xxhash.h>
 
 #define LEAVING_MS 50 /* a release is on its way for much less */
-#define BUCKETS 1024 /* each with a lock of its own: creates of different names do not meet */
+#define BUCKETS 1024  /* each with a lock of its own: creates of different names do not meet */
 
 static struct bucket {
 	pthread_mutex_t lock;

@@ -13,10 +13,11 @@ struct creating {
 	struct creating *next;
 	uint32_t collection;
 	const char *name; /* of the owner's memory */
-	bool refused;     /* at a close, after which the name is given back as soon as the kernel tells of it */
+	bool refused; /* at a close, after which the name is given back as soon as the kernel tells of it */
 };
 
-/* False, and nothing is added, if exclusive and the name is pending already. Waits a moment for one that is refused. */
+/* False, and nothing is added, if exclusive and the name is pending already. Waits a moment for one that is
+ * refused. */
 bool creating_add(struct creating *p, bool exclusive);
 /* Its vector was closed incomplete. */
 void creating_refuse(struct creating *p);

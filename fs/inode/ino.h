@@ -6,8 +6,8 @@
  *   1                                     the root
  *   collection << 40                      a collection, or an open batch
  *   collection << 40 | kind               its control nodes; those of the mount have collection 0
- *   1 << 39 | position                    the mount's log from a position in it on (message.h): grows, never shrinks
- *   collection << 40 | kind | which       the arrays of a collection and the files of a batch
+ *   1 << 39 | position                    the mount's log from a position in it on (message.h): grows, never
+ * shrinks collection << 40 | kind | which       the arrays of a collection and the files of a batch
  *   collection << 40 | 1 << 39 | n        the link to its segment n
  *   collection << 40 | 3 << 38 | n        refusal n of a vector that an open batch does not have
  *   collection << 40 | entry              a vector (entries start at VS_ENTRY_FIRST)
@@ -35,8 +35,8 @@ enum node_kind {
 	NODE_COLLECTION,
 	NODE_VECTOR,
 	NODE_SEGMENT,
-	NODE_MOMENT, /* an array at one version */
-	NODE_REFUSED, /* a refused vector, which a batch does not have: its refusal's number */
+	NODE_MOMENT,    /* an array at one version */
+	NODE_REFUSED,   /* a refused vector, which a batch does not have: its refusal's number */
 	NODE_NEAR_AT,   /* near@OPTIONS/, by a number that this mount remembers (near.h) */
 	NODE_NEAR_FILE, /* near/ID, the same */
 	NODE_SESSION,   /* search/S/, by its number (session.h) */
@@ -51,13 +51,13 @@ enum node_kind {
 	NODE_SEGMENTS,
 	NODE_TX,
 	NODE_COMMIT,
-	NODE_RESULT, /* of a batch's commit */
-	NODE_NEAR,   /* near/ */
-	NODE_SEARCH, /* search/ */
-	NODE_QUERY,  /* search/query */
-	NODE_VIEW = 32,   /* | enum node_view */
-	NODE_UPLOAD = 64, /* | enum node_view: a batch's vectors.* */
-	NODE_TEXT = 96,   /* | enum vs_batch_text: a batch's ids, delete, and their NUL-separated twins */
+	NODE_RESULT,          /* of a batch's commit */
+	NODE_NEAR,            /* near/ */
+	NODE_SEARCH,          /* search/ */
+	NODE_QUERY,           /* search/query */
+	NODE_VIEW = 32,       /* | enum node_view */
+	NODE_UPLOAD = 64,     /* | enum node_view: a batch's vectors.* */
+	NODE_TEXT = 96,       /* | enum vs_batch_text: a batch's ids, delete, and their NUL-separated twins */
 	NODE_TEMPORARY = 128, /* | its number: what is to be renamed to one of a batch's files */
 	NODE_KIND_COUNT = 160,
 };
@@ -74,9 +74,11 @@ enum node_view {
 struct node {
 	enum node_kind kind;
 	uint32_t collection; /* 0: the mount's own control nodes */
-	/* A vector's number, a segment's, a refusal's, a moment's, one of near.h or session.h, or where a NODE_LOG begins. */
+	/* A vector's number, a segment's, a refusal's, a moment's, one of near.h or session.h, or where a
+	 * NODE_LOG begins. */
 	uint64_t entry;
-	unsigned which; /* of NODE_VIEW, NODE_UPLOAD, NODE_MOMENT (enum node_view), NODE_TEXT, NODE_TEMPORARY */
+	unsigned which; /* of NODE_VIEW, NODE_UPLOAD, NODE_MOMENT (enum node_view), NODE_TEXT, NODE_TEMPORARY
+			 */
 };
 
 /* Whether a NODE_VIEW or NODE_MOMENT is the ids, not the vectors. */
@@ -97,7 +99,7 @@ bool node_is_version(const struct node *node, uint64_t version);
 const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, char buffer[32]);
 
 /* Attributes of anything of this type and size that goes with a collection's (or the root's) permissions. */
-void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, vs_time mtime,
-	       vs_time ctime, uint64_t size, struct stat *st);
+void node_stat(uint64_t ino, mode_t type_and_limit, const struct vs_perm *perm, vs_time mtime, vs_time ctime,
+	       uint64_t size, struct stat *st);
 
 #endif

@@ -3,9 +3,9 @@
  * inode - the vectors that are in use: open in some handle, or in the middle of losing their name.
  *
  * A file that is open when it is unlinked or replaced stays readable through its handles. The engine forgets
- * a vector with its name, so whoever takes a name away saves the vector first: inode_preserve_begin() copies it if it
- * is open or about to be (recent.h), and makes those who open it meanwhile do the same; inode_preserve_end() ends
- * that, but keeps the last ones for who comes to open them.
+ * a vector with its name, so whoever takes a name away saves the vector first: inode_preserve_begin() copies
+ * it if it is open or about to be (recent.h), and makes those who open it meanwhile do the same;
+ * inode_preserve_end() ends that, but keeps the last ones for who comes to open them.
  */
 #ifndef VECFS_FS_INODE_INODE_H
 #define VECFS_FS_INODE_INODE_H
@@ -25,7 +25,7 @@ struct orphan_data {
 };
 
 struct inode {
-	struct inode *next;      /* in its bucket */
+	struct inode *next;       /* in its bucket */
 	atomic_uint_fast64_t ino; /* it changes when the vector moves to another collection */
 	unsigned refs;            /* under the bucket's lock */
 	atomic_uint staged; /* handles with bytes that are not yet published: attributes must not be cached */

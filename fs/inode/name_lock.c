@@ -35,7 +35,7 @@ struct name_lock name_lock_take(uint32_t collection, const char *name)
 }
 
 struct name_lock name_lock_take_two(uint32_t collection, const char *name, uint32_t other_collection,
-				  const char *other_name)
+				    const char *other_name)
 {
 	return take(lock_of(collection, name), lock_of(other_collection, other_name));
 }

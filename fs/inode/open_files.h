@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * open_files - all open files, whatever they are of: when the mount is taken away from those who have them open, no
- * RELEASE comes for them.
+ * open_files - all open files, whatever they are of: when the mount is taken away from those who have them
+ * open, no RELEASE comes for them.
  */
 #ifndef VECFS_FS_INODE_OPEN_FILES_H
 #define VECFS_FS_INODE_OPEN_FILES_H

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* orphan_cache - the vectors that lost their names last, kept for who has looked one up and comes to open it. */
+/* orphan_cache - the vectors that lost their names last, kept for who has looked one up and comes to open it.
+ */
 #ifndef VECFS_FS_INODE_ORPHAN_CACHE_H
 #define VECFS_FS_INODE_ORPHAN_CACHE_H
 

@@ -87,9 +87,9 @@ struct node_ops {
 };
 
 extern const struct node_ops dir_root_ops, dir_collection_ops, dir_control_ops, dir_segments_ops, dir_tx_ops,
-	dir_commit_ops, segment_ops, vector_ops, text_ops, schema_ops, pairing_ops, batch_text_ops, batch_temporary_ops,
-	batch_upload_ops, refused_ops, result_ops, dir_near_ops, near_file_ops, dir_search_ops, query_ops,
-	dir_session_ops, session_file_ops;
+	dir_commit_ops, segment_ops, vector_ops, text_ops, schema_ops, pairing_ops, batch_text_ops,
+	batch_temporary_ops, batch_upload_ops, refused_ops, result_ops, dir_near_ops, near_file_ops,
+	dir_search_ops, query_ops, dir_session_ops, session_file_ops;
 
 /* The table of a kind of node. */
 const struct node_ops *ops_of(enum node_kind kind);

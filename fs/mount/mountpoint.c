@@ -192,8 +192,8 @@ int mountpoint_resolve(const char *path, char out[PATH_MAX])
 }
 
 /*
- * The kernel may still have the attributes of the root, but not these numbers. A connection that is only just ending
- * aborts the question (ECONNABORTED, on io_uring also ECANCELED): it is asked once more.
+ * The kernel may still have the attributes of the root, but not these numbers. A connection that is only just
+ * ending aborts the question (ECONNABORTED, on io_uring also ECANCELED): it is asked once more.
  */
 bool mountpoint_is_stale(const char *path)
 {

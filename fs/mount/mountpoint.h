@@ -14,7 +14,8 @@
 
 struct mountpoint {
 	char path[PATH_MAX];
-	char root[PATH_MAX]; /* what of the file system is mounted here: "/", or of a bind mount perhaps a part */
+	char root[PATH_MAX]; /* what of the file system is mounted here: "/", or of a bind mount perhaps a
+				part */
 	char store[PATH_MAX];
 	unsigned minor; /* of its device number: the name of its connection, while there is one */
 };
@@ -23,12 +24,14 @@ struct mountpoint {
 int mountpoint_at(const char *path, struct mountpoint *out);
 /* The vecfs mount that holds path, an absolute one without symbolic links. -ENOENT: there is none. */
 int mountpoint_around(const char *path, struct mountpoint *out);
-/* A mount of the whole of the same file system as m's, which may be a bind mount of a part. -ENOENT: there is none. */
+/* A mount of the whole of the same file system as m's, which may be a bind mount of a part. -ENOENT: there is
+ * none. */
 int mountpoint_whole(const struct mountpoint *m, struct mountpoint *out);
 /* The (last) mount of a store, given as an absolute path without symbolic links. -ENOENT. */
 int mountpoint_of_store(const char *store, struct mountpoint *out);
 
-/* The last mount in a list like /proc/self/mountinfo that is of m's file system. -ENOENT; -errno: no such list. */
+/* The last mount in a list like /proc/self/mountinfo that is of m's file system. -ENOENT; -errno: no such
+ * list. */
 int mountpoint_in_list(const char *list, const struct mountpoint *m, struct mountpoint *out);
 /* A mount of any file system at a place below path. -ENOENT. */
 int mountpoint_below(const char *path, struct mountpoint *out);

@@ -10,13 +10,32 @@
 #include "fs/cli/humanize.h"
 
 /*
- * For mount(8) and systemd; what we do anyway; or, of times of access, what is all the same to a file system that keeps
- * none. A trailing '*' stands for anything.
+ * For mount(8) and systemd; what we do anyway; or, of times of access, what is all the same to a file system
+ * that keeps none. A trailing '*' stands for anything.
  */
 static const char *const ignored[] = {
-	"defaults", "auto", "noauto", "nofail", "_netdev", "nouser", "nousers", "noowner", "nogroup", "atime",
-	"relatime", "norelatime", "nostrictatime", "diratime", "lazytime", "nolazytime", "silent", "loud",
-	"default_permissions", "comment=*", "x-*", "X-*",
+	"defaults",
+	"auto",
+	"noauto",
+	"nofail",
+	"_netdev",
+	"nouser",
+	"nousers",
+	"noowner",
+	"nogroup",
+	"atime",
+	"relatime",
+	"norelatime",
+	"nostrictatime",
+	"diratime",
+	"lazytime",
+	"nolazytime",
+	"silent",
+	"loud",
+	"default_permissions",
+	"comment=*",
+	"x-*",
+	"X-*",
 };
 
 /* What the kernel obeys. As in mount(8), of several that contradict each other the last one counts. */
@@ -24,14 +43,22 @@ static const struct {
 	const char *word;
 	unsigned long set, clear; /* MS_* */
 } flags[] = {
-	{"nosuid", MS_NOSUID, 0}, {"suid", 0, MS_NOSUID},
-	{"nodev", MS_NODEV, 0}, {"dev", 0, MS_NODEV},
-	{"noexec", MS_NOEXEC, 0}, {"exec", 0, MS_NOEXEC},
-	{"noatime", MS_NOATIME, 0}, {"nodiratime", MS_NODIRATIME, 0},
-	{"nosymfollow", MS_NOSYMFOLLOW, 0}, {"symfollow", 0, MS_NOSYMFOLLOW},
-	/* fstab(5): whoever lets ordinary users mount does not let them bring programs in, unless he says so. */
-	{"user", MS_NOEXEC | MS_NOSUID | MS_NODEV, 0}, {"users", MS_NOEXEC | MS_NOSUID | MS_NODEV, 0},
-	{"owner", MS_NOSUID | MS_NODEV, 0}, {"group", MS_NOSUID | MS_NODEV, 0},
+	{"nosuid", MS_NOSUID, 0},
+	{"suid", 0, MS_NOSUID},
+	{"nodev", MS_NODEV, 0},
+	{"dev", 0, MS_NODEV},
+	{"noexec", MS_NOEXEC, 0},
+	{"exec", 0, MS_NOEXEC},
+	{"noatime", MS_NOATIME, 0},
+	{"nodiratime", MS_NODIRATIME, 0},
+	{"nosymfollow", MS_NOSYMFOLLOW, 0},
+	{"symfollow", 0, MS_NOSYMFOLLOW},
+	/* fstab(5): whoever lets ordinary users mount does not let them bring programs in, unless he says so.
+	 */
+	{"user", MS_NOEXEC | MS_NOSUID | MS_NODEV, 0},
+	{"users", MS_NOEXEC | MS_NOSUID | MS_NODEV, 0},
+	{"owner", MS_NOSUID | MS_NODEV, 0},
+	{"group", MS_NOSUID | MS_NODEV, 0},
 };
 
 static bool apply_flag(const char *option, struct mount_options *options)
@@ -54,7 +81,7 @@ static bool is_ignored(const char *option)
 		size_t len = strlen(ignored[i]);
 
 		if (ignored[i][len - 1] == '*' ? strncmp(option, ignored[i], len - 1) == 0
-		                               : strcmp(option, ignored[i]) == 0)
+					       : strcmp(option, ignored[i]) == 0)
 			return true;
 	}
 	return false;
@@ -89,7 +116,7 @@ static int parse_commit(const char *value, struct mount_options *options, char *
 
 	if (!humanize_parse(value, 1, MOUNTOPT_COMMIT_MS_MAX, &ms)) {
 		snprintf(why, why_size, "commit=%s: want milliseconds, 1 to %d", value,
-		         MOUNTOPT_COMMIT_MS_MAX);
+			 MOUNTOPT_COMMIT_MS_MAX);
 		return -EINVAL;
 	}
 	options->commit_ms = (unsigned)ms;
@@ -99,7 +126,9 @@ static int parse_commit(const char *value, struct mount_options *options, char *
 static int parse_io_uring(const char *value, struct mount_options *options, char *why, size_t why_size)
 {
 	static const char *const words[] = {
-		[SERVE_IO_URING_AUTO] = "auto", [SERVE_IO_URING_ON] = "on", [SERVE_IO_URING_OFF] = "off",
+		[SERVE_IO_URING_AUTO] = "auto",
+		[SERVE_IO_URING_ON] = "on",
+		[SERVE_IO_URING_OFF] = "off",
 	};
 
 	for (unsigned i = 0; i < sizeof words / sizeof *words; i++)

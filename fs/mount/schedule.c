@@ -36,8 +36,8 @@
 /* One of the threads that answer requests. */
 struct ring_thread {
 	pid_t tid;
-	int schedstat_fd, stat_fd;       /* of /proc/self/task/TID */
-	uint64_t ran_ns, waited_ns;      /* at the last look */
+	int schedstat_fd, stat_fd;          /* of /proc/self/task/TID */
+	uint64_t ran_ns, waited_ns;         /* at the last look */
 	uint64_t window_ran, window_waited; /* at the start of the window */
 	unsigned stuck;
 };
@@ -91,7 +91,8 @@ static bool read_line(const char *path, const char *start, char *line, size_t li
 	return found;
 }
 
-/* Autogroups are there, and have an effect: the cgroup that shares out CPU time (of either version) is the root. */
+/* Autogroups are there, and have an effect: the cgroup that shares out CPU time (of either version) is the
+ * root. */
 static bool is_in_autogroup(void)
 {
 	char line[512];
@@ -302,13 +303,14 @@ static double measure(struct schedule *s, unsigned looks)
 enum verdict { QUIET, STARVED, END };
 
 /*
- * At SCHED_IDLE for as long as requests come in and are answered. *part is what measure() would tell of the last windows.
- * For the first grace_ms only a thread that gets nothing at all counts as starved.
+ * At SCHED_IDLE for as long as requests come in and are answered. *part is what measure() would tell of the
+ * last windows. For the first grace_ms only a thread that gets nothing at all counts as starved.
  */
 static enum verdict watch(struct schedule *s, int64_t grace_ms, double *part)
 {
 	int64_t start_ns = now_ns(), active_ns = start_ns, at_ns = start_ns;
-	int64_t window_ns = start_ns, last_window_ns = start_ns; /* the present one's start, and that of the one before */
+	int64_t window_ns = start_ns,
+		last_window_ns = start_ns; /* the present one's start, and that of the one before */
 	uint64_t ran_ns = 0, last_ran_ns = 0, ran;
 	bool starved = false;
 
@@ -337,8 +339,8 @@ static enum verdict watch(struct schedule *s, int64_t grace_ms, double *part)
 }
 
 /*
- * Threads also wait where there is simply too much to do. It is SCHED_IDLE that is to blame if they run for more of the time
- * without.
+ * Threads also wait where there is simply too much to do. It is SCHED_IDLE that is to blame if they run for
+ * more of the time without.
  */
 static void *run(void *arg)
 {

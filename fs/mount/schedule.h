@@ -2,28 +2,29 @@
 /*
  * schedule - how the kernel schedules the threads that answer requests over io_uring.
  *
- * A daemon in the background is in a scheduling group of its own (an autogroup since setsid(2), or a cgroup of a service
- * manager). There the kernel takes a CPU on which one of these threads runs for busy: the client that it wakes moves to
- * another CPU, and back at the next request, which halves what a client gets done. A CPU on which there is nothing but
- * SCHED_IDLE counts as idle, and the client stays. Within a group of its own that costs nothing, since groups share a CPU
- * by their weights.
+ * A daemon in the background is in a scheduling group of its own (an autogroup since setsid(2), or a cgroup
+ * of a service manager). There the kernel takes a CPU on which one of these threads runs for busy: the client
+ * that it wakes moves to another CPU, and back at the next request, which halves what a client gets done. A
+ * CPU on which there is nothing but SCHED_IDLE counts as idle, and the client stays. Within a group of its
+ * own that costs nothing, since groups share a CPU by their weights.
  *
- * The trap: where there is no such group (autogroups are switched off, or others are in the cgroup) whoever computes
- * beside such a thread starves it. So
+ * The trap: where there is no such group (autogroups are switched off, or others are in the cgroup) whoever
+ * computes beside such a thread starves it. So
  *
  *   - it is done only while requests are coming in: a mount at rest has threads like any other;
- *   - meanwhile a watch, itself an ordinary thread, looks every few milliseconds whether the threads run. When they wait
- *     instead, it takes it back; if they then run, for a second at first, longer each time; if they wait as before,
- *     there is just too much to do, and it was not to blame;
- *   - who may not take it back (an ordinary user, without RLIMIT_NICE) has it done only where there is an autogroup for
- *     certain, and then for all of his threads, lest they starve each other.
+ *   - meanwhile a watch, itself an ordinary thread, looks every few milliseconds whether the threads run.
+ * When they wait instead, it takes it back; if they then run, for a second at first, longer each time; if
+ * they wait as before, there is just too much to do, and it was not to blame;
+ *   - who may not take it back (an ordinary user, without RLIMIT_NICE) has it done only where there is an
+ * autogroup for certain, and then for all of his threads, lest they starve each other.
  */
 #ifndef VECFS_FS_MOUNT_SCHEDULE_H
 #define VECFS_FS_MOUNT_SCHEDULE_H
 
 struct schedule;
 
-/* For a daemon whose scheduling group is its own, when its threads are there. NULL: everything stays as it is. */
+/* For a daemon whose scheduling group is its own, when its threads are there. NULL: everything stays as it
+ * is. */
 struct schedule *schedule_start(void);
 /* Before these threads end. NULL is allowed. */
 void schedule_stop(struct schedule *s);

@@ -27,7 +27,7 @@
 
 #define SYNC_WAIT_US 1000
 #define PLACE_WAIT_MS 2000 /* for another mount at the same place to come to its end */
-#define THREADS_MAX 16 /* on the classic transport; io_uring has one a CPU */
+#define THREADS_MAX 16     /* on the classic transport; io_uring has one a CPU */
 
 /* ------------------------------------------------------------------ the transport */
 
@@ -71,8 +71,8 @@ static int add_fsname(struct fuse_args *args, const char *store_dir)
 }
 
 /*
- * Those of mount(2) as libfuse spells them. Its own default is nosuid,nodev; an ordinary user may not ask against that,
- * and fusermount3 would only grumble.
+ * Those of mount(2) as libfuse spells them. Its own default is nosuid,nodev; an ordinary user may not ask
+ * against that, and fusermount3 would only grumble.
  */
 static int add_flags(const struct mount_options *options, struct fuse_args *args)
 {
@@ -80,8 +80,8 @@ static int add_flags(const struct mount_options *options, struct fuse_args *args
 		unsigned long flag;
 		const char *set, *clear;
 	} words[] = {
-		{MS_NOSUID, "-onosuid", "-osuid"}, {MS_NODEV, "-onodev", "-odev"},
-		{MS_NOEXEC, "-onoexec", NULL},     {MS_NOATIME, "-onoatime", NULL},
+		{MS_NOSUID, "-onosuid", "-osuid"},     {MS_NODEV, "-onodev", "-odev"},
+		{MS_NOEXEC, "-onoexec", NULL},         {MS_NOATIME, "-onoatime", NULL},
 		{MS_NODIRATIME, "-onodiratime", NULL}, {MS_NOSYMFOLLOW, "-onosymfollow", NULL},
 	};
 
@@ -173,8 +173,9 @@ static int prepare(struct mount *s, const char *mountpoint)
 }
 
 /*
- * Of two that mount at one place the second is told, though both have found it free: who mounts holds the lock of the
- * directory that is to be covered. Where there is no such lock, or a stranger keeps it, one goes on without.
+ * Of two that mount at one place the second is told, though both have found it free: who mounts holds the
+ * lock of the directory that is to be covered. Where there is no such lock, or a stranger keeps it, one goes
+ * on without.
  */
 static int lock_place(const char *mountpoint)
 {
@@ -222,7 +223,7 @@ static void find_connection(struct mount *s)
 }
 
 int session_start(struct vs_store *store, const char *mountpoint, const struct mount_options *options,
-		struct mount **out, char *why, size_t why_size)
+		  struct mount **out, char *why, size_t why_size)
 {
 	const char *obstacle = options->io_uring == SERVE_IO_URING_OFF ? "io_uring=off" : io_uring_obstacle();
 	struct mount *s;
@@ -281,8 +282,8 @@ void session_answering(struct mount *s)
 }
 
 /*
- * Whether somebody has unmounted it. A thread that was just taking a request then (the release of what was closed before)
- * reads ECONNABORTED, as if the connection had been aborted, rather than ENODEV.
+ * Whether somebody has unmounted it. A thread that was just taking a request then (the release of what was
+ * closed before) reads ECONNABORTED, as if the connection had been aborted, rather than ENODEV.
  */
 static bool is_gone(const struct mount *s)
 {

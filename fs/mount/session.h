@@ -29,7 +29,8 @@ struct mount_options {
 	bool read_only, sync_on_close, allow_other, foreground, debug;
 	unsigned commit_ms;
 	enum session_io_uring io_uring;
-	unsigned long flags_set, flags_cleared; /* MS_* of mount(2) that were asked for by name, and asked against */
+	unsigned long flags_set,
+		flags_cleared; /* MS_* of mount(2) that were asked for by name, and asked against */
 };
 
 struct fuse_session;
@@ -73,7 +74,7 @@ enum session_transport { SERVE_TRANSPORT_UNKNOWN, SERVE_TRANSPORT_CLASSIC, SERVE
 
 /* Makes the session and the mount. On failure why holds one sentence. */
 int session_start(struct vs_store *store, const char *mountpoint, const struct mount_options *options,
-		struct mount **out, char *why, size_t why_size);
+		  struct mount **out, char *why, size_t why_size);
 /* Serves until unmounted or signalled (0). ready(arg) is called, from some thread, when the mount answers. */
 int session_loop(struct mount *s, void (*ready)(void *arg), void *arg);
 void session_end(struct mount *s);

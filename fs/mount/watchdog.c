@@ -21,8 +21,8 @@
 #define DYING_MS_MAX 1000
 
 /*
- * Whether the main thread of the daemon has ended: the others may still be waiting for the kernel. Its /proc/PID/stat was
- * opened by itself, since its number may be another's in the /proc that is seen here.
+ * Whether the main thread of the daemon has ended: the others may still be waiting for the kernel. Its
+ * /proc/PID/stat was opened by itself, since its number may be another's in the /proc that is seen here.
  */
 static bool is_dead(int stat_fd)
 {
@@ -49,8 +49,8 @@ static bool is_dying(int stat_fd)
 }
 
 /*
- * Takes the connection that a message brings in place of *connection; -1: it brings none, the mount is not to be guarded
- * any more. False: the other end has been closed.
+ * Takes the connection that a message brings in place of *connection; -1: it brings none, the mount is not to
+ * be guarded any more. False: the other end has been closed.
  */
 static bool receive(int fd, int *connection)
 {
@@ -74,8 +74,8 @@ static bool receive(int fd, int *connection)
 }
 
 /*
- * The end of the socket is the end of the daemon, but not as long as any of its threads lives; so there is a signal for
- * the end of its main thread, too.
+ * The end of the socket is the end of the daemon, but not as long as any of its threads lives; so there is a
+ * signal for the end of its main thread, too.
  */
 __attribute__((noreturn)) static void stand_guard(int fd, int signal_fd, int stat_fd)
 {
@@ -96,7 +96,8 @@ __attribute__((noreturn)) static void stand_guard(int fd, int signal_fd, int sta
 	_exit(0);
 }
 
-/* It holds nothing that anybody could wait for, and does not end before the daemon, whoever signals all of both. */
+/* It holds nothing that anybody could wait for, and does not end before the daemon, whoever signals all of
+ * both. */
 static void detach(int fd, int stat_fd, int *signal_fd)
 {
 	unsigned low = (unsigned)(stat_fd >= 0 && stat_fd < fd ? stat_fd : fd);
@@ -159,7 +160,9 @@ static void tell(int guard, int fd)
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof(int))];
-	} control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd)}};
+	} control = {.header = {.cmsg_level = SOL_SOCKET,
+				.cmsg_type = SCM_RIGHTS,
+				.cmsg_len = CMSG_LEN(sizeof fd)}};
 	char byte = 0;
 	struct iovec data = {.iov_base = &byte, .iov_len = sizeof byte};
 	struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};

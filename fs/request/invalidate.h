@@ -25,11 +25,12 @@ void notify_inode(struct notify *n, uint64_t ino);
 /* Whether notify_inode() has not had its effect yet. */
 bool notify_is_stale(struct notify *n, uint64_t ino);
 /*
- * Every name that is cached now will be looked up again: at once, and the kernel locks nothing for it. False: the
- * kernel or libfuse cannot do that.
+ * Every name that is cached now will be looked up again: at once, and the kernel locks nothing for it. False:
+ * the kernel or libfuse cannot do that.
  */
 bool notify_names(struct notify *n);
-/* A name in a directory has changed its meaning, and so have those below it. Takes effect at once where it can. */
+/* A name in a directory has changed its meaning, and so have those below it. Takes effect at once where it
+ * can. */
 void notify_entry(struct notify *n, uint64_t dir_ino, const char *name);
 /* Something is staged: whether its writer pauses is looked at from now on (file_settle_paused). */
 void notify_settling(struct notify *n);

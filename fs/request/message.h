@@ -22,14 +22,14 @@ void message_report(void *arg, enum vs_severity severity, const char *line);
 uint64_t message_count(enum vs_severity severity);
 
 /*
- * The log is a stream of bytes, of which only an end is kept: the last 1,000 lines, each ended by a newline, and some
- * more for who has just been told where those start. A position in it means the same for ever.
+ * The log is a stream of bytes, of which only an end is kept: the last 1,000 lines, each ended by a newline,
+ * and some more for who has just been told where those start. A position in it means the same for ever.
  */
 uint64_t message_log_start(void);
 uint64_t message_log_end(void);
 /*
- * The bytes from a position on, up to the end; malloc'ed, NULL without memory. -ESTALE in *rc: they are not kept any
- * more, as of -ENOMEM the result is NULL.
+ * The bytes from a position on, up to the end; malloc'ed, NULL without memory. -ESTALE in *rc: they are not
+ * kept any more, as of -ENOMEM the result is NULL.
  */
 char *message_log(uint64_t from, size_t *size, int *rc);
 

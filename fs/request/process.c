@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PID_BITS 22 /* the kernel's PID_MAX_LIMIT */
+#define PID_BITS 22      /* the kernel's PID_MAX_LIMIT */
 #define STARTED_FIELD 22 /* of /proc/PID/stat, in clock ticks since the system started */
 
 static pthread_once_t proc_once = PTHREAD_ONCE_INIT;

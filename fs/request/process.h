@@ -8,17 +8,18 @@
 #include <sys/types.h>
 
 /*
- * A process, and no other: its number together with the time it was started, since numbers are used again. 0: it cannot
- * be told from others. So it is with all those whose pid namespace is not below the daemon's (to FUSE they are all 0),
- * with those that are gone, and with everybody where /proc is missing or another namespace's.
+ * A process, and no other: its number together with the time it was started, since numbers are used again. 0:
+ * it cannot be told from others. So it is with all those whose pid namespace is not below the daemon's (to
+ * FUSE they are all 0), with those that are gone, and with everybody where /proc is missing or another
+ * namespace's.
  */
 typedef uint64_t process_t;
 #define PROCESS_UNKNOWN ((process_t)0)
 
 process_t process_of(pid_t thread);
 /*
- * Whether two threads are of one process. Thread 0 is the same as thread 0, since nothing tells them apart: who does not
- * want to take two strangers for one asks for that himself.
+ * Whether two threads are of one process. Thread 0 is the same as thread 0, since nothing tells them apart:
+ * who does not want to take two strangers for one asks for that himself.
  */
 bool process_same(pid_t thread, pid_t other_thread);
 

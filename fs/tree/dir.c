@@ -167,8 +167,8 @@ static int root_attr(struct mount *s, const struct node *node, struct stat *st, 
 
 	(void)node;
 	vs_root_get(s->store, &root);
-	node_stat(FUSE_ROOT_ID, S_IFDIR | 07777, root.owned ? &root.perm : &s->root_perm, root.mtime, root.ctime, 0,
-		  st);
+	node_stat(FUSE_ROOT_ID, S_IFDIR | 07777, root.owned ? &root.perm : &s->root_perm, root.mtime,
+		  root.ctime, 0, st);
 	st->st_nlink = 1; /* unknown: find(1) must not count on it */
 	*timeout_s = DIR_TIMEOUT_S;
 	return 0;

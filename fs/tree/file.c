@@ -137,7 +137,8 @@ int file_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi
 }
 
 /* A handle for a name that nobody has: the vector appears when it is complete. */
-static int file_create_new(struct mount *s, struct file *h, const struct vs_perm *perm, struct fuse_entry_param *e)
+static int file_create_new(struct mount *s, struct file *h, const struct vs_perm *perm,
+			   struct fuse_entry_param *e)
 {
 	uint64_t entry;
 	struct inode *o;
@@ -175,7 +176,7 @@ static int open_existing(struct mount *s, struct file *h, uint32_t collection,
 }
 
 int file_create(fuse_req_t req, const struct node *dir, const struct create_args *create,
-		  struct fuse_entry_param *e, struct fuse_file_info *fi)
+		struct fuse_entry_param *e, struct fuse_file_info *fi)
 {
 	struct mount *s = ops_serve(req);
 	struct file *h;
@@ -288,7 +289,7 @@ static bool is_fault(const struct mount *s, const struct fuse_file_info *fi)
 }
 
 ssize_t file_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
-		    const struct fuse_file_info *fi)
+		  const struct fuse_file_info *fi)
 {
 	struct file *h = file_of(fi);
 	struct node place = node_of(h ? atomic_load(&h->inode->ino) : node_ino(node));
@@ -330,7 +331,7 @@ static bool is_by_opener(struct file *h, pid_t thread, const struct fuse_file_in
 }
 
 int file_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
-		 const struct fuse_file_info *fi)
+	       const struct fuse_file_info *fi)
 {
 	struct file *h = file_of(fi);
 	int rc;
@@ -349,7 +350,7 @@ int file_write(struct mount *s, const struct node *node, const void *buf, size_t
 }
 
 int file_allocate(struct mount *s, const struct node *node, uint64_t end, bool keep_size,
-		    const struct fuse_file_info *fi)
+		  const struct fuse_file_info *fi)
 {
 	struct file *h = file_of(fi);
 	int rc;

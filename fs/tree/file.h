@@ -23,16 +23,16 @@ struct file {
 	struct inode *inode;
 	struct file *next; /* of the same vector */
 	bool writable;
-	bool appends;   /* O_APPEND */
+	bool appends;      /* O_APPEND */
 	bool unprivileged; /* opened by somebody whose writes take set-user-ID away */
-	bool untouched; /* since it was opened: a truncation by its opener is open(2)'s own */
-	pid_t opener;   /* its thread; 0 where that cannot be told */
+	bool untouched;    /* since it was opened: a truncation by its opener is open(2)'s own */
+	pid_t opener;      /* its thread; 0 where that cannot be told */
 
 	/* Under inode->lock: */
 	bool has_owner;
 	uint64_t owner; /* the kernel's mark of the process that used it first: its lock_owner */
 	enum file_state state;
-	bool is_new;        /* by this handle, and not yet published: its name is pending */
+	bool is_new;      /* by this handle, and not yet published: its name is pending */
 	bool told;        /* of the bytes staged now, that they are refused */
 	bool unsynced;    /* something was published, and no close has made it durable yet */
 	bool counted;     /* in inode->staged */
@@ -49,17 +49,17 @@ struct file {
 };
 
 int file_create(fuse_req_t req, const struct node *dir, const struct create_args *create,
-		  struct fuse_entry_param *e, struct fuse_file_info *fi);
+		struct fuse_entry_param *e, struct fuse_file_info *fi);
 int file_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi);
 ssize_t file_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
-		    const struct fuse_file_info *fi);
+		  const struct fuse_file_info *fi);
 int file_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
-		 const struct fuse_file_info *fi);
+	       const struct fuse_file_info *fi);
 int file_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed);
 int file_fsync(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi);
 void file_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi);
 int file_allocate(struct mount *s, const struct node *node, uint64_t end, bool keep_size,
-		    const struct fuse_file_info *fi);
+		  const struct fuse_file_info *fi);
 /* Publishes what writers have left staged that pause; false if nothing is staged at all. For one thread. */
 bool file_settle_paused(struct mount *s);
 

@@ -197,8 +197,7 @@ static int modify_copy(struct file *h, const void *data, size_t size, size_t off
 }
 
 /* Changes the published vector. */
-static int modify(struct mount *s, struct file *h, const void *data, size_t size, size_t off,
-		  bool from_page)
+static int modify(struct mount *s, struct file *h, const void *data, size_t size, size_t off, bool from_page)
 {
 	struct node node = place(h);
 	struct vs_attr attr = h->attr;
@@ -438,7 +437,8 @@ void staging_set(struct file *h, unsigned which, const struct vs_attr *attr)
 	if (which & VS_SET_MTIME)
 		h->attr.mtime = attr->mtime;
 	if (which)
-		h->attr.ctime = vs_time_after(h->attr.ctime, vs_time_now()); /* seen while it is not published */
+		h->attr.ctime =
+			vs_time_after(h->attr.ctime, vs_time_now()); /* seen while it is not published */
 	if (is_collected(h) || has_run(h))
 		h->which |= which;
 }

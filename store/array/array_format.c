@@ -14,10 +14,10 @@ static const struct {
 	enum array_format format;
 	enum vs_dtype dtype;
 } suffixes[] = {
-	{"npy", ARRAY_NPY, VS_F32},     {"fvecs", ARRAY_FVECS, VS_F32}, {"bvecs", ARRAY_BVECS, VS_U8},
-	{"fbin", ARRAY_FBIN, VS_F32},   {"u8bin", ARRAY_U8BIN, VS_U8},  {"i8bin", ARRAY_I8BIN, VS_I8},
-	{"f32", ARRAY_RAW, VS_F32},     {"f16", ARRAY_RAW, VS_F16},     {"bf16", ARRAY_RAW, VS_BF16},
-	{"i8", ARRAY_RAW, VS_I8},       {"u8", ARRAY_RAW, VS_U8},       {"bit", ARRAY_RAW, VS_BIT},
+	{"npy", ARRAY_NPY, VS_F32},   {"fvecs", ARRAY_FVECS, VS_F32}, {"bvecs", ARRAY_BVECS, VS_U8},
+	{"fbin", ARRAY_FBIN, VS_F32}, {"u8bin", ARRAY_U8BIN, VS_U8},  {"i8bin", ARRAY_I8BIN, VS_I8},
+	{"f32", ARRAY_RAW, VS_F32},   {"f16", ARRAY_RAW, VS_F16},     {"bf16", ARRAY_RAW, VS_BF16},
+	{"i8", ARRAY_RAW, VS_I8},     {"u8", ARRAY_RAW, VS_U8},       {"bit", ARRAY_RAW, VS_BIT},
 };
 
 int array_format_of_name(const char *file_name, enum array_format *format, enum vs_dtype *dtype)
@@ -97,7 +97,7 @@ static uint32_t get_u32(const unsigned char *from)
 }
 
 size_t array_header_build(enum array_format format, const struct array_shape *shape,
-                          unsigned char buf[ARRAY_HEADER_BYTES_MAX])
+			  unsigned char buf[ARRAY_HEADER_BYTES_MAX])
 {
 	assert(array_format_fits(format, shape->dtype) && shape->rows <= array_rows_max(format));
 	if (format == ARRAY_NPY) {
@@ -115,7 +115,7 @@ size_t array_header_build(enum array_format format, const struct array_shape *sh
 
 /* The header of the formats whose dtype is in their name: rows (but for fvecs and bvecs) and dim. */
 static int parse_numbers(enum array_format format, const unsigned char *buf, size_t size,
-                         struct array_shape *out, size_t *header_bytes, char *why, size_t why_size)
+			 struct array_shape *out, size_t *header_bytes, char *why, size_t why_size)
 {
 	size_t need_bytes = is_bin(format) ? BIN_HEADER_BYTES : ARRAY_PREFIX_BYTES;
 	uint32_t dim_max;
@@ -129,8 +129,8 @@ static int parse_numbers(enum array_format format, const unsigned char *buf, siz
 	dim_max = VS_ROW_BYTES_MAX / (out->dtype == VS_F32 ? 4 : 1);
 	if (out->dim == 0 || out->dim > dim_max) {
 		snprintf(why, why_size,
-		         "found dim %u in the %s header, want 1 to %u: is it a little-endian .%s file?",
-		         out->dim, array_format_name(format), dim_max, array_format_name(format));
+			 "found dim %u in the %s header, want 1 to %u: is it a little-endian .%s file?",
+			 out->dim, array_format_name(format), dim_max, array_format_name(format));
 		return -EINVAL;
 	}
 	*header_bytes = is_bin(format) ? BIN_HEADER_BYTES : 0;
@@ -138,7 +138,7 @@ static int parse_numbers(enum array_format format, const unsigned char *buf, siz
 }
 
 int array_header_parse(enum array_format format, const void *buf, size_t size, struct array_shape *out,
-                       size_t *header_bytes, char *why, size_t why_size)
+		       size_t *header_bytes, char *why, size_t why_size)
 {
 	struct npy_shape npy;
 	int rc;

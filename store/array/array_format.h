@@ -21,8 +21,8 @@
 #include "store/store.h"
 
 #define ARRAY_HEADER_BYTES_MAX NPY_NUMPY_HEADER_BYTES /* of a header built here */
-#define ARRAY_PREFIX_BYTES 4                    /* before each row of fvecs and bvecs */
-#define ARRAY_ROWS_UNTOLD UINT64_MAX            /* the format does not tell: the file's size does */
+#define ARRAY_PREFIX_BYTES 4                          /* before each row of fvecs and bvecs */
+#define ARRAY_ROWS_UNTOLD UINT64_MAX                  /* the format does not tell: the file's size does */
 
 enum array_format { ARRAY_NPY, ARRAY_FVECS, ARRAY_BVECS, ARRAY_FBIN, ARRAY_U8BIN, ARRAY_I8BIN, ARRAY_RAW };
 
@@ -54,7 +54,7 @@ size_t array_row_bytes(const struct array_shape *shape);
  * shape must be one that the format can hold: see array_format_fits and array_rows_max.
  */
 size_t array_header_build(enum array_format format, const struct array_shape *shape,
-                          unsigned char buf[ARRAY_HEADER_BYTES_MAX]);
+			  unsigned char buf[ARRAY_HEADER_BYTES_MAX]);
 
 /*
  * Parses the start of a file, of which buf holds the first size bytes; untrusted. On 0 *out has the shape and
@@ -63,6 +63,6 @@ size_t array_header_build(enum array_format format, const struct array_shape *sh
  * -EAGAIN: give more bytes. -EINVAL: why holds a sentence with what was found and what to do.
  */
 int array_header_parse(enum array_format format, const void *buf, size_t size, struct array_shape *out,
-                       size_t *header_bytes, char *why, size_t why_size);
+		       size_t *header_bytes, char *why, size_t why_size);
 
 #endif

@@ -16,7 +16,8 @@
 
 /* As we write them. */
 static const char *const descrs[VS_DTYPE_COUNT] = {
-	[VS_F32] = "<f4", [VS_F16] = "<f2", [VS_BF16] = "<u2", [VS_I8] = "|i1", [VS_U8] = "|u1", [VS_BIT] = "|u1",
+	[VS_F32] = "<f4", [VS_F16] = "<f2", [VS_BF16] = "<u2",
+	[VS_I8] = "|i1",  [VS_U8] = "|u1",  [VS_BIT] = "|u1",
 };
 
 void npy_header_build(const struct npy_shape *shape, unsigned char *buf, size_t bytes)
@@ -31,8 +32,8 @@ void npy_header_build(const struct npy_shape *shape, unsigned char *buf, size_t 
 	buf[8] = text_bytes & 0xff;
 	buf[9] = (unsigned char)(text_bytes >> 8);
 	n = snprintf((char *)buf + PREFIX_BYTES_V1, text_bytes,
-	             "{'descr': '%s', 'fortran_order': False, 'shape': (%llu, %u), }",
-	             descrs[shape->dtype], (unsigned long long)shape->rows, columns);
+		     "{'descr': '%s', 'fortran_order': False, 'shape': (%llu, %u), }", descrs[shape->dtype],
+		     (unsigned long long)shape->rows, columns);
 	assert(n > 0 && (size_t)n < text_bytes);
 	buf[PREFIX_BYTES_V1 + n] = ' ';
 	buf[bytes - 1] = '\n';
@@ -179,17 +180,22 @@ static bool dict_parse(struct dict *d, struct text *t)
 static int refuse_dtype(const char *descr, char *why, size_t why_size)
 {
 	if (descr[0] == '[')
-		snprintf(why, why_size, "found an array of structures, want plain numbers: "
-		         "save one field with np.ascontiguousarray(a['FIELD'], dtype='<f4')");
+		snprintf(why, why_size,
+			 "found an array of structures, want plain numbers: "
+			 "save one field with np.ascontiguousarray(a['FIELD'], dtype='<f4')");
 	else if (descr[0] == '>')
-		snprintf(why, why_size, "found big-endian numbers ('%s'), want little-endian ones: "
-		         "save with a.astype('<%s')", descr, descr + 1);
+		snprintf(why, why_size,
+			 "found big-endian numbers ('%s'), want little-endian ones: "
+			 "save with a.astype('<%s')",
+			 descr, descr + 1);
 	else if (strcmp(descr, "|b1") == 0)
 		snprintf(why, why_size,
-		         "found booleans ('|b1'), want packed bits: save with np.packbits(a, axis=1)");
+			 "found booleans ('|b1'), want packed bits: save with np.packbits(a, axis=1)");
 	else
-		snprintf(why, why_size, "found dtype '%s', want one of '<f4' '<f2' '<u2' '|i1' '|u1': "
-		         "save with np.ascontiguousarray(a, dtype='<f4')", descr);
+		snprintf(why, why_size,
+			 "found dtype '%s', want one of '<f4' '<f2' '<u2' '|i1' '|u1': "
+			 "save with np.ascontiguousarray(a, dtype='<f4')",
+			 descr);
 	return -EINVAL;
 }
 
@@ -201,7 +207,7 @@ static int dtype_of_descr(const char *descr, enum vs_dtype *out)
 		const char *orders, *kind;
 		enum vs_dtype dtype;
 	} known[] = {
-		{"<=", "f4", VS_F32}, {"<=", "f2", VS_F16}, {"<=", "u2", VS_BF16},
+		{"<=", "f4", VS_F32},   {"<=", "f2", VS_F16},  {"<=", "u2", VS_BF16},
 		{"<=|", "V2", VS_BF16}, {"<=|>", "i1", VS_I8}, {"<=|>", "u1", VS_U8},
 	};
 
@@ -220,24 +226,28 @@ static int dict_to_shape(const struct dict *d, struct npy_shape *out, char *why,
 	if (dtype_of_descr(d->descr, &out->dtype) != 0)
 		return refuse_dtype(d->descr, why, why_size);
 	if (d->dims != 2) {
-		snprintf(why, why_size, "found an array of %u dimension%s, want 2 (rows, dim): "
-		         "save with a.reshape(-1, dim)", d->dims, d->dims == 1 ? "" : "s");
+		snprintf(why, why_size,
+			 "found an array of %u dimension%s, want 2 (rows, dim): "
+			 "save with a.reshape(-1, dim)",
+			 d->dims, d->dims == 1 ? "" : "s");
 		return -EINVAL;
 	}
 	if (d->fortran) {
-		snprintf(why, why_size, "found Fortran order (columns first), want C order (rows first): "
-		         "save with np.ascontiguousarray(a, dtype='%s')", d->descr);
+		snprintf(why, why_size,
+			 "found Fortran order (columns first), want C order (rows first): "
+			 "save with np.ascontiguousarray(a, dtype='%s')",
+			 d->descr);
 		return -EINVAL;
 	}
 	width_bytes = vs_dtype_bits(out->dtype) / 8;
 	if (d->shape[1] == 0 || d->shape[1] > row_bytes_max / width_bytes) {
 		snprintf(why, why_size, "found rows of %llu numbers, want 1 to %llu",
-		         (unsigned long long)d->shape[1], (unsigned long long)(row_bytes_max / width_bytes));
+			 (unsigned long long)d->shape[1], (unsigned long long)(row_bytes_max / width_bytes));
 		return -EINVAL;
 	}
 	if (d->shape[0] > (uint64_t)INT64_MAX / (d->shape[1] * width_bytes)) {
 		snprintf(why, why_size, "found %llu rows, more than any file can hold",
-		         (unsigned long long)d->shape[0]);
+			 (unsigned long long)d->shape[0]);
 		return -EINVAL;
 	}
 	out->rows = d->shape[0];
@@ -248,7 +258,7 @@ static int dict_to_shape(const struct dict *d, struct npy_shape *out, char *why,
 
 /* The offset and the length of the text. */
 static int find_text(const unsigned char *buf, size_t size, size_t *off, size_t *len, char *why,
-                     size_t why_size)
+		     size_t why_size)
 {
 	size_t magic_bytes = size < MAGIC_BYTES ? size : MAGIC_BYTES;
 
@@ -260,8 +270,8 @@ static int find_text(const unsigned char *buf, size_t size, size_t *off, size_t 
 		return -EAGAIN; /* no valid header is as short as that in any version */
 	if (buf[6] < 1 || buf[6] > 3 || buf[7] != 0) {
 		snprintf(why, why_size,
-		         "found .npy version %u.%u, want 1.0, 2.0 or 3.0: save with numpy.save", buf[6],
-		         buf[7]);
+			 "found .npy version %u.%u, want 1.0, 2.0 or 3.0: save with numpy.save", buf[6],
+			 buf[7]);
 		return -EINVAL;
 	}
 	*off = buf[6] == 1 ? PREFIX_BYTES_V1 : PREFIX_BYTES_V2;
@@ -270,14 +280,14 @@ static int find_text(const unsigned char *buf, size_t size, size_t *off, size_t 
 		*len |= (size_t)buf[10] << 16 | (size_t)buf[11] << 24;
 	if (*off + *len > NPY_HEADER_BYTES_MAX) {
 		snprintf(why, why_size, "found a .npy header of %zu bytes, want at most %d", *off + *len,
-		         NPY_HEADER_BYTES_MAX);
+			 NPY_HEADER_BYTES_MAX);
 		return -EINVAL;
 	}
 	return *off + *len > size ? -EAGAIN : 0;
 }
 
 int npy_header_parse(const void *buf, size_t size, struct npy_shape *out, size_t *header_bytes, char *why,
-                     size_t why_size)
+		     size_t why_size)
 {
 	struct text text;
 	struct dict dict;
@@ -289,8 +299,8 @@ int npy_header_parse(const void *buf, size_t size, struct npy_shape *out, size_t
 	text = (struct text){(const char *)buf + off, (const char *)buf + off + len};
 	if (!dict_parse(&dict, &text)) {
 		snprintf(why, why_size,
-		         "found a .npy header that is not a dict of descr, fortran_order and shape: "
-		         "save with numpy.save");
+			 "found a .npy header that is not a dict of descr, fortran_order and shape: "
+			 "save with numpy.save");
 		return -EINVAL;
 	}
 	*header_bytes = off + len;

@@ -22,28 +22,32 @@
 #include "store/store.h"
 
 #define NPY_HEADER_BYTES 4096 /* of a segment's header: rows start at a page */
-#define NPY_NUMPY_HEADER_BYTES 128 /* what NumPy takes itself for two dimensions: an array comes back byte by byte */
+#define NPY_NUMPY_HEADER_BYTES                                                                               \
+	128 /* what NumPy takes itself for two dimensions: an array comes back byte by byte */
 #define NPY_HEADER_BYTES_MAX 65536 /* of a header we are ready to parse */
 
 struct npy_shape {
 	enum vs_dtype dtype;
 	uint32_t dim;
 	uint64_t rows;
-	bool is_uint16; /* parsed: bf16 is a guess, the header says '<u2', which is also what real integers have */
+	bool is_uint16; /* parsed: bf16 is a guess, the header says '<u2', which is also what real integers
+			   have */
 };
 
-/* Fills buf with the version 1 header of an array of this shape, bytes long (one of the two above); dim is not 0. */
+/* Fills buf with the version 1 header of an array of this shape, bytes long (one of the two above); dim is
+ * not 0. */
 void npy_header_build(const struct npy_shape *shape, unsigned char *buf, size_t bytes);
 
 /*
  * Parses the header at the start of a .npy file of which buf holds the first size bytes. On 0 *out has the
- * shape and *header_bytes the offset of the first row. 2-byte void (how ml_dtypes saves bfloat16) is bf16; so is
- * '<u2', with is_uint16 set: only who knows from elsewhere that it is bf16, from a schema or an option, may take
- * it. '|u1' is u8, also where the rows are those of a bit collection: the caller knows that, too.
+ * shape and *header_bytes the offset of the first row. 2-byte void (how ml_dtypes saves bfloat16) is bf16; so
+ * is
+ * '<u2', with is_uint16 set: only who knows from elsewhere that it is bf16, from a schema or an option, may
+ * take it. '|u1' is u8, also where the rows are those of a bit collection: the caller knows that, too.
  * -EAGAIN: the header is longer than size, give more bytes. -EINVAL: why holds a sentence that says what was
  * found and what to do about it.
  */
 int npy_header_parse(const void *buf, size_t size, struct npy_shape *out, size_t *header_bytes, char *why,
-                     size_t why_size);
+		     size_t why_size);
 
 #endif

@@ -3,7 +3,8 @@
 #ifndef VECFS_STORE_BASE_CHECKSUM_H
 #define VECFS_STORE_BASE_CHECKSUM_H
 
-/* By the widest vectors that the CPU has, where the library can choose: three times as fast as SSE2 on a row of 3 KiB. */
+/* By the widest vectors that the CPU has, where the library can choose: three times as fast as SSE2 on a row
+ * of 3 KiB. */
 #ifdef VECFS_XXH_DISPATCH
 #define XXH_STATIC_LINKING_ONLY /* XXH3_state_t */
 #include <xxh_x86dispatch.h>

@@ -11,8 +11,8 @@
  *   collections/C/index       image of the id index, written by a clean close; its name in the catalog
  *                             is a stamp, so that an old image is never taken for a new one
  *   collections/C/N.adopt     the rows column of a segment that a committing batch is about to hand over
- *   collections/C/upload.N.*  pieces of an open batch's upload: .npy as above, and while it commits .names, .adopt
- *   collections/C/upload.sums a uint32_t for each row of the upload, its data_sum; a uint64_t, the rows
+ *   collections/C/upload.N.*  pieces of an open batch's upload: .npy as above, and while it commits .names,
+ * .adopt collections/C/upload.sums a uint32_t for each row of the upload, its data_sum; a uint64_t, the rows
  *   collections/C/upload.ids  the batch's texts
  *   collections/C/upload.delete
  *
@@ -22,11 +22,12 @@
  * file is written only when the log record is durable (log before data). A checkpoint makes the files
  * durable and then writes a catalog which says where replay has to start.
  *
- * Versions. The first sizeof(struct catalog) bytes of a slot, and how its sum is made, are the same in all of them, so
- * that every program can say which version it has before it. Version 1 had rows of 28 bytes without ctime, times in
- * nanoseconds since 1970, and neither attributes nor a root; a store of it becomes one of version 2 when it is opened
- * for writing (convert.h). What is to be added later gets a tag (struct attribute) and no new version: a program that
- * does not know a tag, or a type of record, refuses the store with a sentence.
+ * Versions. The first sizeof(struct catalog) bytes of a slot, and how its sum is made, are the same in all of
+ * them, so that every program can say which version it has before it. Version 1 had rows of 28 bytes without
+ * ctime, times in nanoseconds since 1970, and neither attributes nor a root; a store of it becomes one of
+ * version 2 when it is opened for writing (convert.h). What is to be added later gets a tag (struct
+ * attribute) and no new version: a program that does not know a tag, or a type of record, refuses the store
+ * with a sentence.
  *
  * Times are vs_time: nanoseconds since 1901-12-13 20:45:52 UTC, which is ext4's range in 64 bits.
  *
@@ -50,9 +51,9 @@
 /*
  * One vector's metadata. Entry 0 marks a dead row.
  *
- * ctime has 39 bits, which row_time.h codes together with mtime so that next to nothing is lost: exactly where mtime
- * is a whole second, or at most 274 s older than ctime; else in steps of 8.4 ms. The widths of the last two are those
- * of bit fields as gcc and clang lay them out, from the lowest bit on.
+ * ctime has 39 bits, which row_time.h codes together with mtime so that next to nothing is lost: exactly
+ * where mtime is a whole second, or at most 274 s older than ctime; else in steps of 8.4 ms. The widths of
+ * the last two are those of bit fields as gcc and clang lay them out, from the lowest bit on.
  */
 struct row {
 	uint32_t data_sum; /* XXH3 of the vector's bytes, low half */
@@ -92,16 +93,18 @@ enum record_type {
 	RECORD_COLLECTION = 3, /* a collection is created or changed: struct record_collection */
 	RECORD_DROP = 4,       /* a collection is gone */
 	RECORD_PERM = 5,       /* entry `row` of the table of permissions: struct record_perm */
-	RECORD_ATTACH = 6,      /* segment `value` of batch `row` becomes a segment: struct record_attach */
-	RECORD_DELETE_ROWS = 7,       /* `value` rows of the segment of `row` die: a bitmap over its slots, or a list of them */
-	RECORD_ATTRIBUTE = 8,  /* attribute `row` := the `value` bytes that follow; without any it is gone */
-	RECORD_ROOT = 9,       /* what the root directory is now: struct record_root */
+	RECORD_ATTACH = 6,     /* segment `value` of batch `row` becomes a segment: struct record_attach */
+	RECORD_DELETE_ROWS =
+		7, /* `value` rows of the segment of `row` die: a bitmap over its slots, or a list of them */
+	RECORD_ATTRIBUTE = 8, /* attribute `row` := the `value` bytes that follow; without any it is gone */
+	RECORD_ROOT = 9,      /* what the root directory is now: struct record_root */
 	RECORD_TYPES,
 };
 #define RECORD_HAS_DATA 1u /* flag of RECORD_ROW */
 #define RECORD_RENAMED 8u  /* flag of RECORD_ROW: with another id, so that the directory has changed */
 #define RECORD_LIST 4u     /* flag of RECORD_DELETE_ROWS: uint32_t slots, which is shorter than the bitmap */
-#define RECORD_UPLOADED 2u /* flag of RECORD_ATTACH: piece `value` of the batch's upload, not one of its segments */
+#define RECORD_UPLOADED                                                                                      \
+	2u /* flag of RECORD_ATTACH: piece `value` of the batch's upload, not one of its segments */
 
 struct record {
 	uint16_t type;
@@ -120,7 +123,8 @@ struct record_row {
 };
 static_assert(sizeof(struct record_row) == 56, "record_row");
 
-/* A row of the table of permissions. Rows refer to it by index; one that none refers to may get another meaning. */
+/* A row of the table of permissions. Rows refer to it by index; one that none refers to may get another
+ * meaning. */
 struct perm_class {
 	uint32_t mode, uid, gid;
 };
@@ -145,16 +149,18 @@ struct catalog_collection {
 };
 static_assert(sizeof(struct catalog_collection) == 72, "catalog_collection");
 
-/* What a collection has beyond that: a tag, and a value that is zero padded to a multiple of 8. Each tag once, rising. */
+/* What a collection has beyond that: a tag, and a value that is zero padded to a multiple of 8. Each tag
+ * once, rising. */
 struct attribute {
-	uint32_t tag; /* enum vs_attribute */
+	uint32_t tag;   /* enum vs_attribute */
 	uint32_t bytes; /* of the value, at most VS_ATTRIBUTE_BYTES_MAX and not 0 */
 };
 static_assert(sizeof(struct attribute) == 8, "attribute");
 
 struct record_collection {
 	struct record head;
-	struct catalog_collection body; /* and its name; segments, next_entry, index_* and attributes do not count */
+	struct catalog_collection
+		body; /* and its name; segments, next_entry, index_* and attributes do not count */
 };
 
 struct record_perm {
@@ -175,7 +181,7 @@ struct record_attach {
 /* The mount's root directory. */
 struct catalog_root {
 	uint64_t mtime, ctime; /* vs_time */
-	uint32_t perm;         /* PERM_NONE: never set, so it is the owner of the store's directory who has it */
+	uint32_t perm; /* PERM_NONE: never set, so it is the owner of the store's directory who has it */
 	uint32_t reserved;
 };
 #define PERM_NONE UINT32_MAX
@@ -186,8 +192,8 @@ struct record_root {
 	struct catalog_root root;
 };
 
-/* ---- catalog: struct catalog, struct catalog_root, perm_class[perms] (padded to 8), then each collection with its
- * name, attributes and segments. */
+/* ---- catalog: struct catalog, struct catalog_root, perm_class[perms] (padded to 8), then each collection
+ * with its name, attributes and segments. */
 #define CATALOG_MAGIC 0x3154414353464356ull /* "VCFSCAT1" */
 #define CATALOG_CLEAN 1u
 #define CATALOG_CONVERTED 2u /* from version 1: N.rows.new, where it is still there, is to become N.rows */
@@ -195,7 +201,7 @@ struct record_root {
 
 struct catalog_segment {
 	uint32_t count;
-	uint32_t name_heap_end;     /* granules in use of the names heap, holes included */
+	uint32_t name_heap_end; /* granules in use of the names heap, holes included */
 	uint64_t rows_digest;   /* XXH3 of the rows column and */
 	uint64_t names_digest;  /* of the names heap; only in a clean catalog, else 0 */
 };
@@ -207,7 +213,7 @@ struct catalog {
 	uint32_t flags;
 	uint8_t uuid[16];
 	uint64_t seq;
-	uint64_t bytes; /* of everything; the rest of the slot's file is zero */
+	uint64_t bytes;     /* of everything; the rest of the slot's file is zero */
 	uint64_t log_epoch; /* replay starts at the first frame of this epoch, */
 	uint64_t log_seq;   /* which has this seq */
 	uint64_t log_prev;  /* and follows the frame with this sum */
@@ -222,9 +228,9 @@ struct catalog {
 static_assert(sizeof(struct catalog) == 112, "catalog");
 
 /*
- * ---- index image: struct index_image, then the directory (uint32_t[1 << depth], none without pages), the pages
- * (index.h), the places of the chunks (uint32_t[chunks]: 0, or which of the present chunks, counted from 1), and the
- * present chunks (entries.h).
+ * ---- index image: struct index_image, then the directory (uint32_t[1 << depth], none without pages), the
+ * pages (index.h), the places of the chunks (uint32_t[chunks]: 0, or which of the present chunks, counted
+ * from 1), and the present chunks (entries.h).
  */
 #define INDEX_MAGIC 0x3258444e49434556ull /* "VECINDX2" */
 

@@ -53,7 +53,8 @@ static int list_read(struct batch_commit *j, enum vs_batch_text lines, const cha
 		rc = idlist_check_unique(list, separator, why, sizeof why);
 	if (rc == -EILSEQ)
 		rc = -EINVAL;
-	return *why ? batch_commit_refuse(j, rc, "%s%s: %s", what, separator == IDLIST_NULS ? "0" : "", why) : rc;
+	return *why ? batch_commit_refuse(j, rc, "%s%s: %s", what, separator == IDLIST_NULS ? "0" : "", why)
+		    : rc;
 }
 
 /* The id of uploaded row i: its line, or its number. */
@@ -76,7 +77,8 @@ int batch_commit_replaced_perm(const struct collection *parent, const char *id)
 	return r ? r->perm : -1;
 }
 
-/* Whether a file of the batch has this id. Its rows do not change any more, but the applier still moves them. */
+/* Whether a file of the batch has this id. Its rows do not change any more, but the applier still moves them.
+ */
 static int is_file(const struct batch_commit *j, const char *id, size_t len, bool *found)
 {
 	uint64_t entry = 0;
@@ -105,8 +107,9 @@ static int check_files(struct batch_commit *j)
 
 		rc = is_file(j, id, strlen(id), &found);
 		if (!rc && found)
-			rc = batch_commit_refuse(j, -EINVAL, "ids: line %llu: '%s' is also a file of the batch",
-			                (unsigned long long)i + 1, id);
+			rc = batch_commit_refuse(j, -EINVAL,
+						 "ids: line %llu: '%s' is also a file of the batch",
+						 (unsigned long long)i + 1, id);
 	}
 	return rc;
 }
@@ -123,10 +126,13 @@ static int batch_commit_read(struct batch_commit *j)
 	if (rc)
 		return rc;
 	if (j->upload.torn)
-		return batch_commit_refuse(j, -EINVAL, "the vectors were not written to their end: write them anew, or remove them");
+		return batch_commit_refuse(
+			j, -EINVAL,
+			"the vectors were not written to their end: write them anew, or remove them");
 	if (j->ids.count && j->ids.count != j->upload.rows)
-		return batch_commit_refuse(j, -EINVAL, "%llu ids, but %llu vectors", (unsigned long long)j->ids.count,
-		              (unsigned long long)j->upload.rows);
+		return batch_commit_refuse(j, -EINVAL, "%llu ids, but %llu vectors",
+					   (unsigned long long)j->ids.count,
+					   (unsigned long long)j->upload.rows);
 	if (j->upload.rows > UINT32_MAX - 1)
 		return batch_commit_refuse(j, -EINVAL, "more than 4,294,967,294 vectors in one batch");
 	j->rows = j->upload.rows + j->batch->count;
@@ -145,8 +151,8 @@ int batch_commit_fix_schema(struct batch_commit *j, struct txn *txn, struct coll
 		return 0;
 	schema.dtype = j->upload.exists ? j->upload.schema.dtype : j->batch->schema.dtype;
 	if (schema.dtype != was.dtype && !collection_is_free(parent))
-		return batch_commit_refuse(j, -EINVAL, "vectors of dtype %s, but the collection has %s", vs_dtype_name(schema.dtype),
-		                  vs_dtype_name(was.dtype));
+		return batch_commit_refuse(j, -EINVAL, "vectors of dtype %s, but the collection has %s",
+					   vs_dtype_name(schema.dtype), vs_dtype_name(was.dtype));
 	if (schema.dtype != was.dtype)
 		collection_set_schema(parent, &schema);
 	rc = rows_fix_schema(txn, parent, batch_commit_row_bytes(j));
@@ -154,7 +160,8 @@ int batch_commit_fix_schema(struct batch_commit *j, struct txn *txn, struct coll
 		return 0;
 	if (schema.dtype != was.dtype)
 		collection_set_schema(parent, &was);
-	return batch_commit_refuse(j, rc, "vectors of %zu bytes, but the collection has %zu", batch_commit_row_bytes(j), parent->row_bytes);
+	return batch_commit_refuse(j, rc, "vectors of %zu bytes, but the collection has %zu",
+				   batch_commit_row_bytes(j), parent->row_bytes);
 }
 
 /* Freezes the batch; from here on its collection cannot go away, nor its parent. */
@@ -172,7 +179,9 @@ static int batch_commit_begin(struct batch_commit *j, uint32_t batch)
 	else if (b->damaged || parent->damaged)
 		rc = -EIO;
 	else if (b->committing || b->upload)
-		rc = batch_commit_refuse(j, -EBUSY, b->upload ? "an upload is still being written" : "it is being committed already");
+		rc = batch_commit_refuse(j, -EBUSY,
+					 b->upload ? "an upload is still being written"
+						   : "it is being committed already");
 	if (!rc) {
 		b->committing = true;
 		j->batch = b;
@@ -182,18 +191,21 @@ static int batch_commit_begin(struct batch_commit *j, uint32_t batch)
 	return rc;
 }
 
-/* The batch is durable: what cannot be tidied now is tidied by a later batch, view or close, and is no refusal. */
+/* The batch is durable: what cannot be tidied now is tidied by a later batch, view or close, and is no
+ * refusal. */
 static void tidy(struct vs_store *s, uint32_t parent)
 {
 	struct vs_collection_info info;
 	int rc = rows_vacuum(s, parent);
 
 	if (rc && !vs_collection_get(s, parent, &info))
-		engine_report(s, VS_WARNING, "%s: committed; the space of replaced vectors is not free yet: %s", info.name,
-		              strerror(-rc));
+		engine_report(s, VS_WARNING,
+			      "%s: committed; the space of replaced vectors is not free yet: %s", info.name,
+			      strerror(-rc));
 }
 
-int batch_commit_check_new(struct batch_commit *j, const struct collection *parent, const char *id, size_t len)
+int batch_commit_check_new(struct batch_commit *j, const struct collection *parent, const char *id,
+			   size_t len)
 {
 	uint64_t entry = 0;
 	int rc = j->flags & VS_BATCH_ADD ? collection_entry(parent, id, len, &entry) : 0;
@@ -221,8 +233,10 @@ int vs_batch_commit(struct vs_store *s, uint32_t batch, unsigned flags, struct v
 	if (!rc)
 		rc = vs_collection_get(s, j.parent, &parent);
 	if (!rc && j.upload.exists && j.upload.rows && j.batch->count &&
-	    (j.upload.schema.dtype != j.batch->schema.dtype || vs_row_bytes(&j.upload.schema) != j.batch->row_bytes))
-		rc = batch_commit_refuse(&j, -EINVAL, "the upload's vectors and the files differ in size or dtype");
+	    (j.upload.schema.dtype != j.batch->schema.dtype ||
+	     vs_row_bytes(&j.upload.schema) != j.batch->row_bytes))
+		rc = batch_commit_refuse(&j, -EINVAL,
+					 "the upload's vectors and the files differ in size or dtype");
 	if (!rc)
 		rc = batch_commit_commit_small(&j, parent.row_bytes, &done);
 	if (!rc && !done)

@@ -25,7 +25,8 @@ static void deletions_free(struct deletions *d)
 }
 
 /* Counts the death in *died, unless the row was to die already. */
-static int deletions_add(struct deletions *d, struct collection *parent, const char *id, size_t len, uint64_t *died)
+static int deletions_add(struct deletions *d, struct collection *parent, const char *id, size_t len,
+			 uint64_t *died)
 {
 	uint64_t entry;
 	uint32_t row, n, slot;
@@ -73,7 +74,7 @@ static int deletions_find(struct batch_commit *j, struct collection *parent, str
 
 			/* With nothing to replace there is no death to look for: one lookup either way. */
 			rc = j->flags & VS_BATCH_ADD ? batch_commit_check_new(j, parent, id, len)
-			                             : deletions_add(d, parent, id, len, &j->replaced);
+						     : deletions_add(d, parent, id, len, &j->replaced);
 		}
 	}
 	return rc;
@@ -93,7 +94,8 @@ static bool deletions_are_all(const struct deletions *d, const struct collection
 	return d->count[n] + parent->segments[n]->deleted == parent->segments[n]->count;
 }
 
-static void deletions_log(struct txn *txn, const struct collection *parent, const struct deletions *d, uint32_t n)
+static void deletions_log(struct txn *txn, const struct collection *parent, const struct deletions *d,
+			  uint32_t n)
 {
 	size_t bytes = deletions_bytes(d, n);
 	struct record *r = txn_append(txn, RECORD_DELETE_ROWS, parent->id, sizeof *r + bytes);
@@ -124,7 +126,8 @@ static void deletions_apply(struct txn *txn, struct collection *parent, const st
 		for (size_t i = 0; i < d->bytes / 8; i++)
 			for (uint64_t bits = d->map[n][i]; bits; bits &= bits - 1)
 				row_mark_deleted(txn, parent,
-				          n << parent->shift | ((uint32_t)i * 64 + (uint32_t)__builtin_ctzll(bits)));
+						 n << parent->shift | ((uint32_t)i * 64 +
+								       (uint32_t)__builtin_ctzll(bits)));
 	}
 }
 
@@ -168,7 +171,8 @@ static void unindex(struct collection *parent, const struct segment *seg, uint32
 	}
 }
 
-/* Puts a piece under a free number of the parent, with all its rows. -ENOMEM: nothing is as if it had been. */
+/* Puts a piece under a free number of the parent, with all its rows. -ENOMEM: nothing is as if it had been.
+ */
 static int attach_piece(struct batch_commit *j, struct collection *parent, struct segment *seg)
 {
 	uint32_t slot;
@@ -195,7 +199,8 @@ static int attach_piece(struct batch_commit *j, struct collection *parent, struc
 	return rc;
 }
 
-/* Takes back a piece whose rows are out already. The record that would have told of it has not been written. */
+/* Takes back a piece whose rows are out already. The record that would have told of it has not been written.
+ */
 static void abandon_piece(struct batch_commit *j, struct collection *parent, struct segment *seg)
 {
 	struct segment *placeholder = segment_placeholder(seg->n, 0, 0);
@@ -272,7 +277,8 @@ static int attach(struct batch_commit *j, struct txn *txn)
 		return rc;
 	}
 	attach_log(j, txn, parent);
-	/* After that: the death of a chunk's last entry would free it, with what was reserved for the new ones. */
+	/* After that: the death of a chunk's last entry would free it, with what was reserved for the new
+	 * ones. */
 	deletions_apply(txn, parent, &deletions);
 	deletions_free(&deletions);
 	rows_listed(parent);
@@ -319,10 +325,12 @@ static size_t guess_bytes(const struct batch_commit *j)
 		return 0;
 	if (deletions > parent.count)
 		deletions = parent.count;
-	return deletions * sizeof(uint32_t) < LOG_GROUP_BYTES / 8 ? deletions * sizeof(uint32_t) : LOG_GROUP_BYTES / 8;
+	return deletions * sizeof(uint32_t) < LOG_GROUP_BYTES / 8 ? deletions * sizeof(uint32_t)
+								  : LOG_GROUP_BYTES / 8;
 }
 
-/* The change itself; how much room it needs in the log shows only under the lock, so it may take two attempts. */
+/* The change itself; how much room it needs in the log shows only under the lock, so it may take two
+ * attempts. */
 static int attach_op(struct batch_commit *j)
 {
 	struct txn txn;
@@ -332,7 +340,8 @@ static int attach_op(struct batch_commit *j)
 	do {
 		rc = txn_begin(j->s, &txn, j->log_bytes);
 		if (rc == -E2BIG)
-			return batch_commit_refuse(j, rc, "it replaces or deletes too many vectors for one batch");
+			return batch_commit_refuse(j, rc,
+						   "it replaces or deletes too many vectors for one batch");
 		if (rc)
 			return rc;
 		rc = attach(j, &txn);

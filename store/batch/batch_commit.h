@@ -2,10 +2,10 @@
 /*
  * batch_job - the commit of a batch, as the files of store/batch*.c share it.
  *
- * A small batch becomes ordinary row records in one frame of the log (batch_small.c). Of a large one the files that its
- * rows were written to become segments of the parent: names and rows columns are written beside them and all is synced
- * (batch_pieces.c); then one frame says that they are adopted and which old rows are dead (batch_attach.c). The vacuum
- * fills those afterwards.
+ * A small batch becomes ordinary row records in one frame of the log (batch_small.c). Of a large one the
+ * files that its rows were written to become segments of the parent: names and rows columns are written
+ * beside them and all is synced (batch_pieces.c); then one frame says that they are adopted and which old
+ * rows are dead (batch_attach.c). The vacuum fills those afterwards.
  *
  * Whoever commits calls these functions, without any lock.
  */
@@ -18,7 +18,7 @@
 
 /* A segment to hand over. */
 struct piece {
-	uint32_t n;     /* its number in the batch, or of the upload's pieces */
+	uint32_t n; /* its number in the batch, or of the upload's pieces */
 	bool uploaded;
 	uint32_t count;
 	struct segment *seg; /* opened on the files as they will be handed over */
@@ -32,25 +32,26 @@ struct batch_commit {
 	struct idlist ids, delete;
 	struct piece *pieces;
 	uint32_t piece_count;
-	uint64_t first_entry; /* of a range reserved for all rows */
-	uint64_t rows;        /* in all */
-	uint32_t perm; /* the class of uploaded rows, unless they take over another */
-	struct perm_hold holds; /* the classes of all rows of a large batch */
-	size_t log_bytes;     /* that the change takes, as far as known */
-	unsigned flags;       /* VS_BATCH_* */
+	uint64_t first_entry;       /* of a range reserved for all rows */
+	uint64_t rows;              /* in all */
+	uint32_t perm;              /* the class of uploaded rows, unless they take over another */
+	struct perm_hold holds;     /* the classes of all rows of a large batch */
+	size_t log_bytes;           /* that the change takes, as far as known */
+	unsigned flags;             /* VS_BATCH_* */
 	uint64_t replaced, deleted; /* ids: known when the change is made */
 	char *why;
 	size_t why_size;
 };
 
 /* Says why in one sentence; returns rc. */
-int batch_commit_refuse(struct batch_commit *j, int rc, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int batch_commit_refuse(struct batch_commit *j, int rc, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 /* The id of an uploaded row, from the text of ids, or its number written to buf. */
 const char *batch_commit_upload_id(const struct batch_commit *j, uint64_t i, char buf[24]);
 
 /*
- * The class of permissions of the vector that an uploaded row replaces, or -1: the row takes them over, as a file that
- * is written to keeps its own (vs_mode_written). Under the lock.
+ * The class of permissions of the vector that an uploaded row replaces, or -1: the row takes them over, as a
+ * file that is written to keeps its own (vs_mode_written). Under the lock.
  */
 int batch_commit_replaced_perm(const struct collection *parent, const char *id);
 
@@ -63,7 +64,8 @@ static inline size_t batch_commit_row_bytes(const struct batch_commit *j)
 /* Makes the parent's schema that of the batch's vectors, if it is still free, or refuses them. Within op. */
 int batch_commit_fix_schema(struct batch_commit *j, struct txn *txn, struct collection *parent);
 /* -EEXIST if the batch may only add and the id is there already. Under the lock. */
-int batch_commit_check_new(struct batch_commit *j, const struct collection *parent, const char *id, size_t len);
+int batch_commit_check_new(struct batch_commit *j, const struct collection *parent, const char *id,
+			   size_t len);
 
 /* If the batch is small enough for the log it is committed, and *done set. */
 int batch_commit_commit_small(struct batch_commit *j, size_t parent_row_bytes, bool *done);

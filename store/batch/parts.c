@@ -22,14 +22,14 @@ struct column_writer {
 };
 
 static int writer_put(struct column_writer *w, uint64_t first, const struct row *rows, uint32_t count,
-                      const char *names, size_t names_bytes)
+		      const char *names, size_t names_bytes)
 {
 	struct io *io = w->j->s->io;
 	int rc = io_write_full(io, w->fd[SEGMENT_ROWS], rows, count * sizeof *rows, first * sizeof *rows);
 
-	return rc || !names_bytes
-	               ? rc
-	               : io_write_full(io, w->fd[SEGMENT_NAMES], names, names_bytes, (uint64_t)w->names_at * NAME_GRANULE);
+	return rc || !names_bytes ? rc
+				  : io_write_full(io, w->fd[SEGMENT_NAMES], names, names_bytes,
+						  (uint64_t)w->names_at * NAME_GRANULE);
 }
 
 /* Moves a row to the class of a set-user-ID vector's permissions once it has been written to. */
@@ -51,7 +51,8 @@ static int written_class(struct batch_commit *j, struct row *row)
 	return rc;
 }
 
-/* The classes of permissions of uploaded rows, of which some replace vectors. name_len marks those to be changed. */
+/* The classes of permissions of uploaded rows, of which some replace vectors. name_len marks those to be
+ * changed. */
 static int find_perms(struct batch_commit *j, uint64_t first, uint32_t count, struct row *rows)
 {
 	struct collection *parent;
@@ -77,8 +78,8 @@ static int find_perms(struct batch_commit *j, uint64_t first, uint32_t count, st
 }
 
 /* Up to ROWS_AT_ONCE uploaded rows from `first` of the upload on, slot `slot` of the piece. */
-static int write_uploaded(struct column_writer *w, uint64_t first, uint32_t slot, uint32_t count, struct row *rows,
-                          char *names)
+static int write_uploaded(struct column_writer *w, uint64_t first, uint32_t slot, uint32_t count,
+			  struct row *rows, char *names)
 {
 	struct batch_commit *j = w->j;
 	static const size_t name_max = 256;
@@ -94,8 +95,10 @@ static int write_uploaded(struct column_writer *w, uint64_t first, uint32_t slot
 		const char *id = batch_commit_upload_id(j, first + i, buf);
 		size_t len = strlen(id);
 
-		rows[i] = (struct row){.data_sum = sums[i], .name_len = (uint8_t)len, .perm = rows[i].perm,
-		                       .name_at = (w->names_at + at) & ROW_NAME_AT_MAX};
+		rows[i] = (struct row){.data_sum = sums[i],
+				       .name_len = (uint8_t)len,
+				       .perm = rows[i].perm,
+				       .name_at = (w->names_at + at) & ROW_NAME_AT_MAX};
 		row_set_times(&rows[i], now, now);
 		row_set_entry(&rows[i], w->entry++);
 		rows[i].row_sum = sum_row(&rows[i], id);
@@ -112,7 +115,7 @@ static int write_uploaded(struct column_writer *w, uint64_t first, uint32_t slot
 
 /* The same for rows of the batch's own segment: only the entry numbers and ctimes change, and so the sums. */
 static int write_own(struct column_writer *w, const struct segment *seg, uint32_t slot, uint32_t count,
-                     struct row *rows)
+		     struct row *rows)
 {
 	vs_time now = vs_time_now();
 
@@ -150,7 +153,8 @@ static int piece_write(struct batch_commit *j, const struct piece *p, struct col
 		uint32_t count = p->count - slot < ROWS_AT_ONCE ? p->count - slot : ROWS_AT_ONCE;
 
 		rc = own ? write_own(w, own, slot, count, rows)
-		         : write_uploaded(w, (uint64_t)p->n * j->upload.piece_rows + slot, slot, count, rows, names);
+			 : write_uploaded(w, (uint64_t)p->n * j->upload.piece_rows + slot, slot, count, rows,
+					  names);
 	}
 	if (own) {
 		w->names_at = own->names.end;
@@ -174,7 +178,8 @@ static int piece_prepare(struct batch_commit *j, struct piece *p, uint64_t *entr
 	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
 		bool made = i == SEGMENT_ROWS || (p->uploaded && i == SEGMENT_NAMES);
 
-		w.fd[i] = rc ? -1 : io->ops->open(io, paths[i], O_RDWR | (made ? O_CREAT | O_TRUNC : 0), 0600);
+		w.fd[i] =
+			rc ? -1 : io->ops->open(io, paths[i], O_RDWR | (made ? O_CREAT | O_TRUNC : 0), 0600);
 		if (w.fd[i] < 0 && !rc)
 			rc = w.fd[i];
 	}
@@ -188,8 +193,8 @@ static int piece_prepare(struct batch_commit *j, struct piece *p, uint64_t *entr
 	}
 	*entry = w.entry;
 	if (rc >= 0)
-		rc = segment_open_batch(&j->s->files, j->parent, j->batch->id, p->n, p->uploaded, &schema, p->count, w.names_at,
-		                        &p->seg);
+		rc = segment_open_batch(&j->s->files, j->parent, j->batch->id, p->n, p->uploaded, &schema,
+					p->count, w.names_at, &p->seg);
 	return rc < 0 ? rc : 0;
 }
 
@@ -204,7 +209,7 @@ static int piece_verify(struct batch_commit *j, const struct piece *p)
 		rc = segment_read(p->seg, SEGMENT_VECTORS, row, row_bytes, segment_offset(p->seg, slot));
 		if (!rc && p->seg->rows[slot].data_sum != sum_data(row, row_bytes))
 			rc = batch_commit_refuse(j, -EIO, "vector %llu of the upload is damaged",
-			            (unsigned long long)p->n * j->upload.piece_rows + slot);
+						 (unsigned long long)p->n * j->upload.piece_rows + slot);
 	}
 	free(row);
 	return rc;

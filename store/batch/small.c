@@ -51,13 +51,15 @@ static int small_read(struct batch_commit *j, char *rows)
 		segment_attach_paths(path, j->batch->id, n, true);
 		fd = io->ops->open(io, path[SEGMENT_VECTORS], O_RDONLY, 0);
 		rc = fd < 0 ? fd
-		            : io_read_full(io, fd, rows + first * row_bytes, count * row_bytes, SEGMENT_HEADER_BYTES);
+			    : io_read_full(io, fd, rows + first * row_bytes, count * row_bytes,
+					   SEGMENT_HEADER_BYTES);
 		if (fd >= 0)
 			io->ops->close(io, fd);
 	}
 	for (uint64_t i = 0; i < j->upload.rows && !rc; i++)
 		if (sums[i] != sum_data(rows + i * row_bytes, row_bytes))
-			rc = batch_commit_refuse(j, -EIO, "vector %llu of the upload is damaged", (unsigned long long)i);
+			rc = batch_commit_refuse(j, -EIO, "vector %llu of the upload is damaged",
+						 (unsigned long long)i);
 	free(sums);
 	return rc;
 }
@@ -175,7 +177,8 @@ static int small_reserve(struct batch_commit *j, struct collection *parent)
 		return rc;
 	seg = parent->segments[parent->room];
 	if (n > seg->rows_max - seg->count)
-		n = seg->rows_max - seg->count; /* the rest goes to a new segment, which allocates in its turn */
+		n = seg->rows_max -
+		    seg->count; /* the rest goes to a new segment, which allocates in its turn */
 	return segment_reserve(seg, seg->count + n, seg->names.end + granules);
 }
 
@@ -208,8 +211,8 @@ static int commit(struct batch_commit *j, uint64_t bytes)
 		txn.start = s->commit.open->used;
 	}
 	if (!rc && (rc = small_apply(j, &txn, parent, rows))) {
-		/* Some of it is done in memory, and none of it logged: only a fresh start is honest. Nothing but a disk
-		 * that cannot be read, or no memory, leads here. */
+		/* Some of it is done in memory, and none of it logged: only a fresh start is honest. Nothing
+		 * but a disk that cannot be read, or no memory, leads here. */
 		txn.start = s->commit.open->used;
 		txn_end(&txn);
 		commit_poison(s, "a batch could not be applied", rc);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * upload - the many rows of a batch, written as they come into files that are segments in all but name: a large
- * batch's bytes go to the disk once. Writing back starts early, so that the sync at the commit finds little left.
+ * upload - the many rows of a batch, written as they come into files that are segments in all but name: a
+ * large batch's bytes go to the disk once. Writing back starts early, so that the sync at the commit finds
+ * little left.
  */
 #include "store/batch/upload.h"
 
@@ -24,11 +25,11 @@ struct vs_upload {
 	struct vs_schema schema;
 	size_t row_bytes;
 	uint32_t piece_rows;
-	uint64_t bytes; /* of rows, so far */
-	int fd;         /* of the piece being written, -1 between pieces */
+	uint64_t bytes;       /* of rows, so far */
+	int fd;               /* of the piece being written, -1 between pieces */
 	uint64_t piece_bytes; /* in it */
 	uint64_t started;     /* of those, on their way to the disk */
-	char *part;     /* the row that is not complete yet */
+	char *part;           /* the row that is not complete yet */
 	int sums_fd;
 	uint32_t *sums;
 	uint32_t sums_held;
@@ -99,7 +100,8 @@ static struct vs_upload *upload_new(struct vs_store *s, uint32_t batch, const st
 	return u;
 }
 
-int vs_upload_begin(struct vs_store *s, uint32_t batch, const struct vs_schema *schema, struct vs_upload **out)
+int vs_upload_begin(struct vs_store *s, uint32_t batch, const struct vs_schema *schema,
+		    struct vs_upload **out)
 {
 	struct vs_upload *u;
 	char path[SEGMENT_PATH_MAX];
@@ -122,7 +124,7 @@ int vs_upload_begin(struct vs_store *s, uint32_t batch, const struct vs_schema *
 	if (!rc)
 		rc = collection_make_directory(s->io, c);
 	if (!rc && ((up->schema.dtype != schema->dtype && !collection_is_free(up)) ||
-	            (up->schema.dim && up->schema.dim != schema->dim)))
+		    (up->schema.dim && up->schema.dim != schema->dim)))
 		rc = -EINVAL;
 	if (!rc)
 		c->upload = u;
@@ -254,7 +256,7 @@ static int append(struct vs_upload *u, const char *data, size_t size)
 		u->piece_bytes += n;
 		if (u->piece_bytes - u->started >= WRITE_BEHIND_BYTES || u->piece_bytes == piece_max) {
 			io->ops->write_behind(io, u->fd, SEGMENT_HEADER_BYTES + u->started,
-			                      u->piece_bytes - u->started);
+					      u->piece_bytes - u->started);
 			u->started = u->piece_bytes;
 		}
 		if (u->piece_bytes == piece_max)
@@ -413,7 +415,7 @@ int upload_find(struct vs_store *s, uint32_t batch, struct upload_info *out)
 
 /* Rows of a piece, as far as one piece has them. */
 static ssize_t piece_read(struct vs_store *s, uint32_t batch, uint64_t piece_bytes, void *buf, size_t size,
-                          uint64_t off)
+			  uint64_t off)
 {
 	uint64_t in_piece = off % piece_bytes;
 	char path[SEGMENT_PATH_MAX];
@@ -431,7 +433,7 @@ static ssize_t piece_read(struct vs_store *s, uint32_t batch, uint64_t piece_byt
 }
 
 static ssize_t pieces_read(struct vs_store *s, uint32_t batch, uint64_t piece_bytes, uint64_t end, void *buf,
-                           size_t size, uint64_t off)
+			   size_t size, uint64_t off)
 {
 	size_t done = 0;
 
@@ -463,9 +465,9 @@ ssize_t vs_batch_upload_read(struct vs_store *s, uint32_t batch, void *buf, size
 	if (rc || !info.exists)
 		return rc ? rc : -ENOENT;
 	row_bytes = vs_row_bytes(&info.schema);
-	return info.rows ? pieces_read(s, batch, (uint64_t)info.piece_rows * row_bytes, info.rows * row_bytes, buf, size,
-	                               off)
-	                 : 0;
+	return info.rows ? pieces_read(s, batch, (uint64_t)info.piece_rows * row_bytes, info.rows * row_bytes,
+				       buf, size, off)
+			 : 0;
 }
 
 int upload_sums(struct vs_store *s, uint32_t batch, uint64_t first, uint64_t count, uint32_t *sums)
@@ -487,8 +489,8 @@ int upload_sums(struct vs_store *s, uint32_t batch, uint64_t first, uint64_t cou
 static void text_path(char path[SEGMENT_PATH_MAX], uint32_t batch, enum vs_batch_text which)
 {
 	static const char *const names[] = {
-		[VS_BATCH_IDS] = "upload.ids",   [VS_BATCH_DELETE] = "upload.delete",
-		[VS_BATCH_IDS0] = "upload.ids0", [VS_BATCH_DELETE0] = "upload.delete0",
+		[VS_BATCH_IDS] = "upload.ids",         [VS_BATCH_DELETE] = "upload.delete",
+		[VS_BATCH_IDS0] = "upload.ids0",       [VS_BATCH_DELETE0] = "upload.delete0",
 		[VS_BATCH_REFUSED] = "upload.refused",
 	};
 	char name[32];
@@ -521,8 +523,8 @@ static int text_open(struct vs_store *s, uint32_t batch, enum vs_batch_text whic
 	return s->io->ops->open(s->io, path, write ? O_RDWR | O_CREAT : O_RDONLY, 0600);
 }
 
-int vs_batch_text_write(struct vs_store *s, uint32_t batch, enum vs_batch_text which, const void *data, size_t size,
-                        uint64_t off)
+int vs_batch_text_write(struct vs_store *s, uint32_t batch, enum vs_batch_text which, const void *data,
+			size_t size, uint64_t off)
 {
 	int fd = text_open(s, batch, which, true), rc;
 
@@ -558,8 +560,8 @@ static int text_size(struct vs_store *s, uint32_t batch, enum vs_batch_text whic
 	return rc;
 }
 
-ssize_t vs_batch_text_read(struct vs_store *s, uint32_t batch, enum vs_batch_text which, void *buf, size_t size,
-                           uint64_t off)
+ssize_t vs_batch_text_read(struct vs_store *s, uint32_t batch, enum vs_batch_text which, void *buf,
+			   size_t size, uint64_t off)
 {
 	uint64_t end;
 	int fd, rc = text_size(s, batch, which, &fd, &end);
@@ -651,7 +653,9 @@ int vs_batch_get(struct vs_store *s, uint32_t batch, struct vs_batch_info *out)
 	struct upload_info upload;
 	int rc = upload_find(s, batch, &upload);
 
-	*out = (struct vs_batch_info){.has_upload = upload.exists, .upload_torn = upload.torn,
-	                              .upload_rows = upload.rows, .upload_schema = upload.schema};
+	*out = (struct vs_batch_info){.has_upload = upload.exists,
+				      .upload_torn = upload.torn,
+				      .upload_rows = upload.rows,
+				      .upload_schema = upload.schema};
 	return rc;
 }

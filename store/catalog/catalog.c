@@ -26,9 +26,10 @@ static size_t perms_bytes(uint32_t perms)
 
 static uint64_t image_bytes(const struct vs_store *s)
 {
-	return sizeof(struct catalog) + sizeof(struct catalog_root) + perms_bytes(s->perm_count) + s->table.name_bytes +
-	       s->table.attribute_bytes +
-	       s->table.count * sizeof(struct catalog_collection) + s->table.segments * sizeof(struct catalog_segment);
+	return sizeof(struct catalog) + sizeof(struct catalog_root) + perms_bytes(s->perm_count) +
+	       s->table.name_bytes + s->table.attribute_bytes +
+	       s->table.count * sizeof(struct catalog_collection) +
+	       s->table.segments * sizeof(struct catalog_segment);
 }
 
 static uint64_t catalog_sum(const struct catalog *head)
@@ -49,7 +50,8 @@ struct catalog_collection catalog_describe(const struct collection *c)
 		.dim = c->schema.dim,
 		.dtype = (uint8_t)c->schema.dtype,
 		.metric = (uint8_t)c->schema.metric,
-		.schema_flags = (uint8_t)((c->schema_fixed ? SCHEMA_FIXED : 0) | (c->schema_given ? SCHEMA_GIVEN : 0)),
+		.schema_flags = (uint8_t)((c->schema_fixed ? SCHEMA_FIXED : 0) |
+					  (c->schema_given ? SCHEMA_GIVEN : 0)),
 		.name_len = (uint8_t)strlen(c->name),
 		.perm = c->perm,
 		.mtime = c->mtime,
@@ -166,7 +168,8 @@ int catalog_write(struct vs_store *s, struct catalog_image *image)
 int catalog_reserve(struct vs_store *s, uint32_t segments)
 {
 	return catalog_reserve_bytes(s, sizeof(struct catalog_collection) + 256 +
-	                                segments * sizeof(struct catalog_segment) + 8 * sizeof(struct perm_class));
+						segments * sizeof(struct catalog_segment) +
+						8 * sizeof(struct perm_class));
 }
 
 int catalog_reserve_bytes(struct vs_store *s, uint64_t more)
@@ -304,7 +307,8 @@ int catalog_create(struct vs_store *s)
 
 /* ------------------------------------------------------------------ reading */
 
-/* Reads one slot whole: *out is NULL if it is missing or not valid, and *version then what it says all the same. */
+/* Reads one slot whole: *out is NULL if it is missing or not valid, and *version then what it says all the
+ * same. */
 static int slot_read(struct io *io, const char *path, struct catalog **out, bool *exists, uint32_t *version)
 {
 	int fd = io->ops->open(io, path, O_RDONLY, 0), rc;
@@ -321,8 +325,8 @@ static int slot_read(struct io *io, const char *path, struct catalog **out, bool
 		rc = head ? io_read_full(io, fd, head, size, 0) : -ENOMEM;
 	}
 	io->ops->close(io, fd);
-	if (rc >= 0 && head && head->magic == CATALOG_MAGIC && head->bytes >= sizeof *head && head->bytes <= size &&
-	    head->sum == catalog_sum(head)) {
+	if (rc >= 0 && head && head->magic == CATALOG_MAGIC && head->bytes >= sizeof *head &&
+	    head->bytes <= size && head->sum == catalog_sum(head)) {
 		*out = head;
 		return 0;
 	}
@@ -400,14 +404,15 @@ bool catalog_plausible(const struct vs_store *s, const struct catalog_collection
 
 	if (!in->id || in->id > VS_COLLECTION_MAX || (in->parent && (!up || up->parent)))
 		return false;
-	if (in->dtype >= VS_DTYPE_COUNT || in->metric >= VS_METRIC_COUNT || vs_row_bytes(&schema) > VS_ROW_BYTES_MAX ||
-	    (in->schema_flags & SCHEMA_FIXED && !in->dim))
+	if (in->dtype >= VS_DTYPE_COUNT || in->metric >= VS_METRIC_COUNT ||
+	    vs_row_bytes(&schema) > VS_ROW_BYTES_MAX || (in->schema_flags & SCHEMA_FIXED && !in->dim))
 		return false;
 	return in->perm < s->perm_count && !vs_name_check(name, in->name_len);
 }
 
 /* Closed segments, known by count only: recovery opens them. */
-static int load_segments(struct vs_store *s, struct collection *c, const struct catalog_segment *cs, uint32_t n)
+static int load_segments(struct vs_store *s, struct collection *c, const struct catalog_segment *cs,
+			 uint32_t n)
 {
 	uint64_t rows_max = 1ull << c->shift;
 
@@ -430,8 +435,8 @@ static int load_segments(struct vs_store *s, struct collection *c, const struct 
 	return 0;
 }
 
-static int load_attributes(struct vs_store *s, struct collection *c, const char *run, uint32_t bytes, char *why,
-                           size_t why_size)
+static int load_attributes(struct vs_store *s, struct collection *c, const char *run, uint32_t bytes,
+			   char *why, size_t why_size)
 {
 	uint32_t tag = 0;
 	int rc = attributes_parse(&c->attributes, run, bytes, &tag);
@@ -444,8 +449,9 @@ static int load_attributes(struct vs_store *s, struct collection *c, const char 
 
 void catalog_refuse_attribute(const char *collection, uint32_t tag, char *why, size_t why_size)
 {
-	snprintf(why, why_size, "%s has an attribute (tag %u) that this program does not know: a newer vecfs wrote it",
-	         collection, tag);
+	snprintf(why, why_size,
+		 "%s has an attribute (tag %u) that this program does not know: a newer vecfs wrote it",
+		 collection, tag);
 }
 
 static int load_collection(struct vs_store *s, struct reader *r, char *why, size_t why_size)
@@ -453,7 +459,8 @@ static int load_collection(struct vs_store *s, struct reader *r, char *why, size
 	const struct catalog_collection *in = reader_take(r, sizeof *in);
 	const char *text = in ? reader_take(r, padded(in->name_len)) : NULL;
 	const char *attributes = text ? reader_take(r, padded(in->attributes_bytes)) : NULL;
-	const struct catalog_segment *cs = attributes ? reader_take(r, (uint64_t)in->segments * sizeof *cs) : NULL;
+	const struct catalog_segment *cs =
+		attributes ? reader_take(r, (uint64_t)in->segments * sizeof *cs) : NULL;
 	uint32_t last = s->table.slots ? s->table.ids[s->table.slots - 1] : 0;
 	char name[VS_NAME_MAX + 1] = {0};
 	struct collection *c;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * catalog - the store's root of trust: what collections and segments there are, and where the log begins (format.h).
+ * catalog - the store's root of trust: what collections and segments there are, and where the log begins
+ * (format.h).
  *
- * Two slots, written in turns and in place, with space allocated when a collection or segment is created: writing one
- * never needs space, so a full disk cannot stop a checkpoint.
+ * Two slots, written in turns and in place, with space allocated when a collection or segment is created:
+ * writing one never needs space, so a full disk cannot stop a checkpoint.
  */
 #ifndef VECFS_STORE_CATALOG_CATALOG_H
 #define VECFS_STORE_CATALOG_CATALOG_H
@@ -20,7 +21,7 @@ struct vs_store;
 
 /* A catalog in memory, ready to be written but for seq, log position and sum. */
 struct catalog_image {
-	uint32_t version; /* on the disk; head is always as FORMAT_VERSION has it */
+	uint32_t version;     /* on the disk; head is always as FORMAT_VERSION has it */
 	struct catalog *head; /* head->bytes long; malloc'ed */
 };
 
@@ -32,8 +33,8 @@ void catalog_schema(const struct catalog_collection *in, struct collection *c);
 int catalog_snapshot(const struct vs_store *s, uint32_t flags, struct catalog_image *out);
 void catalog_free(struct catalog_image *image);
 /*
- * Writes an image to the slot that does not hold the latest one and makes it durable. Sets its seq and sum; the
- * caller has set the log position. One thread at a time.
+ * Writes an image to the slot that does not hold the latest one and makes it durable. Sets its seq and sum;
+ * the caller has set the log position. One thread at a time.
  */
 int catalog_write(struct vs_store *s, struct catalog_image *image);
 /* Writes the present state as a catalog of a log that begins at s->position. */
@@ -56,14 +57,15 @@ int catalog_reserve_bytes(struct vs_store *s, uint64_t more);
  */
 int catalog_read(struct io *io, struct catalog_image *out, bool valid[2]);
 /*
- * Whether s, as it is, could have this collection, whose name begins at name: sums keep chance away, not malice.
+ * Whether s, as it is, could have this collection, whose name begins at name: sums keep chance away, not
+ * malice.
  */
 bool catalog_plausible(const struct vs_store *s, const struct catalog_collection *in, const char *name);
 /* The sentence for -EPROTO because of an attribute's tag. */
 void catalog_refuse_attribute(const char *collection, uint32_t tag, char *why, size_t why_size);
 /*
- * Builds the store's tables from an image, without opening any segment file. -EUCLEAN: it contradicts itself; -EPROTO:
- * there is something in it that this program does not know. Both with a sentence in why.
+ * Builds the store's tables from an image, without opening any segment file. -EUCLEAN: it contradicts itself;
+ * -EPROTO: there is something in it that this program does not know. Both with a sentence in why.
  */
 int catalog_load(struct vs_store *s, const struct catalog_image *image, char *why, size_t why_size);
 

@@ -90,7 +90,8 @@ void check_collection_close(struct check_collection *cc)
 
 	for (uint32_t i = 0; cc->segments && i < c->segment_count; i++) {
 		struct segment *old = c->segments[i];
-		struct segment *seg = segment_placeholder(i, cc->segments[i].count, cc->segments[i].name_heap_end);
+		struct segment *seg =
+			segment_placeholder(i, cc->segments[i].count, cc->segments[i].name_heap_end);
 
 		if (!seg)
 			continue; /* it stays open, that is all */
@@ -189,8 +190,8 @@ static int check_recovered_row(struct check *k, const struct collection *c, uint
 
 	check_title(k, c, title);
 	if (!r) {
-		check_found(k, "%s: segment %u, row %u: metadata or id damaged (checksum)", title, row >> c->shift,
-		            collection_slot(c, row));
+		check_found(k, "%s: segment %u, row %u: metadata or id damaged (checksum)", title,
+			    row >> c->shift, collection_slot(c, row));
 		return 0;
 	}
 	if (!r->name_len)
@@ -200,7 +201,7 @@ static int check_recovered_row(struct check *k, const struct collection *c, uint
 		return rc;
 	if (rc || sum_data(buf, c->row_bytes) != r->data_sum)
 		check_found(k, "%s/%s: vector %s", title, check_printable(id, name, r->name_len),
-		            rc ? "cannot be read" : "damaged (checksum)");
+			    rc ? "cannot be read" : "damaged (checksum)");
 	return 0;
 }
 
@@ -317,7 +318,9 @@ static int convert(struct check *k)
 	int rc;
 
 	if (!k->repair)
-		return check_stop(k, -EPROTO, "of format version 1: mount it, or run vecfs check --repair, and it is converted");
+		return check_stop(
+			k, -EPROTO,
+			"of format version 1: mount it, or run vecfs check --repair, and it is converted");
 	rc = check_recover(k, &done);
 	if (rc || !done)
 		return rc;
@@ -372,7 +375,8 @@ static int mend(struct check *k, enum vs_check_result *result)
 	return rc;
 }
 
-int vs_check(const char *dir, struct io *io, bool repair, void (*report)(void *arg, const char *line), void *arg)
+int vs_check(const char *dir, struct io *io, bool repair, void (*report)(void *arg, const char *line),
+	     void *arg)
 {
 	struct check k = {.io = io, .repair = repair, .report = report, .arg = arg};
 	enum vs_check_result result = VS_CHECK_CLEAN;

@@ -14,12 +14,13 @@ struct check {
 	struct io *io;
 	void (*report)(void *arg, const char *line);
 	void *arg;
-	uint64_t found;     /* findings */
-	bool stopped;       /* and why has been said */
-	struct vs_store *s; /* the catalog's tables, without threads; segments are opened by check_segment_open */
-	bool repair;        /* wanted, and so a conversion is */
+	uint64_t found; /* findings */
+	bool stopped;   /* and why has been said */
+	struct vs_store
+		*s;  /* the catalog's tables, without threads; segments are opened by check_segment_open */
+	bool repair; /* wanted, and so a conversion is */
 	bool converted;
-	bool mend;          /* repairing: files get the right size, bad rows are given up; only that is said */
+	bool mend; /* repairing: files get the right size, bad rows are given up; only that is said */
 };
 
 /* One finding, silent when mending; check_say is a line that counts for none. */
@@ -42,8 +43,8 @@ void check_end(struct check *k);
  */
 int check_recover(struct check *k, bool *done);
 /*
- * The same without writing, where nothing can be written: reads each vector of the store as it would be after a
- * recovery. *done as above.
+ * The same without writing, where nothing can be written: reads each vector of the store as it would be after
+ * a recovery. *done as above.
  */
 int check_recovered(struct check *k, bool *done);
 /* A whole check. A store that was not closed is recovered first. */
@@ -78,7 +79,7 @@ bool check_log_exists(struct io *io);
 /* ---- collection */
 
 struct check_segment {
-	uint32_t count, name_heap_end;     /* by the catalog */
+	uint32_t count, name_heap_end; /* by the catalog */
 	uint32_t vectors;              /* how many rows the vectors file has, */
 	uint32_t rows;                 /* and the rows file; at most count */
 	bool suspect[SEGMENT_COLUMNS]; /* the file as a whole is not what it should be */
@@ -107,8 +108,8 @@ int check_segment_open(struct check_collection *cc, uint32_t i);
  * Whether the file at path could be this column: by size and digest, or for vectors by samples. False if no
  * row tells.
  */
-int check_column_matches(struct check_collection *cc, uint32_t i, enum segment_column column, const char *path,
-                         bool *out);
+int check_column_matches(struct check_collection *cc, uint32_t i, enum segment_column column,
+			 const char *path, bool *out);
 /* Verifies all rows, vectors and the index. When mending, what is bad becomes a dead row. */
 int check_rows(struct check_collection *cc);
 

@@ -95,8 +95,9 @@ int check_catalog(struct check *k, enum catalog_state *state)
 	*state = CATALOG_UNUSABLE;
 	if (rc == -EPROTO) {
 		catalog_free(&image);
-		return check_stop(k, rc, "of format version %u, which is newer than this program, whose is %u",
-		                  image.version, FORMAT_VERSION);
+		return check_stop(k, rc,
+				  "of format version %u, which is newer than this program, whose is %u",
+				  image.version, FORMAT_VERSION);
 	}
 	if ((rc == -EUCLEAN && !image.head) || rc == -ENOENT) {
 		check_found(k, "both catalogs are %s", rc == -ENOENT ? "missing" : "damaged");

@@ -96,8 +96,8 @@ static bool is_left(const char *name)
 	uint32_t n;
 	size_t digits = strspn(name, "0123456789");
 
-	return check_file_parse(name, &n, &column) || !strcmp(name, "index.new") || !strncmp(name, "upload.", 7) ||
-	       (digits && !strcmp(name + digits, ".adopt"));
+	return check_file_parse(name, &n, &column) || !strcmp(name, "index.new") ||
+	       !strncmp(name, "upload.", 7) || (digits && !strcmp(name + digits, ".adopt"));
 }
 
 static int file_of_collection(void *arg, const char *name)

@@ -16,11 +16,11 @@ struct pass {
 	struct check_collection *cc;
 	char *buf;
 	uint32_t buf_rows;
-	bool image; /* the index on disk is loaded */
+	bool image;                                 /* the index on disk is loaded */
 	uint64_t rows, name_bytes, line_bytes, bad; /* of the collection */
-	uint64_t lost;       /* rows without metadata, */
-	uint64_t nameless;   /* or without a names heap */
-	uint64_t unfindable; /* intact rows that the index on disk does not lead to */
+	uint64_t lost;                              /* rows without metadata, */
+	uint64_t nameless;                          /* or without a names heap */
+	uint64_t unfindable;                        /* intact rows that the index on disk does not lead to */
 	uint64_t entry_max;
 };
 
@@ -108,10 +108,10 @@ static int bad_row(struct pass *p, struct segment *seg, uint32_t slot)
 		check_found(cc->k, "%s/%s: metadata damaged (checksum)", cc->title, name);
 	else
 		check_found(cc->k, "%s: segment %u, row %u: metadata or id damaged (checksum)%s%s", cc->title,
-		            seg->n, slot, *name ? "; the id may have been " : "", name);
+			    seg->n, slot, *name ? "; the id may have been " : "", name);
 	if (cc->k->mend)
 		check_say(cc->k, "%s: segment %u, row %u: given up, its id %s%s", cc->title, seg->n, slot,
-		          *name ? "may have been " : "is not known", name);
+			  *name ? "may have been " : "is not known", name);
 	return give_up(p, seg, slot);
 }
 
@@ -148,7 +148,8 @@ static int check_row(struct pass *p, struct segment *seg, uint32_t slot, const c
 		return give_up(p, seg, slot);
 	}
 	if (!data)
-		return bad_vector(p, seg, slot, slot < cs->vectors ? "vector cannot be read" : "vector missing");
+		return bad_vector(p, seg, slot,
+				  slot < cs->vectors ? "vector cannot be read" : "vector missing");
 	if (sum_data(data, seg->row_bytes) != r->data_sum)
 		return bad_vector(p, seg, slot, "vector damaged (checksum)");
 	p->rows++;
@@ -161,10 +162,11 @@ static int check_row(struct pass *p, struct segment *seg, uint32_t slot, const c
 }
 
 /* Reads count vectors; if that fails, one by one: *readable is false for a single one that cannot be read. */
-static int read_vectors(struct pass *p, const struct segment *seg, uint32_t slot, uint32_t count, bool *readable)
+static int read_vectors(struct pass *p, const struct segment *seg, uint32_t slot, uint32_t count,
+			bool *readable)
 {
 	int rc = io_read_full(p->cc->k->io, seg->fd[SEGMENT_VECTORS], p->buf, count * seg->row_bytes,
-	                      segment_offset(seg, slot));
+			      segment_offset(seg, slot));
 
 	*readable = !rc;
 	return rc == -EIO ? 0 : rc;
@@ -244,7 +246,8 @@ static void name_all_lost(struct pass *p, const struct segment *seg)
 	}
 }
 
-/* ------------------------------------------------------------------ second pass: the rows, each against all */
+/* ------------------------------------------------------------------ second pass: the rows, each against all
+ */
 
 static int index_row(struct pass *p, struct segment *seg, uint32_t slot)
 {
@@ -305,7 +308,7 @@ static void load_image(struct pass *p)
 	p->image = !rc;
 	if (rc)
 		check_found(p->cc->k, "%s: collections/%u/index: %s; it can be rebuilt", p->cc->title, c->id,
-		            rc == -ENOENT ? "missing" : "damaged");
+			    rc == -ENOENT ? "missing" : "damaged");
 }
 
 static void compare_counts(struct pass *p)
@@ -314,9 +317,10 @@ static void compare_counts(struct pass *p)
 	bool whole = !p->bad && !p->lost;
 
 	if (p->unfindable || (whole && (c->count != p->rows || c->name_bytes != p->name_bytes ||
-	                              c->line_bytes != p->line_bytes)))
+					c->line_bytes != p->line_bytes)))
 		check_found(p->cc->k, "%s: collections/%u/index: wrong, does not find %llu of %llu vectors",
-		            p->cc->title, c->id, (unsigned long long)p->unfindable, (unsigned long long)p->rows);
+			    p->cc->title, c->id, (unsigned long long)p->unfindable,
+			    (unsigned long long)p->rows);
 }
 
 int check_rows(struct check_collection *cc)
@@ -338,7 +342,7 @@ int check_rows(struct check_collection *cc)
 	}
 	if (!rc && cc->k->mend && p.lost + p.nameless)
 		check_say(cc->k, "%s: %llu vectors given up without knowing their ids", cc->title,
-		          (unsigned long long)(p.lost + p.nameless));
+			  (unsigned long long)(p.lost + p.nameless));
 	if (!rc && p.image)
 		compare_counts(&p);
 	if (!rc && (!p.image || p.unfindable))

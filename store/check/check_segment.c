@@ -81,7 +81,7 @@ static int column_open(struct column *col, uint64_t want, uint64_t unit, uint64_
 	fd = io->ops->open(io, col->path, col->cc->k->mend ? O_RDWR | O_CREAT : O_RDONLY, 0600);
 	if (fd == -ENOENT) {
 		snprintf(problem, sizeof problem, "missing; it held %s of %u vectors", contents[col->which],
-		         col->cs->count);
+			 col->cs->count);
 		column_found(col, problem);
 		return 0;
 	}
@@ -94,7 +94,8 @@ static int column_open(struct column *col, uint64_t want, uint64_t unit, uint64_
 	*have = size < want ? size - size % unit : want;
 	if (size != want) {
 		snprintf(problem, sizeof problem, "%s: has %llu bytes, want %llu",
-		         size < want ? "cut off" : "extended", (unsigned long long)size, (unsigned long long)want);
+			 size < want ? "cut off" : "extended", (unsigned long long)size,
+			 (unsigned long long)want);
 		column_found(col, problem);
 		if (col->cc->k->mend)
 			return column_resize(col, *have, want);
@@ -124,8 +125,8 @@ static int column_digest(struct column *col, uint64_t *have, uint64_t want)
 
 static int check_vectors(struct column *col)
 {
-	struct npy_shape shape = {.dtype = col->cc->c->schema.dtype, .dim = col->cc->c->schema.dim,
-	                          .rows = col->cs->count};
+	struct npy_shape shape = {
+		.dtype = col->cc->c->schema.dtype, .dim = col->cc->c->schema.dim, .rows = col->cs->count};
 	unsigned char want[NPY_HEADER_BYTES], got[NPY_HEADER_BYTES];
 	uint64_t have;
 	int rc = column_open(col, segment_offset(col->seg, col->cs->count), 1, &have);
@@ -147,7 +148,7 @@ static int check_vectors(struct column *col)
  * there are.
  */
 static int check_column(struct column *col, uint64_t count, uint64_t max, size_t unit, uint64_t digest_want,
-                        uint32_t *have, void **map)
+			uint32_t *have, void **map)
 {
 	struct io *io = col->cc->k->io;
 	uint64_t bytes;
@@ -185,13 +186,14 @@ int check_segment_open(struct check_collection *cc, uint32_t i)
 	if (rc)
 		return rc;
 	col.which = SEGMENT_ROWS;
-	rc = check_column(&col, cs->count, seg->rows_max, sizeof(struct row), seg->rows_digest, &cs->rows, &map);
+	rc = check_column(&col, cs->count, seg->rows_max, sizeof(struct row), seg->rows_digest, &cs->rows,
+			  &map);
 	if (rc)
 		return rc;
 	seg->rows = map;
 	col.which = SEGMENT_NAMES;
 	rc = check_column(&col, cs->name_heap_end, (uint64_t)seg->rows_max * NAMES_CLASSES, NAME_GRANULE,
-	                  seg->names_digest, &name_heap_end, &map);
+			  seg->names_digest, &name_heap_end, &map);
 	if (rc)
 		return rc;
 	seg->name_bytes = map;
@@ -227,7 +229,8 @@ static int samples_match(struct check_collection *cc, uint32_t i, int fd, bool *
 	return rc;
 }
 
-static int digest_matches(struct check_collection *cc, uint32_t i, enum segment_column column, int fd, bool *out)
+static int digest_matches(struct check_collection *cc, uint32_t i, enum segment_column column, int fd,
+			  bool *out)
 {
 	const struct check_segment *cs = &cc->segments[i];
 	const struct segment *seg = cc->c->segments[i];
@@ -244,8 +247,8 @@ static int digest_matches(struct check_collection *cc, uint32_t i, enum segment_
 	return rc == -EIO ? 0 : rc;
 }
 
-int check_column_matches(struct check_collection *cc, uint32_t i, enum segment_column column, const char *path,
-                         bool *out)
+int check_column_matches(struct check_collection *cc, uint32_t i, enum segment_column column,
+			 const char *path, bool *out)
 {
 	struct io *io = cc->k->io;
 	int fd = io->ops->open(io, path, O_RDONLY, 0), rc;

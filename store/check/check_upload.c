@@ -37,7 +37,7 @@ static int check_rows_of(struct pass *p, uint32_t n, int fd, uint64_t first, uin
 	for (uint32_t i = 0; i < count; i += ROWS_AT_ONCE) {
 		uint32_t some = count - i < ROWS_AT_ONCE ? count - i : ROWS_AT_ONCE;
 		int rc = io_read_full(k->io, fd, p->rows, some * p->row_bytes,
-		                      SEGMENT_HEADER_BYTES + i * p->row_bytes);
+				      SEGMENT_HEADER_BYTES + i * p->row_bytes);
 
 		if (!rc)
 			rc = upload_sums(k->s, p->cc->c->id, first + i, some, p->sums);
@@ -49,7 +49,7 @@ static int check_rows_of(struct pass *p, uint32_t n, int fd, uint64_t first, uin
 			if (sum_data(p->rows + r * p->row_bytes, p->row_bytes) == p->sums[r])
 				continue;
 			snprintf(problem, sizeof problem, "vector %llu of the upload is damaged (checksum)",
-			         (unsigned long long)(first + i + r));
+				 (unsigned long long)(first + i + r));
 			say(p, n, problem);
 		}
 	}
@@ -62,7 +62,8 @@ static int check_piece(struct pass *p, uint32_t n)
 	uint64_t first = (uint64_t)n * p->upload.piece_rows, size;
 	uint64_t left = first < p->upload.rows ? p->upload.rows - first : 0;
 	uint32_t count = left < p->upload.piece_rows ? (uint32_t)left : p->upload.piece_rows;
-	struct npy_shape shape = {.dtype = p->upload.schema.dtype, .dim = p->upload.schema.dim, .rows = count};
+	struct npy_shape shape = {
+		.dtype = p->upload.schema.dtype, .dim = p->upload.schema.dim, .rows = count};
 	unsigned char want[NPY_HEADER_BYTES], got[NPY_HEADER_BYTES];
 	char path[SEGMENT_COLUMNS][SEGMENT_PATH_MAX];
 	int fd, rc;

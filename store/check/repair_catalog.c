@@ -88,7 +88,7 @@ static bool find_schema(struct io *io, uint32_t collection, uint32_t segments, s
 		if (fd < 0)
 			continue;
 		found = !io_read_full(io, fd, page, sizeof page, 0) &&
-		        !npy_header_parse(page, sizeof page, &shape, &header_bytes, why, sizeof why);
+			!npy_header_parse(page, sizeof page, &shape, &header_bytes, why, sizeof why);
 		io->ops->close(io, fd);
 	}
 	if (found)
@@ -103,8 +103,9 @@ static int add_segment(struct check *k, struct collection *c, uint32_t i)
 	uint64_t rows = file_size(k->io, c->id, i, SEGMENT_ROWS) / sizeof(struct row);
 	uint64_t granules = file_size(k->io, c->id, i, SEGMENT_NAMES) / NAME_GRANULE;
 	uint64_t rows_max = 1ull << c->shift, granules_max = rows_max * NAMES_CLASSES;
-	struct segment *seg = segment_placeholder(i, (uint32_t)(rows < rows_max ? rows : rows_max),
-	                                          (uint32_t)(granules < granules_max ? granules : granules_max));
+	struct segment *seg =
+		segment_placeholder(i, (uint32_t)(rows < rows_max ? rows : rows_max),
+				    (uint32_t)(granules < granules_max ? granules : granules_max));
 
 	if (!seg || collection_reserve_segments(c, 1)) {
 		segment_put(k->io, seg);
@@ -126,7 +127,10 @@ static int add_collection(struct check *k, uint32_t id)
 	rc = k->io->ops->list(k->io, path, count_segments, &segments);
 	for (uint32_t i = 0; i < segments && !rc; i++)
 		if (convert_is_old(k->io, id, i))
-			return check_stop(k, -EPROTO, "%s: of format version 1, and without a catalog it cannot be converted", path);
+			return check_stop(
+				k, -EPROTO,
+				"%s: of format version 1, and without a catalog it cannot be converted",
+				path);
 	if (rc == -ENOTDIR)
 		return 0;
 	if (rc)
@@ -211,7 +215,7 @@ int repair_catalog(struct check *k)
 		rc = make_perms(k);
 	if (!rc && check_log_exists(k->io)) {
 		check_say(k, "the log is given up: changes since the last checkpoint may be lost, "
-		             "and vectors removed since may be back");
+			     "and vectors removed since may be back");
 		log_remove(k->io);
 	}
 	return rc;

@@ -39,7 +39,7 @@ static void say_lost(struct check *k, const struct record_row *r)
 	else
 		snprintf(title, sizeof title, "collection %u", r->head.collection);
 	check_say(k, "%s/%s: a change of it is lost", title,
-	          check_printable(id, (const char *)(r + 1), r->row.name_len));
+		  check_printable(id, (const char *)(r + 1), r->row.name_len));
 }
 
 /* A whole frame behind the damage. */
@@ -78,7 +78,7 @@ int repair_log(struct check *k, bool all)
 	if (rc)
 		return rc;
 	check_say(k, "log.%u: ends at byte %llu from now on; what came after cannot be replayed",
-	          (unsigned)(chain.end.epoch % 2), (unsigned long long)chain.off);
+		  (unsigned)(chain.end.epoch % 2), (unsigned long long)chain.off);
 	rc = log_cut(k->io, &chain.end, chain.off, lose, k);
 	if (rc || chain.end.epoch != start.epoch)
 		return rc;

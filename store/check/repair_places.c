@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * repair_places - files that have changed places: each column that is not what it should be is looked for
- * among the others of that kind and among the unknown_files. Strangers that are nothing of ours go to lost+found.
+ * among the others of that kind and among the unknown_files. Strangers that are nothing of ours go to
+ * lost+found.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -76,7 +77,8 @@ static int find_owner(struct places *ps, struct check_collection *cc, uint32_t i
 	return rc;
 }
 
-typedef int (*suspect_fn)(struct places *ps, struct check_collection *cc, uint32_t i, enum segment_column column);
+typedef int (*suspect_fn)(struct places *ps, struct check_collection *cc, uint32_t i,
+			  enum segment_column column);
 
 /* Whether a column is not at its place. Rows come before vectors, whose sums they hold. */
 static int is_suspect(struct check_collection *cc, uint32_t i, enum segment_column column, bool *out)

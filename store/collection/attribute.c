@@ -53,7 +53,8 @@ const void *attributes_find(const struct attributes *as, uint32_t tag, uint32_t 
 
 int attributes_set(struct attributes *as, uint32_t tag, const void *value, uint32_t bytes)
 {
-	uint32_t at = place_of(as, tag), old_bytes, old = 0, new = bytes ? (uint32_t)attribute_bytes(bytes) : 0;
+	uint32_t at = place_of(as, tag), old_bytes, old = 0,
+		 new = bytes ? (uint32_t)attribute_bytes(bytes) : 0;
 	struct attribute a = {.tag = tag, .bytes = bytes};
 	char *run;
 

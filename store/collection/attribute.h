@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * attribute - what a collection has beyond its fixed description, as tag, length and value (format.h): a run of them
- * as it stands in a catalog, with rising tags. No locks of its own.
+ * attribute - what a collection has beyond its fixed description, as tag, length and value (format.h): a run
+ * of them as it stands in a catalog, with rising tags. No locks of its own.
  */
 #ifndef VECFS_STORE_COLLECTION_ATTRIBUTE_H
 #define VECFS_STORE_COLLECTION_ATTRIBUTE_H
@@ -21,7 +21,8 @@ const void *attributes_find(const struct attributes *as, uint32_t tag, uint32_t 
 /* Sets a tag's value, or removes it if bytes is 0. -ENOMEM; the value must be of attribute_is_known(). */
 int attributes_set(struct attributes *as, uint32_t tag, const void *value, uint32_t bytes);
 /*
- * Copies a run that comes from a file. -EUCLEAN: it cannot be one; -EPROTO: *tag is none that this program knows.
+ * Copies a run that comes from a file. -EUCLEAN: it cannot be one; -EPROTO: *tag is none that this program
+ * knows.
  */
 int attributes_parse(struct attributes *as, const void *run, uint32_t bytes, uint32_t *tag);
 /* What the longest value adds to a run. */

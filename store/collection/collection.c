@@ -313,8 +313,8 @@ void collection_listed(struct collection *c)
 	c->mtime = c->ctime;
 }
 
-int collection_set_attribute(struct collection_table *t, struct collection *c, uint32_t tag, const void *value,
-                             uint32_t bytes)
+int collection_set_attribute(struct collection_table *t, struct collection *c, uint32_t tag,
+			     const void *value, uint32_t bytes)
 {
 	int rc;
 
@@ -326,7 +326,8 @@ int collection_set_attribute(struct collection_table *t, struct collection *c, u
 
 int collection_reserve_segments(struct collection *c, uint32_t more)
 {
-	struct segment **p = realloc(c->segments, ((size_t)c->segment_count + more) * sizeof(struct segment *));
+	struct segment **p =
+		realloc(c->segments, ((size_t)c->segment_count + more) * sizeof(struct segment *));
 
 	if (!p)
 		return -ENOMEM;
@@ -409,7 +410,7 @@ int collection_take_entries(struct collection *c, uint64_t n, uint64_t *first)
 		if (n > (1ull << VS_ENTRY_BITS) - *first)
 			return -ENOSPC;
 	} while (!__atomic_compare_exchange_n(&c->next_entry, first, *first + n, true, __ATOMIC_RELAXED,
-	                                      __ATOMIC_RELAXED));
+					      __ATOMIC_RELAXED));
 	return 0;
 }
 
@@ -424,7 +425,8 @@ int collection_bytes(const struct collection *c, uint32_t row, void *buf)
 		memcpy(buf, name + names_granules(item->data->row.name_len) * NAME_GRANULE, c->row_bytes);
 		return 0;
 	}
-	return segment_read(seg, SEGMENT_VECTORS, buf, c->row_bytes, segment_offset(seg, collection_slot(c, row)));
+	return segment_read(seg, SEGMENT_VECTORS, buf, c->row_bytes,
+			    segment_offset(seg, collection_slot(c, row)));
 }
 
 uint64_t collection_hash(const struct collection *c, const char *name, size_t len)

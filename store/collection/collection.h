@@ -2,8 +2,8 @@
 /*
  * collection - a collection in memory, and the table of all of them.
  *
- * Everything here is guarded by the store's lock (engine.h): readers share it, whoever changes anything holds it
- * alone.
+ * Everything here is guarded by the store's lock (engine.h): readers share it, whoever changes anything holds
+ * it alone.
  */
 #ifndef VECFS_STORE_COLLECTION_COLLECTION_H
 #define VECFS_STORE_COLLECTION_COLLECTION_H
@@ -40,11 +40,11 @@ struct collection {
 	bool damaged;
 	struct segment **segments;
 	uint32_t segment_count;
-	uint32_t room;   /* no segment before this one has room */
-	uint64_t deleted;   /* rows that wait for the vacuum */
+	uint32_t room;     /* no segment before this one has room */
+	uint64_t deleted;  /* rows that wait for the vacuum */
 	uint32_t children; /* open batches, by rising id: */
 	struct collection *first_child, *last_child, *prev_sibling, *next_sibling;
-	bool fresh;                     /* made since the store was opened: then it has a directory only if this says so */
+	bool fresh; /* made since the store was opened: then it has a directory only if this says so */
 	_Atomic bool has_directory;
 	_Atomic bool directory_changed; /* since the last checkpoint: files came or went */
 	struct id_index index;
@@ -56,9 +56,9 @@ struct collection {
 	size_t image_bytes;
 	uint64_t index_stamp, index_sum; /* 0 when the image no longer tells the truth */
 	struct vs_snapshot *snapshots;
-	struct vs_upload *upload; /* batches only: one being written */
-	bool committing;          /* batches only: refuses changes */
-	bool upload_trusted;      /* batches only: the upload was written since the store was opened */
+	struct vs_upload *upload;        /* batches only: one being written */
+	bool committing;                 /* batches only: refuses changes */
+	bool upload_trusted;             /* batches only: the upload was written since the store was opened */
 	struct collection *dropped_next; /* removed from the table, waiting for the applier */
 };
 
@@ -70,8 +70,8 @@ struct collection_table {
 	uint32_t count; /* without gaps */
 	struct id_index by_name;
 	uint64_t hash_seed;
-	uint64_t name_bytes; /* sums over all of them, for the size of a catalog: names padded to 8, */
-	uint64_t segments;   /* segments, */
+	uint64_t name_bytes;      /* sums over all of them, for the size of a catalog: names padded to 8, */
+	uint64_t segments;        /* segments, */
 	uint64_t attribute_bytes; /* and attributes */
 };
 
@@ -94,8 +94,8 @@ void collection_table_pack(struct collection_table *t);
 void collection_listed(struct collection *c);
 void collection_changed(struct collection *c);
 /* Sets an attribute; the table's sum follows. -ENOMEM. */
-int collection_set_attribute(struct collection_table *t, struct collection *c, uint32_t tag, const void *value,
-                             uint32_t bytes);
+int collection_set_attribute(struct collection_table *t, struct collection *c, uint32_t tag,
+			     const void *value, uint32_t bytes);
 /* Gives it another name. -ENOMEM. */
 int collection_rename(struct collection_table *t, struct collection *c, const char *name);
 
@@ -120,7 +120,8 @@ int collection_reserve_segments(struct collection *c, uint32_t more);
 void collection_add_segment(struct collection_table *t, struct collection *c, struct segment *seg);
 /* The lowest number from `from` on that has neither files nor rows; the number of segments if all have. */
 uint32_t collection_free_number(const struct collection *c, uint32_t from);
-/* Puts a segment at its number, in place of a placeholder or at the end (after collection_reserve_segments). */
+/* Puts a segment at its number, in place of a placeholder or at the end (after collection_reserve_segments).
+ */
 void collection_place_segment(struct collection_table *t, struct collection *c, struct segment *seg);
 /* Takes placeholders without rows from the end. */
 void collection_trim_segments(struct collection_table *t, struct collection *c);
@@ -147,8 +148,8 @@ static inline uint32_t collection_slot(const struct collection *c, uint32_t row)
 	return row & ((1u << c->shift) - 1);
 }
 /*
- * A row's metadata and its id (not NUL-terminated), wherever they are now. What comes from a file is verified: NULL
- * if it is damaged. A dead row has entry 0.
+ * A row's metadata and its id (not NUL-terminated), wherever they are now. What comes from a file is
+ * verified: NULL if it is damaged. A dead row has entry 0.
  */
 const struct row *collection_row(const struct collection *c, uint32_t row, const char **name);
 /* The row of an entry, or ROW_NONE; an index that leads to another entry's row does not count. */
@@ -160,7 +161,8 @@ int collection_bytes(const struct collection *c, uint32_t row, void *buf);
 uint64_t collection_hash(const struct collection *c, const char *name, size_t len);
 /* The entry with this id, or 0. -EIO: that cannot be told, for want of a mapping. */
 int collection_entry(const struct collection *c, const char *name, size_t len, uint64_t *entry);
-/* id_index_hash_fn; arg is the collection. The hash is 0 for a damaged row: it cannot be found by its id any more anyway. */
+/* id_index_hash_fn; arg is the collection. The hash is 0 for a damaged row: it cannot be found by its id any
+ * more anyway. */
 int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash);
 /* Learns which places of a segment's names heap are free, if that is not known yet. -ENOMEM. */
 int collection_scan_names(struct collection *c, struct segment *seg);

@@ -44,7 +44,8 @@ uint32_t entry_map_get(const struct entry_map *es, uint64_t entry)
 	return c && c->rows ? c->rows[entry % ENTRIES_CHUNK] - 1 : ROW_NONE;
 }
 
-/* Makes the directory reach over chunk n, forwards or backwards; forwards by more than asked, so that it is rare. */
+/* Makes the directory reach over chunk n, forwards or backwards; forwards by more than asked, so that it is
+ * rare. */
 static int directory_reach(struct entry_map *es, uint64_t n)
 {
 	uint64_t base = es->count && es->base < n ? es->base : n;

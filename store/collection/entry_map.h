@@ -2,8 +2,8 @@
 /*
  * entries - where each entry number's row is: 4 bytes an entry, in chunks that come and go.
  *
- * Entry numbers only grow, so the numbers of removed vectors leave holes; a chunk without a live entry is freed,
- * and the directory starts at the first chunk in use. Not thread-safe, like the index.
+ * Entry numbers only grow, so the numbers of removed vectors leave holes; a chunk without a live entry is
+ * freed, and the directory starts at the first chunk in use. Not thread-safe, like the index.
  */
 #ifndef VECFS_STORE_COLLECTION_ENTRY_MAP_H
 #define VECFS_STORE_COLLECTION_ENTRY_MAP_H

@@ -4,8 +4,8 @@
  *
  * Extendible hashing (Fagin, Nievergelt, Pippenger, Strong, TODS 1979): a directory of 2^depth page numbers,
  * indexed by the hash's top bits; a full page is split in two, so that growth never stops the world and never
- * needs more than a page of rehashing. A page holds 64 entries of 6 bytes, unordered; a byte of the hash (tag)
- * for each is compared 16 at a time. Ids themselves are not here: the caller confirms candidates.
+ * needs more than a page of rehashing. A page holds 64 entries of 6 bytes, unordered; a byte of the hash
+ * (tag) for each is compared 16 at a time. Ids themselves are not here: the caller confirms candidates.
  *
  * Not thread-safe: readers share the store's lock, writers hold it alone.
  */
@@ -31,9 +31,9 @@ struct id_index {
 	unsigned depth;
 	uint32_t *directory; /* NULL while empty */
 	uint32_t pages;
-	uint32_t image_pages;           /* pages 0.. live in the image, */
-	struct index_page *image;       /* a private mapping that the index does not own; */
-	struct index_page **chunks;     /* the others in chunks of their own */
+	uint32_t image_pages;       /* pages 0.. live in the image, */
+	struct index_page *image;   /* a private mapping that the index does not own; */
+	struct index_page **chunks; /* the others in chunks of their own */
 	uint32_t chunk_count;
 };
 

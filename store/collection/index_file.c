@@ -181,7 +181,8 @@ static int use_pages(struct collection *c, const struct index_image *head, char 
 /* Whether an entry's row can exist. */
 static bool row_possible(const struct collection *c, uint32_t row)
 {
-	return row >> c->shift < c->segment_count && collection_slot(c, row) < collection_segment(c, row)->count;
+	return row >> c->shift < c->segment_count &&
+	       collection_slot(c, row) < collection_segment(c, row)->count;
 }
 
 static int use_chunks(struct collection *c, const struct index_image *head, char *p)

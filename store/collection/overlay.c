@@ -110,7 +110,8 @@ void overlay_applied(struct overlay *ov, uint32_t row, const struct record_row *
 		return;
 	if (item->data == record)
 		item->data = NULL;
-	/* While the bytes are still to be applied the metadata stays too: its record comes later in the log. */
+	/* While the bytes are still to be applied the metadata stays too: its record comes later in the log.
+	 */
 	if (item->meta == record)
 		erase(ov, item);
 }

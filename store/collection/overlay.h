@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * overlay - the rows of a collection whose latest log record has not reached the segment files yet. Readers take
- * the overlay first; a file is only read at slots that are not in it, so files need no lock while they are written.
+ * overlay - the rows of a collection whose latest log record has not reached the segment files yet. Readers
+ * take the overlay first; a file is only read at slots that are not in it, so files need no lock while they
+ * are written.
  *
  * Open addressing with linear probing and backward-shift deletion. Not thread-safe, like the index.
  */

@@ -29,15 +29,16 @@ static int result(long rc)
 }
 
 /*
- * Of what makes a file longer: where it may not be (ulimit -f, or the file system's own limit), there is no space, and
- * all is done that is done without space.
+ * Of what makes a file longer: where it may not be (ulimit -f, or the file system's own limit), there is no
+ * space, and all is done that is done without space.
  */
 static int space_error(int error)
 {
 	return error == EFBIG ? -ENOSPC : -error;
 }
 
-/* What is allocated beyond a file's size is not measured by its limit until it is written: too late for an error code. */
+/* What is allocated beyond a file's size is not measured by its limit until it is written: too late for an
+ * error code. */
 static bool may_reach(uint64_t end)
 {
 	struct rlimit limit;
@@ -45,7 +46,8 @@ static bool may_reach(uint64_t end)
 	return getrlimit(RLIMIT_FSIZE, &limit) != 0 || end <= limit.rlim_cur;
 }
 
-/* Segments that others may read are nobody's to write (0444), their owner's neither: but for us, if that is who we are. */
+/* Segments that others may read are nobody's to write (0444), their owner's neither: but for us, if that is
+ * who we are. */
 static int open_protected(int root, const char *path, int flags)
 {
 	struct stat st;
@@ -135,7 +137,8 @@ static int real_syncdir(struct io *io, const char *path)
 	return rc;
 }
 
-/* The root was opened before anything was written: this descriptor is told of every write-back that has failed. */
+/* The root was opened before anything was written: this descriptor is told of every write-back that has
+ * failed. */
 static int real_syncall(struct io *io)
 {
 	return result(syncfs(root_of(io)));
@@ -199,8 +202,8 @@ static int real_list(struct io *io, const char *path, io_name_fn fn, void *arg)
 static int real_map(struct io *io, int fd, size_t size, bool shared, void **addr)
 {
 	(void)io;
-	*addr = mmap(NULL, size, shared ? PROT_READ : PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE, fd,
-	             0);
+	*addr = mmap(NULL, size, shared ? PROT_READ : PROT_READ | PROT_WRITE,
+		     shared ? MAP_SHARED : MAP_PRIVATE, fd, 0);
 	return *addr == MAP_FAILED ? -errno : 0;
 }
 

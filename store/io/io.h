@@ -23,7 +23,8 @@ struct io;
 typedef int (*io_name_fn)(void *arg, const char *name);
 
 struct io_ops {
-	/* open(2): O_RDONLY or O_RDWR, with O_CREAT, O_EXCL, O_TRUNC; returns a descriptor of this table's own. */
+	/* open(2): O_RDONLY or O_RDWR, with O_CREAT, O_EXCL, O_TRUNC; returns a descriptor of this table's
+	 * own. */
 	int (*open)(struct io *io, const char *path, int flags, mode_t mode);
 	int (*close)(struct io *io, int fd);
 	/* May return fewer bytes than asked (0 at the end of the file). */
@@ -48,15 +49,17 @@ struct io_ops {
 	int (*rmdir)(struct io *io, const char *path);
 	int (*list)(struct io *io, const char *path, io_name_fn fn, void *arg);
 	/*
-	 * Maps [0, size) of a file; size may lie beyond its end (those pages are not touched until the file has
-	 * grown over them). shared: read-only and coherent with pwritev. Otherwise private and writable.
+	 * Maps [0, size) of a file; size may lie beyond its end (those pages are not touched until the file
+	 * has grown over them). shared: read-only and coherent with pwritev. Otherwise private and writable.
 	 */
 	int (*map)(struct io *io, int fd, size_t size, bool shared, void **addr);
 	int (*unmap)(struct io *io, void *addr, size_t size);
-	/* Takes the file's lock for as long as fd is open, exclusive or shared; -EWOULDBLOCK: another process has it. */
+	/* Takes the file's lock for as long as fd is open, exclusive or shared; -EWOULDBLOCK: another process
+	 * has it. */
 	int (*lock)(struct io *io, int fd, bool shared);
 	int (*statvfs)(struct io *io, struct statvfs *st);
-	/* A file without a name that is written to and read, in memory: for a store that is only read. May be NULL. */
+	/* A file without a name that is written to and read, in memory: for a store that is only read. May be
+	 * NULL. */
 	int (*scratch)(struct io *io);
 };
 
@@ -65,10 +68,12 @@ struct io {
 	bool read_only; /* files are opened for reading only, and nothing else is changed either */
 };
 
-/* The real thing: a table over the directory dir (created 0700 if missing and create). Freed with io_free_real. */
+/* The real thing: a table over the directory dir (created 0700 if missing and create). Freed with
+ * io_free_real. */
 int io_new_real(const char *dir, bool create, struct io **out);
 void io_free_real(struct io *io);
-/* The real file descriptor behind a descriptor of the real table (they are the same). -EOPNOTSUPP for others. */
+/* The real file descriptor behind a descriptor of the real table (they are the same). -EOPNOTSUPP for others.
+ */
 int io_real_fd(struct io *io, int fd);
 
 /* Whole-buffer loops over the table: they repeat after short counts and EINTR. 0 or -errno; io_read_full
@@ -87,7 +92,8 @@ struct io_names {
 int io_names_read(struct io *io, const char *path, struct io_names *out);
 void io_names_free(struct io_names *names);
 
-/* fallocate, repeated after EINTR; a file system that cannot do it is no error: space is then found when writing. */
+/* fallocate, repeated after EINTR; a file system that cannot do it is no error: space is then found when
+ * writing. */
 int io_allocate(struct io *io, int fd, int mode, uint64_t off, uint64_t len);
 
 #endif

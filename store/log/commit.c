@@ -101,7 +101,7 @@ void commit_poison(struct vs_store *s, const char *what, int error)
 	pthread_mutex_unlock(&c->mutex);
 	if (first)
 		engine_report(s, VS_ERROR, "%s: %s; the store is read-only until it is mounted again", what,
-		              strerror(-error));
+			      strerror(-error));
 }
 
 void commit_deadline(struct timespec *t, int64_t ms)
@@ -121,7 +121,8 @@ static void wait_room(struct commit *c)
 
 /* ------------------------------------------------------------------ leading */
 
-/* Waits for a spare group and for the log file to be written to, and says whether this frame ends the epoch. */
+/* Waits for a spare group and for the log file to be written to, and says whether this frame ends the epoch.
+ */
 static int lead_prepare(struct vs_store *s, struct group **fresh, bool *ends)
 {
 	struct commit *c = &s->commit;
@@ -269,8 +270,8 @@ static void stop_leading(struct commit *c)
 }
 
 /*
- * Leads until target is durable and no waiter is left: those came while the leader was at work, and share its next
- * sync. Called and returns with the mutex held, not leading.
+ * Leads until target is durable and no waiter is left: those came while the leader was at work, and share its
+ * next sync. Called and returns with the mutex held, not leading.
  */
 static void lead_until(struct vs_store *s, uint64_t target)
 {
@@ -346,7 +347,8 @@ int commit_checkpoint(struct vs_store *s)
 
 	pthread_mutex_lock(&c->mutex);
 	c->end_epoch = true;
-	/* A leader that has taken the wish up has not yet handed its group to the applier, until it leads no more. */
+	/* A leader that has taken the wish up has not yet handed its group to the applier, until it leads no
+	 * more. */
 	while (!c->failed && (c->end_epoch || c->leading)) {
 		if (c->leading)
 			pthread_cond_wait(&c->done, &c->mutex);
@@ -409,7 +411,8 @@ void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *
 		pthread_mutex_unlock(&c->mutex);
 		return;
 	}
-	/* Nobody leads: this thread does, and answers its own client before it serves those who came meanwhile. */
+	/* Nobody leads: this thread does, and answers its own client before it serves those who came
+	 * meanwhile. */
 	if (!c->failed && c->durable_changes < target && !c->leading) {
 		c->leading = true;
 		pthread_mutex_unlock(&c->mutex);
@@ -433,8 +436,8 @@ void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *
 /* ------------------------------------------------------------------ the committer */
 
 /*
- * While there are changes it wakes up by itself when the open group is due: a signal for each group would cost more than
- * the group.
+ * While there are changes it wakes up by itself when the open group is due: a signal for each group would
+ * cost more than the group.
  */
 void *commit_thread(void *store)
 {
@@ -521,8 +524,10 @@ int txn_begin(struct vs_store *s, struct txn *txn, size_t bytes)
 	if (bytes > s->log.group_bytes - sizeof(struct frame)) /* which a full disk may have made small */
 		return s->log.group_bytes < LOG_GROUP_BYTES / 4 ? -ENOSPC : -E2BIG;
 	pthread_mutex_lock(&c->mutex);
-	/* Two cases: the group is full and must be written, or those before us will fill it: their turn is short. */
-	while (!c->failed && sizeof(struct frame) + c->open->used + c->reserved + bytes > s->log.group_bytes) {
+	/* Two cases: the group is full and must be written, or those before us will fill it: their turn is
+	 * short. */
+	while (!c->failed &&
+	       sizeof(struct frame) + c->open->used + c->reserved + bytes > s->log.group_bytes) {
 		if (c->leading || !c->open->used)
 			pthread_cond_wait(&c->space, &c->mutex);
 		else

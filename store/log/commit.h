@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * commit - group commit. Changes append records to the open group; a leader writes the group as one frame of the log
- * and syncs it, for all who wait; the applier (apply.h) then carries it to the segment files.
+ * commit - group commit. Changes append records to the open group; a leader writes the group as one frame of
+ * the log and syncs it, for all who wait; the applier (apply.h) then carries it to the segment files.
  *
- * A group's memory lives until it is applied: the overlay points into it. There are GROUPS of them; when all are in
- * use, whoever needs room waits.
+ * A group's memory lives until it is applied: the overlay points into it. There are GROUPS of them; when all
+ * are in use, whoever needs room waits.
  */
 #ifndef VECFS_STORE_LOG_COMMIT_H
 #define VECFS_STORE_LOG_COMMIT_H
@@ -25,16 +25,16 @@ struct vs_store;
 #define APPLY_MS 2
 
 struct group {
-	char *buf;   /* room for a struct frame, then records */
-	size_t used; /* bytes of records */
-	uint64_t last_change; /* the number of the last change in it */
-	int64_t opened_ms;    /* of its first change */
+	char *buf;                    /* room for a struct frame, then records */
+	size_t used;                  /* bytes of records */
+	uint64_t last_change;         /* the number of the last change in it */
+	int64_t opened_ms;            /* of its first change */
 	struct catalog_image catalog; /* set if a checkpoint follows it */
 	struct group *next;
 };
 
 struct header_request; /* for the applier (apply.h) */
-struct waiter; /* a vs_sync_async under way */
+struct waiter;         /* a vs_sync_async under way */
 
 struct commit {
 	pthread_mutex_t mutex;
@@ -44,28 +44,29 @@ struct commit {
 	pthread_cond_t room;  /* a group or a log file is free, or a failure */
 	pthread_cond_t ready; /* for the applier */
 	bool committer_idle, applier_idle; /* it has no time to wake up at, and must be woken */
-	unsigned applier_waiters;       /* how many wait for the applier */
-	struct group *open;   /* contents guarded by the store's lock, used by the mutex too */
+	unsigned applier_waiters;          /* how many wait for the applier */
+	struct group *open;                /* contents guarded by the store's lock, used by the mutex too */
 	struct group *spare;
 	struct group *durable, **durable_end; /* for the applier, in order */
 	unsigned durable_count;
-	size_t reserved;      /* by changes that have not ended */
+	size_t reserved;                                    /* by changes that have not ended */
 	uint64_t changes, durable_changes, applied_changes; /* counts */
 	bool leading;
-	bool end_epoch;       /* the next commit ends the epoch: a checkpoint is wanted */
-	bool switch_file;     /* the next frame goes to the other log file */
-	bool file_busy[2];    /* its epoch has ended, its checkpoint has not */
+	bool end_epoch;    /* the next commit ends the epoch: a checkpoint is wanted */
+	bool switch_file;  /* the next frame goes to the other log file */
+	bool file_busy[2]; /* its epoch has ended, its checkpoint has not */
 	bool stop;
-	int failed;           /* 0, or -EROFS once a write-back failed: nothing more is ever written */
+	int failed; /* 0, or -EROFS once a write-back failed: nothing more is ever written */
 	struct waiter *waiters;
-	bool relief;          /* somebody waits until less is to be synced */
+	bool relief; /* somebody waits until less is to be synced */
 	struct header_request *requests;
 	bool applier_gone; /* nobody serves them any more */
 };
 
 int commit_init(struct vs_store *s);
 void commit_free(struct vs_store *s);
-/* Returns when the changes acknowledged so far are durable, or, in the second case, also in the segment files. */
+/* Returns when the changes acknowledged so far are durable, or, in the second case, also in the segment
+ * files. */
 int commit_wait(struct vs_store *s);
 int commit_wait_applied(struct vs_store *s);
 /* Makes everything durable and applied, and lets the applier write a catalog with the log's new start. */
@@ -78,7 +79,8 @@ void *commit_thread(void *store);
 void commit_applied(struct vs_store *s, struct group *g, int file, bool checkpointed);
 /* The absolute time for pthread_cond_timedwait. ms: of engine_tick_ms(). */
 void commit_deadline(struct timespec *t, int64_t ms);
-/* A write failed: from now on nothing is written, and changes answer -EROFS. No lock but perhaps the store's. */
+/* A write failed: from now on nothing is written, and changes answer -EROFS. No lock but perhaps the store's.
+ */
 void commit_poison(struct vs_store *s, const char *what, int error);
 
 /* ---- one change */
@@ -97,12 +99,13 @@ static inline size_t txn_row_bytes(size_t row_bytes)
 #define TXN_SMALL_BYTES 512u /* any one record without a vector */
 
 /*
- * Begins a change whose records take at most bytes: waits for room, then takes the store's lock for changing. On
- * failure nothing is held. -EROFS; -ENOSPC: the disk has no room for the log, or for one that could take this change;
- * -E2BIG: no log could.
+ * Begins a change whose records take at most bytes: waits for room, then takes the store's lock for changing.
+ * On failure nothing is held. -EROFS; -ENOSPC: the disk has no room for the log, or for one that could take
+ * this change; -E2BIG: no log could.
  */
 int txn_begin(struct vs_store *s, struct txn *txn, size_t bytes);
-/* Appends a zeroed record of bytes (a multiple of 8 is made of it). All records of a change share one frame. */
+/* Appends a zeroed record of bytes (a multiple of 8 is made of it). All records of a change share one frame.
+ */
 void *txn_append(struct txn *txn, enum record_type type, uint32_t collection, size_t bytes);
 /* Ends it: acknowledged. Without records nothing happened. */
 void txn_end(struct txn *txn);

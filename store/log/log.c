@@ -10,7 +10,7 @@
 
 #include "store/base/checksum.h"
 
-#define STEP_BYTES (8u << 20)      /* prepared at a time */
+#define STEP_BYTES (8u << 20)          /* prepared at a time */
 #define PREPARED_BYTES_MIN (64u << 10) /* on a disk that is all but full */
 
 static const char *const paths[2] = {"log.0", "log.1"};
@@ -155,7 +155,8 @@ struct scan {
 	size_t capacity;
 };
 
-/* Reads the frame at off whatever it is: 1 if it is whole by its sum and of this epoch, 0 if not, or an error. */
+/* Reads the frame at off whatever it is: 1 if it is whole by its sum and of this epoch, 0 if not, or an
+ * error. */
 static int scan_read(struct scan *sc, uint64_t off, const struct log_position *at, struct frame *f)
 {
 	int rc;
@@ -184,8 +185,8 @@ static int scan_read(struct scan *sc, uint64_t off, const struct log_position *a
 }
 
 /*
- * Called where the chain ends: is there a later frame of this epoch behind? Frames are written one at a time, each
- * after its predecessor was durable, so that would mean damage and not a crash.
+ * Called where the chain ends: is there a later frame of this epoch behind? Frames are written one at a time,
+ * each after its predecessor was durable, so that would mean damage and not a crash.
  */
 static int scan_behind(struct scan *sc, const struct log_position *at, char *why, size_t why_size)
 {
@@ -197,9 +198,10 @@ static int scan_behind(struct scan *sc, const struct log_position *at, char *why
 		if (rc < 0)
 			return rc;
 		if (rc && f.seq > at->seq) {
-			snprintf(why, why_size, "%s is damaged at byte %llu: frame %llu is bad, but frame %llu follows",
-			         paths[at->epoch % 2], (unsigned long long)sc->off, (unsigned long long)at->seq,
-			         (unsigned long long)f.seq);
+			snprintf(why, why_size,
+				 "%s is damaged at byte %llu: frame %llu is bad, but frame %llu follows",
+				 paths[at->epoch % 2], (unsigned long long)sc->off,
+				 (unsigned long long)at->seq, (unsigned long long)f.seq);
 			return -EUCLEAN;
 		}
 	}
@@ -207,7 +209,7 @@ static int scan_behind(struct scan *sc, const struct log_position *at, char *why
 }
 
 static int scan_file(struct scan *sc, struct log_position *at, log_frame_fn fn, void *arg, char *why,
-                     size_t why_size)
+		     size_t why_size)
 {
 	int rc = sc->io->ops->size(sc->io, sc->fd, &sc->size);
 	struct frame f;
@@ -226,15 +228,17 @@ static int scan_file(struct scan *sc, struct log_position *at, log_frame_fn fn, 
 }
 
 int log_scan(struct io *io, struct log_position *at, bool first, log_frame_fn fn, void *arg, char *why,
-             size_t why_size)
+	     size_t why_size)
 {
 	struct scan sc = {.io = io, .first = first};
 	int rc = 0;
 
-	/* The second file goes on where the first ends; when it has nothing of the next epoch, the log ends there. */
+	/* The second file goes on where the first ends; when it has nothing of the next epoch, the log ends
+	 * there. */
 	for (int i = 0; i < 2 && !rc; i++) {
 		at->epoch += (uint64_t)i;
-		sc.fd = io->ops->open(io, paths[at->epoch % 2], first && !io->read_only ? O_RDWR : O_RDONLY, 0);
+		sc.fd = io->ops->open(io, paths[at->epoch % 2], first && !io->read_only ? O_RDWR : O_RDONLY,
+				      0);
 		if (sc.fd == -ENOENT)
 			continue;
 		if (sc.fd < 0) {

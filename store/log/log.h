@@ -2,10 +2,11 @@
 /*
  * log - the write-ahead log's files and frames (format.h). Knows nothing of what the records mean.
  *
- * Two files are written in turns, an epoch each: while one fills, the checkpoint makes the other's work durable.
- * They are overwritten in place, never truncated while in use: a frame in blocks that were written before costs one
- * flush of the disk, an appended one also a commit of the file system's journal (0.13 against 0.19 ms on ext4).
- * Frames of earlier epochs are no danger: epoch, seq and prev of a frame must fit the one before it.
+ * Two files are written in turns, an epoch each: while one fills, the checkpoint makes the other's work
+ * durable. They are overwritten in place, never truncated while in use: a frame in blocks that were written
+ * before costs one flush of the disk, an appended one also a commit of the file system's journal (0.13
+ * against 0.19 ms on ext4). Frames of earlier epochs are no danger: epoch, seq and prev of a frame must fit
+ * the one before it.
  *
  * One thread at a time (the commit's leader).
  */
@@ -35,9 +36,9 @@ struct log {
 	uint64_t prepared[2]; /* bytes that have blocks */
 	uint64_t tail;        /* in the current file, fd[next.epoch % 2] */
 	struct log_position next;
-	size_t group_bytes; /* the largest frame, given the space there is */
+	size_t group_bytes;       /* the largest frame, given the space there is */
 	_Atomic bool sync_failed; /* a datasync failed: whatever it was for, nothing more may be written */
-	uint64_t file_bytes; /* what a file may grow to */
+	uint64_t file_bytes;      /* what a file may grow to */
 };
 
 /* Creates both files, which may grow to file_bytes each. -ENOSPC if there is no room for even a small log. */
@@ -47,13 +48,13 @@ void log_close(struct log *log);
 /* Removes the files, as far as they are there. */
 void log_remove(struct io *io);
 /*
- * Whether the epoch should end with the next frame, since the file could not take one more after it. May prepare
- * more of the file.
+ * Whether the epoch should end with the next frame, since the file could not take one more after it. May
+ * prepare more of the file.
  */
 bool log_nearly_full(struct log *log);
 /*
- * Writes one frame and makes it durable. buf begins with room for the struct frame, then payload_bytes; it may be
- * written to up to the next multiple of FRAME_ALIGN.
+ * Writes one frame and makes it durable. buf begins with room for the struct frame, then payload_bytes; it
+ * may be written to up to the next multiple of FRAME_ALIGN.
  */
 int log_write(struct log *log, void *buf, size_t payload_bytes);
 /* Goes on in the other file, with the next epoch. */
@@ -62,18 +63,20 @@ void log_switch(struct log *log);
 /* Gets each frame's payload. Non-zero ends the scan and is returned. */
 typedef int (*log_frame_fn)(void *arg, const struct frame *frame, const void *payload);
 /*
- * Reads the frames from a position on, through both files, until the log ends; *at moves to the end. A torn last frame
- * ends it normally. -EUCLEAN: a bad frame is followed by good ones, so something was damaged; why tells where.
+ * Reads the frames from a position on, through both files, until the log ends; *at moves to the end. A torn
+ * last frame ends it normally. -EUCLEAN: a bad frame is followed by good ones, so something was damaged; why
+ * tells where.
  *
- * first: says that this is the first scan. It syncs the files, for what was read may be in the page cache only (after a
- * SIGKILL), and nothing may reach the segments ahead of a durable log; and it looks for damage where the log ends.
+ * first: says that this is the first scan. It syncs the files, for what was read may be in the page cache
+ * only (after a SIGKILL), and nothing may reach the segments ahead of a durable log; and it looks for damage
+ * where the log ends.
  */
 int log_scan(struct io *io, struct log_position *at, bool first, log_frame_fn fn, void *arg, char *why,
-             size_t why_size);
+	     size_t why_size);
 
 /*
- * For a repair: ends the log in the file of at->epoch, off bytes into it. Each whole frame that is lost by that, of this
- * epoch and not before at->seq, is shown to fn first.
+ * For a repair: ends the log in the file of at->epoch, off bytes into it. Each whole frame that is lost by
+ * that, of this epoch and not before at->seq, is shown to fn first.
  */
 int log_cut(struct io *io, const struct log_position *at, uint64_t off, log_frame_fn fn, void *arg);
 /* What a frame takes in the file. */

@@ -44,7 +44,8 @@ static int run_flush(struct vs_store *s, struct run *run)
 		return 0;
 	rc = segment_writev(run->seg, run->column, run->iov, run->count, run->off);
 	for (int i = 0; is_shortage(rc) && i < SHORTAGE_TRIES; i++) {
-		/* The records are safe in the log: it is better to wait for others to close what they have open. */
+		/* The records are safe in the log: it is better to wait for others to close what they have
+		 * open. */
 		usleep(SHORTAGE_MS * 1000);
 		rc = segment_writev(run->seg, run->column, run->iov, run->count, run->off);
 	}
@@ -54,7 +55,7 @@ static int run_flush(struct vs_store *s, struct run *run)
 }
 
 static int run_add(struct vs_store *s, struct run *run, struct segment *seg, uint64_t off, const void *data,
-                   size_t size)
+		   size_t size)
 {
 	if (run->count && (run->seg != seg || run->off + run->bytes != off || run->count == RUN_BUFFERS)) {
 		int rc = run_flush(s, run);
@@ -74,8 +75,9 @@ static int run_add(struct vs_store *s, struct run *run, struct segment *seg, uin
 }
 
 /*
- * The segment a record is about, with a reference for the caller; NULL if its collection is gone (a later record says
- * so), it is damaged, or another segment will come under its number: in a recovery, that one's files are there already.
+ * The segment a record is about, with a reference for the caller; NULL if its collection is gone (a later
+ * record says so), it is damaged, or another segment will come under its number: in a recovery, that one's
+ * files are there already.
  */
 static struct segment *segment_of(struct apply *a, uint32_t collection, uint32_t row, uint32_t *slot)
 {
@@ -109,13 +111,14 @@ static int apply_row(struct apply *a, const struct record_row *r)
 
 	if (!seg)
 		return 0;
-	rc = run_add(a->s, &a->run[SEGMENT_ROWS], seg, (uint64_t)slot * sizeof r->row, &r->row, sizeof r->row);
+	rc = run_add(a->s, &a->run[SEGMENT_ROWS], seg, (uint64_t)slot * sizeof r->row, &r->row,
+		     sizeof r->row);
 	if (!rc)
 		rc = run_add(a->s, &a->run[SEGMENT_NAMES], seg, (uint64_t)r->row.name_at * NAME_GRANULE, name,
-		             name_bytes);
+			     name_bytes);
 	if (!rc && r->head.flags & RECORD_HAS_DATA)
-		rc = run_add(a->s, &a->run[SEGMENT_VECTORS], seg, segment_offset(seg, slot), name + name_bytes,
-		             seg->row_bytes);
+		rc = run_add(a->s, &a->run[SEGMENT_VECTORS], seg, segment_offset(seg, slot),
+			     name + name_bytes, seg->row_bytes);
 	if (slot >= seg->applied)
 		seg->applied = slot + 1;
 	segment_put(a->s->io, seg);
@@ -180,7 +183,8 @@ int apply_adoption(struct vs_store *s, const struct record_attach *r)
 		if (rc < 0 && rc != -ENOENT)
 			return rc;
 	}
-	/* Now, for the batch's directory goes next: were that to survive a crash and the move not, the files were lost. */
+	/* Now, for the batch's directory goes next: were that to survive a crash and the move not, the files
+	 * were lost. */
 	collection_path(to, r->head.collection, NULL);
 	rc = s->io->ops->syncdir(s->io, to);
 	return rc == -ENOENT ? 0 : rc; /* a parent that a later record drops */
@@ -349,7 +353,8 @@ static int sync_collection(struct vs_store *s, struct collection *c)
 	return rc ? rc : sync_directories(s, c, &c->directory_changed);
 }
 
-/* Collections are freed by this thread only (when it passes their RECORD_DROP), so no lock is needed to keep one. */
+/* Collections are freed by this thread only (when it passes their RECORD_DROP), so no lock is needed to keep
+ * one. */
 static int each_collection(struct vs_store *s, int (*fn)(struct vs_store *s, struct collection *c))
 {
 	struct collection *c;
@@ -531,7 +536,8 @@ static void forget(struct vs_store *s, const struct group *g)
 			if (!c || c->id != r->collection)
 				c = collection_get(&s->table, r->collection);
 			if (c)
-				overlay_applied(&c->overlay, r->row, (const struct record_row *)(const void *)r);
+				overlay_applied(&c->overlay, r->row,
+						(const struct record_row *)(const void *)r);
 		} else if (r->type == RECORD_TRIM) {
 			forget_trim(s, r);
 		}
@@ -543,8 +549,8 @@ static void forget(struct vs_store *s, const struct group *g)
 /* ---- space */
 
 /*
- * Puts a placeholder where an empty segment was: its number is free again. Before that its files went, so that whoever
- * takes the number makes new ones. Whoever still reads it has a reference, and its descriptors.
+ * Puts a placeholder where an empty segment was: its number is free again. Before that its files went, so
+ * that whoever takes the number makes new ones. Whoever still reads it has a reference, and its descriptors.
  */
 static void segment_leave(struct vs_store *s, struct collection *c, struct segment *seg)
 {
@@ -570,10 +576,12 @@ static void segment_leave(struct vs_store *s, struct collection *c, struct segme
 /* Removes the files of a segment that has lost all its rows. held: somebody reads it. */
 static void segment_remove(struct vs_store *s, struct collection *c, struct segment *seg, bool held)
 {
-	/* What a reader may want is opened while it has a name, and then stays open: it is in use until the end. */
+	/* What a reader may want is opened while it has a name, and then stays open: it is in use until the
+	 * end. */
 	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && held; i++)
 		if (segment_file(seg, i) < 0)
-			engine_report(s, VS_WARNING, "%s: a view of what it was is lost: too many open files", c->name);
+			engine_report(s, VS_WARNING, "%s: a view of what it was is lost: too many open files",
+				      c->name);
 	seg->unlinked = true;
 	segment_write_off(seg);
 	c->directory_changed = true;
@@ -608,7 +616,8 @@ static void give_back(struct vs_store *s, const struct record *r)
 		segment_remove(s, c, seg, held);
 }
 
-/* Only this thread takes segments with files out of a collection, or frees one, but for those that never had a row. */
+/* Only this thread takes segments with files out of a collection, or frees one, but for those that never had
+ * a row. */
 static void give_back_group(struct vs_store *s, const struct group *g)
 {
 	const char *p = g->buf + sizeof(struct frame), *end = p + g->used;
@@ -618,7 +627,8 @@ static void give_back_group(struct vs_store *s, const struct group *g)
 		const struct record *r = (const struct record *)(const void *)p;
 
 		/* Removals come in series, most of them from one segment. */
-		if (r->type == RECORD_TRIM && (!last || last->collection != r->collection || last->row != r->row)) {
+		if (r->type == RECORD_TRIM &&
+		    (!last || last->collection != r->collection || last->row != r->row)) {
 			give_back(s, r);
 			last = r;
 		}
@@ -647,9 +657,9 @@ static bool is_wanted(const struct commit *c)
 }
 
 /*
- * Many small groups are carried over at once, and the applier is not woken for each: while groups come it looks for
- * them by itself, every APPLY_MS. Returns them in order; only the last may have a checkpoint after it. *stop: none will
- * come any more.
+ * Many small groups are carried over at once, and the applier is not woken for each: while groups come it
+ * looks for them by itself, every APPLY_MS. Returns them in order; only the last may have a checkpoint after
+ * it. *stop: none will come any more.
  */
 static struct group *next_groups(struct commit *c, bool *stop)
 {

@@ -78,7 +78,8 @@ static struct row convert_row(const struct row_v1 *old)
 		.entry_high = old->entry_high,
 		.name_len = old->name_len,
 		.perm = old->perm,
-		.name_at = (old->name_at < ROW_NAME_AT_MAX ? old->name_at : ROW_NAME_AT_MAX) & ROW_NAME_AT_MAX,
+		.name_at =
+			(old->name_at < ROW_NAME_AT_MAX ? old->name_at : ROW_NAME_AT_MAX) & ROW_NAME_AT_MAX,
 	};
 
 	row_set_times(&row, mtime, mtime);
@@ -146,7 +147,8 @@ int convert_catalog(struct catalog_image *image)
 	    (uint64_t)(end - in) - perms < (uint64_t)old->collections * sizeof(struct catalog_collection_v1))
 		return -EUCLEAN;
 	new = calloc(1, old->bytes + sizeof root +
-	                old->collections * (sizeof(struct catalog_collection) - sizeof(struct catalog_collection_v1)));
+				old->collections * (sizeof(struct catalog_collection) -
+						    sizeof(struct catalog_collection_v1)));
 	if (!new)
 		return -ENOMEM;
 	root.ctime = root.mtime;
@@ -183,7 +185,8 @@ static uint32_t put_record(const struct record *r, char *out)
 		new = (struct record_collection){.head = *r, .body = convert_collection(&old)};
 		new.head.bytes += more;
 		memcpy(out, &new, sizeof new);
-		memcpy(out + sizeof new, (const char *)(r + 1) + sizeof old, r->bytes - sizeof *r - sizeof old);
+		memcpy(out + sizeof new, (const char *)(r + 1) + sizeof old,
+		       r->bytes - sizeof *r - sizeof old);
 		return new.head.bytes;
 	}
 	memcpy(out, r, r->bytes);
@@ -205,8 +208,8 @@ int convert_records(const void *payload, size_t bytes, void **out, size_t *out_b
 	while (p < end) {
 		const struct record *r = (const struct record *)(const void *)p;
 
-		if ((size_t)(end - p) < sizeof *r || r->bytes < sizeof *r || r->bytes % 8 || r->bytes > (size_t)(end - p) ||
-		    r->type >= RECORD_ATTRIBUTE) {
+		if ((size_t)(end - p) < sizeof *r || r->bytes < sizeof *r || r->bytes % 8 ||
+		    r->bytes > (size_t)(end - p) || r->type >= RECORD_ATTRIBUTE) {
 			free(buf);
 			return -EUCLEAN;
 		}
@@ -218,7 +221,8 @@ int convert_records(const void *payload, size_t bytes, void **out, size_t *out_b
 	return 0;
 }
 
-/* ------------------------------------------------------------------ step 1: the log into the files, as they are */
+/* ------------------------------------------------------------------ step 1: the log into the files, as they
+ * are */
 
 /* The segment that was written to last. */
 struct writer {
@@ -270,10 +274,11 @@ static int write_row(struct writer *w, const struct collection *c, const struct 
 	int rc = io_write_full(io, w->fd[SEGMENT_ROWS], &r->row, sizeof r->row, slot * sizeof r->row);
 
 	if (!rc)
-		rc = io_write_full(io, w->fd[SEGMENT_NAMES], name, name_bytes, (uint64_t)r->row.name_at * NAME_GRANULE);
+		rc = io_write_full(io, w->fd[SEGMENT_NAMES], name, name_bytes,
+				   (uint64_t)r->row.name_at * NAME_GRANULE);
 	if (!rc && r->head.flags & RECORD_HAS_DATA)
 		rc = io_write_full(io, w->fd[SEGMENT_VECTORS], name + name_bytes, c->row_bytes,
-		                   SEGMENT_HEADER_BYTES + slot * c->row_bytes);
+				   SEGMENT_HEADER_BYTES + slot * c->row_bytes);
 	return rc;
 }
 
@@ -291,7 +296,8 @@ static int write_dead(struct writer *w, const struct collection *c, const struct
 		bool dies = r->flags & RECORD_LIST ? i < r->value : bits[i / 64] >> (i % 64) & 1;
 
 		if (dies && slot < rows_max)
-			rc = io_write_full(w->s->io, w->fd[SEGMENT_ROWS], &dead, sizeof dead, slot * sizeof dead);
+			rc = io_write_full(w->s->io, w->fd[SEGMENT_ROWS], &dead, sizeof dead,
+					   slot * sizeof dead);
 	}
 	return rc;
 }
@@ -309,7 +315,7 @@ static int write_record(struct writer *w, const struct record *r)
 	if (rc)
 		return rc;
 	return r->type == RECORD_ROW ? write_row(w, c, (const struct record_row_v1 *)(const void *)r)
-	                             : write_dead(w, c, r);
+				     : write_dead(w, c, r);
 }
 
 static int write_frame(void *arg, const struct frame *frame, const void *payload)
@@ -345,7 +351,8 @@ static int write_log(struct vs_store *s, const struct log_position *start, char 
 	return writer_end(&w, rc);
 }
 
-/* ------------------------------------------------------------------ step 2: new rows columns beside the old ones */
+/* ------------------------------------------------------------------ step 2: new rows columns beside the old
+ * ones */
 
 struct names_map {
 	void *bytes;
@@ -455,8 +462,8 @@ static int convert_segment(struct vs_store *s, uint32_t collection, const struct
 }
 
 /* Calls fn for each segment, and syncs their directories. */
-static int each_segment(struct vs_store *s, int (*fn)(struct vs_store *s, uint32_t collection,
-                                                      const struct segment *seg))
+static int each_segment(struct vs_store *s,
+			int (*fn)(struct vs_store *s, uint32_t collection, const struct segment *seg))
 {
 	int rc = 0;
 
@@ -549,8 +556,8 @@ int convert_finish(struct vs_store *s)
 	return rc < 0 ? rc : 0;
 }
 
-int convert_store(struct vs_store *s, const struct log_position *start, const struct log_position *end, char *why,
-                  size_t why_size)
+int convert_store(struct vs_store *s, const struct log_position *start, const struct log_position *end,
+		  char *why, size_t why_size)
 {
 	int rc = write_log(s, start, why, why_size);
 
@@ -561,7 +568,8 @@ int convert_store(struct vs_store *s, const struct log_position *start, const st
 	if (rc < 0) {
 		each_segment(s, forget_segment);
 		if (!*why)
-			snprintf(why, why_size, "cannot be converted from format version 1: %s", strerror(-rc));
+			snprintf(why, why_size, "cannot be converted from format version 1: %s",
+				 strerror(-rc));
 		return rc;
 	}
 	/* An epoch that no frame has had. */

@@ -94,9 +94,10 @@ static int replay_trim(struct replay *rp, const struct record *r)
 	return 0;
 }
 
-/* Whether c, or a new collection if it is NULL, can be what a record says: ids only rise, rows keep their size. */
+/* Whether c, or a new collection if it is NULL, can be what a record says: ids only rise, rows keep their
+ * size. */
 static bool collection_can_become(const struct vs_store *s, const struct collection *c,
-                                  const struct catalog_collection *in, const char *name)
+				  const struct catalog_collection *in, const char *name)
 {
 	struct vs_schema schema = {.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
 	const struct collection *namesake = collection_find(&s->table, in->parent, name);
@@ -105,7 +106,8 @@ static bool collection_can_become(const struct vs_store *s, const struct collect
 		return !namesake && in->id >= s->next_collection;
 	if (c->parent != in->parent || (namesake && namesake != c))
 		return false;
-	return !c->segment_count || (in->schema_flags & SCHEMA_FIXED && c->row_bytes == vs_row_bytes(&schema));
+	return !c->segment_count ||
+	       (in->schema_flags & SCHEMA_FIXED && c->row_bytes == vs_row_bytes(&schema));
 }
 
 static int replay_collection(struct replay *rp, const struct record_collection *r)
@@ -163,9 +165,11 @@ static int replay_attach(struct replay *rp, const struct record_attach *r)
 	struct record_attach *p;
 	int rc;
 
-	if (!c || !c->schema_fixed || r->segment > c->segment_count || !segment_fits(c, r->count, r->name_heap_end) ||
+	if (!c || !c->schema_fixed || r->segment > c->segment_count ||
+	    !segment_fits(c, r->count, r->name_heap_end) ||
 	    (uint64_t)(r->segment + 1ull) << c->shift > ROW_NONE || r->next_entry < c->next_entry ||
-	    r->next_entry > 1ull << VS_ENTRY_BITS || (r->segment < c->segment_count && c->segments[r->segment]->count))
+	    r->next_entry > 1ull << VS_ENTRY_BITS ||
+	    (r->segment < c->segment_count && c->segments[r->segment]->count))
 		return -EUCLEAN;
 	p = realloc(rp->attached, (rp->attached_count + 1) * sizeof *p);
 	if (!p)
@@ -187,7 +191,8 @@ static int replay_deleted(struct replay *rp, const struct record *r)
 {
 	struct collection *c = collection_get(&rp->s->table, r->collection);
 
-	if (!c || r->row >> c->shift >= c->segment_count || !segment_fits(c, (r->bytes - sizeof *r) * 8ull, 0))
+	if (!c || r->row >> c->shift >= c->segment_count ||
+	    !segment_fits(c, (r->bytes - sizeof *r) * 8ull, 0))
 		return -EUCLEAN;
 	return 0;
 }
@@ -221,16 +226,22 @@ static int replay_root(struct replay *rp, const struct record_root *r)
 static int replay_record(struct replay *rp, const struct record *r)
 {
 	static const size_t bytes_min[] = {
-		[RECORD_ROW] = sizeof(struct record_row),   [RECORD_TRIM] = sizeof(struct record),
-		[RECORD_COLLECTION] = sizeof(struct record_collection), [RECORD_DROP] = sizeof(struct record),
-		[RECORD_PERM] = sizeof(struct record_perm), [RECORD_ATTACH] = sizeof(struct record_attach),
-		[RECORD_DELETE_ROWS] = sizeof(struct record),      [RECORD_ATTRIBUTE] = sizeof(struct record),
+		[RECORD_ROW] = sizeof(struct record_row),
+		[RECORD_TRIM] = sizeof(struct record),
+		[RECORD_COLLECTION] = sizeof(struct record_collection),
+		[RECORD_DROP] = sizeof(struct record),
+		[RECORD_PERM] = sizeof(struct record_perm),
+		[RECORD_ATTACH] = sizeof(struct record_attach),
+		[RECORD_DELETE_ROWS] = sizeof(struct record),
+		[RECORD_ATTRIBUTE] = sizeof(struct record),
 		[RECORD_ROOT] = sizeof(struct record_root),
 	};
 
 	if (r->type >= RECORD_TYPES) {
-		snprintf(rp->why, rp->why_size, "the log has a record (type %u) that this program does not know: a newer "
-		         "vecfs wrote it", r->type);
+		snprintf(rp->why, rp->why_size,
+			 "the log has a record (type %u) that this program does not know: a newer "
+			 "vecfs wrote it",
+			 r->type);
 		return -EPROTO;
 	}
 	if (r->bytes < bytes_min[r->type])
@@ -267,7 +278,8 @@ static int replay_records(struct replay *rp, const void *payload, size_t size)
 	while (p < end && !rc) {
 		const struct record *r = (const struct record *)(const void *)p;
 
-		if ((size_t)(end - p) < sizeof *r || r->bytes < sizeof *r || r->bytes % 8 || r->bytes > (size_t)(end - p))
+		if ((size_t)(end - p) < sizeof *r || r->bytes < sizeof *r || r->bytes % 8 ||
+		    r->bytes > (size_t)(end - p))
 			return -EUCLEAN;
 		rc = replay_record(rp, r);
 		rp->s->counters.replayed_records++;
@@ -316,7 +328,8 @@ static int mark_written(struct vs_store *s, struct segment *seg)
 	return files_relieve(&s->files);
 }
 
-/* Opens segment i in place of its placeholder. fresh: its files may not exist, or be short, before the second pass. */
+/* Opens segment i in place of its placeholder. fresh: its files may not exist, or be short, before the second
+ * pass. */
 static int segment_load(struct vs_store *s, struct collection *c, uint32_t i, bool replaying)
 {
 	struct segment *old = c->segments[i], *seg;
@@ -324,7 +337,8 @@ static int segment_load(struct vs_store *s, struct collection *c, uint32_t i, bo
 
 	if (!old->count)
 		return 0; /* whatever files there are of it are left-overs */
-	rc = segment_open(&s->files, c->id, i, &c->schema, replaying ? 0 : old->count, replaying ? 0 : old->names.end, &seg);
+	rc = segment_open(&s->files, c->id, i, &c->schema, replaying ? 0 : old->count,
+			  replaying ? 0 : old->names.end, &seg);
 	if (rc == -ENOENT && replaying && !old->rows_digest)
 		rc = segment_create_missing(&s->files, c->id, i, &c->schema, &seg);
 	if (rc)
@@ -370,7 +384,8 @@ static int verify_sizes(struct collection *c)
 static int index_row(struct collection *c, struct segment *seg, uint32_t slot)
 {
 	uint32_t row = seg->n << c->shift | slot;
-	const struct overlay_item *item = overlay_find(&c->overlay, row); /* of a log that was replayed in memory */
+	const struct overlay_item *item =
+		overlay_find(&c->overlay, row); /* of a log that was replayed in memory */
 	const struct row *rows = item ? NULL : segment_rows(seg), *r = item ? &item->meta->row : rows + slot;
 	const char *name;
 	uint64_t hash, entry;
@@ -420,7 +435,8 @@ static int index_collection(struct vs_store *s, struct collection *c)
 			files_unmap_oldest(&s->files);
 	}
 	if (bad)
-		engine_report(s, VS_ERROR, "%s: %llu damaged rows; run vecfs check", c->name, (unsigned long long)bad);
+		engine_report(s, VS_ERROR, "%s: %llu damaged rows; run vecfs check", c->name,
+			      (unsigned long long)bad);
 	return 0;
 }
 
@@ -430,7 +446,8 @@ static bool is_damage(int rc)
 	return rc && rc != -EMFILE && rc != -ENFILE && rc != -ENOMEM && rc != -EAGAIN && rc != -EINTR;
 }
 
-/* Files that are not as they should be make a damaged collection; without means to look at them none is opened. */
+/* Files that are not as they should be make a damaged collection; without means to look at them none is
+ * opened. */
 static int load_collection(struct vs_store *s, struct collection *c)
 {
 	int rc = open_segments(s, c, false);
@@ -444,7 +461,8 @@ static int load_collection(struct vs_store *s, struct collection *c)
 		rc = index_file_load(s, c);
 		if (!is_damage(rc))
 			return rc;
-		engine_report(s, VS_WARNING, "%s: no index image (%s), rebuilding it", c->name, strerror(-rc));
+		engine_report(s, VS_WARNING, "%s: no index image (%s), rebuilding it", c->name,
+			      strerror(-rc));
 	}
 	c->index_stamp = 0;
 	rc = index_collection(s, c);
@@ -534,8 +552,9 @@ static int write_frame(void *arg, const struct frame *frame, const void *payload
 }
 
 /*
- * Opens the files of all collections, and creates what only the log knew. Files that are not as they should be make a
- * damaged collection; any other error ends the recovery, for the log must stay until its records are where they belong.
+ * Opens the files of all collections, and creates what only the log knew. Files that are not as they should
+ * be make a damaged collection; any other error ends the recovery, for the log must stay until its records
+ * are where they belong.
  */
 static int open_all(struct vs_store *s)
 {
@@ -593,11 +612,11 @@ static int carry_out_adoptions(struct replay *rp)
 }
 
 /*
- * The first pass: what the log says is in the tables, and each file has the name it is to have. A store that is only
- * read keeps its names: attached then gets those that it should have had, to be freed.
+ * The first pass: what the log says is in the tables, and each file has the name it is to have. A store that
+ * is only read keeps its names: attached then gets those that it should have had, to be freed.
  */
 static int replay_tables(struct vs_store *s, struct log_position *at, struct replay *attached, char *why,
-                         size_t why_size)
+			 size_t why_size)
 {
 	struct replay rp = {.s = s, .why = why, .why_size = why_size};
 	int rc = log_scan(s->io, at, true, replay_frame, &rp, why, why_size);
@@ -705,7 +724,8 @@ static int keep_frame(void *arg, const struct frame *frame, const void *payload)
 	s->replayed = kept;
 	memcpy(kept->records, payload, frame->payload_bytes);
 	p = (const char *)kept->records;
-	for (end = p + frame->payload_bytes; p < end && !rc; p += ((const struct record *)(const void *)p)->bytes) {
+	for (end = p + frame->payload_bytes; p < end && !rc;
+	     p += ((const struct record *)(const void *)p)->bytes) {
 		const struct record *r = (const struct record *)(const void *)p;
 		struct collection *c = collection_get(&s->table, r->collection);
 
@@ -728,11 +748,11 @@ void recover_free(struct vs_store *s)
 }
 
 /*
- * Opens a segment's files where they are: at their place, or, of the last that were adopted under its number, still with
- * the batch that has handed them over. One that only the log has consists of rows in the overlay.
+ * Opens a segment's files where they are: at their place, or, of the last that were adopted under its number,
+ * still with the batch that has handed them over. One that only the log has consists of rows in the overlay.
  */
 static int open_where_it_is(struct vs_store *s, const struct replay *rp, struct collection *c, uint32_t i,
-                            struct segment **out)
+			    struct segment **out)
 {
 	const struct record_attach *last = NULL;
 	int rc;
@@ -742,7 +762,7 @@ static int open_where_it_is(struct vs_store *s, const struct replay *rp, struct 
 			last = &rp->attached[k];
 	if (last)
 		rc = segment_open_moving(&s->files, c->id, i, last->head.row, (uint32_t)last->head.value,
-		                         last->head.flags & RECORD_UPLOADED, &c->schema, out);
+					 last->head.flags & RECORD_UPLOADED, &c->schema, out);
 	else
 		rc = segment_open(&s->files, c->id, i, &c->schema, 0, 0, out);
 	return rc == -ENOENT ? segment_unbacked(i, &c->schema, out) : rc;
@@ -783,7 +803,8 @@ static int verify_backing(const struct collection *c, struct segment *seg)
 	return 0;
 }
 
-static int load_segment_replayed(struct vs_store *s, const struct replay *rp, struct collection *c, uint32_t i)
+static int load_segment_replayed(struct vs_store *s, const struct replay *rp, struct collection *c,
+				 uint32_t i)
 {
 	struct segment *old = c->segments[i], *seg;
 	int rc = old->count ? open_where_it_is(s, rp, c, i, &seg) : segment_unbacked(i, &c->schema, &seg);
@@ -814,8 +835,8 @@ static int load_replayed(struct vs_store *s, const struct replay *rp, struct col
 }
 
 /*
- * The log of a store that is only read. Its rows go into the overlay, where those of any log are until they are applied,
- * and stay there; so the files are served as they are.
+ * The log of a store that is only read. Its rows go into the overlay, where those of any log are until they
+ * are applied, and stay there; so the files are served as they are.
  */
 static int replay_in_memory(struct vs_store *s, char *why, size_t why_size)
 {
@@ -838,10 +859,11 @@ int recover(struct vs_store *s, char *why, size_t why_size)
 	int rc = catalog_read(s->io, &image, valid);
 
 	if (rc == -EUCLEAN)
-		snprintf(why, why_size, image.head ? "the catalog contradicts itself" : "both catalogs are damaged");
+		snprintf(why, why_size,
+			 image.head ? "the catalog contradicts itself" : "both catalogs are damaged");
 	if (rc == -EPROTO)
-		snprintf(why, why_size, "of format version %u, which is newer than this program, whose is %u", image.version,
-		         FORMAT_VERSION);
+		snprintf(why, why_size, "of format version %u, which is newer than this program, whose is %u",
+			 image.version, FORMAT_VERSION);
 	if (rc) {
 		catalog_free(&image);
 		return rc;
@@ -851,7 +873,7 @@ int recover(struct vs_store *s, char *why, size_t why_size)
 	s->version = image.version;
 	if (s->read_only && (converted || s->version != FORMAT_VERSION)) {
 		snprintf(why, why_size, "of format version 1%s: open it once for writing, which converts it",
-		         converted ? ", in part" : "");
+			 converted ? ", in part" : "");
 		rc = -EPROTO;
 	}
 	if (!rc)

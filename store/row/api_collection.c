@@ -62,7 +62,8 @@ int vs_collection_next(struct vs_store *s, uint32_t parent, uint32_t after, stru
 	if (parent)
 		c = up ? collection_next_child(up, after) : NULL;
 	else
-		for (c = collection_next(&s->table, after); c && c->parent != parent; c = collection_next(&s->table, c->id))
+		for (c = collection_next(&s->table, after); c && c->parent != parent;
+		     c = collection_next(&s->table, c->id))
 			;
 	if (c)
 		info_fill(s, c, out);
@@ -88,7 +89,8 @@ static void root_listed(struct txn *txn, uint32_t parent)
 	root_log(txn);
 }
 
-static int create(struct txn *txn, uint32_t parent, const char *name, const struct vs_perm *perm, uint32_t *id)
+static int create(struct txn *txn, uint32_t parent, const char *name, const struct vs_perm *perm,
+		  uint32_t *id)
 {
 	struct vs_store *s = txn->s;
 	struct collection *up = collection_get(&s->table, parent), *c;
@@ -131,7 +133,7 @@ static int create(struct txn *txn, uint32_t parent, const char *name, const stru
 }
 
 int vs_collection_create(struct vs_store *s, uint32_t parent, const char *name, const struct vs_perm *perm,
-                         uint32_t *id)
+			 uint32_t *id)
 {
 	struct txn txn;
 	int rc = vs_name_check(name, strlen(name));
@@ -190,7 +192,7 @@ static int rename_collection(struct txn *txn, struct collection *c, const char *
 	if (target == c)
 		return 0;
 	if (target && (exclusive || target->count || target->deleted || target->children || target->damaged ||
-	               target->parent))
+		       target->parent))
 		return exclusive ? -EEXIST : -ENOTEMPTY;
 	rc = catalog_reserve(s, 1);
 	if (rc)
@@ -223,7 +225,8 @@ int vs_collection_rename(struct vs_store *s, uint32_t id, const char *name, bool
 	return rc;
 }
 
-int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const struct vs_perm *perm, vs_time mtime)
+int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const struct vs_perm *perm,
+		      vs_time mtime)
 {
 	struct collection *c;
 	struct txn txn;
@@ -255,7 +258,7 @@ static bool schema_is_possible(const struct vs_schema *schema)
 
 /* What the collection's schema becomes; -EALREADY: it is that already. */
 static int schema_merge(const struct collection *c, unsigned which, const struct vs_schema *schema,
-                        struct vs_schema *out)
+			struct vs_schema *out)
 {
 	*out = c->schema;
 	if (which & VS_SCHEMA_DIM)
@@ -307,7 +310,8 @@ void vs_root_get(struct vs_store *s, struct vs_root *out)
 	const struct perm_class *perm;
 
 	pthread_rwlock_rdlock(&s->lock);
-	*out = (struct vs_root){.owned = s->root.perm != PERM_NONE, .mtime = s->root.mtime, .ctime = s->root.ctime};
+	*out = (struct vs_root){
+		.owned = s->root.perm != PERM_NONE, .mtime = s->root.mtime, .ctime = s->root.ctime};
 	if (out->owned) {
 		perm = engine_perm_get(s, s->root.perm);
 		out->perm = (struct vs_perm){perm->mode, perm->uid, perm->gid};
@@ -339,7 +343,8 @@ int vs_root_set(struct vs_store *s, unsigned which, const struct vs_perm *perm, 
 
 /* ------------------------------------------------------------------ attributes */
 
-ssize_t vs_attribute_get(struct vs_store *s, uint32_t collection, enum vs_attribute tag, void *value, size_t size)
+ssize_t vs_attribute_get(struct vs_store *s, uint32_t collection, enum vs_attribute tag, void *value,
+			 size_t size)
 {
 	const struct collection *c;
 	const void *found = NULL;
@@ -355,7 +360,8 @@ ssize_t vs_attribute_get(struct vs_store *s, uint32_t collection, enum vs_attrib
 	return found ? (ssize_t)bytes : -ENOENT;
 }
 
-int vs_attribute_set(struct vs_store *s, uint32_t collection, enum vs_attribute tag, const void *value, size_t size)
+int vs_attribute_set(struct vs_store *s, uint32_t collection, enum vs_attribute tag, const void *value,
+		     size_t size)
 {
 	struct collection *c;
 	struct record *r;

@@ -27,7 +27,8 @@ static int changeable(const struct vs_store *s, uint32_t id, struct collection *
 	return rc ? rc : (*out)->committing ? -EBUSY : 0;
 }
 
-/* The vector size of a collection, to know how much room a change may need. It never changes once it is not 0. */
+/* The vector size of a collection, to know how much room a change may need. It never changes once it is not
+ * 0. */
 static size_t row_bytes_of(struct vs_store *s, uint32_t id)
 {
 	struct collection *c;
@@ -40,7 +41,8 @@ static size_t row_bytes_of(struct vs_store *s, uint32_t id)
 	return n;
 }
 
-static void attr_fill(const struct vs_store *s, const struct collection *c, const struct row *r, struct vs_attr *out)
+static void attr_fill(const struct vs_store *s, const struct collection *c, const struct row *r,
+		      struct vs_attr *out)
 {
 	const struct perm_class *perm = engine_perm_get(s, r->perm);
 
@@ -169,7 +171,7 @@ static int read_failed(struct vs_store *s, uint32_t collection, uint64_t entry, 
 		info.name[0] = 0;
 	vs_name_get(s, collection, entry, name);
 	engine_report(s, VS_ERROR, "%s/%s: %s", info.name, name,
-	              rc == -EBADMSG ? "checksum mismatch" : strerror(-rc));
+		      rc == -EBADMSG ? "checksum mismatch" : strerror(-rc));
 	return -EIO;
 }
 
@@ -219,8 +221,8 @@ int vs_entry_reserve(struct vs_store *s, uint32_t collection, uint64_t *entry)
 	return rc;
 }
 
-int vs_put(struct vs_store *s, uint32_t collection, const char *name, const struct vs_attr *attr, const void *data,
-           size_t size, uint64_t *replaced)
+int vs_put(struct vs_store *s, uint32_t collection, const char *name, const struct vs_attr *attr,
+	   const void *data, size_t size, uint64_t *replaced)
 {
 	struct row_put put = {0};
 	struct collection *c;
@@ -245,7 +247,8 @@ int vs_put(struct vs_store *s, uint32_t collection, const char *name, const stru
 	return rc;
 }
 
-/* What a row is now, as a change to start from: the change is made now. The name points into the caller's buffer. */
+/* What a row is now, as a change to start from: the change is made now. The name points into the caller's
+ * buffer. */
 static int change_of(const struct collection *c, uint32_t row, char name[256], struct row_change *out)
 {
 	const char *p;
@@ -276,7 +279,8 @@ struct row_update {
 };
 
 /* Begins it; on failure nothing is held. */
-static int row_update_begin(struct vs_store *s, uint32_t collection, uint64_t entry, size_t row_bytes, struct row_update *e)
+static int row_update_begin(struct vs_store *s, uint32_t collection, uint64_t entry, size_t row_bytes,
+			    struct row_update *e)
 {
 	int rc = txn_begin(s, &e->txn, txn_row_bytes(row_bytes) + TXN_SMALL_BYTES);
 
@@ -307,7 +311,8 @@ static int row_update_end(struct row_update *e, int rc, unsigned which, const st
 	return rc;
 }
 
-int vs_attr_set(struct vs_store *s, uint32_t collection, uint64_t entry, unsigned which, const struct vs_attr *attr)
+int vs_attr_set(struct vs_store *s, uint32_t collection, uint64_t entry, unsigned which,
+		const struct vs_attr *attr)
 {
 	struct row_update e;
 	int rc = row_update_begin(s, collection, entry, 0, &e);
@@ -315,7 +320,8 @@ int vs_attr_set(struct vs_store *s, uint32_t collection, uint64_t entry, unsigne
 	return rc ? rc : row_update_end(&e, 0, which, attr);
 }
 
-/* The new bytes of a row: data, or the old ones with data laid over them; in *merged if they had to be made. */
+/* The new bytes of a row: data, or the old ones with data laid over them; in *merged if they had to be made.
+ */
 static int merge(struct row_update *e, const void *data, size_t size, size_t off, void **merged)
 {
 	size_t row_bytes = e->c->row_bytes;
@@ -336,8 +342,8 @@ static int merge(struct row_update *e, const void *data, size_t size, size_t off
 	return 0;
 }
 
-int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void *data, size_t size, size_t off,
-             unsigned which, const struct vs_attr *attr)
+int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void *data, size_t size,
+	     size_t off, unsigned which, const struct vs_attr *attr)
 {
 	size_t row_bytes = row_bytes_of(s, collection);
 	void *merged = NULL;
@@ -384,7 +390,8 @@ int vs_remove(struct vs_store *s, uint32_t collection, const char *name, uint64_
 
 /* ------------------------------------------------------------------ renaming */
 
-static int rename_within(struct txn *txn, struct collection *c, uint64_t entry, const char *new_name, uint64_t target)
+static int rename_within(struct txn *txn, struct collection *c, uint64_t entry, const char *new_name,
+			 uint64_t target)
 {
 	struct row_change change;
 	size_t len = strlen(new_name);
@@ -410,7 +417,7 @@ static int rename_within(struct txn *txn, struct collection *c, uint64_t entry, 
 }
 
 static int rename_across(struct txn *txn, struct collection *from, uint64_t entry, struct collection *to,
-                         const char *new_name, uint64_t *new_entry)
+			 const char *new_name, uint64_t *new_entry)
 {
 	struct row_change change;
 	const struct perm_class *perm;
@@ -452,7 +459,7 @@ static int rename_across(struct txn *txn, struct collection *from, uint64_t entr
 }
 
 int vs_rename(struct vs_store *s, uint32_t from, const char *old_name, uint32_t to, const char *new_name,
-              bool exclusive, uint64_t *entry, uint64_t *replaced)
+	      bool exclusive, uint64_t *entry, uint64_t *replaced)
 {
 	size_t room = txn_row_bytes(row_bytes_of(s, from));
 	struct collection *src, *dst;
@@ -476,7 +483,7 @@ int vs_rename(struct vs_store *s, uint32_t from, const char *old_name, uint32_t 
 	*entry = found;
 	if (!rc)
 		rc = src == dst ? rename_within(&txn, src, found, new_name, target)
-		                : rename_across(&txn, src, found, dst, new_name, entry);
+				: rename_across(&txn, src, found, dst, new_name, entry);
 	txn_end(&txn);
 	if (rc == -EBADMSG)
 		rc = read_failed(s, from, found, rc);

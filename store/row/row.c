@@ -10,7 +10,6 @@
 #include "store/base/row_time.h"
 #include "store/base/checksum.h"
 
-
 /* ------------------------------------------------------------------ classes of permissions */
 
 static void mark(uint64_t *used, uint32_t class)
@@ -38,8 +37,8 @@ static int mark_rows(const struct collection *c, uint64_t *used)
 }
 
 /*
- * Finds the classes that nothing refers to any more. A record that gives such a number a new meaning comes later in the
- * log than whatever took the last reference, so that no recovery sees the one without the other.
+ * Finds the classes that nothing refers to any more. A record that gives such a number a new meaning comes
+ * later in the log than whatever took the last reference, so that no recovery sees the one without the other.
  */
 static int find_unused(struct vs_store *s)
 {
@@ -215,7 +214,7 @@ int rows_reserve_new(struct vs_store *s, struct collection *c, const char *name,
 
 /* Logs a row and puts it into the overlay. row_sum is computed here. data may be NULL: the bytes stay. */
 static struct record_row *log_row(struct txn *txn, struct collection *c, uint32_t row, const struct row *meta,
-                                  const char *name, const void *data)
+				  const char *name, const void *data)
 {
 	size_t name_bytes = names_granules(meta->name_len) * NAME_GRANULE;
 	struct record_row *r =
@@ -302,7 +301,8 @@ void rows_change(struct txn *txn, struct collection *c, uint32_t row, const stru
 		id_index_insert(&c->index, collection_hash(c, change->name, change->name_len), change->entry);
 	}
 	if (change->entry != row_entry(&old)) {
-		/* In this order: a chunk whose last entry goes is freed, and the new one may be in the same. */
+		/* In this order: a chunk whose last entry goes is freed, and the new one may be in the same.
+		 */
 		entry_map_set(&c->entries, change->entry, row);
 		entry_map_set(&c->entries, row_entry(&old), ROW_NONE);
 	}
@@ -359,7 +359,7 @@ static vs_time ctime_of(const struct collection *c, uint64_t entry, vs_time othe
 }
 
 int rows_put_prepare(struct txn *txn, struct collection *c, const char *name, const struct vs_attr *attr,
-                     const void *data, size_t size, struct row_put *put)
+		     const void *data, size_t size, struct row_put *put)
 {
 	struct vs_schema schema = c->schema;
 	bool fixed = c->schema_fixed;
@@ -385,7 +385,7 @@ int rows_put_prepare(struct txn *txn, struct collection *c, const char *name, co
 	put->change.ctime = vs_time_after(put->change.ctime, vs_time_now());
 	if (!rc)
 		rc = put->replaced ? entry_map_reserve(&c->entries, attr->entry)
-		                   : rows_reserve_new(txn->s, c, name, put->change.name_len, attr->entry);
+				   : rows_reserve_new(txn->s, c, name, put->change.name_len, attr->entry);
 	if (!rc)
 		rc = overlay_reserve(&c->overlay, 1);
 	if (!rc)

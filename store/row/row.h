@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rows - changes of a collection's rows, each within one op (commit.h): log record, overlay, index and snapshots in
- * step. What can fail comes first: a function that returns an error has changed nothing.
+ * rows - changes of a collection's rows, each within one op (commit.h): log record, overlay, index and
+ * snapshots in step. What can fail comes first: a function that returns an error has changed nothing.
  *
  * All but rows_vacuum under the store's lock, held alone (txn_begin took it).
  */
@@ -22,19 +22,19 @@ struct row_change {
 	uint32_t data_sum;
 };
 
-/* Makes sure that the changes below cannot fail for want of memory or space: a new row with this id, if fresh, or a
- * longer id for an existing row of segment seg. */
+/* Makes sure that the changes below cannot fail for want of memory or space: a new row with this id, if
+ * fresh, or a longer id for an existing row of segment seg. */
 int rows_reserve_new(struct vs_store *s, struct collection *c, const char *name, size_t len, uint64_t entry);
 int rows_reserve_name(struct collection *c, struct segment *seg, const char *name, size_t len);
 /* Adds a row (after rows_reserve_new). */
 void rows_add(struct txn *txn, struct collection *c, const struct row_change *change);
-/* Changes an existing row in place; its entry and id may change too (for an id, after rows_reserve_name). The index
- * follows. */
+/* Changes an existing row in place; its entry and id may change too (for an id, after rows_reserve_name). The
+ * index follows. */
 void rows_change(struct txn *txn, struct collection *c, uint32_t row, const struct row_change *change);
 /* A put under way: what rows_put_prepare found out, for rows_put. */
 struct row_put {
 	struct row_change change;
-	uint64_t replaced; /* the entry that has the id now, or 0 */
+	uint64_t replaced;       /* the entry that has the id now, or 0 */
 	bool fixed;              /* it has fixed the schema, */
 	struct vs_schema schema; /* which was this */
 };
@@ -42,10 +42,10 @@ struct row_put {
 int rows_fix_schema(struct txn *txn, struct collection *c, size_t size);
 /* Takes that back, with the segments made for it, which have no rows; the caller sees to the log. */
 void rows_unfix_schema(struct vs_store *s, struct collection *c, const struct vs_schema *schema);
-/* Everything of a put (see vs_put) that can fail. A refused first vector leaves no trace: neither dim nor its record.
- * name and data must live until rows_put. */
+/* Everything of a put (see vs_put) that can fail. A refused first vector leaves no trace: neither dim nor its
+ * record. name and data must live until rows_put. */
 int rows_put_prepare(struct txn *txn, struct collection *c, const char *name, const struct vs_attr *attr,
-                     const void *data, size_t size, struct row_put *put);
+		     const void *data, size_t size, struct row_put *put);
 void rows_put(struct txn *txn, struct collection *c, const struct row_put *put);
 /* Instead of rows_put: leaves no trace. The op has room for the record of the collection. */
 void rows_put_cancel(struct txn *txn, struct collection *c, const struct row_put *put);
@@ -53,10 +53,11 @@ void rows_put_cancel(struct txn *txn, struct collection *c, const struct row_put
 void rows_listed(struct collection *c);
 /* Removes a row: the last one of its segment moves into its place. -EIO if that one cannot be read. */
 int rows_remove(struct txn *txn, struct collection *c, uint32_t row);
-/* Marks a row dead, as a RECORD_DELETE_ROWS that the caller logs will say: out of the index, its id free. The segment has its
- * deleted_map already, so that this cannot fail. */
+/* Marks a row dead, as a RECORD_DELETE_ROWS that the caller logs will say: out of the index, its id free. The
+ * segment has its deleted_map already, so that this cannot fail. */
 void row_mark_deleted(struct txn *txn, struct collection *c, uint32_t row);
-/* Takes all rows of a segment at once, each of which can be read or is dead: its files go when the applier has passed. */
+/* Takes all rows of a segment at once, each of which can be read or is dead: its files go when the applier
+ * has passed. */
 void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *seg);
 /* Fills the dead rows that a large batch left, in small ops of its own: called without the lock. */
 int rows_vacuum(struct vs_store *s, uint32_t collection);

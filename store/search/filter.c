@@ -11,8 +11,8 @@
 #include "store/base/checksum.h"
 
 /*
- * The list is a set of ids: their bytes end to end in a heap, each after its length (two bytes), and a table of their
- * places, open addressing with linear probing, at most half full.
+ * The list is a set of ids: their bytes end to end in a heap, each after its length (two bytes), and a table
+ * of their places, open addressing with linear probing, at most half full.
  */
 struct vs_filter {
 	char *glob;
@@ -56,7 +56,8 @@ int vs_filter_glob(struct vs_filter *f, const char *pattern)
 	return 0;
 }
 
-/* What stands before the first special character is compared here: most ids differ there, and fnmatch(3) is slow. */
+/* What stands before the first special character is compared here: most ids differ there, and fnmatch(3) is
+ * slow. */
 static bool glob_matches(const struct vs_filter *f, const char *id, size_t len)
 {
 	char text[VS_NAME_MAX + 1];
@@ -101,8 +102,8 @@ static int grow_table(struct vs_filter *f)
 		const unsigned char *p = f->places[i] ? f->heap + f->places[i] - 1 : NULL;
 
 		if (p)
-			bigger.places[find(&bigger, (const char *)p + LENGTH_BYTES, (size_t)(p[0] | p[1] << 8))] =
-				f->places[i];
+			bigger.places[find(&bigger, (const char *)p + LENGTH_BYTES,
+					   (size_t)(p[0] | p[1] << 8))] = f->places[i];
 	}
 	free(f->places);
 	*f = bigger;
@@ -165,5 +166,6 @@ bool vs_filter_passes(const struct vs_filter *f, const char *id, size_t len)
 
 size_t vs_filter_bytes(const struct vs_filter *f)
 {
-	return sizeof *f + (f->glob ? strlen(f->glob) + 1 : 0) + f->heap_size + f->capacity * sizeof *f->places;
+	return sizeof *f + (f->glob ? strlen(f->glob) + 1 : 0) + f->heap_size +
+	       f->capacity * sizeof *f->places;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * filter - which ids a search looks at: those that match a pattern, and those that are, or are not, in a list.
+ * filter - which ids a search looks at: those that match a pattern, and those that are, or are not, in a
+ * list.
  *
  * A filter is made once, then asked for each row; asking takes no lock and changes nothing, from any thread.
  */
@@ -15,10 +16,11 @@ struct vs_filter;
 /* Lets everything pass. NULL: no memory. */
 struct vs_filter *vs_filter_new(void);
 void vs_filter_free(struct vs_filter *f); /* f may be NULL */
-/* Only ids that match the pattern pass, as fnmatch(3) tells in the C locale: `*`, `?`, `[a-z]`, `[!a]`, and a backslash
- * before one of these; a leading dot is no exception. -ENOMEM. */
+/* Only ids that match the pattern pass, as fnmatch(3) tells in the C locale: `*`, `?`, `[a-z]`, `[!a]`, and a
+ * backslash before one of these; a leading dot is no exception. -ENOMEM. */
 int vs_filter_glob(struct vs_filter *f, const char *pattern);
-/* Only the ids of the list pass, or with deny those that are not in it; a second call adds to the list. -ENOMEM. */
+/* Only the ids of the list pass, or with deny those that are not in it; a second call adds to the list.
+ * -ENOMEM. */
 int vs_filter_add(struct vs_filter *f, const char *id, size_t len);
 void vs_filter_deny(struct vs_filter *f, bool deny);
 bool vs_filter_passes(const struct vs_filter *f, const char *id, size_t len);

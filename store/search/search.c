@@ -11,12 +11,13 @@
 #include "quant/topk.h"
 
 /*
- * Rows are compared in blocks that stay in the cache, each with all queries, GROUP of them at a time. Of each query's
- * distances those that may be among its k nearest are looked at: their rows' entry numbers are asked for, which decide
- * among equals, and they are offered to the query's selection.
+ * Rows are compared in blocks that stay in the cache, each with all queries, GROUP of them at a time. Of each
+ * query's distances those that may be among its k nearest are looked at: their rows' entry numbers are asked
+ * for, which decide among equals, and they are offered to the query's selection.
  *
- * A selection holds distances as users see them (negated for ip, so that smaller is nearer); the kernels give squares
- * for l2. Squares that differ may have the same root, so a bound is squared with some slack, and roots decide.
+ * A selection holds distances as users see them (negated for ip, so that smaller is nearer); the kernels give
+ * squares for l2. Squares that differ may have the same root, so a bound is squared with some slack, and
+ * roots decide.
  */
 #define BLOCK_BYTES (256u << 10)
 #define BLOCK_ROWS_MAX 2048u
@@ -29,7 +30,7 @@ struct search {
 	const struct vs_query *q;
 	const char *queries; /* as quant/distance.h wants them */
 	size_t query_bytes;
-	char *converted;     /* queries, if they are not the caller's */
+	char *converted; /* queries, if they are not the caller's */
 	struct topk *tops;
 	struct topk_item *items;
 	uint32_t block_rows;
@@ -248,7 +249,8 @@ static int select_rows(struct search *s, uint32_t group, uint32_t queries, uint6
 
 		for (uint32_t i = 0; i < n; i += 64) {
 			uint32_t m = n - i < 64 ? n - i : 64;
-			uint64_t near = near_enough(s->distances + (size_t)q * n + i, s->masks[i / 64], m, bound);
+			uint64_t near =
+				near_enough(s->distances + (size_t)q * n + i, s->masks[i / 64], m, bound);
 
 			s->wanted[i / 64] |= near;
 			any |= near;
@@ -290,8 +292,9 @@ static int search_block(struct search *s, uint64_t first, uint32_t n)
 	for (uint32_t group = 0; group < s->q->count && !rc; group += GROUP) {
 		uint32_t queries = s->q->count - group < GROUP ? s->q->count - group : GROUP;
 
-		distance_batch(s->distances, schema->dtype, schema->metric, s->queries + group * s->query_bytes, queries,
-		               s->rows, s->info.row_bytes, n, schema->dim);
+		distance_batch(s->distances, schema->dtype, schema->metric,
+			       s->queries + group * s->query_bytes, queries, s->rows, s->info.row_bytes, n,
+			       schema->dim);
 		rc = select_rows(s, group, queries, first, n);
 	}
 	s->stats->rows_scanned += n;
@@ -350,8 +353,8 @@ static void tell(struct search *s, struct vs_hit *hits, uint32_t *found)
 	}
 }
 
-int vs_search(struct vs_snapshot *m, const struct vs_query *q, uint64_t first, uint64_t rows, struct vs_hit *hits,
-              uint32_t *found, struct vs_search_stats *stats)
+int vs_search(struct vs_snapshot *m, const struct vs_query *q, uint64_t first, uint64_t rows,
+	      struct vs_hit *hits, uint32_t *found, struct vs_search_stats *stats)
 {
 	struct search s = {.m = m, .q = q, .stats = stats};
 	uint64_t end = first + rows;
@@ -388,7 +391,7 @@ static bool is_before(enum vs_metric metric, const struct vs_hit *a, const struc
 }
 
 int vs_search_merge(enum vs_metric metric, const struct vs_query *q, struct vs_hit *hits, uint32_t *found,
-                    const struct vs_hit *other, const uint32_t *other_found)
+		    const struct vs_hit *other, const uint32_t *other_found)
 {
 	struct vs_hit *mine = malloc(((size_t)q->k + 1) * sizeof *mine);
 
@@ -402,7 +405,7 @@ int vs_search_merge(enum vs_metric metric, const struct vs_query *q, struct vs_h
 		memcpy(mine, out, found[i] * sizeof *mine);
 		while (n < q->k && (a < found[i] || b < other_found[i])) {
 			bool is_mine = b >= other_found[i] ||
-			               (a < found[i] && is_before(metric, &mine[a], &theirs[b]));
+				       (a < found[i] && is_before(metric, &mine[a], &theirs[b]));
 
 			out[n++] = is_mine ? mine[a++] : theirs[b++];
 		}

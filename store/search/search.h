@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * search - the nearest vectors to a query, exactly: every row of a moment that the filter lets pass is compared.
+ * search - the nearest vectors to a query, exactly: every row of a moment that the filter lets pass is
+ * compared.
  *
- * Distances are those that users are told: Euclidean for l2 (not squared), 1 - cos for cosine, the inner product for ip,
- * where larger is nearer. Equally near vectors come in the order of their entry numbers, the oldest id first, so that
- * a result does not depend on where rows stand. A row with a NaN, or without a direction under cosine, is never found;
- * a row that is damaged is left out, counted and reported.
+ * Distances are those that users are told: Euclidean for l2 (not squared), 1 - cos for cosine, the inner
+ * product for ip, where larger is nearer. Equally near vectors come in the order of their entry numbers, the
+ * oldest id first, so that a result does not depend on where rows stand. A row with a NaN, or without a
+ * direction under cosine, is never found; a row that is damaged is left out, counted and reported.
  */
 #ifndef VECFS_STORE_SEARCH_SEARCH_H
 #define VECFS_STORE_SEARCH_SEARCH_H
@@ -19,17 +20,17 @@
 struct vs_query {
 	const void *vectors; /* count vectors as the collection stores them, without gaps */
 	uint32_t count;
-	uint32_t k;          /* the most hits a query has */
-	const float *radius; /* NULL, or hits are not farther than this (for ip: not smaller) */
+	uint32_t k;                     /* the most hits a query has */
+	const float *radius;            /* NULL, or hits are not farther than this (for ip: not smaller) */
 	const struct vs_filter *filter; /* NULL: every row */
-	uint64_t without;    /* this entry is left out; 0: none */
+	uint64_t without;               /* this entry is left out; 0: none */
 	/* Asked now and then, from the searching thread: true ends the search with -EINTR. May be NULL. */
 	bool (*is_cancelled)(void *arg);
 	void *arg;
 };
 
 struct vs_hit {
-	uint64_t row;   /* of the snapshot */
+	uint64_t row; /* of the snapshot */
 	uint64_t entry;
 	float distance;
 };
@@ -39,19 +40,20 @@ struct vs_search_stats {
 	uint64_t rows_damaged; /* vectors that could not be read */
 };
 
-/* 0 if each of the count vectors can be a query: -EINVAL if one has a NaN or an infinity, or no direction under
- * cosine, or if vectors of this schema cannot be searched. */
+/* 0 if each of the count vectors can be a query: -EINVAL if one has a NaN or an infinity, or no direction
+ * under cosine, or if vectors of this schema cannot be searched. */
 int vs_query_check(const struct vs_schema *schema, const void *vectors, uint32_t count);
 
 /*
- * Searches the rows [first, first + rows) of a moment. hits has room for count * k; query q's are hits[q * k] and on,
- * nearest first, and found[q] tells how many. Several threads may search parts of one snapshot, each with hits of its
- * own; vs_search_merge makes one result of two. -EINVAL as vs_query_check; -EINTR, -EIO, -ENOMEM.
+ * Searches the rows [first, first + rows) of a moment. hits has room for count * k; query q's are hits[q * k]
+ * and on, nearest first, and found[q] tells how many. Several threads may search parts of one snapshot, each
+ * with hits of its own; vs_search_merge makes one result of two. -EINVAL as vs_query_check; -EINTR, -EIO,
+ * -ENOMEM.
  */
-int vs_search(struct vs_snapshot *m, const struct vs_query *q, uint64_t first, uint64_t rows, struct vs_hit *hits,
-              uint32_t *found, struct vs_search_stats *stats);
+int vs_search(struct vs_snapshot *m, const struct vs_query *q, uint64_t first, uint64_t rows,
+	      struct vs_hit *hits, uint32_t *found, struct vs_search_stats *stats);
 /* Takes what other found into hits. -ENOMEM. */
 int vs_search_merge(enum vs_metric metric, const struct vs_query *q, struct vs_hit *hits, uint32_t *found,
-                    const struct vs_hit *other, const uint32_t *other_found);
+		    const struct vs_hit *other, const uint32_t *other_found);
 
 #endif

@@ -187,7 +187,8 @@ int segment_read(struct segment *seg, enum segment_column column, void *buf, siz
 	return rc;
 }
 
-int segment_writev(struct segment *seg, enum segment_column column, struct iovec *iov, int count, uint64_t off)
+int segment_writev(struct segment *seg, enum segment_column column, struct iovec *iov, int count,
+		   uint64_t off)
 {
 	int fd = segment_file(seg, column), rc;
 

@@ -2,12 +2,13 @@
 /*
  * files - how many descriptors and mappings of segments there are at a time, however many segments there are.
  *
- * A descriptor is opened when it is needed (segment_file), stays open while somebody uses it, and then until room is
- * needed, the longest unused first. What was written and not yet synced stays open: a descriptor that is opened later
- * need not be told that writing back has failed. Only the applier writes and syncs (apply.h), so it keeps that short.
+ * A descriptor is opened when it is needed (segment_file), stays open while somebody uses it, and then until
+ * room is needed, the longest unused first. What was written and not yet synced stays open: a descriptor that
+ * is opened later need not be told that writing back has failed. Only the applier writes and syncs (apply.h),
+ * so it keeps that short.
  *
- * A mapping is made when it is needed (segment_rows), and is used under the store's lock, or kept. Mappings go, oldest
- * first, while the lock is held alone.
+ * A mapping is made when it is needed (segment_rows), and is used under the store's lock, or kept. Mappings
+ * go, oldest first, while the lock is held alone.
  *
  * The mutex is the innermost lock, and is never held over a call of the system.
  */
@@ -42,12 +43,13 @@ struct map_use {
 
 struct files {
 	struct io *io;
-	bool read_only; /* nothing is opened for writing; a recovery needs to, also of a store that is then only read */
+	bool read_only; /* nothing is opened for writing; a recovery needs to, also of a store that is then
+			   only read */
 	pthread_mutex_t mutex;
 	struct file_use clean, dirty; /* heads of rings: oldest next */
 	unsigned open, open_max;
 	_Atomic unsigned dirty_count;
-	struct map_use maps;          /* the same */
+	struct map_use maps; /* the same */
 	_Atomic unsigned mapped;
 	unsigned mapped_max;
 };
@@ -68,7 +70,8 @@ bool files_evict(struct files *f);
 /* Whether so much waits to be synced that whoever makes more should wait for the applier. */
 static inline bool files_dirty_full(const struct files *f)
 {
-	return atomic_load_explicit(&f->dirty_count, memory_order_relaxed) > f->open_max / 2 + f->open_max / 4;
+	return atomic_load_explicit(&f->dirty_count, memory_order_relaxed) >
+	       f->open_max / 2 + f->open_max / 4;
 }
 /* The applier's: syncs what was written, if so much waits for that that others may soon find no room. */
 int files_relieve(struct files *f);

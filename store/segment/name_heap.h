@@ -2,9 +2,9 @@
 /*
  * names - the allocator of a segment's names heap: which granules of N.names are free.
  *
- * New ids go into holes of their size, else of a larger one, else to the end. The holes are not on disk: they are
- * what no row refers to, found by one scan of the rows before the first allocation after opening.
- * Not thread-safe, like the index.
+ * New ids go into holes of their size, else of a larger one, else to the end. The holes are not on disk: they
+ * are what no row refers to, found by one scan of the rows before the first allocation after opening. Not
+ * thread-safe, like the index.
  */
 #ifndef VECFS_STORE_SEGMENT_NAME_HEAP_H
 #define VECFS_STORE_SEGMENT_NAME_HEAP_H
@@ -23,8 +23,8 @@ struct names_holes {
 };
 
 struct name_heap {
-	uint32_t end; /* granules in use, holes included */
-	bool scanned; /* the holes are known */
+	uint32_t end;                            /* granules in use, holes included */
+	bool scanned;                            /* the holes are known */
 	struct names_holes holes[NAMES_CLASSES]; /* of 1.. granules */
 };
 

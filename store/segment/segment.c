@@ -12,7 +12,8 @@
 #include "store/array/npy.h"
 #include "store/base/checksum.h"
 
-/* Space is allocated in steps of a quarter of what there is, within these bounds; below, in steps of all there is. */
+/* Space is allocated in steps of a quarter of what there is, within these bounds; below, in steps of all
+ * there is. */
 #define STEP_BYTES_FIRST (4u << 10)
 #define STEP_BYTES_MIN (64u << 10)
 #define STEP_BYTES_MAX (64u << 20)
@@ -37,13 +38,14 @@ void segment_path(char path[SEGMENT_PATH_MAX], uint32_t collection, uint32_t n, 
 	snprintf(path, SEGMENT_PATH_MAX, "collections/%u/%u.%s", collection, n, suffixes[column]);
 }
 
-void segment_attach_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t batch, uint32_t n, bool uploaded)
+void segment_attach_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t batch, uint32_t n,
+			  bool uploaded)
 {
 	static const char *const adopted[SEGMENT_COLUMNS] = {"npy", "adopt", "names"};
 
 	for (int i = 0; i < SEGMENT_COLUMNS; i++)
-		snprintf(paths[i], SEGMENT_PATH_MAX, "collections/%u/%s%u.%s", batch, uploaded ? "upload." : "", n,
-		         adopted[i]);
+		snprintf(paths[i], SEGMENT_PATH_MAX, "collections/%u/%s%u.%s", batch,
+			 uploaded ? "upload." : "", n, adopted[i]);
 }
 
 static size_t rows_map_bytes(const struct segment *seg)
@@ -94,7 +96,8 @@ int segment_unbacked(uint32_t n, const struct vs_schema *schema, struct segment 
 	return 0;
 }
 
-static struct segment *segment_new(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema)
+static struct segment *segment_new(struct files *files, uint32_t collection, uint32_t n,
+				   const struct vs_schema *schema)
 {
 	struct segment *seg = segment_placeholder(n, 0, 0);
 
@@ -175,8 +178,8 @@ static int map_early(struct segment *seg)
 	return seg->rows || files_mapped_full(seg->files) ? 0 : segment_map(seg);
 }
 
-static int create(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema, int flags,
-                  struct segment **out)
+static int create(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
+		  int flags, struct segment **out)
 {
 	struct segment *seg = segment_new(files, collection, n, schema);
 	int rc;
@@ -197,7 +200,7 @@ static int create(struct files *files, uint32_t collection, uint32_t n, const st
 }
 
 int segment_create(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
-                   struct segment **out)
+		   struct segment **out)
 {
 	int rc = create(files, collection, n, schema, O_TRUNC, out);
 
@@ -206,8 +209,8 @@ int segment_create(struct files *files, uint32_t collection, uint32_t n, const s
 	return rc;
 }
 
-int segment_create_missing(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
-                           struct segment **out)
+int segment_create_missing(struct files *files, uint32_t collection, uint32_t n,
+			   const struct vs_schema *schema, struct segment **out)
 {
 	return create(files, collection, n, schema, 0, out);
 }
@@ -224,7 +227,8 @@ int segment_verify_size(struct segment *seg)
 		}
 		if (rc < 0)
 			return rc;
-		/* The header of a segment that never had a row may not have reached the disk; it will be rewritten. */
+		/* The header of a segment that never had a row may not have reached the disk; it will be
+		 * rewritten. */
 		if (seg->count && size < column_bytes(seg, i))
 			return -EUCLEAN;
 	}
@@ -247,8 +251,8 @@ static int open_finish(struct segment *seg, uint32_t count, uint32_t name_heap_e
 	return rc;
 }
 
-int segment_open(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema, uint32_t count,
-                 uint32_t name_heap_end, struct segment **out)
+int segment_open(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
+		 uint32_t count, uint32_t name_heap_end, struct segment **out)
 {
 	struct segment *seg = segment_new(files, collection, n, schema);
 
@@ -256,8 +260,8 @@ int segment_open(struct files *files, uint32_t collection, uint32_t n, const str
 	return seg ? open_finish(seg, count, name_heap_end, out) : -ENOMEM;
 }
 
-int segment_open_moving(struct files *files, uint32_t collection, uint32_t n, uint32_t batch, uint32_t batch_n,
-                        bool uploaded, const struct vs_schema *schema, struct segment **out)
+int segment_open_moving(struct files *files, uint32_t collection, uint32_t n, uint32_t batch,
+			uint32_t batch_n, bool uploaded, const struct vs_schema *schema, struct segment **out)
 {
 	struct segment *seg = segment_new(files, collection, n, schema);
 
@@ -270,8 +274,9 @@ int segment_open_moving(struct files *files, uint32_t collection, uint32_t n, ui
 	return open_finish(seg, 0, 0, out);
 }
 
-int segment_open_batch(struct files *files, uint32_t collection, uint32_t batch, uint32_t batch_n, bool uploaded,
-                       const struct vs_schema *schema, uint32_t count, uint32_t name_heap_end, struct segment **out)
+int segment_open_batch(struct files *files, uint32_t collection, uint32_t batch, uint32_t batch_n,
+		       bool uploaded, const struct vs_schema *schema, uint32_t count, uint32_t name_heap_end,
+		       struct segment **out)
 {
 	struct segment *seg = segment_new(files, collection, 0, schema);
 	int rc;
@@ -329,8 +334,8 @@ bool segment_row_valid(const struct segment *seg, const struct row *row)
 }
 
 /* Allocates [have, want) units of unit bytes at base, more than asked if there is room for it. */
-static int allocate(struct io *io, int fd, uint64_t base, uint64_t unit, uint32_t have, uint32_t want, uint32_t max,
-                    uint32_t *got)
+static int allocate(struct io *io, int fd, uint64_t base, uint64_t unit, uint32_t have, uint32_t want,
+		    uint32_t max, uint32_t *got)
 {
 	uint64_t step = have * unit / 4, more, least = have * unit;
 	int rc;
@@ -351,8 +356,8 @@ static int allocate(struct io *io, int fd, uint64_t base, uint64_t unit, uint32_
 }
 
 /* The same for a column of a segment. */
-static int reserve(struct segment *seg, enum segment_column column, uint64_t base, uint64_t unit, uint32_t have,
-                   uint32_t want, uint32_t max, uint32_t *got)
+static int reserve(struct segment *seg, enum segment_column column, uint64_t base, uint64_t unit,
+		   uint32_t have, uint32_t want, uint32_t max, uint32_t *got)
 {
 	int fd = segment_file(seg, column), rc;
 
@@ -371,16 +376,17 @@ int segment_reserve(struct segment *seg, uint32_t rows, uint32_t granules)
 	if (rows > seg->allocated) {
 		uint32_t got;
 
-		rc = reserve(seg, SEGMENT_VECTORS, SEGMENT_HEADER_BYTES, seg->row_bytes, seg->allocated, rows, seg->rows_max,
-		             &got);
+		rc = reserve(seg, SEGMENT_VECTORS, SEGMENT_HEADER_BYTES, seg->row_bytes, seg->allocated, rows,
+			     seg->rows_max, &got);
 		if (!rc)
-			rc = reserve(seg, SEGMENT_ROWS, 0, sizeof(struct row), seg->allocated, got, got, &got);
+			rc = reserve(seg, SEGMENT_ROWS, 0, sizeof(struct row), seg->allocated, got, got,
+				     &got);
 		if (!rc)
 			seg->allocated = got;
 	}
 	if (!rc && granules > seg->names_allocated)
 		rc = reserve(seg, SEGMENT_NAMES, 0, NAME_GRANULE, seg->names_allocated, granules,
-		             seg->rows_max * NAMES_CLASSES, &seg->names_allocated);
+			     seg->rows_max * NAMES_CLASSES, &seg->names_allocated);
 	return rc;
 }
 
@@ -391,7 +397,8 @@ int segment_write_header(struct segment *seg, const struct vs_schema *schema, ui
 	struct iovec iov = {.iov_base = page, .iov_len = sizeof page};
 	int rc;
 
-	static_assert(NPY_HEADER_BYTES == SEGMENT_HEADER_BYTES, "a segment begins with one of our .npy headers");
+	static_assert(NPY_HEADER_BYTES == SEGMENT_HEADER_BYTES,
+		      "a segment begins with one of our .npy headers");
 	if (seg->header_rows == count)
 		return 0;
 	npy_header_build(&shape, page, sizeof page);
@@ -438,7 +445,8 @@ bool segment_is_loose(const struct segment *seg)
 {
 	uint64_t gone = (uint64_t)(seg->high - seg->count) * seg->row_bytes;
 
-	return seg->high > seg->count && gone >= PUNCH_BYTES_MIN && gone >= (uint64_t)seg->count * seg->row_bytes / PUNCH_SHARE;
+	return seg->high > seg->count && gone >= PUNCH_BYTES_MIN &&
+	       gone >= (uint64_t)seg->count * seg->row_bytes / PUNCH_SHARE;
 }
 
 /* Failure costs space and nothing else. */
@@ -448,7 +456,8 @@ static void punch(struct segment *seg, enum segment_column column, uint64_t from
 
 	if (fd < 0)
 		return;
-	seg->files->io->ops->fallocate(seg->files->io, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, to - from);
+	seg->files->io->ops->fallocate(seg->files->io, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from,
+				       to - from);
 	segment_file_done(seg, column);
 }
 
@@ -457,7 +466,8 @@ void segment_punch(struct segment *seg)
 	uint32_t end = seg->allocated > seg->high ? seg->allocated : seg->high;
 
 	punch(seg, SEGMENT_VECTORS, segment_offset(seg, seg->count), segment_offset(seg, end));
-	punch(seg, SEGMENT_ROWS, (uint64_t)seg->count * sizeof(struct row), (uint64_t)end * sizeof(struct row));
+	punch(seg, SEGMENT_ROWS, (uint64_t)seg->count * sizeof(struct row),
+	      (uint64_t)end * sizeof(struct row));
 	seg->high = seg->count;
 	if (seg->allocated > seg->count)
 		seg->allocated = seg->count;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * segment - the files of up to 2^shift rows of a collection: vectors (a valid .npy file), rows, names (format.h).
+ * segment - the files of up to 2^shift rows of a collection: vectors (a valid .npy file), rows, names
+ * (format.h).
  *
- * Rows and names are read through shared mappings, vectors with pread (an error of the disk is then an error code
- * and not a signal). Everything is written with pwrite, by the applier (apply.h). Space is allocated before a row is
- * acknowledged, so that writing it later cannot fail for want of space.
+ * Rows and names are read through shared mappings, vectors with pread (an error of the disk is then an error
+ * code and not a signal). Everything is written with pwrite, by the applier (apply.h). Space is allocated
+ * before a row is acknowledged, so that writing it later cannot fail for want of space.
  *
- * A segment is counted: its collection holds a reference, and so does whoever uses it without the store's lock, or for
- * longer. Descriptors and mappings are caches (files.h): they come when they are needed, and may go between two uses.
+ * A segment is counted: its collection holds a reference, and so does whoever uses it without the store's
+ * lock, or for longer. Descriptors and mappings are caches (files.h): they come when they are needed, and may
+ * go between two uses.
  *
  * A number of a collection without rows is a placeholder: a segment without files.
  */
@@ -26,32 +28,35 @@
 
 struct segment {
 	uint32_t collection;
-	uint32_t n;         /* its number in the collection */
-	struct files *files; /* NULL: the descriptors are the caller's own business (check), or there are no files */
+	uint32_t n;          /* its number in the collection */
+	struct files *files; /* NULL: the descriptors are the caller's own business (check), or there are no
+				files */
 	unsigned refs;       /* under the mutex of files */
 	/* Its files are still this batch's, as segment_attach_paths says; 0: they are where they belong. */
 	_Atomic uint32_t batch;
 	uint32_t batch_n;
 	bool uploaded;
-	uint32_t count;     /* rows in use, by what is acknowledged */
+	uint32_t count;        /* rows in use, by what is acknowledged */
 	uint32_t deleted;      /* rows among them that wait for the vacuum, */
 	uint64_t *deleted_map; /* a bit each (rows_max bits); NULL while dead is 0 */
 	uint32_t rows_max;
 	size_t row_bytes;
 	int fd[SEGMENT_COLUMNS]; /* of the cache: segment_file() */
 	struct file_use use[SEGMENT_COLUMNS];
-	const struct row *rows;   /* mappings, or NULL: segment_rows() */
+	const struct row *rows; /* mappings, or NULL: segment_rows() */
 	const char *name_bytes;
 	struct map_use map;
 	uint32_t allocated;       /* rows that have space in vectors and rows */
 	uint32_t names_allocated; /* granules */
 	struct name_heap names;
-	bool digest_valid;    /* the digests of the last clean catalog still hold */
+	bool digest_valid; /* the digests of the last clean catalog still hold */
 	uint64_t rows_digest, names_digest;
-	uint32_t high;    /* the most rows it has had since space was given back */
-	uint32_t trims;   /* RECORD_TRIM that the applier has not passed: until then rows beyond count may be written */
-	uint32_t adopts;  /* RECORD_ATTACH of its number that a recovery has yet to pass: records before them are of others */
-	bool going;       /* all its rows are gone, and soon its files: nothing is added to it */
+	uint32_t high;   /* the most rows it has had since space was given back */
+	uint32_t trims;  /* RECORD_TRIM that the applier has not passed: until then rows beyond count may be
+			    written */
+	uint32_t adopts; /* RECORD_ATTACH of its number that a recovery has yet to pass: records before them
+			    are of others */
+	bool going;      /* all its rows are gone, and soon its files: nothing is added to it */
 	_Atomic bool unlinked; /* the files have no names any more */
 	/* The applier's. */
 	uint32_t applied;     /* rows in the files */
@@ -64,33 +69,39 @@ unsigned segment_shift(size_t row_bytes);
 void segment_path(char path[SEGMENT_PATH_MAX], uint32_t collection, uint32_t n, enum segment_column column);
 
 /* The files that a committing batch hands over: those of its segment n, or of piece n of its upload. */
-void segment_attach_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t batch, uint32_t n, bool uploaded);
+void segment_attach_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t batch, uint32_t n,
+			  bool uploaded);
 
-/* A number without files, that holds so many rows and granules by what a catalog or log says. NULL: no memory. */
+/* A number without files, that holds so many rows and granules by what a catalog or log says. NULL: no
+ * memory. */
 struct segment *segment_placeholder(uint32_t n, uint32_t count, uint32_t name_heap_end);
 static inline bool segment_has_files(const struct segment *seg)
 {
 	return seg->files;
 }
-/* Creates the files of an empty segment (any left-overs of that name are emptied). One reference is the caller's. */
+/* Creates the files of an empty segment (any left-overs of that name are emptied). One reference is the
+ * caller's. */
 int segment_create(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
-                   struct segment **out);
-/* The same, but what there is of the files keeps its contents: for a recovery, whose log may have the rest. */
-int segment_create_missing(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
-                           struct segment **out);
-/* Opens existing files. -EUCLEAN if one is shorter than count rows and name_heap_end granules need. */
-int segment_open(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema, uint32_t count,
-                 uint32_t name_heap_end, struct segment **out);
-/*
- * The same for the files of a batch, which are to become a segment of a collection: its number there is not known yet.
- * Its mapping stays until segment_map_release.
+		   struct segment **out);
+/* The same, but what there is of the files keeps its contents: for a recovery, whose log may have the rest.
  */
-int segment_open_batch(struct files *files, uint32_t collection, uint32_t batch, uint32_t batch_n, bool uploaded,
-                       const struct vs_schema *schema, uint32_t count, uint32_t name_heap_end, struct segment **out);
-/* The same for segment n of a collection, whose files may have moved there already, or some of them: of a store that is
- * only read, which cannot move them. */
-int segment_open_moving(struct files *files, uint32_t collection, uint32_t n, uint32_t batch, uint32_t batch_n,
-                        bool uploaded, const struct vs_schema *schema, struct segment **out);
+int segment_create_missing(struct files *files, uint32_t collection, uint32_t n,
+			   const struct vs_schema *schema, struct segment **out);
+/* Opens existing files. -EUCLEAN if one is shorter than count rows and name_heap_end granules need. */
+int segment_open(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
+		 uint32_t count, uint32_t name_heap_end, struct segment **out);
+/*
+ * The same for the files of a batch, which are to become a segment of a collection: its number there is not
+ * known yet. Its mapping stays until segment_map_release.
+ */
+int segment_open_batch(struct files *files, uint32_t collection, uint32_t batch, uint32_t batch_n,
+		       bool uploaded, const struct vs_schema *schema, uint32_t count, uint32_t name_heap_end,
+		       struct segment **out);
+/* The same for segment n of a collection, whose files may have moved there already, or some of them: of a
+ * store that is only read, which cannot move them. */
+int segment_open_moving(struct files *files, uint32_t collection, uint32_t n, uint32_t batch,
+			uint32_t batch_n, bool uploaded, const struct vs_schema *schema,
+			struct segment **out);
 /* A segment without files, all of whose rows are in the overlay: of a store that is only read. -ENOMEM. */
 int segment_unbacked(uint32_t n, const struct vs_schema *schema, struct segment **out);
 /* -EUCLEAN if a file is shorter than what is in use. */
@@ -114,12 +125,13 @@ int segment_file_open(struct segment *seg, enum segment_column column);
 void segment_write_off(struct segment *seg);
 /* Reads or writes all of a range of a column. A write marks it as to be synced: the applier's. */
 int segment_read(struct segment *seg, enum segment_column column, void *buf, size_t size, uint64_t off);
-int segment_writev(struct segment *seg, enum segment_column column, struct iovec *iov, int count, uint64_t off);
+int segment_writev(struct segment *seg, enum segment_column column, struct iovec *iov, int count,
+		   uint64_t off);
 /* Maps rows and names. */
 int segment_map(struct segment *seg);
 /*
- * The rows, and with them the names: NULL if they cannot be mapped. Valid while the store's lock is held, or the mapping
- * is kept.
+ * The rows, and with them the names: NULL if they cannot be mapped. Valid while the store's lock is held, or
+ * the mapping is kept.
  */
 static inline const struct row *segment_rows(const struct segment *seg)
 {
@@ -129,7 +141,8 @@ static inline const struct row *segment_rows(const struct segment *seg)
 		rows = __atomic_load_n(&seg->rows, __ATOMIC_ACQUIRE);
 	return rows;
 }
-/* Keeps the mapping, without the lock too, until it is released. Begun under the lock, or by the only one who knows it. */
+/* Keeps the mapping, without the lock too, until it is released. Begun under the lock, or by the only one who
+ * knows it. */
 void segment_map_keep(struct segment *seg);
 void segment_map_release(struct segment *seg);
 void segment_unmap(struct io *io, const struct segment *seg, const struct row *rows, const char *name_bytes);
@@ -171,13 +184,14 @@ bool segment_row_valid(const struct segment *seg, const struct row *row);
 int segment_write_header(struct segment *seg, const struct vs_schema *schema, uint32_t count);
 /* datasync of what is dirty. */
 int segment_sync(struct segment *seg);
-/* Cuts the files to what is in use and computes the digests: the last step, but for a sync, before a clean catalog. */
+/* Cuts the files to what is in use and computes the digests: the last step, but for a sync, before a clean
+ * catalog. */
 int segment_finalize(struct segment *seg, const struct vs_schema *schema);
 /* Whether so many rows have gone that their space is worth giving back. */
 bool segment_is_loose(const struct segment *seg);
 /*
- * Gives the space of rows past count back to the file system. The files keep their size. Under the store's lock, alone,
- * and only while trims is 0: nothing may be written there meanwhile.
+ * Gives the space of rows past count back to the file system. The files keep their size. Under the store's
+ * lock, alone, and only while trims is 0: nothing may be written there meanwhile.
  */
 void segment_punch(struct segment *seg);
 

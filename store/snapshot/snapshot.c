@@ -15,8 +15,8 @@
 #define IDS_ROWS 4096u
 
 /*
- * A copy of a row that has changed since: in the spill file, an unlinked file of fixed-size items, at an index kept
- * in `kept` (row -> index, the map that the entries use too).
+ * A copy of a row that has changed since: in the spill file, an unlinked file of fixed-size items, at an
+ * index kept in `kept` (row -> index, the map that the entries use too).
  */
 struct before_image {
 	struct row row;
@@ -26,21 +26,21 @@ struct before_image {
 
 struct vs_snapshot {
 	struct vs_store *s;
-	struct collection *c; /* NULL once the collection is gone: everything is kept then */
+	struct collection *c;     /* NULL once the collection is gone: everything is kept then */
 	struct vs_snapshot *next; /* of the collection's */
 	unsigned users;
 	struct vs_snapshot_info info;
 	unsigned shift;
 	uint32_t segment_count;
-	uint32_t *counts;     /* rows of each segment then, */
+	uint32_t *counts;          /* rows of each segment then, */
 	struct segment **segments; /* with a reference to each that had some */
 	struct entry_map kept;
 	uint64_t kept_count;
-	int spill_fd;         /* -1 until something is kept */
-	int broken;           /* a copy could not be kept: the snapshot is lost, its readers get this */
+	int spill_fd; /* -1 until something is kept */
+	int broken;   /* a copy could not be kept: the snapshot is lost, its readers get this */
 	pthread_mutex_t ids_mutex;
-	struct ids_file {     /* by enum idlist_separator */
-		int fd;       /* once somebody has asked for it; -1 before */
+	struct ids_file { /* by enum idlist_separator */
+		int fd;   /* once somebody has asked for it; -1 before */
 		uint64_t bytes;
 	} ids[2];
 };
@@ -103,8 +103,8 @@ void snapshot_preserve(struct vs_store *s, struct collection *c, uint32_t row)
 
 	(void)s;
 	for (struct vs_snapshot *m = c->snapshots; m; m = m->next) {
-		if (m->broken || n >= m->segment_count || slot >= m->counts[n] || m->segments[n] != c->segments[n] ||
-		    entry_map_get(&m->kept, row) != ROW_NONE)
+		if (m->broken || n >= m->segment_count || slot >= m->counts[n] ||
+		    m->segments[n] != c->segments[n] || entry_map_get(&m->kept, row) != ROW_NONE)
 			continue;
 		m->broken = keep(m, row);
 	}
@@ -176,7 +176,8 @@ int vs_snapshot_open(struct vs_store *s, uint32_t collection, struct vs_snapshot
 		rc = !c ? -ENOENT : c->damaged ? -EIO : 0;
 		if (rc || !c->deleted)
 			break;
-		/* Rows are dense but for the short time after a large batch; that is over soon, with our help. */
+		/* Rows are dense but for the short time after a large batch; that is over soon, with our
+		 * help. */
 		pthread_rwlock_unlock(&s->lock);
 		rc = rows_vacuum(s, collection);
 		if (rc)
@@ -251,8 +252,8 @@ static int read_kept(const struct vs_snapshot *m, uint32_t index, struct before_
 }
 
 /*
- * A row that was not kept, wherever it is now: NULL if it is damaged. Of a segment that has lost all its rows at once
- * nothing was kept, for its files stay as they were as long as somebody has a reference.
+ * A row that was not kept, wherever it is now: NULL if it is damaged. Of a segment that has lost all its rows
+ * at once nothing was kept, for its files stay as they were as long as somebody has a reference.
  */
 static int row_there(const struct vs_snapshot *m, uint32_t row, const struct row **out, const char **name)
 {
@@ -303,7 +304,8 @@ static int read_one(const struct vs_snapshot *m, uint32_t row, void *buf)
 	return rc;
 }
 
-/* Reads up to max whole rows from row on with one call, if they are all in the segment's file. Returns how many. */
+/* Reads up to max whole rows from row on with one call, if they are all in the segment's file. Returns how
+ * many. */
 static int read_run(const struct vs_snapshot *m, uint32_t row, uint32_t max, void *buf)
 {
 	struct segment *seg = m->segments[row >> m->shift];
@@ -314,9 +316,12 @@ static int read_run(const struct vs_snapshot *m, uint32_t row, uint32_t max, voi
 	if (m->kept_count || max < 2 || (!seg->going && (!m->c || m->c->overlay.count)))
 		return 0;
 	rows = segment_rows(seg);
-	rc = rows ? segment_read(seg, SEGMENT_VECTORS, buf, max * m->info.row_bytes, segment_offset(seg, slot)) : -ENOMEM;
+	rc = rows ? segment_read(seg, SEGMENT_VECTORS, buf, max * m->info.row_bytes,
+				 segment_offset(seg, slot))
+		  : -ENOMEM;
 	for (uint32_t i = 0; i < max && !rc; i++)
-		if (rows[slot + i].data_sum != sum_data((char *)buf + i * m->info.row_bytes, m->info.row_bytes))
+		if (rows[slot + i].data_sum !=
+		    sum_data((char *)buf + i * m->info.row_bytes, m->info.row_bytes))
 			rc = -EBADMSG;
 	return rc ? rc : (int)max;
 }
@@ -394,10 +399,10 @@ ssize_t vs_snapshot_vectors(struct vs_snapshot *m, void *buf, size_t size, uint6
 
 /* ------------------------------------------------------------------ ids */
 
-/* Where a row's metadata and its id are: in the collection, or, once it has changed, in *head. *r is NULL if they are
- * damaged. Under the lock. */
-static int find_meta(const struct vs_snapshot *m, uint32_t row, struct before_image *head, const struct row **r,
-                     const char **name)
+/* Where a row's metadata and its id are: in the collection, or, once it has changed, in *head. *r is NULL if
+ * they are damaged. Under the lock. */
+static int find_meta(const struct vs_snapshot *m, uint32_t row, struct before_image *head,
+		     const struct row **r, const char **name)
 {
 	uint32_t index = m->kept_count ? entry_map_get(&m->kept, row) : ROW_NONE;
 
@@ -411,7 +416,7 @@ static int find_meta(const struct vs_snapshot *m, uint32_t row, struct before_im
 }
 
 static int each_row(const struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
-                    vs_snapshot_row_fn fn, void *arg)
+		    vs_snapshot_row_fn fn, void *arg)
 {
 	uint32_t row = 0, more = 0;
 	struct before_image head;
@@ -433,8 +438,8 @@ static int each_row(const struct vs_snapshot *m, uint64_t first, uint64_t count,
 	return 0;
 }
 
-int vs_snapshot_rows(struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted, vs_snapshot_row_fn fn,
-                   void *arg)
+int vs_snapshot_rows(struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
+		     vs_snapshot_row_fn fn, void *arg)
 {
 	int rc;
 
@@ -494,7 +499,8 @@ static int ids_build(struct vs_snapshot *m, enum idlist_separator separator)
 	return rc;
 }
 
-static ssize_t ids_read(struct vs_snapshot *m, enum idlist_separator separator, void *buf, size_t size, uint64_t off)
+static ssize_t ids_read(struct vs_snapshot *m, enum idlist_separator separator, void *buf, size_t size,
+			uint64_t off)
 {
 	struct ids_file *file = &m->ids[separator];
 	int rc = 0;

@@ -180,7 +180,8 @@ void ql_reserve(struct quantlib *q, size_t rows)
 	drop_columns(q);
 	q->rows = rows;
 	q->columns = (struct codec_columns){
-		.blocks = lend(block_bytes(rows, q->plan.block_bytes)), .rows = lend(blocks * BLOCK_ROWS * q->plan.row_bytes),
+		.blocks = lend(block_bytes(rows, q->plan.block_bytes)),
+		.rows = lend(blocks * BLOCK_ROWS * q->plan.row_bytes),
 		.factors = lend(block_bytes(rows, q->plan.factors) * sizeof(float)),
 		.valid = lend(blocks * sizeof(uint64_t)),
 	};
@@ -201,7 +202,7 @@ static void encode_part(void *arg, size_t part, unsigned worker)
 	size_t first = part * PART_ROWS, n = t->n - first < PART_ROWS ? t->n - first : PART_ROWS;
 
 	codec_encode(&t->q->codec, &t->q->columns, first, n, t->x + first * t->q->plan.dim,
-	             t->scratch + worker * codec_scratch_bytes(&t->q->codec));
+		     t->scratch + worker * codec_scratch_bytes(&t->q->codec));
 }
 
 void ql_encode(struct quantlib *q, size_t n, const float *x)
@@ -224,9 +225,11 @@ void ql_repeat(struct quantlib *q, size_t n)
 		size_t from = b % blocks;
 
 		memcpy(q->columns.blocks + b * bytes, q->columns.blocks + from * bytes, bytes);
-		memcpy(q->columns.factors + b * floats, q->columns.factors + from * floats, floats * sizeof(float));
+		memcpy(q->columns.factors + b * floats, q->columns.factors + from * floats,
+		       floats * sizeof(float));
 		memcpy(q->columns.rows + b * BLOCK_ROWS * q->plan.row_bytes,
-		       q->columns.rows + from * BLOCK_ROWS * q->plan.row_bytes, BLOCK_ROWS * q->plan.row_bytes);
+		       q->columns.rows + from * BLOCK_ROWS * q->plan.row_bytes,
+		       BLOCK_ROWS * q->plan.row_bytes);
 		q->columns.valid[b] = q->columns.valid[from];
 	}
 }
@@ -255,8 +258,12 @@ static void search_part(void *arg, size_t part, unsigned worker)
 /* ids[n][k] of n queries, one after the other in each thread. */
 void ql_search(struct quantlib *q, size_t n, const float *queries, size_t k, int64_t *ids)
 {
-	struct task t = {.q = q, .x = queries, .n = n, .k = k, .ids = ids,
-	                 .scratch = lend(workers * codec_scratch_bytes(&q->codec))};
+	struct task t = {.q = q,
+			 .x = queries,
+			 .n = n,
+			 .k = k,
+			 .ids = ids,
+			 .scratch = lend(workers * codec_scratch_bytes(&q->codec))};
 
 	parallel_for(&pool, n, search_part, &t);
 	free(t.scratch);
@@ -280,7 +287,7 @@ void ql_search_sq8(struct quantlib *q, size_t n, const float *queries, const flo
 			abort();
 		topk_start(&top, items, k);
 		sq8_search(&top, &rows, &sq, q->columns.rows, q->columns.factors, query, x,
-		           q->plan.dim * sizeof(float), NULL);
+			   q->plan.dim * sizeof(float), NULL);
 		topk_finish(&top);
 		for (size_t j = 0; j < k; j++)
 			ids[i * k + j] = items[j].row;
@@ -289,8 +296,8 @@ void ql_search_sq8(struct quantlib *q, size_t n, const float *queries, const flo
 	free(memory);
 }
 
-void ql_search_exact(size_t rows, uint32_t dim, int metric, const float *x, size_t n, const float *queries, size_t k,
-                     int64_t *ids)
+void ql_search_exact(size_t rows, uint32_t dim, int metric, const float *x, size_t n, const float *queries,
+		     size_t k, int64_t *ids)
 {
 	struct topk_item *items = lend(k * sizeof *items);
 
@@ -298,8 +305,8 @@ void ql_search_exact(size_t rows, uint32_t dim, int metric, const float *x, size
 		struct topk top;
 
 		topk_start(&top, items, k);
-		scan_exact(&top, &(struct scan_rows){.rows = rows}, VS_F32, (enum vs_metric)metric, queries + i * dim, x,
-		           dim * sizeof(float), dim);
+		scan_exact(&top, &(struct scan_rows){.rows = rows}, VS_F32, (enum vs_metric)metric,
+			   queries + i * dim, x, dim * sizeof(float), dim);
 		topk_finish(&top);
 		for (size_t j = 0; j < k; j++)
 			ids[i * k + j] = items[j].row;

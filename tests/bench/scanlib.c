@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * scanlib - the part of quantlib that encodes columns and scans them: a column is made once and searched often.
- * Searches run in the calling thread; results are k row numbers and distances a query, -1 for what is not there.
+ * scanlib - the part of quantlib that encodes columns and scans them: a column is made once and searched
+ * often. Searches run in the calling thread; results are k row numbers and distances a query, -1 for what is
+ * not there.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -129,7 +130,8 @@ static void search(struct column *c, struct topk *top, const float *query)
 	struct sq8_query sq;
 
 	if (c->kind == EXACT) {
-		scan_exact(top, &rows, c->dtype, c->metric, query, c->rows, vs_dtype_row_bytes(c->dtype, c->dim), c->dim);
+		scan_exact(top, &rows, c->dtype, c->metric, query, c->rows,
+			   vs_dtype_row_bytes(c->dtype, c->dim), c->dim);
 	} else if (c->kind == CODES) {
 		scan_tables_init(&tables, query, c->code_bytes, c->centroids, c->query);
 		scan_codes(top, &rows, &tables, c->codes);
@@ -140,15 +142,16 @@ static void search(struct column *c, struct topk *top, const float *query)
 		if (c->kind == SQ8)
 			sq8_scan(top, &rows, &sq, c->codes, c->factors);
 		else
-			sq8_search(top, &rows, &sq, c->codes, c->factors, query, c->rows, c->dim * sizeof(float),
-			           &c->finished);
+			sq8_search(top, &rows, &sq, c->codes, c->factors, query, c->rows,
+				   c->dim * sizeof(float), &c->finished);
 	}
 }
 
 /* queries: (count, dim) f32, or of an exact column of i8, u8 or bit rows of that dtype. */
 void sl_search(struct column *c, const void *queries, size_t count, size_t k, int64_t *rows, float *distances)
 {
-	size_t bytes = c->kind == EXACT && c->dtype > VS_BF16 ? vs_dtype_row_bytes(c->dtype, c->dim) : 4 * c->dim;
+	size_t bytes =
+		c->kind == EXACT && c->dtype > VS_BF16 ? vs_dtype_row_bytes(c->dtype, c->dim) : 4 * c->dim;
 	struct topk_item *items = malloc(k * sizeof *items);
 
 	for (size_t q = 0; q < count; q++) {
@@ -169,8 +172,8 @@ void sl_search(struct column *c, const void *queries, size_t count, size_t k, in
 /* Distances of all queries to all rows at once. */
 void sl_batch(struct column *c, const float *queries, size_t count, float *distances)
 {
-	distance_batch(distances, c->dtype, c->metric, queries, count, c->rows, vs_dtype_row_bytes(c->dtype, c->dim),
-	               c->n, c->dim);
+	distance_batch(distances, c->dtype, c->metric, queries, count, c->rows,
+		       vs_dtype_row_bytes(c->dtype, c->dim), c->n, c->dim);
 }
 
 /* Rows that were finished in a second stage since the column was made. */

@@ -45,7 +45,8 @@ static bool named(const struct wreck *w, const char *path)
 	if (strncmp(path, "collections/", 12))
 		return false;
 	id = strtoul(path + 12, NULL, 10);
-	return id && id < sizeof titles / sizeof *titles && !strncmp(w->lines, titles[id], strlen(titles[id]));
+	return id && id < sizeof titles / sizeof *titles &&
+	       !strncmp(w->lines, titles[id], strlen(titles[id]));
 }
 
 static void flip_and_check(struct wreck *w, const char *path, uint64_t off)
@@ -55,7 +56,8 @@ static void flip_and_check(struct wreck *w, const char *path, uint64_t off)
 	wreck_flip(w, path, off);
 	rc = wreck_check(w, false);
 	if (rc != VS_CHECK_DAMAGED || !named(w, path))
-		fail_msg("%s, byte %llu: check answers %d and says: %s", path, (unsigned long long)off, rc, w->lines);
+		fail_msg("%s, byte %llu: check answers %d and says: %s", path, (unsigned long long)off, rc,
+			 w->lines);
 	wreck_flip(w, path, off);
 	flips++;
 }
@@ -121,7 +123,8 @@ static void what_is_wrong_with_an_upload_is_said(void **state)
 	assert_string_equal(w->lines, "");
 	wreck_flip(w, "collections/7/upload.0.npy", 4096 + 9);
 	assert_int_equal(wreck_check(w, false), VS_CHECK_CLEAN);
-	assert_true(wreck_said(w, "tiny/.vecfs/tx/b: collections/7/upload.0.npy: vector 1 of the upload is damaged"));
+	assert_true(wreck_said(
+		w, "tiny/.vecfs/tx/b: collections/7/upload.0.npy: vector 1 of the upload is damaged"));
 	wreck_flip(w, "collections/7/upload.0.npy", 4096 + 9);
 	wreck_flip(w, "collections/7/upload.sums", 8);
 	assert_int_equal(wreck_check(w, false), VS_CHECK_CLEAN);

@@ -51,7 +51,8 @@ static double now(void)
 static void print_failure(const struct progress *p, const char *what)
 {
 	printf("FAILED: %s\n  repeat: %s --first-seed %" PRIu64 " --seeds 1 --crash %" PRIu64
-	       " --repeat 100 --verbose\n", what, program_invocation_name, p->seed, p->crash);
+	       " --repeat 100 --verbose\n",
+	       what, program_invocation_name, p->seed, p->crash);
 	fflush(stdout);
 }
 
@@ -131,8 +132,8 @@ static void wait_for(pid_t pid, struct progress *p)
 
 static int run_jobs(const struct options *o)
 {
-	struct progress *all = mmap(NULL, JOBS_MAX * sizeof *all, PROT_READ | PROT_WRITE,
-	                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct progress *all =
+		mmap(NULL, JOBS_MAX * sizeof *all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct progress sum = {0};
 	pid_t pids[JOBS_MAX];
 	double start = now();
@@ -180,10 +181,14 @@ static int usage(int status)
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"seeds", required_argument, NULL, 'n'},      {"seconds", required_argument, NULL, 's'},
-		{"jobs", required_argument, NULL, 'j'},       {"first-seed", required_argument, NULL, 'f'},
-		{"crash", required_argument, NULL, 'c'},      {"repeat", required_argument, NULL, 'r'},
-		{"verbose", no_argument, NULL, 'v'},          {"help", no_argument, NULL, 'h'},
+		{"seeds", required_argument, NULL, 'n'},
+		{"seconds", required_argument, NULL, 's'},
+		{"jobs", required_argument, NULL, 'j'},
+		{"first-seed", required_argument, NULL, 'f'},
+		{"crash", required_argument, NULL, 'c'},
+		{"repeat", required_argument, NULL, 'r'},
+		{"verbose", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	struct options o = {.first_seed = 1, .seconds = -1, .repeat = 1};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * format_test - what other versions of this program have left: a real store of format version 1, closed and killed
- * (tests/data/version1.tar.xz), is converted, with a crash at each change of that; what a newer one wrote is refused.
+ * format_test - what other versions of this program have left: a real store of format version 1, closed and
+ * killed (tests/data/version1.tar.xz), is converted, with a crash at each change of that; what a newer one
+ * wrote is refused.
  */
 #define _XOPEN_SOURCE 700
 #include <dirent.h>
@@ -154,7 +155,8 @@ static uint64_t count_vectors(const struct model *m)
 	return n;
 }
 
-/* Converts it without a crash: what it must always come to. Returns how many changes of the disk that takes. */
+/* Converts it without a crash: what it must always come to. Returns how many changes of the disk that takes.
+ */
 static uint64_t convert_whole(struct simdisk *d, const char *store, struct model *want)
 {
 	uint64_t before, changes;
@@ -192,7 +194,8 @@ static void a_version_1_store_is_converted(void **state)
 		v = model_vector_find(model_find(&m, "docs"), "v4");
 		assert_non_null(v);
 		/* Its mtime of old, to the nanosecond; and ctime was the same. */
-		assert_true(v->mtime == (1000000000ull + (1ull << 31)) * VS_TIME_NS_PER_S + 4 * 1234567891ull);
+		assert_true(v->mtime ==
+			    (1000000000ull + (1ull << 31)) * VS_TIME_NS_PER_S + 4 * 1234567891ull);
 		assert_true(v->ctime - v->mtime < 1ull << 62 || v->ctime == v->mtime);
 		assert_int_equal(v->perm.mode, 0604);
 		model_clear(&m);
@@ -240,7 +243,8 @@ static void a_crash_anywhere_in_a_conversion_costs_nothing(void **state)
 	for (size_t i = 0; i < 2; i++) {
 		struct model want = {0};
 		uint64_t changes = convert_whole(d, stores[i], &want);
-		uint64_t points = mode && *mode == '1' ? changes : POINTS_MAX / 2, last = changes > 80 ? changes - 80 : 0;
+		uint64_t points = mode && *mode == '1' ? changes : POINTS_MAX / 2,
+			 last = changes > 80 ? changes - 80 : 0;
 
 		/* The last are the ones that matter: all before repeats the log. */
 		for (uint64_t p = 1; p <= points; p++)
@@ -321,7 +325,8 @@ static void a_full_disk_leaves_it_as_it_was(void **state)
 	simdisk_free(d);
 }
 
-/* Without a catalog nothing says which version it is, but the rows do: a repair must not take them for damaged. */
+/* Without a catalog nothing says which version it is, but the rows do: a repair must not take them for
+ * damaged. */
 static void an_old_store_without_a_catalog_is_left_alone(void **state)
 {
 	struct simdisk *d = simdisk_new();
@@ -345,7 +350,8 @@ static void an_old_store_without_a_catalog_is_left_alone(void **state)
 
 /* ------------------------------------------------------------------ newer versions */
 
-/* Makes a closed store with a collection that has an attribute; returns its newest catalog, of *size bytes. */
+/* Makes a closed store with a collection that has an attribute; returns its newest catalog, of *size bytes.
+ */
 static struct catalog *make_new(struct simdisk *d, char path[16], size_t *size)
 {
 	const struct vs_perm perm = {.mode = 0755};
@@ -471,7 +477,8 @@ static void attributes_last(void **state)
 		assert_int_equal(vs_attribute_get(s, id, VS_ATTRIBUTE_VIEWS, got, sizeof got), -ENOENT);
 		assert_int_equal(vs_attribute_set(s, id, VS_ATTRIBUTE_VIEWS, "short", 5), 0);
 		assert_int_equal(vs_attribute_set(s, id, VS_ATTRIBUTE_VIEWS, value, sizeof value), 0);
-		assert_int_equal(vs_attribute_set(s, id, VS_ATTRIBUTE_VIEWS, value, sizeof value + 1), -EINVAL);
+		assert_int_equal(vs_attribute_set(s, id, VS_ATTRIBUTE_VIEWS, value, sizeof value + 1),
+				 -EINVAL);
 		assert_int_equal(vs_attribute_set(s, id, (enum vs_attribute)99, value, 1), -EINVAL);
 		assert_int_equal(vs_attribute_set(s, id + 1, VS_ATTRIBUTE_VIEWS, value, 1), -ENOENT);
 		assert_int_equal(vs_sync(s), 0);
@@ -508,7 +515,8 @@ static void the_root_is_durable(void **state)
 	vs_root_get(s, &root);
 	assert_false(root.owned);
 	assert_int_equal(vs_root_set(s, VS_SET_MODE, &perm, 0), -EINVAL);
-	assert_int_equal(vs_root_set(s, VS_SET_MODE | VS_SET_UID | VS_SET_GID | VS_SET_MTIME, &perm, 4711), 0);
+	assert_int_equal(vs_root_set(s, VS_SET_MODE | VS_SET_UID | VS_SET_GID | VS_SET_MTIME, &perm, 4711),
+			 0);
 	vs_root_get(s, &before);
 	assert_true(before.mtime == 4711 && before.ctime > root.ctime);
 	assert_int_equal(vs_collection_create(s, 0, "docs", &perm, &id), 0);

@@ -60,7 +60,7 @@ static void replay(const struct history *h, size_t count, struct model *m)
 }
 
 static bool same_as_prefix(const struct history *h, size_t count, struct model *got, char *why,
-                           size_t why_size)
+			   size_t why_size)
 {
 	struct model want = {0};
 	bool same;
@@ -79,14 +79,14 @@ static void explain(const struct history *h, struct model *got, uint64_t hash, c
 	for (size_t i = h->durable; i-- > 0;) {
 		if (h->hashes[i] == hash) {
 			snprintf(why, why_size, "the state after %zu operations; of %zu, %zu were durable", i,
-			         h->count, h->durable);
+				 h->count, h->durable);
 			return;
 		}
 	}
 	same_as_prefix(h, h->durable, got, least, sizeof least);
 	same_as_prefix(h, h->count, got, most, sizeof most);
 	snprintf(why, why_size, "no prefix of the history: against the durable %zu: %s; against all %zu: %s",
-	         h->durable, least, h->count, most);
+		 h->durable, least, h->count, most);
 }
 
 ssize_t history_match(struct history *h, struct model *got, char *why, size_t why_size)

@@ -195,7 +195,7 @@ static bool rebirth(struct round *r, uint64_t seed, enum simdisk_fault fault, ui
 }
 
 typedef bool (*scenario_fn)(struct round *r, uint64_t seed, enum simdisk_fault fault, uint64_t k,
-                            bool *struck);
+			    bool *struck);
 
 static void each_call_fails_once(scenario_fn scenario, enum simdisk_fault fault)
 {
@@ -211,8 +211,8 @@ static void each_call_fails_once(scenario_fn scenario, enum simdisk_fault fault)
 
 			if (!well)
 				fail_msg("seed %llu: %s at call %llu (%s): %s", (unsigned long long)seed,
-				         fault_names[fault], (unsigned long long)k,
-				         simdisk_failed(r.disk) ? simdisk_failed(r.disk) : "none", r.failure);
+					 fault_names[fault], (unsigned long long)k,
+					 simdisk_failed(r.disk) ? simdisk_failed(r.disk) : "none", r.failure);
 		}
 	}
 	print_message("%u calls failed with %s\n", points, fault_names[fault]);
@@ -270,9 +270,9 @@ static void recovery_survives_short_counts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(life_survives_eio),      cmocka_unit_test(life_survives_enospc),
-		cmocka_unit_test(life_survives_eintr),    cmocka_unit_test(life_survives_short_counts),
-		cmocka_unit_test(recovery_survives_eio),  cmocka_unit_test(recovery_survives_enospc),
+		cmocka_unit_test(life_survives_eio),       cmocka_unit_test(life_survives_enospc),
+		cmocka_unit_test(life_survives_eintr),     cmocka_unit_test(life_survives_short_counts),
+		cmocka_unit_test(recovery_survives_eio),   cmocka_unit_test(recovery_survives_enospc),
 		cmocka_unit_test(recovery_survives_eintr), cmocka_unit_test(recovery_survives_short_counts),
 	};
 

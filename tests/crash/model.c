@@ -34,8 +34,7 @@ struct model_collection *model_find(struct model *m, const char *name)
 	return NULL;
 }
 
-struct model_collection *model_add(struct model *m, const char *name, uint32_t id,
-                                   const struct vs_perm *perm)
+struct model_collection *model_add(struct model *m, const char *name, uint32_t id, const struct vs_perm *perm)
 {
 	struct model_collection *c;
 
@@ -71,7 +70,7 @@ struct model_vector *model_vector_find(struct model_collection *c, const char *n
 }
 
 void model_put(struct model_collection *c, const char *name, const struct vs_attr *attr, const void *data,
-               size_t size)
+	       size_t size)
 {
 	struct model_vector *v = model_vector_find(c, name);
 
@@ -103,7 +102,7 @@ void model_put(struct model_collection *c, const char *name, const struct vs_att
 }
 
 void model_patch(struct model_collection *c, struct model_vector *v, const void *data, size_t size,
-                 size_t off)
+		 size_t off)
 {
 	assert(off + size <= v->size);
 	memcpy(v->data + off, data, size);
@@ -133,8 +132,12 @@ void model_remove(struct model_collection *c, struct model_vector *v)
 
 static uint64_t collection_hash(const struct model_collection *c)
 {
-	uint64_t parts[] = {XXH3_64bits(c->name, strlen(c->name)), c->schema.dim, c->schema.dtype,
-	                    c->schema.metric, c->hash_sum, c->count};
+	uint64_t parts[] = {XXH3_64bits(c->name, strlen(c->name)),
+			    c->schema.dim,
+			    c->schema.dtype,
+			    c->schema.metric,
+			    c->hash_sum,
+			    c->count};
 
 	return XXH3_64bits(parts, sizeof parts);
 }
@@ -171,7 +174,7 @@ static const char *vector_difference(const struct model_vector *want, const stru
 }
 
 static const char *collection_difference(const struct model_collection *want,
-                                         const struct model_collection *got)
+					 const struct model_collection *got)
 {
 	if (!got)
 		return "missing";
@@ -188,7 +191,7 @@ static const char *collection_difference(const struct model_collection *want,
 }
 
 static bool same_collection(struct model_collection *want, struct model_collection *got, char *why,
-                            size_t why_size)
+			    size_t why_size)
 {
 	const char *what = collection_difference(want, got);
 
@@ -252,7 +255,7 @@ static bool add_listed(void *arg, const struct vs_attr *attr, const char *name, 
 }
 
 static int load_vector(struct vs_store *s, struct model_collection *c, struct model_vector *v, char *why,
-                       size_t why_size)
+		       size_t why_size)
 {
 	struct vs_attr attr;
 	ssize_t got = vs_read(s, c->id, v->entry, v->data, v->size, 0);
@@ -266,7 +269,7 @@ static int load_vector(struct vs_store *s, struct model_collection *c, struct mo
 	rc = vs_lookup(s, c->id, v->name, &attr);
 	if (rc || attr.entry != v->entry) {
 		snprintf(why, why_size, "%s/%.40s: listed as entry %llu, but looked up it is another (%d)",
-		         c->name, v->name, (unsigned long long)v->entry, rc);
+			 c->name, v->name, (unsigned long long)v->entry, rc);
 		return rc ? rc : -EIO;
 	}
 	return 0;
@@ -309,7 +312,7 @@ static int check_moment(struct vs_store *s, struct model_collection *c, char *wh
 }
 
 static int load_collection(struct model *m, struct vs_store *s, const struct vs_collection_info *info,
-                           char *why, size_t why_size)
+			   char *why, size_t why_size)
 {
 	struct model_collection *c = model_add(m, info->name, info->id, &info->perm);
 	struct listing l = {.c = c};
@@ -325,7 +328,7 @@ static int load_collection(struct model *m, struct vs_store *s, const struct vs_
 	c->used = info->schema_fixed;
 	if (rc < 0 || l.twice || c->count != info->count) {
 		snprintf(why, why_size, "%s/: list answers %d with %zu of %llu names%s", c->name, rc,
-		         c->count, (unsigned long long)info->count, l.twice ? ", one twice" : "");
+			 c->count, (unsigned long long)info->count, l.twice ? ", one twice" : "");
 		return rc < 0 ? rc : -EIO;
 	}
 	for (size_t i = 0; i < c->count; i++) {

@@ -48,15 +48,15 @@ void model_clear(struct model *m);
 struct model_collection *model_find(struct model *m, const char *name);
 /* NULL if there are MODEL_COLLECTIONS_MAX. */
 struct model_collection *model_add(struct model *m, const char *name, uint32_t id,
-                                   const struct vs_perm *perm);
+				   const struct vs_perm *perm);
 void model_drop(struct model *m, struct model_collection *c);
 
 struct model_vector *model_vector_find(struct model_collection *c, const char *name);
 /* Puts or replaces. attr NULL: entry, mtime and permissions are not known. Fixes the schema. */
 void model_put(struct model_collection *c, const char *name, const struct vs_attr *attr, const void *data,
-               size_t size);
+	       size_t size);
 void model_patch(struct model_collection *c, struct model_vector *v, const void *data, size_t size,
-                 size_t off);
+		 size_t off);
 void model_set(struct model_vector *v, unsigned which, const struct vs_attr *attr);
 void model_remove(struct model_collection *c, struct model_vector *v);
 

@@ -9,10 +9,10 @@
 #define BATCH_DELETES_MAX 4
 
 static const char *const kind_names[OP_KIND_COUNT] = {
-	[OP_PUT] = "put",     [OP_WRITE] = "write",   [OP_READ] = "read",       [OP_REMOVE] = "remove",
-	[OP_RENAME] = "rename", [OP_ATTR] = "attr",   [OP_BATCH] = "batch",     [OP_CREATE] = "create",
-	[OP_DROP] = "drop",   [OP_RETITLE] = "retitle", [OP_SCHEMA] = "schema", [OP_PERM] = "perm",
-	[OP_SYNC] = "sync",   [OP_REOPEN] = "reopen",
+	[OP_PUT] = "put",       [OP_WRITE] = "write",     [OP_READ] = "read",     [OP_REMOVE] = "remove",
+	[OP_RENAME] = "rename", [OP_ATTR] = "attr",       [OP_BATCH] = "batch",   [OP_CREATE] = "create",
+	[OP_DROP] = "drop",     [OP_RETITLE] = "retitle", [OP_SCHEMA] = "schema", [OP_PERM] = "perm",
+	[OP_SYNC] = "sync",     [OP_REOPEN] = "reopen",
 };
 
 /* Short, middling and the longest names, with bytes that programs tend to trip over. */
@@ -44,7 +44,7 @@ void op_describe(const struct op *op, char *text, size_t size)
 	text += strlen(text);
 	if (op->kind == OP_RENAME || op->kind == OP_RETITLE)
 		snprintf(text, size, " to c%u/v%u%s", op->to_collection, op->to_name,
-		         op->exclusive ? " exclusively" : "");
+			 op->exclusive ? " exclusively" : "");
 	else if (op->kind == OP_PUT || op->kind == OP_WRITE)
 		snprintf(text, size, " %zu bytes at %zu", op->size, op->off);
 	else if (op->kind == OP_BATCH)
@@ -56,9 +56,20 @@ void op_describe(const struct op *op, char *text, size_t size)
 void op_style_init(struct op_style *style, uint64_t seed)
 {
 	static const struct op_style base = {
-		.weights = {[OP_PUT] = 30, [OP_WRITE] = 10, [OP_READ] = 5, [OP_REMOVE] = 12, [OP_RENAME] = 10,
-	                    [OP_ATTR] = 5, [OP_BATCH] = 2, [OP_CREATE] = 3, [OP_DROP] = 1, [OP_RETITLE] = 1,
-	                    [OP_SCHEMA] = 2, [OP_PERM] = 1, [OP_SYNC] = 5, [OP_REOPEN] = 1},
+		.weights = {[OP_PUT] = 30,
+			    [OP_WRITE] = 10,
+			    [OP_READ] = 5,
+			    [OP_REMOVE] = 12,
+			    [OP_RENAME] = 10,
+			    [OP_ATTR] = 5,
+			    [OP_BATCH] = 2,
+			    [OP_CREATE] = 3,
+			    [OP_DROP] = 1,
+			    [OP_RETITLE] = 1,
+			    [OP_SCHEMA] = 2,
+			    [OP_PERM] = 1,
+			    [OP_SYNC] = 5,
+			    [OP_REOPEN] = 1},
 	};
 	static const unsigned names[] = {3, 12, OP_NAMES};
 	static const size_t row_bytes[] = {64, 64, 1024, 8192};
@@ -189,8 +200,8 @@ void op_choose(struct op *op, const struct op_style *style, struct model *m, str
 	choose_attr(op, r);
 	if (!c)
 		return;
-	op->name = op->kind == OP_PUT || op->kind == OP_BATCH ? (unsigned)rng_below(r, style->names) :
-	                                                        choose_name(style, c, r);
+	op->name = op->kind == OP_PUT || op->kind == OP_BATCH ? (unsigned)rng_below(r, style->names)
+							      : choose_name(style, c, r);
 	if (op->kind == OP_PUT)
 		op->size = choose_row_bytes(style, c, r);
 	else if (op->kind == OP_WRITE)

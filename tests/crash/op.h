@@ -9,8 +9,8 @@
 #include "tests/crash/model.h"
 #include "tests/crash/rng.h"
 
-#define OP_NAMES 64       /* ids */
-#define OP_COLLECTIONS 4  /* names of collections */
+#define OP_NAMES 64      /* ids */
+#define OP_COLLECTIONS 4 /* names of collections */
 
 enum op_kind {
 	OP_PUT,

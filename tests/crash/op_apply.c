@@ -51,7 +51,7 @@ static bool other_shape(const struct vs_schema *from, const struct vs_schema *to
 }
 
 static int apply_rename(const struct op *op, struct model_collection *c, struct model_vector *v,
-                        struct model *m)
+			struct model *m)
 {
 	struct model_collection *to = op_collection(m, op->to_collection);
 	struct model_vector *target = vector_of(to, op->to_name), moved = *v;

@@ -36,7 +36,7 @@ static int check_entry(struct scene *at, const char *what, uint64_t told, const 
 {
 	if (!known ? told != 0 : known->entry && told != known->entry)
 		return wrong(at, "%s: entry %llu, want %llu", what, (unsigned long long)told,
-		             known ? (unsigned long long)known->entry : 0ull);
+			     known ? (unsigned long long)known->entry : 0ull);
 	return 0;
 }
 
@@ -79,7 +79,7 @@ static int perform_write(struct scene *at)
 		return rc;
 	op_bytes(at->op, 0, data, at->op->size);
 	return vs_write(at->s, at->collection, attr.entry, data, at->op->size, at->op->off,
-	                at->op->which & VS_SET_MTIME, &at->op->attr);
+			at->op->which & VS_SET_MTIME, &at->op->attr);
 }
 
 static int perform_read(struct scene *at)
@@ -182,7 +182,7 @@ static int upload_into_batch(struct scene *at, uint32_t batch)
 
 /* Writes count ids from the batch's first-th on as one of its texts. */
 static int write_text(struct scene *at, uint32_t batch, enum vs_batch_text which, unsigned first,
-                      unsigned count)
+		      unsigned count)
 {
 	char text[32 * (VS_NAME_MAX + 2)];
 	size_t size = 0;

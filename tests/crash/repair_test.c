@@ -30,10 +30,10 @@ struct served {
 struct kind {
 	const char *name;
 	void (*damage)(struct wreck *w);
-	const char *said;        /* by the check */
-	struct served mounted;   /* without a repair */
+	const char *said;      /* by the check */
+	struct served mounted; /* without a repair */
 	struct served repaired;
-	const char *given_up;    /* said by the repair, NULL: nothing is lost */
+	const char *given_up; /* said by the repair, NULL: nothing is lost */
 };
 
 /* ------------------------------------------------------------------ damage */
@@ -223,28 +223,51 @@ static void extend_lock(struct wreck *w)
 	wreck_resize(w, "lock", 10);
 }
 
-#define ALL {DOCS, WRECK_TINY, WRECK_TINY}
-#define BUT_DOCS(n) {DOCS - (n), WRECK_TINY, WRECK_TINY}
-#define BUT_TINY(n) {DOCS, WRECK_TINY - (n), WRECK_TINY}
-#define NO_DOCS {0, WRECK_TINY, WRECK_TINY}
-#define NO_TINY {DOCS, 0, WRECK_TINY}
-#define NO_TWINS {DOCS, 0, 0}
+#define ALL                                                                                                  \
+	{                                                                                                    \
+		DOCS, WRECK_TINY, WRECK_TINY                                                                 \
+	}
+#define BUT_DOCS(n)                                                                                          \
+	{                                                                                                    \
+		DOCS - (n), WRECK_TINY, WRECK_TINY                                                           \
+	}
+#define BUT_TINY(n)                                                                                          \
+	{                                                                                                    \
+		DOCS, WRECK_TINY - (n), WRECK_TINY                                                           \
+	}
+#define NO_DOCS                                                                                              \
+	{                                                                                                    \
+		0, WRECK_TINY, WRECK_TINY                                                                    \
+	}
+#define NO_TINY                                                                                              \
+	{                                                                                                    \
+		DOCS, 0, WRECK_TINY                                                                          \
+	}
+#define NO_TWINS                                                                                             \
+	{                                                                                                    \
+		DOCS, 0, 0                                                                                   \
+	}
 
 static const struct kind kinds[] = {
-	{"a byte of a vector", flip_vector, "tiny/t-1: vector damaged", BUT_TINY(1), BUT_TINY(1), "tiny/t-1: given up"},
+	{"a byte of a vector", flip_vector, "tiny/t-1: vector damaged", BUT_TINY(1), BUT_TINY(1),
+	 "tiny/t-1: given up"},
 	{"a byte of a header", flip_header, "2/0.npy: header damaged", ALL, ALL, NULL},
-	{"a page of vectors", zero_page, "docs/b1-1: vector damaged", BUT_DOCS(1), BUT_DOCS(1), "docs/b1-1: given up"},
-	{"vectors cut off", cut_vectors, "docs/b1-17: vector missing", NO_DOCS, BUT_DOCS(8), "docs/b1-10: given up"},
+	{"a page of vectors", zero_page, "docs/b1-1: vector damaged", BUT_DOCS(1), BUT_DOCS(1),
+	 "docs/b1-1: given up"},
+	{"vectors cut off", cut_vectors, "docs/b1-17: vector missing", NO_DOCS, BUT_DOCS(8),
+	 "docs/b1-10: given up"},
 	{"vectors empty", empty_vectors, "1/1.npy: cut off", NO_DOCS, BUT_DOCS(18), "docs/b1-0: given up"},
 	{"vectors extended", extend_vectors, "1/1.npy: extended", ALL, ALL, NULL},
 	{"vectors gone", remove_vectors, "1/1.npy: missing", NO_DOCS, BUT_DOCS(18), "docs/b1-17: given up"},
-	{"a byte of metadata", flip_row, "tiny/t-2: metadata damaged", BUT_TINY(1), BUT_TINY(1), "may have been t-2"},
+	{"a byte of metadata", flip_row, "tiny/t-2: metadata damaged", BUT_TINY(1), BUT_TINY(1),
+	 "may have been t-2"},
 	{"metadata zeroed", zero_row, "tiny: segment 0, row 0: metadata", BUT_TINY(1), BUT_TINY(1), NULL},
 	{"metadata cut off", cut_rows, "2/0.rows: cut off", NO_TINY, BUT_TINY(2), "tiny: 2 vectors given up"},
 	{"metadata extended", extend_rows, "2/0.rows: extended", ALL, ALL, NULL},
-	{"metadata gone", remove_rows, "1/2.rows: missing", NO_DOCS, BUT_DOCS(18), "docs: 18 vectors given up"},
-	{"a byte of an id", flip_name, "tiny: segment 0, row 0: metadata or id damaged", BUT_TINY(1), BUT_TINY(1),
-	 "row 0: given up"},
+	{"metadata gone", remove_rows, "1/2.rows: missing", NO_DOCS, BUT_DOCS(18),
+	 "docs: 18 vectors given up"},
+	{"a byte of an id", flip_name, "tiny: segment 0, row 0: metadata or id damaged", BUT_TINY(1),
+	 BUT_TINY(1), "row 0: given up"},
 	{"a byte behind an id", flip_padding, "2/0.names: damaged", ALL, ALL, NULL},
 	{"ids cut off", cut_names, "2/0.names: cut off", NO_TINY, BUT_TINY(3), "row 5: given up"},
 	{"ids extended", extend_names, "2/0.names: extended", ALL, ALL, NULL},
@@ -260,7 +283,8 @@ static const struct kind kinds[] = {
 	{"a catalog extended", extend_catalog, "differ in size", ALL, ALL, NULL},
 	{"a catalog cut off", cut_catalog, "catalog.1: damaged", ALL, ALL, NULL},
 	{"catalogs swapped", swap_catalogs, "catalog.0: not where it belongs", ALL, ALL, NULL},
-	{"vectors of two segments swapped", swap_vectors, "docs/b2-3: vector damaged", BUT_DOCS(36), ALL, NULL},
+	{"vectors of two segments swapped", swap_vectors, "docs/b2-3: vector damaged", BUT_DOCS(36), ALL,
+	 NULL},
 	{"metadata of two segments swapped", swap_rows, "1/2.rows: damaged", BUT_DOCS(36), ALL, NULL},
 	{"ids of two segments swapped", swap_names, "1/1.names: damaged", BUT_DOCS(36), ALL, NULL},
 	{"vectors of two collections swapped", swap_twins, "twin/t-0: vector damaged", NO_TWINS, ALL, NULL},
@@ -273,15 +297,16 @@ static const struct kind kinds[] = {
 
 /* ------------------------------------------------------------------ what becomes of it */
 
-static void assert_served(struct wreck *w, const struct kind *kind, const char *when, const struct served *want)
+static void assert_served(struct wreck *w, const struct kind *kind, const char *when,
+			  const struct served *want)
 {
 	struct vs_store *s = wreck_open(w);
 	struct served got = {wreck_served(s, "docs"), wreck_served(s, "tiny"), wreck_served(s, "twin")};
 	struct vs_collection_info c;
 
 	if (memcmp(&got, want, sizeof got))
-		fail_msg("%s: %s: serves %u, %u and %u vectors, want %u, %u and %u\n%s", kind->name, when, got.docs,
-		         got.tiny, got.twin, want->docs, want->tiny, want->twin, w->lines);
+		fail_msg("%s: %s: serves %u, %u and %u vectors, want %u, %u and %u\n%s", kind->name, when,
+			 got.docs, got.tiny, got.twin, want->docs, want->tiny, want->twin, w->lines);
 	assert_int_equal(vs_collection_find(s, 0, "empty", &c), 0);
 	assert_int_equal(vs_close(s), 0);
 }
@@ -292,7 +317,7 @@ static void assert_check(struct wreck *w, const struct kind *kind, bool repair, 
 
 	if (rc != want || (said && !wreck_said(w, said)))
 		fail_msg("%s: %s answers %d, want %d with '%s', and says:\n%s", kind->name,
-		         repair ? "repair" : "check", rc, want, said ? said : "", w->lines);
+			 repair ? "repair" : "check", rc, want, said ? said : "", w->lines);
 }
 
 static void try_kind(struct wreck *w, const struct kind *kind, const struct wreck_copy *whole)
@@ -332,7 +357,8 @@ static void each_kind_of_damage_is_named_and_mended(void **state)
 }
 
 /* The k-th change of a repair is the process's last. False: there are not as many. */
-static bool interrupt_repair(struct wreck *w, const struct kind *kind, const struct wreck_copy *damaged, uint64_t k)
+static bool interrupt_repair(struct wreck *w, const struct kind *kind, const struct wreck_copy *damaged,
+			     uint64_t k)
 {
 	int rc;
 
@@ -346,7 +372,7 @@ static bool interrupt_repair(struct wreck *w, const struct kind *kind, const str
 	rc = wreck_check(w, true);
 	if (rc != VS_CHECK_REPAIRED && rc != VS_CHECK_CLEAN)
 		fail_msg("%s: a repair after one that ended at change %llu answers %d:\n%s", kind->name,
-		         (unsigned long long)k, rc, w->lines);
+			 (unsigned long long)k, rc, w->lines);
 	assert_check(w, kind, false, VS_CHECK_CLEAN, NULL);
 	assert_served(w, kind, "a mount after two repairs", &kind->repaired);
 	return true;
@@ -354,8 +380,9 @@ static bool interrupt_repair(struct wreck *w, const struct kind *kind, const str
 
 static void an_interrupted_repair_is_taken_up(void **state)
 {
-	static const char *const names[] = {"a byte of a vector", "vectors cut off", "metadata gone", "ids gone",
-	                                    "catalog 0 gone", "vectors of two segments swapped"};
+	static const char *const names[] = {"a byte of a vector", "vectors cut off",
+					    "metadata gone",      "ids gone",
+					    "catalog 0 gone",     "vectors of two segments swapped"};
 	struct wreck *w = *state;
 	struct wreck_copy *whole = wreck_save(w);
 

@@ -70,7 +70,8 @@ static void report(void *arg, enum vs_severity severity, const char *line)
 bool round_open(struct round *r)
 {
 	static const unsigned commit_ms[] = {0, 1, 1000};
-	struct vs_options options = {.io = simdisk_io(r->disk), .log_bytes = 1u << 20, .report = report, .report_arg = r};
+	struct vs_options options = {
+		.io = simdisk_io(r->disk), .log_bytes = 1u << 20, .report = report, .report_arg = r};
 	char why[256] = "";
 	int rc;
 
@@ -125,7 +126,7 @@ bool round_fail_answer(struct round *r, const struct op *op, int rc, int want)
 
 	op_describe(op, text, sizeof text);
 	return round_fail(r, "operation %zu, %s: answers %d, want %d %s", r->history.count, text, rc, want,
-	                  r->complaint);
+			  r->complaint);
 }
 
 /* False when the workload is over: after a crash, or with a failure. */
@@ -217,7 +218,8 @@ bool round_check(struct round *r)
 /* Opens the store for reading, which must find what a recovery will, and change nothing. */
 static bool look(struct round *r)
 {
-	struct vs_options options = {.io = simdisk_io(r->disk), .read_only = true, .report = report, .report_arg = r};
+	struct vs_options options = {
+		.io = simdisk_io(r->disk), .read_only = true, .report = report, .report_arg = r};
 	uint64_t changes = simdisk_changes(r->disk);
 	char why[900] = "";
 	struct vs_store *s;
@@ -244,7 +246,8 @@ static bool same_as_seen(struct round *r)
 
 	if (rc)
 		return round_fail(r, "after a look: %s", why);
-	return model_same(&r->seen, &r->got, why, sizeof why) || round_fail(r, "a look without writing saw another: %s", why);
+	return model_same(&r->seen, &r->got, why, sizeof why) ||
+	       round_fail(r, "a look without writing saw another: %s", why);
 }
 
 /* Opens the store after a crash, with further crashes on the way; then it is open on a disk in order. */

@@ -23,11 +23,11 @@ struct round {
 	struct simdisk *disk;
 	struct vs_store *store; /* while it is open */
 	struct history history;
-	struct model got; /* the state found */
+	struct model got;  /* the state found */
 	struct model seen; /* what a look without writing found, if looked */
 	bool looked;
 	struct op_style style;
-	struct rng rng; /* of the workload */
+	struct rng rng;   /* of the workload */
 	uint64_t changes; /* the disk's, at the end of the workload or at the crash */
 	unsigned crashes;
 	bool verbose;

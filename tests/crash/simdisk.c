@@ -28,7 +28,7 @@ struct simdisk {
 	pthread_mutex_t mutex;
 	struct simtree tree;
 	struct handle handles[HANDLES_MAX];
-	uint64_t now;     /* the number of the latest change since the reset */
+	uint64_t now;      /* the number of the latest change since the reset */
 	uint64_t crash_at; /* in terms of now; 0: none */
 	uint64_t capacity; /* 0: none */
 	uint64_t seed;
@@ -53,7 +53,7 @@ enum {
 struct call {
 	struct simdisk *d;
 	const char *name;
-	bool last;  /* the machine dies in it */
+	bool last; /* the machine dies in it */
 	bool short_count;
 	char text[PATH_BYTES * 2];
 };
@@ -111,7 +111,7 @@ static int leave(struct call *c, int rc)
 		rc = -EIO;
 	if (c->d->trace)
 		fprintf(c->d->trace, "%6llu %s %s%s%s%s\n", (unsigned long long)c->d->now, c->name, c->text,
-		        c->last ? " CRASH" : "", rc < 0 ? " = -" : "", rc < 0 ? strerrorname_np(-rc) : "");
+			c->last ? " CRASH" : "", rc < 0 ? " = -" : "", rc < 0 ? strerrorname_np(-rc) : "");
 	pthread_mutex_unlock(&c->d->mutex);
 	return rc;
 }
@@ -278,7 +278,7 @@ static int disk_fallocate(struct io *io, int fd, int mode, uint64_t off, uint64_
 	struct call c;
 	bool punch = (mode & FALLOC_FL_PUNCH_HOLE) != 0;
 	int rc = enter(&c, io, punch ? "punch" : "fallocate", true,
-	               CAN_FAIL | CAN_BE_INTERRUPTED | (punch ? 0 : CAN_FILL));
+		       CAN_FAIL | CAN_BE_INTERRUPTED | (punch ? 0 : CAN_FILL));
 	struct handle *h = handle_of(c.d, fd);
 
 	about(&c, "%s %llu at %llu mode %d", h->path, (unsigned long long)len, (unsigned long long)off, mode);
@@ -679,7 +679,7 @@ void simdisk_reboot(struct simdisk *d, enum simdisk_end end, uint64_t seed)
 	simtree_crash(&d->tree, &fate);
 	if (d->trace)
 		fprintf(d->trace, "       REBOOT data %d names %d keep %u%%\n", (int)fate.data,
-		        (int)fate.names, fate.keep_percent);
+			(int)fate.names, fate.keep_percent);
 }
 
 unsigned simdisk_handles(const struct simdisk *d)

@@ -14,13 +14,13 @@
 #include "tests/crash/rng.h"
 
 enum simfate_temper {
-	SIMFATE_NOTHING,  /* what was not synced is gone */
-	SIMFATE_ALL,      /* all of it is there */
-	SIMFATE_PREFIX,   /* what came before a moment is there, what came later is not */
-	SIMFATE_FILES,    /* each file all or nothing */
-	SIMFATE_WRITES,   /* each write all or nothing */
-	SIMFATE_SECTORS,  /* each sector for itself */
-	SIMFATE_GARBLES,  /* the same, and some hold noise */
+	SIMFATE_NOTHING, /* what was not synced is gone */
+	SIMFATE_ALL,     /* all of it is there */
+	SIMFATE_PREFIX,  /* what came before a moment is there, what came later is not */
+	SIMFATE_FILES,   /* each file all or nothing */
+	SIMFATE_WRITES,  /* each write all or nothing */
+	SIMFATE_SECTORS, /* each sector for itself */
+	SIMFATE_GARBLES, /* the same, and some hold noise */
 	SIMFATE_TEMPER_COUNT
 };
 

@@ -80,7 +80,7 @@ static void make_accessible(struct simfile *f, uint64_t end)
 	if (bytes > f->accessible) {
 		size_t more = bytes - f->accessible;
 		int failed = mprotect(f->cache + f->accessible, more, PROT_READ | PROT_WRITE) |
-		             mprotect(f->disk + f->accessible, more, PROT_READ | PROT_WRITE);
+			     mprotect(f->disk + f->accessible, more, PROT_READ | PROT_WRITE);
 
 		assert(!failed);
 		(void)failed;
@@ -123,7 +123,7 @@ static bool next_piece(const struct simfile *f, uint64_t *off, uint64_t end, siz
 }
 
 static void copy_range(const struct simfile *f, unsigned char *to, const unsigned char *from, uint64_t off,
-                       uint64_t len)
+		       uint64_t len)
 {
 	size_t piece;
 
@@ -166,8 +166,8 @@ size_t simfile_read(const struct simfile *f, void *buf, size_t size, uint64_t of
 
 void *simfile_copy(const struct simfile *f, size_t size)
 {
-	unsigned char *copy = mmap(NULL, size, PROT_READ | PROT_WRITE,
-	                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	unsigned char *copy =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (copy == MAP_FAILED)
 		return NULL;

@@ -151,7 +151,7 @@ bool wreck_said(const struct wreck *w, const char *text)
 
 /* An empty buffer for a vector and one for what it should be. */
 static bool same(struct vs_store *s, const struct vs_collection_info *c, const char *title, const char *id,
-                 uint64_t entry)
+		 uint64_t entry)
 {
 	size_t size = c->row_bytes;
 	float *want = malloc(size), *got = malloc(size);
@@ -297,7 +297,7 @@ static int add_name(void *arg, const char *name)
 
 	assert_true(names->count < FILES_MAX);
 	snprintf(names->path[names->count++], PATH_BYTES, "%s%s%s", names->dir ? names->dir : "",
-	         names->dir ? "/" : "", name);
+		 names->dir ? "/" : "", name);
 	return 0;
 }
 

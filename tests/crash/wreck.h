@@ -40,8 +40,8 @@ bool wreck_said(const struct wreck *w, const char *text);
 
 /* The dim floats of a vector, by its collection and id. */
 void wreck_vector(const char *collection, const char *id, uint32_t dim, float *out);
-/* Whether a vector can be read and is what it was; false: there is none (or the collection answers EIO). Fails the
- * test if it is anything else. */
+/* Whether a vector can be read and is what it was; false: there is none (or the collection answers EIO).
+ * Fails the test if it is anything else. */
 bool wreck_reads(struct vs_store *s, const char *collection, const char *id);
 /* How many vectors of the collection are served, each verified. */
 unsigned wreck_served(struct vs_store *s, const char *collection);

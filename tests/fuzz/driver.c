@@ -91,8 +91,9 @@ static void add_path(const char *path)
 
 static void put_number(size_t at, size_t width)
 {
-	static const uint64_t numbers[] = {0, 1, 7, 8, 64, 255, 256, 4095, 4096, 65536, 1u << 20, INT32_MAX,
-	                                   UINT32_MAX, 1ull << 40, INT64_MAX, UINT64_MAX};
+	static const uint64_t numbers[] = {0,          1,          7,         8,         64,       255,
+					   256,        4095,       4096,      65536,     1u << 20, INT32_MAX,
+					   UINT32_MAX, 1ull << 40, INT64_MAX, UINT64_MAX};
 	uint64_t n = numbers[below(sizeof numbers / sizeof *numbers)];
 
 	for (size_t i = 0; i < width && at + i < work_size; i++)

@@ -12,8 +12,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const paths[] = {"collections/1/0.npy", "collections/1/0.rows", "collections/1/0.names",
-	                                    "collections/1/index"};
+	static const char *const paths[] = {"collections/1/0.npy", "collections/1/0.rows",
+					    "collections/1/0.names", "collections/1/index"};
 	size_t rows_size, names_size;
 	uint8_t *rows, *names;
 

@@ -11,11 +11,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const paths[] = {"collections/3/upload.0.npy", "collections/3/upload.sums",
-	                                    "collections/3/upload.ids", "collections/3/upload.delete",
-	                                    "collections/3/upload.ids0", "collections/3/upload.delete0",
-	                                    "collections/3/upload.refused", "collections/3/upload.array.0"};
-	static const char *const twins[] = {[4] = "collections/3/upload.ids", [5] = "collections/3/upload.delete"};
+	static const char *const paths[] = {"collections/3/upload.0.npy",   "collections/3/upload.sums",
+					    "collections/3/upload.ids",     "collections/3/upload.delete",
+					    "collections/3/upload.ids0",    "collections/3/upload.delete0",
+					    "collections/3/upload.refused", "collections/3/upload.array.0"};
+	static const char *const twins[] = {
+		[4] = "collections/3/upload.ids", [5] = "collections/3/upload.delete"};
 	unsigned which;
 
 	if (!size)

@@ -248,7 +248,8 @@ static const struct catalog *original_catalog(bool closed)
 	for (unsigned i = 0; i < original[closed].count; i++) {
 		const struct catalog *head = (const void *)original[closed].all[i].data;
 
-		if (!strncmp(original[closed].all[i].path, "catalog.", 8) && (!newest || head->seq > newest->seq))
+		if (!strncmp(original[closed].all[i].path, "catalog.", 8) &&
+		    (!newest || head->seq > newest->seq))
 			newest = head;
 	}
 	return newest;
@@ -317,14 +318,16 @@ void victim_seal_rows(uint8_t *rows, size_t rows_size, const uint8_t *names, siz
 static struct catalog_collection *find_collection(uint8_t *data, uint32_t id)
 {
 	const struct catalog *head = (const void *)data;
-	uint8_t *p = data + sizeof *head + sizeof(struct catalog_root) + (head->perms * sizeof(struct perm_class) + 7) / 8 * 8;
+	uint8_t *p = data + sizeof *head + sizeof(struct catalog_root) +
+		     (head->perms * sizeof(struct perm_class) + 7) / 8 * 8;
 
 	for (uint32_t i = 0; i < head->collections; i++) {
 		struct catalog_collection *c = (void *)p;
 
 		if (c->id == id)
 			return c;
-		p += sizeof *c + (c->name_len + 7u) / 8 * 8 + c->attributes_bytes + c->segments * sizeof(struct catalog_segment);
+		p += sizeof *c + (c->name_len + 7u) / 8 * 8 + c->attributes_bytes +
+		     c->segments * sizeof(struct catalog_segment);
 	}
 	abort();
 }

@@ -118,7 +118,7 @@ static void change_collection(struct vs_store *s, const struct vs_collection_inf
 }
 
 static void each_collection(struct vs_store *s, uint32_t parent,
-                            void (*fn)(struct vs_store *s, const struct vs_collection_info *c))
+			    void (*fn)(struct vs_store *s, const struct vs_collection_info *c))
 {
 	struct vs_collection_info c = {0};
 

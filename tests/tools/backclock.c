@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Preloaded into the daemon: while the file that BACKCLOCK_WHILE names exists, the time of day is a day ago. */
+/* Preloaded into the daemon: while the file that BACKCLOCK_WHILE names exists, the time of day is a day ago.
+ */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <time.h>
@@ -7,7 +8,8 @@
 
 int clock_gettime(clockid_t clock, struct timespec *t)
 {
-	int (*next)(clockid_t, struct timespec *) = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+	int (*next)(clockid_t, struct timespec *) =
+		(int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
 	const char *cause = getenv("BACKCLOCK_WHILE");
 	int rc = next(clock, t);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Preloaded into the daemon: while the file that FAILSYNC_WHILE names exists, fdatasync(2) and fsync(2) fail with EIO,
- * and leave a line each in FAILSYNC_LOG.
+ * Preloaded into the daemon: while the file that FAILSYNC_WHILE names exists, fdatasync(2) and fsync(2) fail
+ * with EIO, and leave a line each in FAILSYNC_LOG.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * openmodel - random mixes of what can be done to an open file, to a vector and to an ordinary file of its size,
- * by two processes with two descriptors each.
+ * openmodel - random mixes of what can be done to an open file, to a vector and to an ordinary file of its
+ * size, by two processes with two descriptors each.
  *
  *   openmodel MOUNTED-DIRECTORY PLAIN-DIRECTORY BYTES FIRST-SEED SEEDS
  *
@@ -28,9 +28,26 @@
 #define BYTES_MAX 65536
 #define SOON_MS 5000
 
-enum kind { OPEN, WRITE, READ, MAP, STORE, LOAD, MSYNC, UNMAP, TRUNCATE, ALLOCATE, FSYNC, CLOSE, DUP_CLOSE, TOO_FAR, KINDS };
-static const char *const kind_names[KINDS] = {"open", "write", "read", "map", "store", "load", "msync", "unmap",
-	"truncate", "allocate", "fsync", "close", "dup+close", "write too far"};
+enum kind {
+	OPEN,
+	WRITE,
+	READ,
+	MAP,
+	STORE,
+	LOAD,
+	MSYNC,
+	UNMAP,
+	TRUNCATE,
+	ALLOCATE,
+	FSYNC,
+	CLOSE,
+	DUP_CLOSE,
+	TOO_FAR,
+	KINDS
+};
+static const char *const kind_names[KINDS] = {"open",  "write", "read",      "map",          "store",
+					      "load",  "msync", "unmap",     "truncate",     "allocate",
+					      "fsync", "close", "dup+close", "write too far"};
 
 struct op {
 	enum kind kind;
@@ -53,7 +70,7 @@ static struct shared {
 	bool creating, was_whole, failed;
 	struct slot slots[PROCESSES * SLOTS]; /* the descriptors' numbers are each process's own */
 	unsigned char old[BYTES_MAX];
-} *shared;
+} * shared;
 
 static size_t bytes;
 static char paths[2][4096];
@@ -141,7 +158,8 @@ static void do_read(const struct op *op, const struct slot *slot, bool exact)
 			return;
 		at = n > 0 ? differ(got, want, (size_t)n) : 0;
 		if (exact || waited_ms >= SOON_MS) {
-			fail(op, "read %zd bytes, want %zd; byte %zu is %02x, want %02x", n, m, op->off + at, got[at], want[at]);
+			fail(op, "read %zd bytes, want %zd; byte %zu is %02x, want %02x", n, m, op->off + at,
+			     got[at], want[at]);
 			return;
 		}
 		usleep(1000);
@@ -162,7 +180,8 @@ static void read_beside(const struct op *op, const struct slot *slot)
 			return;
 		usleep(1000);
 	}
-	fail(op, "%zd bytes, neither the old vector nor the new; byte %zu is not old", n, differ(got, shared->old, bytes));
+	fail(op, "%zd bytes, neither the old vector nor the new; byte %zu is not old", n,
+	     differ(got, shared->old, bytes));
 }
 
 /* A mapping shows what the ordinary file holds; soon, if another descriptor has written it. */
@@ -185,7 +204,8 @@ static void do_open(const struct op *op, struct slot *slot)
 		slot->fd[i] = open(paths[i], op->flags, 0644);
 	slot->flags = op->flags;
 	if (slot->fd[0] < 0 || slot->fd[1] < 0)
-		fail(op, "flags %o: %d, %d: %s", (unsigned)op->flags, slot->fd[0], slot->fd[1], strerror(errno));
+		fail(op, "flags %o: %d, %d: %s", (unsigned)op->flags, slot->fd[0], slot->fd[1],
+		     strerror(errno));
 }
 
 static void do_map(const struct op *op, struct slot *slot)
@@ -327,7 +347,8 @@ static void choose_open(struct op *op)
 /* Runs of writes are likely, and so are mapped ones. */
 static enum kind choose_kind(void)
 {
-	static const enum kind likely[] = {WRITE, WRITE, WRITE, WRITE, STORE, STORE, STORE, MSYNC, MAP, MAP, READ};
+	static const enum kind likely[] = {WRITE, WRITE, WRITE, WRITE, STORE, STORE,
+					   STORE, MSYNC, MAP,   MAP,   READ};
 	const unsigned count = sizeof likely / sizeof *likely;
 	enum kind kind = below(3) ? likely[below(count)] : (enum kind)below(KINDS);
 
@@ -497,10 +518,12 @@ static void step(void)
 	} else if (!is_possible(&op, slot)) {
 		return;
 	}
-	/* Beyond its end an ordinary file has no pages. And what is complete may have been published meanwhile. */
+	/* Beyond its end an ordinary file has no pages. And what is complete may have been published
+	 * meanwhile. */
 	if (staging && (op.kind == MAP || op.kind == STORE) && plain_length() != (ssize_t)bytes)
 		return;
-	if (staging && op.kind == TRUNCATE && op.size != bytes && (slot->map[0] || plain_length() == (ssize_t)bytes))
+	if (staging && op.kind == TRUNCATE && op.size != bytes &&
+	    (slot->map[0] || plain_length() == (ssize_t)bytes))
 		return;
 	if (op.kind == CLOSE && slot->map[0])
 		return;
@@ -511,8 +534,8 @@ static void step(void)
 	if (op.kind == WRITE)
 		slot->run = op.off == slot->run && op.off + op.size < bytes ? op.off + op.size : 0;
 	if (getenv("OPENMODEL_TRACE"))
-		fprintf(stderr, "%s p%d d%d flags %o [%zu, +%zu)%s\n", kind_names[op.kind], op.process, op.slot,
-			(unsigned)op.flags, op.off, op.size, staging ? " staged" : "");
+		fprintf(stderr, "%s p%d d%d flags %o [%zu, +%zu)%s\n", kind_names[op.kind], op.process,
+			op.slot, (unsigned)op.flags, op.off, op.size, staging ? " staged" : "");
 	run(&op);
 	account(&op);
 }
@@ -540,7 +563,8 @@ static void compare_files(void)
 	if (fd >= 0)
 		close(fd);
 	if (n != m || (n > 0 && memcmp(got, want, (size_t)n)))
-		fail(NULL, "%zd bytes, want %zd; they differ at %zu", n, m, n > 0 ? differ(got, want, (size_t)n) : 0);
+		fail(NULL, "%zd bytes, want %zd; they differ at %zu", n, m,
+		     n > 0 ? differ(got, want, (size_t)n) : 0);
 }
 
 static bool try_seed(unsigned long seed, const char *mounted, const char *plain)

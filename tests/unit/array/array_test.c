@@ -82,8 +82,9 @@ static void test_short_input_asks_for_more(void **state)
 
 		if (formats[i] == ARRAY_NPY || formats[i] == ARRAY_RAW)
 			continue;
-		assert_int_equal(array_header_parse(formats[i], bytes, need - 1, &out, &header_bytes, why,
-		                                    sizeof why), -EAGAIN);
+		assert_int_equal(
+			array_header_parse(formats[i], bytes, need - 1, &out, &header_bytes, why, sizeof why),
+			-EAGAIN);
 		assert_int_equal(
 			array_header_parse(formats[i], bytes, need, &out, &header_bytes, why, sizeof why), 0);
 	}
@@ -104,7 +105,7 @@ static void test_impossible_dims_are_refused(void **state)
 			-EINVAL);
 		assert_non_null(strstr(why, "found dim 0"));
 		assert_int_equal(array_header_parse(formats[i], big, 8, &out, &header_bytes, why, sizeof why),
-		                 -EINVAL);
+				 -EINVAL);
 		assert_non_null(strstr(why, "found dim 16777216"));
 	}
 }
@@ -112,8 +113,10 @@ static void test_impossible_dims_are_refused(void **state)
 static void test_row_bytes(void **state)
 {
 	(void)state;
-	assert_int_equal(array_row_bytes(&(struct array_shape){.dtype = VS_F32, .dim = 768, .rows = 0}), 3072);
-	assert_int_equal(array_row_bytes(&(struct array_shape){.dtype = VS_BF16, .dim = 768, .rows = 0}), 1536);
+	assert_int_equal(array_row_bytes(&(struct array_shape){.dtype = VS_F32, .dim = 768, .rows = 0}),
+			 3072);
+	assert_int_equal(array_row_bytes(&(struct array_shape){.dtype = VS_BF16, .dim = 768, .rows = 0}),
+			 1536);
 	assert_int_equal(array_row_bytes(&(struct array_shape){.dtype = VS_BIT, .dim = 768, .rows = 0}), 96);
 	assert_int_equal(array_row_bytes(&(struct array_shape){.dtype = VS_F32, .dim = 0, .rows = 0}), 0);
 }

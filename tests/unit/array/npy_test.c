@@ -54,8 +54,9 @@ static void test_built_headers_parse(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 2 * sizeof dtypes / sizeof *dtypes; i++) {
-		struct npy_shape in = {.dtype = dtypes[i / 2], .dim = i % 4 < 2 ? 768 : 65536,
-		                       .rows = i % 4 < 2 ? 0 : 123456789012};
+		struct npy_shape in = {.dtype = dtypes[i / 2],
+				       .dim = i % 4 < 2 ? 768 : 65536,
+				       .rows = i % 4 < 2 ? 0 : 123456789012};
 		size_t bytes = i % 2 ? NPY_HEADER_BYTES : NPY_NUMPY_HEADER_BYTES;
 
 		npy_header_build(&in, buf, bytes);
@@ -134,7 +135,11 @@ static void test_refusals_say_what_to_do(void **state)
 static void test_malformed_dicts_are_refused(void **state)
 {
 	static const char *const texts[] = {
-		"{}", "{'descr'", "{'descr': '<f4", "{'descr': '<f4'}", "not a dict",
+		"{}",
+		"{'descr'",
+		"{'descr': '<f4",
+		"{'descr': '<f4'}",
+		"not a dict",
 		"{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4)",
 		"{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4}",
 		"{'descr': '<f4', 'fortran_order': False, 'shape': (3, -4)}",

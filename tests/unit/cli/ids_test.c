@@ -89,7 +89,7 @@ static void test_escape(void **state)
 
 	(void)state;
 	assert_loads_as(TEXT("and/or\n.\n..\n.vecfs\n100%\n"), true,
-	                "and%2For\n%2E\n%2E%2E\n%2Evecfs\n100%25\n");
+			"and%2For\n%2E\n%2E%2E\n%2Evecfs\n100%25\n");
 	assert_loads_as(TEXT("a\0b\n\t\x7f\n.a\n"), true, "a%00b\n%09%7F\n.a\n");
 	/* What looks encoded already is another id than what it would stand for. */
 	assert_loads_as(TEXT(".\n%2E\n"), true, "%2E\n%252E\n");
@@ -100,8 +100,10 @@ static void test_escape(void **state)
 
 static void test_unescape_is_the_way_back(void **state)
 {
-	static const char *const ids[] = {"and/or", ".", "..", ".vecfs", "100%", "%2E", "%", "a\tb\nc", "plain", "..."};
-	static const char *const others[] = {"%", "100%", "%2", "%2f", "%41", "a/b", "%2E.", ".%2E", "a%2Eb", "\t", "%zz", "."};
+	static const char *const ids[] = {"and/or", ".", "..",      ".vecfs", "100%",
+					  "%2E",    "%", "a\tb\nc", "plain",  "..."};
+	static const char *const others[] = {"%",    "100%", "%2",    "%2f", "%41", "a/b",
+					     "%2E.", ".%2E", "a%2Eb", "\t",  "%zz", "."};
 	char encoded[256], decoded[256];
 	size_t len;
 
@@ -119,8 +121,12 @@ static void test_unescape_is_the_way_back(void **state)
 static void test_lists_of_other_systems(void **state)
 {
 	(void)state;
-	assert_loads_as(TEXT("\xef\xbb\xbf" "a\r\nb\r\n"), false, "a\nb\n");
-	assert_loads_as(TEXT("\xef\xbb\xbf" "a/\r\nb"), true, "a%2F\nb\n");
+	assert_loads_as(TEXT("\xef\xbb\xbf"
+			     "a\r\nb\r\n"),
+			false, "a\nb\n");
+	assert_loads_as(TEXT("\xef\xbb\xbf"
+			     "a/\r\nb"),
+			true, "a%2F\nb\n");
 	assert_refused(TEXT("a\r\nb\n"), false, "line 2: it ends in LF alone");
 	assert_refused(TEXT("a\nb\nc\r\n"), false, "line 3: it ends in CR LF");
 }

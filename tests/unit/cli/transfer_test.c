@@ -74,7 +74,7 @@ static void write_raw_input(void)
 }
 
 static void transfer_file(const char *from, enum array_format from_format, enum vs_dtype from_dtype,
-                          const char *to, enum array_format to_format, enum vs_dtype to_dtype)
+			  const char *to, enum array_format to_format, enum vs_dtype to_dtype)
 {
 	struct array_reader_options options = {.format = from_format, .dtype = from_dtype};
 	struct transfer_target target = {.format = to_format, .ids_fd = -1};
@@ -149,7 +149,8 @@ static void assert_refused(enum array_format format, const void *data, size_t si
 	struct array_reader *source;
 
 	write_file(IN, data, size);
-	assert_true(array_reader_open(IN, &(struct array_reader_options){.format = format}, &source, why, sizeof why) < 0);
+	assert_true(array_reader_open(IN, &(struct array_reader_options){.format = format}, &source, why,
+				      sizeof why) < 0);
 	assert_null(source);
 	assert_non_null(strstr(why, says));
 }
@@ -178,7 +179,9 @@ static void test_a_row_with_another_dim_is_refused(void **state)
 
 	(void)state;
 	write_file(IN, vecs, sizeof vecs);
-	assert_int_equal(array_reader_open(IN, &(struct array_reader_options){.format = ARRAY_FVECS}, &source, why, sizeof why), 0);
+	assert_int_equal(array_reader_open(IN, &(struct array_reader_options){.format = ARRAY_FVECS}, &source,
+					   why, sizeof why),
+			 0);
 	assert_int_equal(array_reader_read(source, buf, sizeof buf, why, sizeof why), -EINVAL);
 	assert_string_equal(why, "row 1: found dim 5, want 4 like the first");
 	array_reader_close(source);
@@ -192,7 +195,10 @@ static void test_a_file_that_shrinks_is_refused(void **state)
 
 	(void)state;
 	write_raw_input();
-	assert_int_equal(array_reader_open(IN, &(struct array_reader_options){.format = ARRAY_RAW, .dim = DIM}, &source, why, sizeof why), 0);
+	assert_int_equal(array_reader_open(IN,
+					   &(struct array_reader_options){.format = ARRAY_RAW, .dim = DIM},
+					   &source, why, sizeof why),
+			 0);
 	assert_int_equal(truncate(IN, ROWS / 2 * DIM * 4), 0);
 	while ((n = array_reader_read(source, buf, 1 << 20, why, sizeof why)) > 0)
 		continue;

@@ -18,7 +18,7 @@ static void test_our_options(void **state)
 
 	(void)state;
 	assert_int_equal(mountopt_parse("ro,sync,commit=250,allow_other,io_uring=off", &o, why, sizeof why),
-	                 0);
+			 0);
 	assert_true(o.read_only && o.sync_on_close && o.allow_other);
 	assert_int_equal(o.commit_ms, 250);
 	assert_int_equal(o.io_uring, SERVE_IO_URING_OFF);
@@ -34,7 +34,7 @@ static void test_what_fstab_has_for_others_is_ignored(void **state)
 	(void)state;
 	assert_int_equal(
 		mountopt_parse("rw,nofail,_netdev,user,noauto,x-systemd.automount,dev,suid,,relatime", &o,
-	                       why, sizeof why),
+			       why, sizeof why),
 		0);
 	assert_int_equal(o.commit_ms, 5);
 }

@@ -31,7 +31,8 @@ static void rows_follow_their_entries(void **state)
 		uint64_t entry = numbers_below(&numbers, COUNT);
 
 		assert_int_equal(entry_map_get(&es, entry), rows[entry]);
-		rows[entry] = numbers_below(&numbers, 3) ? (uint32_t)numbers_below(&numbers, ROW_NONE) : ROW_NONE;
+		rows[entry] =
+			numbers_below(&numbers, 3) ? (uint32_t)numbers_below(&numbers, ROW_NONE) : ROW_NONE;
 		if (rows[entry] != ROW_NONE)
 			set(&es, entry, rows[entry]);
 		else if (entry_map_get(&es, entry) != ROW_NONE)

@@ -42,7 +42,8 @@ static void check(vs_time mtime, vs_time ctime)
 static void both_times_come_back(void **state)
 {
 	uint64_t x = 88172645463325252ull;
-	static const vs_time some[] = {0, 1, S, Y2020 - 1, Y2020, Y2020 + 1, Y2093, VS_TIME_END - S, VS_TIME_END - 1};
+	static const vs_time some[] = {
+		0, 1, S, Y2020 - 1, Y2020, Y2020 + 1, Y2093, VS_TIME_END - S, VS_TIME_END - 1};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof some / sizeof *some; i++)
@@ -67,7 +68,8 @@ static void every_change_moves_ctime(void **state)
 		vs_time now = Y2020 + 500 * S + 8, last;
 
 		row_set_times(&row, mtimes[i], now);
-		for (int k = 0; k < 1000; k++) { /* all at the same moment, and then of a clock set back a little */
+		for (int k = 0; k < 1000;
+		     k++) { /* all at the same moment, and then of a clock set back a little */
 			last = row_ctime(&row);
 			row_set_times(&row, mtimes[i], vs_time_after(last, k < 500 ? now : now - S));
 			assert_true(row_ctime(&row) > last);
@@ -85,7 +87,7 @@ static void forged_times_are_times(void **state)
 	(void)state;
 	for (int i = 0; i < 200000; i++) {
 		struct row row = {.mtime = next(&x) | (i % 2 ? UINT64_C(15) << 60 : 0),
-		                  .ctime = next(&x) & ROW_CTIME_MASK};
+				  .ctime = next(&x) & ROW_CTIME_MASK};
 
 		assert_true(row_mtime(&row) < VS_TIME_END && row_ctime(&row) < VS_TIME_END);
 	}
@@ -121,10 +123,17 @@ static void times_are_clamped_as_in_ext4(void **state)
 /* Bit fields are the compiler's; the file is not. */
 static void a_row_has_its_bytes(void **state)
 {
-	static const unsigned char want[] = {1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 5, 6, 7, 0,
-	                                     0xff, 0xff, 0xff, 0x09, 0, 0, 0, 0x80};
-	struct row row = {.data_sum = 1, .row_sum = 2, .mtime = 3, .entry_low = 4, .entry_high = 5, .name_len = 6,
-	                  .perm = 7, .name_at = 0x1ffffff, .ctime = UINT64_C(1) << 38 | 4};
+	static const unsigned char want[] = {1, 0, 0, 0, 2, 0, 0, 0, 3,    0,    0,    0,    0, 0, 0, 0,
+					     4, 0, 0, 0, 5, 6, 7, 0, 0xff, 0xff, 0xff, 0x09, 0, 0, 0, 0x80};
+	struct row row = {.data_sum = 1,
+			  .row_sum = 2,
+			  .mtime = 3,
+			  .entry_low = 4,
+			  .entry_high = 5,
+			  .name_len = 6,
+			  .perm = 7,
+			  .name_at = 0x1ffffff,
+			  .ctime = UINT64_C(1) << 38 | 4};
 
 	(void)state;
 	assert_memory_equal(&row, want, sizeof want);
@@ -133,10 +142,8 @@ static void a_row_has_its_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(both_times_come_back),
-		cmocka_unit_test(every_change_moves_ctime),
-		cmocka_unit_test(forged_times_are_times),
-		cmocka_unit_test(times_are_clamped_as_in_ext4),
+		cmocka_unit_test(both_times_come_back),   cmocka_unit_test(every_change_moves_ctime),
+		cmocka_unit_test(forged_times_are_times), cmocka_unit_test(times_are_clamped_as_in_ext4),
 		cmocka_unit_test(a_row_has_its_bytes),
 	};
 

@@ -92,7 +92,8 @@ static float distance(const float *a, const float *b)
 }
 
 /* The expected hits among the rows that pass, by counting for each row how many are before it. */
-static uint32_t expect(const struct fixture *f, const float *query, bool (*passes)(uint32_t row), struct vs_hit *out)
+static uint32_t expect(const struct fixture *f, const float *query, bool (*passes)(uint32_t row),
+		       struct vs_hit *out)
 {
 	uint32_t found = 0;
 
@@ -117,7 +118,8 @@ static uint32_t expect(const struct fixture *f, const float *query, bool (*passe
 	return found;
 }
 
-static void assert_hits(const struct vs_hit *hits, uint32_t found, const struct vs_hit *wanted, uint32_t count)
+static void assert_hits(const struct vs_hit *hits, uint32_t found, const struct vs_hit *wanted,
+			uint32_t count)
 {
 	assert_int_equal(found, count);
 	for (uint32_t i = 0; i < count; i++) {
@@ -274,7 +276,8 @@ static void a_moment_is_searched_as_it_was(void **state)
 
 static void queries_that_mean_nothing_are_refused(void **state)
 {
-	const struct vs_schema l2 = {DIM, VS_F32, VS_L2}, cosine = {DIM, VS_F32, VS_COSINE}, none = {0, VS_F32, VS_L2};
+	const struct vs_schema l2 = {DIM, VS_F32, VS_L2}, cosine = {DIM, VS_F32, VS_COSINE},
+			       none = {0, VS_F32, VS_L2};
 	float x[DIM] = {0};
 
 	(void)state;
@@ -292,10 +295,12 @@ static void queries_that_mean_nothing_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(the_nearest_are_found_the_oldest_first_among_equals, new_store, free_store),
+		cmocka_unit_test_setup_teardown(the_nearest_are_found_the_oldest_first_among_equals,
+						new_store, free_store),
 		cmocka_unit_test_setup_teardown(filters_leave_exactly_what_passes, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_radius_and_an_entry_left_out, new_store, free_store),
-		cmocka_unit_test_setup_teardown(parts_of_a_moment_make_the_same_result, new_store, free_store),
+		cmocka_unit_test_setup_teardown(parts_of_a_moment_make_the_same_result, new_store,
+						free_store),
 		cmocka_unit_test_setup_teardown(a_moment_is_searched_as_it_was, new_store, free_store),
 		cmocka_unit_test(queries_that_mean_nothing_are_refused),
 	};

@@ -38,7 +38,8 @@ static int free_scratch(void **state)
 	return 0;
 }
 
-static int write_column(struct segment *seg, enum segment_column column, const void *data, size_t size, uint64_t off)
+static int write_column(struct segment *seg, enum segment_column column, const void *data, size_t size,
+			uint64_t off)
 {
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
 
@@ -60,7 +61,8 @@ static void write_row(struct segment *seg, uint32_t slot, const char *id)
 	assert_int_equal(write_column(seg, SEGMENT_VECTORS, data, sizeof data, segment_offset(seg, slot)), 0);
 	assert_int_equal(write_column(seg, SEGMENT_ROWS, &r, sizeof r, slot * sizeof r), 0);
 	assert_int_equal(write_column(seg, SEGMENT_NAMES, name, names_granules(r.name_len) * NAME_GRANULE,
-	                               r.name_at * NAME_GRANULE), 0);
+				      r.name_at * NAME_GRANULE),
+			 0);
 	if (slot >= seg->count)
 		seg->count = slot + 1;
 	seg->digest_valid = false;

@@ -192,7 +192,9 @@ static void a_schema_is_fixed_by_the_first_vector(void **state)
 	struct vs_attr attr = {.perm = perm};
 	struct vs_collection_info c;
 
-	assert_int_equal(vs_schema_set(f->s, f->docs, &(struct vs_schema){.dim = UINT32_MAX, .dtype = VS_F32}), -EINVAL);
+	assert_int_equal(
+		vs_schema_set(f->s, f->docs, &(struct vs_schema){.dim = UINT32_MAX, .dtype = VS_F32}),
+		-EINVAL);
 	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0);
 	schema.dim = 5;
 	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0);
@@ -480,7 +482,8 @@ static void rows_without_ids_are_numbered(void **state)
 	assert_reads(f, f->docs, "2", 102);
 }
 
-static void assert_change(const struct vs_batch_change *got, uint64_t added, uint64_t replaced, uint64_t deleted)
+static void assert_change(const struct vs_batch_change *got, uint64_t added, uint64_t replaced,
+			  uint64_t deleted)
 {
 	assert_int_equal(got->added, added);
 	assert_int_equal(got->replaced, replaced);
@@ -503,12 +506,14 @@ static void a_batch_tells_what_it_changed(void **state)
 		put(f, f->docs, "3", 1);
 		put(f, f->docs, "other", 1);
 		batch = new_batch(f, NULL, rows);
-		assert_int_equal(vs_batch_commit(f->s, batch, VS_BATCH_ADD, &change, why, sizeof why), -EEXIST);
+		assert_int_equal(vs_batch_commit(f->s, batch, VS_BATCH_ADD, &change, why, sizeof why),
+				 -EEXIST);
 		assert_string_equal(why, "'1' is there already");
 		assert_reads(f, f->docs, "1", 1);
 		assert_absent(f, f->docs, "0");
 		put(f, batch, "file", 7);
-		assert_int_equal(vs_batch_text_write(f->s, batch, VS_BATCH_DELETE, "3\nother\nnever\n", 14, 0), 0);
+		assert_int_equal(
+			vs_batch_text_write(f->s, batch, VS_BATCH_DELETE, "3\nother\nnever\n", 14, 0), 0);
 		assert_int_equal(vs_batch_commit(f->s, batch, 0, &change, why, sizeof why), 0);
 		assert_change(&change, rows, 1, 2); /* 0, 2, 3, ... and file; 1; 3 and other */
 		batch = new_batch(f, NULL, rows);
