@@ -55,7 +55,15 @@ static void transpose4(const float *in, size_t ld_in, float *out, size_t ld_out)
 		memcpy(out + i * ld_out, &r[i], sizeof r[i]);
 }
 
-static void transpose(size_t rows, size_t columns, const float *in, size_t ld_in, float *out, size_t ld_out)
+/* Whole lines of the cache on both sides. */
+static void transpose16(const float *in, size_t ld_in, float *out, size_t ld_out)
+{
+	for (size_t j = 0; j < 16; j += 4)
+		for (size_t i = 0; i < 16; i += 4)
+			transpose4(in + i * ld_in + j, ld_in, out + j * ld_out + i, ld_out);
+}
+
+static void transpose_plainly(size_t rows, size_t columns, const float *in, size_t ld_in, float *out, size_t ld_out)
 {
 	size_t rows4 = rows & ~(size_t)3, columns4 = columns & ~(size_t)3;
 
@@ -65,6 +73,21 @@ static void transpose(size_t rows, size_t columns, const float *in, size_t ld_in
 	for (size_t i = 0; i < rows; i++)
 		for (size_t j = i < rows4 ? columns4 : 0; j < columns; j++)
 			out[j * ld_out + i] = in[i * ld_in + j];
+}
+
+static void transpose(size_t rows, size_t columns, const float *in, size_t ld_in, float *out, size_t ld_out)
+{
+	for (size_t i = 0; i < rows; i += 16)
+		for (size_t j = 0; j < columns; j += 16) {
+			const float *from = in + i * ld_in + j;
+			float *to = out + j * ld_out + i;
+			size_t m = rows - i < 16 ? rows - i : 16, n = columns - j < 16 ? columns - j : 16;
+
+			if (m == 16 && n == 16)
+				transpose16(from, ld_in, to, ld_out);
+			else
+				transpose_plainly(m, n, from, ld_in, to, ld_out);
+		}
 }
 
 const struct gemm_kernels KERNEL(gemm_kernels) = {

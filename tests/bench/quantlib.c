@@ -7,11 +7,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "quant/codec.h"
 #include "quant/gemm.h"
 #include "quant/level.h"
-#include "quant/opq.h"
-#include "quant/pq.h"
 #include "quant/scratch.h"
 
 #define WORKERS_MAX 64
@@ -97,84 +97,212 @@ void ql_gemm(size_t m, size_t n, size_t k, const float *a, const float *b, float
 	free(scratch);
 }
 
-/* ------------------------------------------------------------------ pq */
+/* ------------------------------------------------------------------ codecs */
 
-size_t ql_pq_codebook_floats(uint32_t dim, uint32_t subs, unsigned bits)
-{
-	return pq_codebook_floats(&(struct pq_shape){dim, subs, bits});
-}
+#define PART_ROWS 1024
+#define SEED 1
 
-double ql_pq_train(uint32_t dim, uint32_t subs, unsigned bits, size_t rows, const float *x, uint64_t seed,
-                   float *codebook)
-{
-	struct pq_shape shape = {dim, subs, bits};
-	void *scratch = lend(pq_train_scratch_bytes(&shape, rows, workers));
-	double error = pq_train(&shape, rows, x, seed, &pool, codebook, scratch);
-
-	free(scratch);
-	return error;
-}
-
-struct encoding {
-	const struct pq *pq;
+struct quantlib {
+	struct codec_plan plan;
+	struct codec codec;
+	struct codec_columns columns;
+	float *model;
+	void *bound;
 	size_t rows;
+};
+
+/* NULL: no such codec for these vectors. */
+struct quantlib *ql_new(const char *word, uint32_t dim, int metric)
+{
+	struct quantlib *q = lend(sizeof *q);
+	struct codec_name name;
+	char why[200];
+
+	*q = (struct quantlib){0};
+	if (codec_parse(word, &name) == 0 &&
+	    codec_plan(&name, dim, (enum vs_metric)metric, &q->plan, why, sizeof why) == 0)
+		return q;
+	free(q);
+	return NULL;
+}
+
+static void drop_columns(struct quantlib *q)
+{
+	free(q->columns.blocks);
+	free(q->columns.rows);
+	free(q->columns.factors);
+	free(q->columns.valid);
+}
+
+void ql_free(struct quantlib *q)
+{
+	drop_columns(q);
+	free(q->model);
+	free(q->bound);
+	free(q);
+}
+
+/* What a row takes, without the bit of valid. */
+size_t ql_row_bytes(const struct quantlib *q)
+{
+	return q->plan.block_bytes + q->plan.row_bytes + q->plan.factors * sizeof(float);
+}
+
+/* x is used up. */
+int ql_train(struct quantlib *q, size_t rows, float *x)
+{
+	void *scratch = lend(codec_train_scratch_bytes(&q->plan, rows, workers));
+	size_t used;
+	int rc;
+
+	free(q->model);
+	free(q->bound);
+	q->model = lend(q->plan.model_floats * sizeof(float));
+	q->bound = lend(codec_bound_bytes(&q->plan));
+	rc = codec_train(&q->plan, rows, x, SEED, &pool, q->model, &used, scratch);
+	codec_bind(&q->codec, &q->plan, SEED, q->model, q->bound);
+	free(scratch);
+	return rc;
+}
+
+size_t ql_model(const struct quantlib *q, float *out)
+{
+	if (out)
+		memcpy(out, q->model, q->plan.model_floats * sizeof *out);
+	return q->plan.model_floats;
+}
+
+/* Room for rows: what ql_encode() fills. */
+void ql_reserve(struct quantlib *q, size_t rows)
+{
+	size_t blocks = block_count(rows);
+
+	drop_columns(q);
+	q->rows = rows;
+	q->columns = (struct codec_columns){
+		.blocks = lend(block_bytes(rows, q->plan.block_bytes)), .rows = lend(blocks * BLOCK_ROWS * q->plan.row_bytes),
+		.factors = lend(block_bytes(rows, q->plan.factors) * sizeof(float)),
+		.valid = lend(blocks * sizeof(uint64_t)),
+	};
+	memset(q->columns.valid, 0, blocks * sizeof(uint64_t));
+}
+
+struct task {
+	struct quantlib *q;
 	const float *x;
-	uint8_t *codes;
+	size_t n, k;
+	int64_t *ids;
 	char *scratch;
 };
 
-#define PART_ROWS 1024
-
 static void encode_part(void *arg, size_t part, unsigned worker)
 {
-	const struct encoding *e = arg;
-	size_t first = part * PART_ROWS, rows = e->rows - first < PART_ROWS ? e->rows - first : PART_ROWS;
+	const struct task *t = arg;
+	size_t first = part * PART_ROWS, n = t->n - first < PART_ROWS ? t->n - first : PART_ROWS;
 
-	pq_encode(e->pq, rows, e->x + first * e->pq->shape.dim, e->codes + first * pq_code_bytes(&e->pq->shape),
-	          e->scratch + worker * pq_encode_scratch_bytes(&e->pq->shape));
+	codec_encode(&t->q->codec, &t->q->columns, first, n, t->x + first * t->q->plan.dim,
+	             t->scratch + worker * codec_scratch_bytes(&t->q->codec));
 }
 
-static float *bind(struct pq *pq, const struct pq_shape *shape, const float *codebook)
+void ql_encode(struct quantlib *q, size_t n, const float *x)
 {
-	float *memory = lend(pq_bound_floats(shape) * sizeof *memory);
+	struct task t = {.q = q, .x = x, .n = n, .scratch = lend(workers * codec_scratch_bytes(&q->codec))};
 
-	pq_bind(pq, shape, codebook, memory);
-	return memory;
+	assert(n <= q->rows);
+	parallel_for(&pool, (n + PART_ROWS - 1) / PART_ROWS, encode_part, &t);
+	free(t.scratch);
 }
 
-void ql_pq_encode(uint32_t dim, uint32_t subs, unsigned bits, const float *codebook, size_t rows, const float *x,
-                  uint8_t *codes)
+/* The first n rows (whole blocks) again and again: as many as are reserved. */
+void ql_repeat(struct quantlib *q, size_t n)
 {
-	struct pq_shape shape = {dim, subs, bits};
-	struct pq pq;
-	float *memory = bind(&pq, &shape, codebook);
-	struct encoding e = {&pq, rows, x, codes, lend(workers * pq_encode_scratch_bytes(&shape))};
+	size_t blocks = n / BLOCK_ROWS, all = block_count(q->rows);
+	size_t bytes = q->plan.block_bytes * BLOCK_ROWS, floats = q->plan.factors * BLOCK_ROWS;
 
-	parallel_for(&pool, (rows + PART_ROWS - 1) / PART_ROWS, encode_part, &e);
-	free(e.scratch);
+	assert(n % BLOCK_ROWS == 0);
+	for (size_t b = blocks; b < all; b++) {
+		size_t from = b % blocks;
+
+		memcpy(q->columns.blocks + b * bytes, q->columns.blocks + from * bytes, bytes);
+		memcpy(q->columns.factors + b * floats, q->columns.factors + from * floats, floats * sizeof(float));
+		memcpy(q->columns.rows + b * BLOCK_ROWS * q->plan.row_bytes,
+		       q->columns.rows + from * BLOCK_ROWS * q->plan.row_bytes, BLOCK_ROWS * q->plan.row_bytes);
+		q->columns.valid[b] = q->columns.valid[from];
+	}
+}
+
+static void search_part(void *arg, size_t part, unsigned worker)
+{
+	const struct task *t = arg;
+	void *scratch = t->scratch + worker * codec_scratch_bytes(&t->q->codec);
+	void *memory = lend(codec_query_bytes(&t->q->codec));
+	struct topk_item *items = lend(t->k * sizeof *items);
+	struct codec_query query;
+	struct topk top;
+	size_t found;
+
+	if (codec_query_init(&query, &t->q->codec, t->x + part * t->q->plan.dim, memory, scratch) != 0)
+		abort();
+	topk_start(&top, items, t->k);
+	codec_scan(&top, &(struct scan_rows){.rows = t->q->rows}, &query, &t->q->columns);
+	found = topk_finish(&top);
+	for (size_t i = 0; i < t->k; i++)
+		t->ids[part * t->k + i] = i < found ? (int64_t)items[i].row : -1;
+	free(items);
 	free(memory);
 }
 
-void ql_pq_decode(uint32_t dim, uint32_t subs, unsigned bits, const float *codebook, size_t rows, const uint8_t *codes,
-                  float *out)
+/* ids[n][k] of n queries, one after the other in each thread. */
+void ql_search(struct quantlib *q, size_t n, const float *queries, size_t k, int64_t *ids)
 {
-	struct pq_shape shape = {dim, subs, bits};
-	struct pq pq;
-	float *memory = bind(&pq, &shape, codebook);
+	struct task t = {.q = q, .x = queries, .n = n, .k = k, .ids = ids,
+	                 .scratch = lend(workers * codec_scratch_bytes(&q->codec))};
 
-	pq_decode(&pq, rows, codes, out);
+	parallel_for(&pool, n, search_part, &t);
+	free(t.scratch);
+}
+
+/* ------------------------------------------------------------------ exact search */
+
+/* Through sq8 codes and the vectors of those rows that these do not exclude; cosine or l2 as the codec is. */
+void ql_search_sq8(struct quantlib *q, size_t n, const float *queries, const float *x, size_t k, int64_t *ids)
+{
+	void *memory = lend(sq8_query_bytes(q->plan.dim));
+	struct topk_item *items = lend(k * sizeof *items);
+
+	for (size_t i = 0; i < n; i++) {
+		struct scan_rows rows = {.rows = q->rows, .valid = q->columns.valid};
+		const float *query = queries + i * q->plan.dim;
+		struct sq8_query sq;
+		struct topk top;
+
+		if (sq8_query_init(&sq, q->plan.metric, query, q->plan.dim, memory) != 0)
+			abort();
+		topk_start(&top, items, k);
+		sq8_search(&top, &rows, &sq, q->columns.rows, q->columns.factors, query, x,
+		           q->plan.dim * sizeof(float), NULL);
+		topk_finish(&top);
+		for (size_t j = 0; j < k; j++)
+			ids[i * k + j] = items[j].row;
+	}
+	free(items);
 	free(memory);
 }
 
-/* ------------------------------------------------------------------ opq */
-
-int ql_opq_train(uint32_t dim, uint32_t subs, unsigned bits, size_t rows, const float *x, uint64_t seed,
-                 float *rotation, float *codebook, double *error)
+void ql_search_exact(size_t rows, uint32_t dim, int metric, const float *x, size_t n, const float *queries, size_t k,
+                     int64_t *ids)
 {
-	struct pq_shape shape = {dim, subs, bits};
-	void *scratch = lend(opq_train_scratch_bytes(&shape, rows, workers));
-	int rc = opq_train(&shape, rows, x, seed, &pool, rotation, codebook, error, scratch);
+	struct topk_item *items = lend(k * sizeof *items);
 
-	free(scratch);
-	return rc;
+	for (size_t i = 0; i < n; i++) {
+		struct topk top;
+
+		topk_start(&top, items, k);
+		scan_exact(&top, &(struct scan_rows){.rows = rows}, VS_F32, (enum vs_metric)metric, queries + i * dim, x,
+		           dim * sizeof(float), dim);
+		topk_finish(&top);
+		for (size_t j = 0; j < k; j++)
+			ids[i * k + j] = items[j].row;
+	}
+	free(items);
 }
