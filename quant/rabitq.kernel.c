@@ -65,7 +65,8 @@ static struct rabitq_fit fit(const float *o, uint32_t padded, float t, unsigned 
 
 static void levels(uint8_t *out, const float *o, uint32_t padded, float t, unsigned most)
 {
-	const wide scale = wide_set1(t), top = wide_set1((float)most + 0.5f), middle = wide_set1((float)most / 2);
+	const wide scale = wide_set1(t), top = wide_set1((float)most + 0.5f),
+		   middle = wide_set1((float)most / 2);
 
 	for (size_t i = 0; i < padded; i += WIDE) {
 		wide v = wide_load(o + i);
@@ -95,8 +96,9 @@ SIMD_INLINE __m512i lower_bits(const uint8_t *extra, unsigned bits)
 		place = 4;
 	}
 	if (bits & 2) { /* the four quarters shifted by 0, 2, 4, 6 */
-		const __m512i by = _mm512_set_epi64(0x0006000600060006, 0x0006000600060006, 0x0004000400040004,
-		                                    0x0004000400040004, 0x0002000200020002, 0x0002000200020002, 0, 0);
+		const __m512i by =
+			_mm512_set_epi64(0x0006000600060006, 0x0006000600060006, 0x0004000400040004,
+					 0x0004000400040004, 0x0002000200020002, 0x0002000200020002, 0, 0);
 		__m512i x = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)extra));
 
 		x = _mm512_and_si512(_mm512_srlv_epi16(x, by), _mm512_set1_epi8(3));
@@ -114,7 +116,7 @@ SIMD_INLINE __m512i lower_bits(const uint8_t *extra, unsigned bits)
 }
 
 static void products(int32_t *high, int32_t *low, const struct rabitq_query *rqq, const uint8_t *sign,
-                     const uint8_t *extra)
+		     const uint8_t *extra)
 {
 	const unsigned bits = rqq->rq->bits - 1;
 	const __m512i top = _mm512_set1_epi8((char)(1 << bits));
@@ -134,7 +136,7 @@ static void products(int32_t *high, int32_t *low, const struct rabitq_query *rqq
 #else
 
 static void products(int32_t *high, int32_t *low, const struct rabitq_query *rqq, const uint8_t *sign,
-                     const uint8_t *extra)
+		     const uint8_t *extra)
 {
 	const unsigned bits = rqq->rq->bits - 1;
 	int32_t h = 0, l = 0;
@@ -155,7 +157,8 @@ static void products(int32_t *high, int32_t *low, const struct rabitq_query *rqq
 #endif
 
 /* The estimates of sixteen rows by their signs, or what these less their error are. */
-SIMD_INLINE wide estimate(const struct rabitq_query *rqq, const float *sums, const float *factors, bool is_bound)
+SIMD_INLINE wide estimate(const struct rabitq_query *rqq, const float *sums, const float *factors,
+			  bool is_bound)
 {
 	wide add = wide_load(factors), scale = wide_load(factors + BLOCK_ROWS), error, x;
 
@@ -185,4 +188,5 @@ static void bounds(float *out, const struct rabitq_query *rqq, const float *sums
 		wide_store(out + i, estimate(rqq, sums + i, factors + i, true));
 }
 
-const struct rabitq_kernels KERNEL(rabitq_kernels) = {centre, signs, fit, levels, products, estimates, bounds};
+const struct rabitq_kernels KERNEL(rabitq_kernels) = {centre,   signs,     fit,   levels,
+						      products, estimates, bounds};
