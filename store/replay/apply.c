@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/base/clock.h"
 #include "store/engine.h"
 #include "store/collection/index_file.h"
 
@@ -674,7 +675,7 @@ static struct group *next_groups(struct commit *c, bool *stop)
 			pthread_cond_wait(&c->ready, &c->mutex);
 			waited = false;
 		} else {
-			commit_deadline(&t, engine_tick_ms() + APPLY_MS);
+			commit_deadline(&t, clock_ms() + APPLY_MS);
 			waited = pthread_cond_timedwait(&c->ready, &c->mutex, &t) == ETIMEDOUT;
 		}
 	}
