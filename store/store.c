@@ -205,7 +205,7 @@ static int finalize_collection(struct vs_store *s, struct collection *c, bool sy
 		files_unmap_oldest(&s->files);
 	if (rc || c->index_stamp || c->deleted)
 		return rc;
-	rc = c->count ? index_file_write(s, c, sync) : index_file_remove(s, c);
+	rc = c->count ? index_file_write(s->io, c, s->catalog_seq + 1, sync) : index_file_remove(s->io, c);
 	/* Without space for an image the next opening scans. */
 	return rc == -ENOSPC ? 0 : rc;
 }

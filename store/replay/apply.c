@@ -569,7 +569,7 @@ static void segment_leave(struct vs_store *s, struct collection *c, struct segme
 	if (emptied)
 		image_drop(s->io, c);
 	pthread_rwlock_unlock(&s->lock);
-	if (emptied && index_file_remove(s, c))
+	if (emptied && index_file_remove(s->io, c))
 		s->has_orphans = true;
 	segment_put(s->io, seg);
 }

@@ -458,7 +458,7 @@ static int load_collection(struct vs_store *s, struct collection *c)
 	if (rc)
 		return is_damage(rc) ? 0 : rc;
 	if (c->index_stamp) {
-		rc = index_file_load(s, c);
+		rc = index_file_load(s->io, c);
 		if (!is_damage(rc))
 			return rc;
 		engine_report(s, VS_WARNING, "%s: no index image (%s), rebuilding it", c->name,
