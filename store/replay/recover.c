@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "store/replay/apply.h"
+#include "store/catalog/catalog_v1.h"
 #include "store/replay/convert_v1.h"
 #include "store/engine.h"
 #include "store/collection/index_file.h"
