@@ -10,6 +10,7 @@
 #include "store/collection/index_file.h"
 #include "store/replay/recover.h"
 #include "store/row/row.h"
+#include "store/snapshot/snapshot.h"
 
 #define COMMIT_MS_DEFAULT 5u
 #define SETTLE_MANY 32u /* collections: one sync of everything takes less time than one for each file */
@@ -83,8 +84,12 @@ static void free_store(struct vs_store *s)
 		struct collection *c = s->dropped;
 
 		s->dropped = c->dropped_next;
+		snapshot_detach(c);
 		collection_free(s->io, c);
 	}
+	for (uint32_t i = 0; i < s->table.slots; i++)
+		if (s->table.all[i])
+			snapshot_detach(s->table.all[i]);
 	collection_table_free(&s->table, s->io);
 	files_free(&s->files);
 	recover_free(s);
