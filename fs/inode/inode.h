@@ -13,7 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "fs/tree/draft.h"
+#include "fs/inode/draft.h"
 #include "fs/mount/session.h"
 
 struct file;

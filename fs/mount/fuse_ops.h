@@ -13,7 +13,7 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
-#include "fs/inode/ino.h"
+#include "fs/request/ino.h"
 #include "fs/mount/session.h"
 #include "store/store.h"
 

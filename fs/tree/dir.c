@@ -8,7 +8,7 @@
 #include "fs/tree/file.h"
 #include "fs/request/listing.h"
 #include "fs/control/refusal.h"
-#include "fs/control/refused.h"
+#include "fs/tree/refused.h"
 #include "fs/tree/vector.h"
 
 #define CONTROL_NAME ".vecfs"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/inode/ino.h"
+#include "fs/request/ino.h"
 
 #include <assert.h>
 #include <stdio.h>

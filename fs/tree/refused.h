@@ -3,8 +3,8 @@
  * refused - a vector that a batch does not have because it was refused: found by its name, empty and never
  * listed, so that it can be removed or written anew, which ends the refusal.
  */
-#ifndef VECFS_FS_CONTROL_REFUSED_H
-#define VECFS_FS_CONTROL_REFUSED_H
+#ifndef VECFS_FS_TREE_REFUSED_H
+#define VECFS_FS_TREE_REFUSED_H
 
 #include "fs/mount/fuse_ops.h"
 

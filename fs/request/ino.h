@@ -17,8 +17,8 @@
  *   1 << 63 | collection << 40 | number << 4 | 12 to 15
  *                                         what a mount remembers by a number of its own (near.h, session.h)
  */
-#ifndef VECFS_FS_INODE_INO_H
-#define VECFS_FS_INODE_INO_H
+#ifndef VECFS_FS_REQUEST_INO_H
+#define VECFS_FS_REQUEST_INO_H
 
 #include <stdbool.h>
 #include <stdint.h>
