@@ -3,7 +3,7 @@
 #ifndef VECFS_FS_CONTROL_ANSWER_H
 #define VECFS_FS_CONTROL_ANSWER_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 #include "fs/control/search_params.h"
 #include "store/search/search.h"
 

@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 
 #include "fs/inode/draft.h"
-#include "fs/mount/session.h"
+#include "fs/request/mount.h"
 
 struct file;
 

@@ -6,7 +6,9 @@
 #ifndef VECFS_FS_TREE_REFUSED_H
 #define VECFS_FS_TREE_REFUSED_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
+
+extern const struct node_ops refused_ops;
 
 /* The entry of such a name, or -ENOENT. Costs nothing where nothing has been refused. */
 int refused_lookup(struct mount *s, uint32_t batch, const char *name, struct fuse_entry_param *e);
