@@ -637,7 +637,7 @@ static ssize_t session_list(fuse_req_t req, const struct node *dir, char *buf, s
 
 static int file_open(struct mount *serve, struct session *s, enum file file, struct fuse_file_info *fi);
 
-static int start_empty(struct session_table *t, struct session *s, int file)
+static int start_empty(struct session_table *t, struct session *s, enum file file)
 {
 	struct bytes *empty = bytes_new(t, 0);
 
@@ -664,7 +664,7 @@ static int session_create(fuse_req_t req, const struct node *dir, const struct c
 		rc = -EEXIST;
 	if (!rc && file < 0) {
 		file = number_for(s, create->name);
-		rc = file < 0 ? file : start_empty(serve->sessions, s, file);
+		rc = file < 0 ? file : start_empty(serve->sessions, s, (enum file)file);
 		if (!rc && file == FILE_QUERIES) /* one file, whatever its format: the last one made counts */
 			snprintf(s->queries_name, sizeof s->queries_name, "%s", create->name);
 	}
