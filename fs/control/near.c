@@ -54,6 +54,7 @@ void near_table_free(struct near_table *t)
 static uint64_t remember(struct near_table *t, uint32_t collection, uint64_t entry, const char *options)
 {
 	struct slot *slot = NULL;
+	uint64_t n;
 
 	pthread_mutex_lock(&t->lock);
 	for (unsigned i = 0; i < NEAR_SLOTS && !slot; i++)
@@ -65,8 +66,9 @@ static uint64_t remember(struct near_table *t, uint32_t collection, uint64_t ent
 		*slot = (struct slot){.n = t->last, .collection = collection, .entry = entry};
 		strcpy(slot->options, options);
 	}
+	n = slot->n;
 	pthread_mutex_unlock(&t->lock);
-	return slot->n;
+	return n;
 }
 
 /* What the node is; -ESTALE if that is forgotten. The static near/ is a directory without options. */
