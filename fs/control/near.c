@@ -162,8 +162,8 @@ static int find_neighbours(struct mount *s, fuse_req_t req, const struct slot *s
 		rc = got < 0 ? (int)got : 0;
 	}
 	if (!rc)
-		rc = answer_make(s->store, slot->collection, vector, 1, &params, NULL, slot->entry,
-				 req ? answer_is_unwanted : NULL, req, &answer, why, sizeof why);
+		rc = answer_make(s->store, slot->collection, &info.schema, vector, 1, &params, NULL,
+				 slot->entry, req ? answer_is_unwanted : NULL, req, &answer, why, sizeof why);
 	free(vector);
 	if (rc == -EINVAL)
 		message(VS_WARNING, "%s/.vecfs/near: refused: %s", info.name, why);

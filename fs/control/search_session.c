@@ -417,8 +417,9 @@ static int answer(struct mount *serve, fuse_req_t req, struct session *s, char *
 		rc = query_array_of(s->queries_name, s->files[FILE_QUERIES]->data,
 				    s->files[FILE_QUERIES]->size, &info.schema, &q.queries, why, WHY_BYTES);
 	if (!rc)
-		rc = answer_make(serve->store, s->collection, q.queries.vectors, q.queries.count, &q.params,
-				 q.list, 0, req ? answer_is_unwanted : NULL, req, &a, why, WHY_BYTES);
+		rc = answer_make(serve->store, s->collection, &info.schema, q.queries.vectors,
+				 q.queries.count, &q.params, q.list, 0, req ? answer_is_unwanted : NULL, req,
+				 &a, why, WHY_BYTES);
 	vs_filter_free(q.list);
 	query_array_free(&q.queries);
 	if (rc)
@@ -443,7 +444,8 @@ static int bring_up(struct mount *serve, fuse_req_t req, struct session *s)
 		return s->answer_rc;
 	drop_results(serve->sessions, s);
 	s->answer_rc = answer(serve, req, s, why);
-	s->is_answered = s->answer_rc != -EINTR && s->answer_rc != -ENOMEM && s->answer_rc != -EDQUOT;
+	s->is_answered = s->answer_rc != -EINTR && s->answer_rc != -ENOMEM && s->answer_rc != -EDQUOT &&
+			 s->answer_rc != -ESTALE;
 	if (s->answer_rc && s->answer_rc != -EINTR) {
 		vs_collection_get(serve->store, s->collection, &info);
 		message(VS_WARNING, "%s/.vecfs/search/%s: refused: %s", info.name, s->name,
