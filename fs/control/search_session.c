@@ -638,6 +638,8 @@ static ssize_t session_list(fuse_req_t req, const struct node *dir, char *buf, s
 }
 
 static int file_open(struct mount *serve, struct session *s, enum file file, struct fuse_file_info *fi);
+static void session_file_release(struct mount *serve, const struct node *node,
+				 const struct fuse_file_info *fi);
 
 static int start_empty(struct session_table *t, struct session *s, enum file file)
 {
@@ -677,6 +679,8 @@ static int session_create(fuse_req_t req, const struct node *dir, const struct c
 		struct node node = file_node(s, file);
 
 		rc = ops_entry(serve, &node, 0, e);
+		if (rc) /* nobody will release what nobody has been told is open */
+			session_file_release(serve, &node, fi);
 	}
 	session_put(serve->sessions, s);
 	return rc;
