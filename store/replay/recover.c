@@ -712,6 +712,13 @@ static int keep_dead(struct collection *c, const struct record *r)
 	return rc;
 }
 
+/* A batch's files have come under the number of a segment: what its rows were is of no account any more. */
+static void forget_rows(struct collection *c, uint32_t segment)
+{
+	for (uint64_t slot = 0; slot >> c->shift == 0 && c->overlay.count; slot++)
+		overlay_drop(&c->overlay, segment << c->shift | (uint32_t)slot);
+}
+
 static int keep_frame(void *arg, const struct frame *frame, const void *payload)
 {
 	struct vs_store *s = arg;
@@ -734,6 +741,8 @@ static int keep_frame(void *arg, const struct frame *frame, const void *payload)
 			rc = keep_row(c, r->row, (const struct record_row *)(const void *)r);
 		else if (c && r->type == RECORD_DELETE_ROWS)
 			rc = keep_dead(c, r);
+		else if (c && r->type == RECORD_ATTACH)
+			forget_rows(c, ((const struct record_attach *)(const void *)r)->segment);
 	}
 	return rc;
 }

@@ -883,6 +883,22 @@ everything() { (cd "$1" && find . -type f -printf '%P %m %s %T@ %C@\n' | sort &&
 	[ "$(everything mnt)" = "$all" ]
 }
 
+@test "mount -o ro after a SIGKILL: rows that an import has taken the place of are forgotten" {
+	start
+	mkdir mnt/docs
+	for i in 1 2 3 4 5; do vec $i 64 >mnt/docs/old$i; done
+	rm mnt/docs/old*
+	eventually grep -qx segments=0 mnt/docs/.vecfs/stats
+	vec 1 $((64 * 20000)) >rows.f32
+	vecfs import -q --dim 64 mnt/docs rows.f32
+	crash
+	start ro
+	[ "$(stats docs vectors)" = 20000 ]
+	for i in 0 1 2 3 4 5 19999; do
+		tail -c +$((i * 256 + 1)) rows.f32 | head -c 256 | cmp - mnt/docs/$i
+	done
+}
+
 @test "mount -o ro beside others: with other readers, but not with a writer, nor a writer with it" {
 	start
 	mkdir mnt/docs mnt2 mnt3
