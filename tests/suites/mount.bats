@@ -703,10 +703,10 @@ one_line() {
 @test "--help explains each command, --version tells the version; wrong arguments are 2" {
 	run vecfs --help
 	[ "$status" = 0 ]
-	for command in mount umount import export stat check; do
+	for command in mount umount import export stat check search; do
 		[[ $output == *"  $command "* ]]
 	done
-	for command in mount umount import export stat check; do
+	for command in mount umount import export stat check search; do
 		run --separate-stderr vecfs $command --help
 		[ "$status" = 0 ]
 		[[ $output == "usage: vecfs $command "* ]]
