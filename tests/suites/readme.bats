@@ -18,7 +18,7 @@
 @test "the man page and --help name the same commands" {
 	local top command
 	top=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
-	for command in mount umount import export stat check; do
+	for command in mount umount import export stat check search; do
 		"$VECFS_BIN" "$command" --help | grep -q "vecfs $command"
 		grep -q "$command" "$top/fs/vecfs.1"
 	done
