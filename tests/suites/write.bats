@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Writing vectors: creation, replacement, modification, refusals. DESIGN 1.2, 1.3.
+# Writing vectors: creation, replacement, modification, refusals.
 # sanitize: yes
 
 load helper
