@@ -9,9 +9,9 @@
 #include "fs/mount/fuse_ops.h"
 
 int control_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s);
-/* The attributes of a file of this size and age in a control directory. */
 /* Owner and mode of the mount's root directory. */
 struct vs_perm dir_root_perm(struct mount *s);
+/* The attributes of a file of this size and age in a control directory. */
 int control_file_attr(struct mount *s, const struct node *node, vs_time mtime, uint64_t size,
 		      struct stat *st);
 /* The number of the directory that a control node is in (but for those in segments/). */

@@ -99,7 +99,7 @@ static void forbid_cancellation(void)
 	done = true;
 }
 
-/* A request: whom it is for. */
+/* The decoded target of a request. */
 struct call {
 	struct mount *s;
 	struct node node;

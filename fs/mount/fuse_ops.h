@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ops - the FUSE handlers: each finds the node, calls what its kind of node does, replies.
+ * fuse_ops - the FUSE handlers: each finds the node, calls what its kind of node does, replies.
  *
- * The table of a kind has functions that return 0 or -errno and leave the reply to ops.c; only where the
+ * The table of a kind has functions that return 0 or -errno and leave the reply to fuse_ops.c; only where the
  * reply is data do they make it themselves. What a kind has no function for is refused. Handlers run on any
  * thread, also those of io_uring, where a handler that waits stalls all requests of its CPU: only fsync, the
  * commit of a batch and the engine's back-pressure may wait.

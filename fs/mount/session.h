@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * serve - a store served as a mount: the FUSE session, its transport and its loop.
+ * session - a store served as a mount: the FUSE session, its transport and its loop.
  *
  * Between vs_open() and vs_close():
  *
  *   session_start()  makes the session and the mount; requests wait in the kernel
  *   session_loop()   answers them until somebody unmounts, or SIGTERM, SIGINT or SIGHUP arrives
- *   vs_sync()      by the caller: after a signal everything becomes durable before the mount goes away
+ *   vs_sync()        by the caller: after a signal everything becomes durable before the mount goes away
  *   session_end()    unmounts, if that has not happened, and frees
  *
  * No thread exists before session_loop(), but the process must have forked into the background before
@@ -42,7 +42,8 @@ struct session_table;
 struct notify;
 struct schedule;
 
-/* What handlers need to know. Only serve.c changes it, and but for transport only before requests arrive. */
+/* What handlers need to know. Only session.c changes it, and but for transport only before requests arrive.
+ */
 struct mount {
 	struct vs_store *store;
 	struct mount_options options;
@@ -54,7 +55,7 @@ struct mount {
 	bool mounted;
 	int connection;       /* connection_open()'s */
 	bool direct_mmap;     /* the kernel maps direct_io files, too */
-	bool stateless;       /* OPEN is answered with ENOSYS: no handler of this mount gets a file handle */
+	bool stateless;       /* OPEN is answered with ENOSYS: no handler of this mount gets a struct file */
 	atomic_int transport; /* enum session_transport, seen by the first request */
 	atomic_uint names_changing; /* not 0: the kernel must not cache names of vectors */
 	atomic_uint syncs;          /* requests that the engine will reply to when all is durable */

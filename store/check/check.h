@@ -15,7 +15,7 @@ struct check {
 	void (*report)(void *arg, const char *line);
 	void *arg;
 	uint64_t found; /* findings */
-	bool stopped;   /* and why has been said */
+	bool stopped;   /* a message has been reported */
 	struct vs_store
 		*s;  /* the catalog's tables, without threads; segments are opened by check_segment_open */
 	bool repair; /* wanted, and so a conversion is */
