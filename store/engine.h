@@ -6,12 +6,13 @@
  * applier (apply.c), which writes durable changes to the segment files and does checkpoints. Any caller that
  * wants to be durable leads a commit itself.
  *
- * Locks, in this order: start_mutex; then lock, which guards the tables, the collections and the contents of
- * the open group, shared by readers and held alone by whoever changes anything; then commit.mutex, for the
- * groups and those who wait for them; then files.mutex, for descriptors and mappings. A change reserves its
- * space in the log before it takes lock (txn_begin may wait there), so a holder of lock never waits for the
- * leader or the applier, who need it. No log frame, segment column or datasync is written under lock; reads
- * of vectors and some rare writes still are: store/README.md lists each of them.
+ * Locks, in this order: start_mutex; then lock, which guards the tables, the collections and the contents
+ * of the open group, shared by readers and held alone by whoever changes anything; then commit.mutex, for
+ * the groups and those who wait for them; then files.mutex, for descriptors and mappings. A change
+ * reserves its space in the log before it takes lock (txn_begin may wait there), so a holder of lock
+ * never waits for the leader or the applier, who need it. The log and the contents of segments in use are
+ * never written, nor synced, under lock. Reads of vectors and some other I/O still happen there:
+ * store/README.md lists each.
  */
 #ifndef VECFS_STORE_ENGINE_H
 #define VECFS_STORE_ENGINE_H
