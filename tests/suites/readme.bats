@@ -67,6 +67,19 @@ setup() {
 	done
 }
 
+@test "tests/README.md has every suite, tool and fuzzer" {
+	local file name
+	for file in tests/suites/*.bats tests/tools/* tests/fuzz/*_fuzz.c; do
+		name=$(basename "$file" .bats)
+		[ "${name%%.*}" != floats ] || name=floats.c
+		[ "${name%_fuzz.c}" = "$name" ] || name=${name%.c}
+		grep -qF "\`$name\`" tests/README.md || {
+			echo "tests/README.md does not tell of $file"
+			return 1
+		}
+	done
+}
+
 @test "every header begins with the name of its file" {
 	local header name said
 	while read -r header; do
