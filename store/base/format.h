@@ -8,8 +8,8 @@
  *   collections/C/N.npy       segment N of collection C: a page of .npy header, then rows of row_bytes
  *   collections/C/N.rows      its metadata column: struct row, same slots
  *   collections/C/N.names     its name heap: ids, each at a multiple of NAME_GRANULE bytes, zero padded
- *   collections/C/index       image of the id index, written by a clean close; its name in the catalog
- *                             is a stamp, so that an old image is never taken for a new one
+ *   collections/C/index       the id index and entry map, written by a clean close; the catalog has its
+ *                             stamp, so that an old one is never taken for a new one
  *   collections/C/N.adopt     the rows column of a segment that a committing batch is about to hand over
  *   collections/C/upload.N.*  parts of an open batch's upload: .npy as above; while it commits also .names
  *                             and .adopt
@@ -32,7 +32,7 @@
  * Times are vs_time: nanoseconds since 1901-12-13 20:45:52 UTC, which is ext4's range in 64 bits.
  *
  * Cost for each vector beyond its bytes: 32 (row) + the id rounded up to 8, and after a clean close about
- * 13 for the index image.
+ * 13 for the index file.
  */
 #ifndef VECFS_STORE_BASE_FORMAT_H
 #define VECFS_STORE_BASE_FORMAT_H

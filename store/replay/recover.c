@@ -155,7 +155,7 @@ static int replay_drop(struct replay *rp, const struct record *r)
 	if (up)
 		up->children--;
 	collection_take(&rp->s->table, c);
-	collection_free(rp->s->io, c); /* no file is open yet; the directory goes with the other left-overs */
+	collection_free(rp->s->io, c); /* no file is open yet; the directory goes with the other orphans */
 	return 0;
 }
 
@@ -336,7 +336,7 @@ static int segment_load(struct vs_store *s, struct collection *c, uint32_t i, bo
 	int rc;
 
 	if (!old->count)
-		return 0; /* whatever files there are of it are left-overs */
+		return 0; /* whatever files there are of it are orphans */
 	rc = segment_open(&s->files, c->id, i, &c->schema, replaying ? 0 : old->count,
 			  replaying ? 0 : old->names.end, &seg);
 	if (rc == -ENOENT && replaying && !old->rows_digest)
@@ -475,7 +475,7 @@ static int load_collection(struct vs_store *s, struct collection *c)
 
 /* ------------------------------------------------------------------ orphans: files that a crash left */
 
-/* Whether a file in a collection's directory is ours and not in use. After a recovery no index image is. */
+/* Whether a file in a collection's directory is ours and not in use. After a recovery no index file is. */
 static bool file_is_left(const struct collection *c, const char *name)
 {
 	char *end;

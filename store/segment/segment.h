@@ -79,7 +79,7 @@ static inline bool segment_has_files(const struct segment *seg)
 {
 	return seg->files;
 }
-/* Creates the files of an empty segment (any left-overs of that name are emptied). One reference is the
+/* Creates the files of an empty segment (orphans of that name are emptied). One reference is the
  * caller's. */
 int segment_create(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
 		   struct segment **out);
@@ -177,7 +177,7 @@ int segment_reserve_deleted(struct segment *seg);
 int segment_set_deleted(struct segment *seg, uint32_t slot);
 void segment_clear_deleted(struct segment *seg, uint32_t slot);
 
-/* Whether a row of the file is what was written: its place in the names heap is possible and its sum fits. */
+/* Whether a row of the file is what was written: its place in the name heap is possible and its sum fits. */
 bool segment_row_valid(const struct segment *seg, const struct row *row);
 
 /* The applier's: brings the .npy header up to count rows. */
