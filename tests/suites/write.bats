@@ -374,7 +374,7 @@ gone() {
 	[ -z "$(ls mnt/bigger)" ]
 }
 
-@test "every refused write leaves its line in the log, in the words of the contract" {
+@test "every refused write leaves its line in the log, with what it got and what was wanted" {
 	vec 1 768 >mnt/docs/apple
 	head -c 100 old >short
 	refused "Invalid argument" cp short mnt/docs/apple
