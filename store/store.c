@@ -226,7 +226,7 @@ static int finalize(struct vs_store *s)
 		rc = finalize_collection(s, s->table.all[i], !many);
 	if (rc >= 0 && many)
 		rc = files_sync_all(&s->files);
-	/* Removed files stay removed: nobody looks for left-overs in a clean store. */
+	/* Removed files stay removed: nobody looks for orphans in a clean store. */
 	if (rc >= 0)
 		rc = apply_sync(s);
 	/* The log starts anew, in an epoch that no frame has had. */

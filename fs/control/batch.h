@@ -4,7 +4,8 @@
  * commit. The vectors put into it as files are those of any collection.
  *
  * In the control directory are the lists ids and delete or their NUL-separated twins (batch_list.c), one
- * array (upload.c), and the temporary files that rsync makes of those before it renames them (temporary.h).
+ * array (batch_upload.c), and the temporary files that rsync makes of those before it renames them
+ * (temporary.h).
  */
 #ifndef VECFS_FS_CONTROL_BATCH_H
 #define VECFS_FS_CONTROL_BATCH_H

@@ -57,7 +57,7 @@ static void forbid_cancellation(void)
 	done = true;
 }
 
-/* A request: whom it is for. */
+/* The decoded target of a request. */
 struct call {
 	struct mount *s;
 	struct node node;
@@ -474,7 +474,7 @@ static void op_init(void *user, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, false); /* a truncation must not shrink what others see */
 	want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
 	want(conn, FUSE_CAP_IOCTL_DIR, false);
-	/* The kernel takes set-user-ID away itself at chown and truncate; at writes handle.c does. */
+	/* The kernel takes set-user-ID away itself at chown and truncate; at writes file.c does. */
 	want(conn, FUSE_CAP_HANDLE_KILLPRIV, false);
 #ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
 	s->direct_mmap = offers(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* quantity - numbers as people read and write them. Pure functions. */
+/* humanize - numbers as people read and write them. Pure functions. */
 #ifndef VECFS_FS_MOUNT_HUMANIZE_H
 #define VECFS_FS_MOUNT_HUMANIZE_H
 

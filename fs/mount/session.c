@@ -349,7 +349,7 @@ void session_end(struct mount *s)
 	open_files_release_all(s);
 	if (s->notify)
 		notify_end(s->notify);
-	schedule_stop(s->schedule); /* it was the notifier that has started it */
+	schedule_stop(s->schedule); /* it was the invalidation thread that has started it */
 	if (s->session)
 		fuse_session_destroy(s->session);
 	inode_table_free(s->inodes);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * serve - a store served as a mount: the FUSE session, its transport and its loop.
+ * session - a store served as a mount: the FUSE session, its transport and its loop.
  *
  * Between vs_open() and vs_close():
  *
  *   session_start()  makes the session and the mount; requests wait in the kernel
  *   session_loop()   answers them until somebody unmounts, or SIGTERM, SIGINT or SIGHUP arrives
- *   vs_sync()      by the caller: after a signal everything becomes durable before the mount goes away
+ *   vs_sync()        by the caller: after a signal everything becomes durable before the mount goes away
  *   session_end()    unmounts, if that has not happened, and frees
  *
  * No thread exists before session_loop(), but the process must have forked into the background before

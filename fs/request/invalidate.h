@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * notify - what tells the kernel that something it has cached is out of date. A handler must not do that
+ * invalidate - tells the kernel that something it has cached is out of date. A handler must not do that
  * itself: the kernel may wait for a page or a directory that a request under way has locked. So there is a
  * thread; and until that has come to an inode, whoever opens it is told not to use cached pages
  * (notify_is_stale).

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * buffer - memory for a reply: the ring's own payload on io_uring, so that nothing is copied, else one buffer
- * a thread, kept for its next reply.
+ * reply_buffer - memory for a reply: the ring's own payload on io_uring, so that nothing is copied, else one
+ * buffer a thread, kept for its next reply.
  */
 #ifndef VECFS_FS_REQUEST_REPLY_BUFFER_H
 #define VECFS_FS_REQUEST_REPLY_BUFFER_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vector - vector files: their names and attributes. Open ones are handles (handle.h). */
+/* vector - vector files: their names and attributes. Open ones are files (file.h). */
 #ifndef VECFS_FS_TREE_VECTOR_H
 #define VECFS_FS_TREE_VECTOR_H
 

@@ -382,7 +382,7 @@ const struct row *collection_row(const struct collection *c, uint32_t row, const
 		return &item->meta->row;
 	}
 	if (collection_slot(c, row) >= seg->count)
-		return NULL; /* the index lies */
+		return NULL; /* a corrupt index: the slot is past the segment's end */
 	r = segment_rows(seg);
 	if (!r)
 		return NULL;

@@ -51,7 +51,7 @@ struct collection {
 	struct entry_map entries;
 	struct overlay overlay;
 	uint64_t hash_seed;
-	/* The index image that was mapped at opening, or NULL, and which one it is. */
+	/* The index file that was mapped at opening, or NULL, and which one it is. */
 	void *image;
 	size_t image_bytes;
 	uint64_t index_stamp, index_sum; /* 0 when the image no longer tells the truth */
@@ -149,7 +149,7 @@ static inline uint32_t collection_slot(const struct collection *c, uint32_t row)
 }
 /*
  * A row's metadata and its id (not NUL-terminated), wherever they are now. What comes from a file is
- * verified: NULL if it is damaged. A dead row has entry 0.
+ * verified: NULL if it is damaged. A deleted row has entry 0.
  */
 const struct row *collection_row(const struct collection *c, uint32_t row, const char **name);
 /* The row of an entry, or ROW_NONE; an index that leads to another entry's row does not count. */
@@ -164,7 +164,7 @@ int collection_entry(const struct collection *c, const char *name, size_t len, u
 /* id_index_hash_fn; arg is the collection. The hash is 0 for a damaged row: it cannot be found by its id any
  * more anyway. */
 int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash);
-/* Learns which places of a segment's names heap are free, if that is not known yet. -ENOMEM. */
+/* Finds the free places of a segment's name heap, if they are not known yet. -ENOMEM. */
 int collection_scan_names(struct collection *c, struct segment *seg);
 
 #endif

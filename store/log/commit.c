@@ -221,8 +221,8 @@ static void lead(struct vs_store *s)
 		s->counters.commit_bytes += g->used;
 	}
 	if (rc) {
-		/* Never retried: after a failed sync nobody knows what is on the disk. The group stays in the
-		 * overlay's service. */
+		/* Never retried: after a failed sync nobody knows what is on the disk. Keep the group: the
+		 * overlay points into its buffer. */
 		commit_poison(s, "cannot write the log", rc);
 		pthread_mutex_lock(&s->commit.mutex);
 		*s->commit.durable_end = g;

@@ -21,7 +21,7 @@
 struct vs_store;
 
 #define GROUPS 8
-#define APPLY_BATCH (GROUPS / 2) /* so many wait for the applier before it is woken, or APPLY_MS */
+#define APPLY_BATCH (GROUPS / 2) /* The applier is woken for this many groups, or after APPLY_MS. */
 #define APPLY_MS 2
 
 struct group {
@@ -43,7 +43,7 @@ struct commit {
 	pthread_cond_t space; /* a change may fit into the open group now */
 	pthread_cond_t room;  /* a group or a log file is free, or a failure */
 	pthread_cond_t ready; /* for the applier */
-	bool committer_idle, applier_idle; /* it has no time to wake up at, and must be woken */
+	bool committer_idle, applier_idle; /* waiting without a timeout: needs a signal */
 	unsigned applier_waiters;          /* how many wait for the applier */
 	struct group *open;                /* contents guarded by the store's lock, used by the mutex too */
 	struct group *spare;

@@ -718,7 +718,7 @@ static int finish_group(struct vs_store *s, struct group *g)
 	return rc;
 }
 
-/* The groups stay in the overlay's service; their records stay in the log. */
+/* Keeps the groups, since the overlay points into their buffers; their records stay in the log. */
 static void give_up(struct vs_store *s, struct group *g, int rc)
 {
 	struct group **end = &g;

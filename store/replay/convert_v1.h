@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * convert - a store of format version 1 becomes one of version 2, when it is opened for writing.
+ * convert_v1 - a store of format version 1 becomes one of version 2, when it is opened for writing.
  *
  *   1. The catalog is read and brought to the new form in memory, and the log of a store that was not closed
- * is replayed as version 1 would have: into the tables, and into the files as they are. Nothing of that is
- * new to the store, so a crash leaves one of version 1 that is opened again.
+ * is replayed as version 1 would have: into the tables, and into the files as they are. That changes nothing
+ * that the log did not say, so a crash leaves a store of version 1 that is opened again.
  *   2. Beside each N.rows an N.rows.new is written, whose rows have the new form. All of it is synced.
  *   3. A catalog of version 2 is written, which says CATALOG_CONVERTED and that the log starts anew. Here the
  * store changes its version.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tree - the public calls on collections. */
+/* api_collection - the public calls on collections. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

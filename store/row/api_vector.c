@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vector - the public calls on single vectors. */
+/* api_vector - the public calls on single vectors. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -431,7 +431,7 @@ static void log_trim(struct txn *txn, struct collection *c, struct segment *seg,
 		c->room = seg->n;
 }
 
-/* Shortens a segment by the dead rows at its end, so that its last row is a living one. */
+/* Shortens a segment by the deleted rows at its end, so that its last row is a live one. */
 static void trim_deleted(struct txn *txn, struct collection *c, struct segment *seg)
 {
 	uint32_t count = seg->count;
@@ -571,7 +571,7 @@ void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *s
 	log_trim(txn, c, seg, 0);
 }
 
-/* Fills one dead row of a segment that has some, after those at its end. */
+/* Fills one deleted row of a segment that has some, after trimming those at its end. */
 static int fill_deleted(struct txn *txn, struct collection *c, struct segment *seg)
 {
 	struct filler filler;
@@ -595,7 +595,7 @@ static int fill_deleted(struct txn *txn, struct collection *c, struct segment *s
 	return rc;
 }
 
-/* Fills one dead row of a collection. */
+/* Fills one deleted row of a collection. */
 static int vacuum_one(struct txn *txn, struct collection *c)
 {
 	uint32_t i = 0;

@@ -15,8 +15,8 @@
 #define IDS_ROWS 4096u
 
 /*
- * A copy of a row that has changed since: in the spill file, an unlinked file of fixed-size items, at an
- * index kept in `kept` (row -> index, the map that the entries use too).
+ * A copy of a row that has changed since the snapshot was opened: in the spill file, an unlinked file of
+ * fixed-size items, at the index that `kept` has for the row.
  */
 struct before_image {
 	struct row row;

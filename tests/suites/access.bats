@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Permissions, and mounting as an ordinary user. DESIGN 1.1, 1.2; ids and names are untrusted.
+# Permissions, and mounting as an ordinary user; ids and names are untrusted.
 
 load helper
 

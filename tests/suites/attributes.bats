@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Ordinary file life: mode, owner, mtime, inode numbers, rsync, tar, df. DESIGN 1.2.
+# Ordinary file life: mode, owner, mtime, inode numbers, rsync, tar, df.
 
 load helper
 

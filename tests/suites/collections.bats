@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Collections: mkdir, rmdir, mv, schema, names. DESIGN 1.2.
+# Collections: mkdir, rmdir, mv, schema, names.
 # sanitize: yes
 
 load helper

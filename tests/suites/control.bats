@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The control directories, and vecfs stat. DESIGN 1.1, 1.2, 1.3.
+# The control directories, and vecfs stat.
 
 load helper
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# vecfs import, vecfs export. DESIGN 1.1, 1.3.
+# vecfs import, vecfs export.
 
 load helper
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# vecfs mount, vecfs umount: DESIGN 1.1, and the rows of 1.3 about daemons and mountpoints.
+# vecfs mount, vecfs umount; daemons, signals, service managers, stale and shared mountpoints.
 
 load helper
 

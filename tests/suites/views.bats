@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# A collection as one array: .vecfs/vectors.*, ids, segments. DESIGN 1.2.
+# A collection as one array: .vecfs/vectors.*, ids, segments.
 # With --long, one reader and four writers go on for ten minutes.
 # sanitize: yes
 
