@@ -129,6 +129,7 @@ void snapshot_detach(struct collection *c)
 static struct vs_snapshot *snapshot_new(struct vs_store *s, struct collection *c)
 {
 	struct vs_snapshot *m = calloc(1, sizeof *m);
+	bool fixed;
 
 	if (!m)
 		return NULL;
@@ -152,7 +153,7 @@ static struct vs_snapshot *snapshot_new(struct vs_store *s, struct collection *c
 	}
 	m->info.collection = c->id;
 	m->info.version = c->version;
-	m->info.schema = c->schema;
+	m->info.schema = collection_schema(c, &fixed);
 	m->info.row_bytes = c->row_bytes;
 	m->info.ids_bytes = c->line_bytes;
 	m->info.ids0_bytes = c->name_bytes + m->info.rows;

@@ -93,6 +93,17 @@ static void assert_reads(struct fixture *f, uint32_t collection, const char *id,
 	assert_memory_equal(got, want, sizeof want);
 }
 
+static void assert_reads_bytes(struct fixture *f, uint32_t collection, const char *id, const void *want,
+			       size_t size)
+{
+	struct vs_attr attr;
+	char got[4096];
+
+	assert_int_equal(vs_lookup(f->s, collection, id, &attr), 0);
+	assert_int_equal(vs_read(f->s, collection, attr.entry, got, sizeof got, 0), size);
+	assert_memory_equal(got, want, size);
+}
+
 static void assert_absent(struct fixture *f, uint32_t collection, const char *id)
 {
 	struct vs_attr attr;
@@ -204,12 +215,69 @@ static void a_schema_is_fixed_by_the_first_vector(void **state)
 	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0); /* which it is */
 	schema.dim = 7;
 	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), -EBUSY);
-	assert_int_equal(vs_remove(f->s, f->docs, "a", NULL), 0);
-	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), -EBUSY);
 	reopen(f);
 	assert_int_equal(vs_collection_get(f->s, f->docs, &c), 0);
+	assert_true(c.schema_fixed);
 	assert_int_equal(c.schema.dim, 5);
 	assert_int_equal(c.schema.metric, VS_IP);
+	/* What somebody has said stays without vectors, but only until somebody says something else. */
+	assert_int_equal(vs_remove(f->s, f->docs, "a", NULL), 0);
+	assert_int_equal(vs_collection_get(f->s, f->docs, &c), 0);
+	assert_false(c.schema_fixed);
+	assert_int_equal(c.schema.dim, 5);
+	assert_int_equal(vs_entry_reserve(f->s, f->docs, &attr.entry), 0);
+	assert_int_equal(vs_put(f->s, f->docs, "a", &attr, "abc", 3, NULL), -EINVAL);
+	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0);
+	assert_int_equal(vs_put(f->s, f->docs, "a", &attr, "abcdefg", 7, NULL), 0);
+	assert_reads_bytes(f, f->docs, "a", "abcdefg", 7);
+}
+
+/* Puts a vector of so many values, all of which are n. */
+static void put_values(struct fixture *f, uint32_t collection, const char *id, int values, float n)
+{
+	struct vs_attr attr = {.perm = perm};
+	float v[64];
+
+	for (int i = 0; i < values; i++)
+		v[i] = n;
+	assert_int_equal(vs_entry_reserve(f->s, collection, &attr.entry), 0);
+	assert_int_equal(vs_put(f->s, collection, id, &attr, v, (size_t)values * sizeof *v, NULL), 0);
+	assert_reads_bytes(f, collection, id, v, (size_t)values * sizeof *v);
+}
+
+static void the_last_vector_frees_what_the_first_has_fixed(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_collection_info c;
+	uint64_t entry, replaced;
+	struct vs_snapshot *m;
+	uint32_t other;
+
+	assert_int_equal(vs_collection_create(f->s, 0, "other", &perm, &other), 0);
+	for (int values = 1; values <= 64; values *= 2) {
+		for (int i = 0; i < 3; i++)
+			put_values(f, f->docs, (const char *[]){"a", "b", "c"}[i], values, (float)i);
+		assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0); /* keeps the files of all */
+		assert_int_equal(vs_remove(f->s, f->docs, "a", NULL), 0);
+		assert_int_equal(vs_remove(f->s, f->docs, "b", NULL), 0);
+		assert_int_equal(vs_collection_get(f->s, f->docs, &c), 0);
+		assert_true(c.schema_fixed);
+		assert_int_equal(c.schema.dim, values);
+		/* One leaves by a name of another collection, whose last has another size. */
+		assert_int_equal(vs_rename(f->s, f->docs, "c", other, "c", false, &entry, &replaced), 0);
+		assert_int_equal(vs_remove(f->s, other, "c", NULL), 0);
+		vs_snapshot_close(m);
+		if (values == 4 || values == 16)
+			reopen(f);
+		assert_int_equal(vs_collection_get(f->s, f->docs, &c), 0);
+		assert_false(c.schema_fixed);
+		assert_int_equal(c.schema.dim, 0);
+		assert_int_equal(c.row_bytes, 0);
+	}
+	put_values(f, f->docs, "a", 9, 9);
+	reopen(f);
+	assert_int_equal(vs_collection_get(f->s, f->docs, &c), 0);
+	assert_int_equal(c.schema.dim, 9);
 }
 
 /* ------------------------------------------------------------------ vectors */
@@ -639,6 +707,7 @@ int main(void)
 		WITH_STORE(collections_come_and_go),
 		WITH_STORE(a_renamed_collection_replaces_an_empty_one_only),
 		WITH_STORE(a_schema_is_fixed_by_the_first_vector),
+		WITH_STORE(the_last_vector_frees_what_the_first_has_fixed),
 		WITH_STORE(vectors_survive_a_reopening),
 		WITH_STORE(a_put_replaces_and_the_old_entry_dies),
 		WITH_STORE(a_part_of_a_vector_is_written),
