@@ -54,13 +54,16 @@ static int begin(struct vs_store *s, struct txn *txn, uint32_t id, size_t vector
 	}
 }
 
-/* Whether a vector was refused only for the size of vectors that are gone, and is to be tried again. */
-static bool size_is_freed(struct vs_store *s, uint32_t id, int rc)
+/* A vector was refused with rc. If only for the size of vectors that are gone: 0, and it is to be tried
+ * again. */
+static int free_size(struct vs_store *s, uint32_t id, int rc)
 {
 	struct vs_collection_info info;
 
-	return (rc == -EINVAL || rc == -EXDEV) && !vs_collection_get(s, id, &info) && !info.schema_fixed &&
-	       row_bytes_of(s, id) != info.row_bytes && !rows_free_schema(s, id);
+	if ((rc != -EINVAL && rc != -EXDEV) || vs_collection_get(s, id, &info) || info.schema_fixed ||
+	    row_bytes_of(s, id) == info.row_bytes)
+		return rc;
+	return rows_free_schema(s, id);
 }
 
 static void attr_fill(const struct vs_store *s, const struct collection *c, const struct row *r,
@@ -274,7 +277,7 @@ int vs_put(struct vs_store *s, uint32_t collection, const char *name, const stru
 	if (rc)
 		return rc;
 	rc = put_once(s, collection, name, attr, data, size, replaced);
-	if (size_is_freed(s, collection, rc))
+	if (rc && !(rc = free_size(s, collection, rc)))
 		rc = put_once(s, collection, name, attr, data, size, replaced);
 	s->counters.puts += !rc;
 	return rc;
@@ -532,7 +535,7 @@ int vs_rename(struct vs_store *s, uint32_t from, const char *old_name, uint32_t 
 	if (rc)
 		return rc;
 	rc = move(s, from, old_name, to, new_name, exclusive, entry, replaced);
-	if (size_is_freed(s, to, rc))
+	if (rc && !(rc = free_size(s, to, rc)))
 		rc = move(s, from, old_name, to, new_name, exclusive, entry, replaced);
 	s->counters.renames += !rc;
 	return rc;
