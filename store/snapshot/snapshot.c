@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/row/row.h"
+#include "store/engine.h"
 #include "store/base/checksum.h"
 
 /* What one call reads under one hold of the store's lock. */
