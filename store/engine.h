@@ -10,7 +10,7 @@
  * by changers; never held over a write or sync, nor while waiting for room in the log), then commit.mutex
  * (groups and who waits for them). A change first reserves room in the log without any lock (txn_begin may
  * wait there), so neither the leader nor the applier, who need the lock, can ever be waited for by its
- * holder.
+ * holder. The mutexes of snapshots and files come after both, and are never held over a call of the system.
  */
 #ifndef VECFS_STORE_ENGINE_H
 #define VECFS_STORE_ENGINE_H
@@ -33,6 +33,7 @@ struct counters {
 	_Atomic uint64_t puts, overwrites, patches, removes, renames, reads, commits, commit_bytes,
 		checkpoints;
 	_Atomic uint64_t batches, checksum_errors, replayed_records;
+	_Atomic uint64_t queries, rows_scanned, rows_verified, search_ns;
 };
 
 #define PERM_MAX 65535u /* the highest class: rows refer to it by 16 bits */
@@ -84,6 +85,7 @@ struct vs_store {
 	struct commit commit;
 	pthread_t committer, applier;
 	struct counters counters;
+	pthread_mutex_t snapshots_mutex; /* the lists of open snapshots, for who holds the lock shared */
 	_Atomic uint32_t spill_number;
 	/* A file that is not needed any more could not be removed: the store is not called clean, so that the
 	 * next opening looks for such files. */

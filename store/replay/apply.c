@@ -10,6 +10,7 @@
 
 #include "store/engine.h"
 #include "store/collection/index_file.h"
+#include "store/snapshot/snapshot.h"
 
 #define RUN_BUFFERS 256
 #define SYNC_DIRECTORIES 64u /* with that many changed one call for all takes less time */
@@ -489,8 +490,10 @@ static void drop_collection(struct vs_store *s, uint32_t id)
 	for (p = &s->dropped; *p && (*p)->id != id; p = &(*p)->dropped_next)
 		;
 	c = *p;
-	if (c)
+	if (c) {
 		*p = c->dropped_next;
+		snapshot_detach(c);
+	}
 	pthread_rwlock_unlock(&s->lock);
 	if (!c)
 		return;
