@@ -69,6 +69,15 @@ static void print_metrics(struct mount *s, FILE *out)
 	print_metric(out, "commit_bytes_total", "counter", "Bytes committed to the log.", c.commit_bytes);
 	print_metric(out, "checkpoints_total", "counter", "Checkpoints.", c.checkpoints);
 	print_metric(out, "batches_total", "counter", "Batches committed.", c.batches);
+	print_metric(out, "queries_total", "counter", "Vectors searched for.", c.queries);
+	print_metric(out, "search_rows_scanned_total", "counter", "Stored vectors compared by searches.",
+		     c.rows_scanned);
+	print_metric(out, "search_rows_verified_total", "counter",
+		     "Stored vectors that searches verified against their checksums.", c.rows_verified);
+	fprintf(out,
+		"# HELP vecfs_search_seconds_total Time of searching, by all threads.\n"
+		"# TYPE vecfs_search_seconds_total counter\nvecfs_search_seconds_total %.6f\n",
+		(double)c.search_ns / 1e9);
 	print_metric(out, "checksum_errors_total", "counter", "Reads refused for a wrong checksum.",
 		     c.checksum_errors);
 	print_metric(out, "replayed_records", "gauge", "Log records replayed when the store was opened.",
@@ -405,7 +414,7 @@ static int apply(struct mount *s, const struct node *node, struct text *t, struc
 	return rc;
 }
 
-static int schema_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int schema_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
 			const struct fuse_file_info *fi)
 {
 	struct text *t = text_of(fi);
@@ -418,7 +427,7 @@ static int schema_write(struct mount *s, const struct node *node, const void *bu
 	if (off != t->end) /* another text: from its start, or behind what was there (>>) */
 		t->line_size = 0;
 	add_bytes(t, buf, size, &change);
-	rc = apply(s, node, t, &change);
+	rc = apply(ops_serve(req), node, t, &change);
 	t->end = rc ? off : off + (off_t)size;
 	if (rc)
 		t->line_size = 0;

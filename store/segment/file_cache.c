@@ -21,12 +21,15 @@ void files_init(struct files *f, struct io *io, bool read_only, unsigned open_ma
 	f->clean.prev = f->clean.next = &f->clean;
 	f->dirty.prev = f->dirty.next = &f->dirty;
 	f->maps.prev = f->maps.next = &f->maps;
+	f->vector_maps.prev = f->vector_maps.next = &f->vector_maps;
+	f->vectors_mapped_max =
+		f->mapped_max < FILES_VECTORS_MAPPED_MAX ? f->mapped_max : FILES_VECTORS_MAPPED_MAX;
 	pthread_mutex_init(&f->mutex, NULL);
 }
 
 void files_free(struct files *f)
 {
-	assert(!f->open && !f->mapped);
+	assert(!f->open && !f->mapped && !f->vectors_mapped);
 	pthread_mutex_destroy(&f->mutex);
 }
 
@@ -37,7 +40,7 @@ void files_attach(struct files *f, struct segment *seg)
 		seg->fd[i] = -1;
 		seg->use[i] = (struct file_use){.seg = seg, .column = i};
 	}
-	seg->map.seg = seg;
+	seg->map.seg = seg->vector_map.seg = seg;
 }
 
 /* ------------------------------------------------------------------ the rings; under the mutex */
@@ -400,6 +403,91 @@ void segment_map_release(struct segment *seg)
 	pthread_mutex_unlock(&seg->files->mutex);
 }
 
+/* ------------------------------------------------------------------ mappings of vectors */
+
+static void vector_map_unlink(struct map_use *m)
+{
+	m->prev->next = m->next;
+	m->next->prev = m->prev;
+	m->prev = m->next = NULL;
+}
+
+/* Begins a use of the mapping, if there is one. Under the mutex. */
+static const char *vectors_use(struct segment *seg)
+{
+	if (seg->vectors && !seg->vector_map.keepers++)
+		vector_map_unlink(&seg->vector_map);
+	return seg->vectors;
+}
+
+/* Maps what was found not mapped; another thread may be as fast. */
+static const char *vectors_add(struct segment *seg)
+{
+	struct files *f = seg->files;
+	int fd = segment_file(seg, SEGMENT_VECTORS), rc;
+	const char *used;
+	void *p;
+
+	if (fd < 0)
+		return NULL;
+	rc = f->io->ops->map(f->io, fd, segment_vectors_bytes(seg), true, &p);
+	segment_file_done(seg, SEGMENT_VECTORS);
+	if (rc < 0)
+		return NULL;
+	pthread_mutex_lock(&f->mutex);
+	used = vectors_use(seg);
+	if (!used) {
+		used = seg->vectors = p;
+		seg->vector_map.keepers = 1;
+		f->vectors_mapped++;
+		p = NULL;
+	}
+	pthread_mutex_unlock(&f->mutex);
+	if (p)
+		f->io->ops->unmap(f->io, p, segment_vectors_bytes(seg));
+	return used;
+}
+
+const char *segment_vectors(struct segment *seg)
+{
+	struct files *f = seg->files;
+	const char *used;
+
+	if (!f)
+		return NULL;
+	pthread_mutex_lock(&f->mutex);
+	used = vectors_use(seg);
+	pthread_mutex_unlock(&f->mutex);
+	return used ? used : vectors_add(seg);
+}
+
+void segment_vectors_done(struct segment *seg)
+{
+	struct files *f = seg->files;
+	struct map_use *m = &seg->vector_map, *oldest;
+	void *unwanted = NULL;
+	size_t bytes = 0;
+
+	pthread_mutex_lock(&f->mutex);
+	assert(m->keepers);
+	if (!--m->keepers) {
+		m->prev = f->vector_maps.prev;
+		m->next = &f->vector_maps;
+		m->prev->next = m->next->prev = m;
+	}
+	oldest = f->vector_maps.next;
+	if (f->vectors_mapped > f->vectors_mapped_max && oldest != &f->vector_maps) {
+		vector_map_unlink(oldest);
+		unwanted = (void *)(uintptr_t)oldest->seg->vectors;
+		bytes = segment_vectors_bytes(oldest->seg);
+		oldest->seg->vectors = NULL;
+		f->vectors_mapped--;
+	}
+	pthread_mutex_unlock(&f->mutex);
+	if (unwanted)
+		f->io->ops->unmap(f->io, unwanted, bytes);
+}
+
 /* ------------------------------------------------------------------ references */
 
 void segment_get(struct segment *seg)
@@ -424,6 +512,11 @@ static void forget(struct files *f, struct segment *seg)
 	}
 	if (seg->map.next)
 		map_unlink(f, &seg->map);
+	if (seg->vectors) {
+		assert(!seg->vector_map.keepers);
+		vector_map_unlink(&seg->vector_map);
+		f->vectors_mapped--;
+	}
 }
 
 void segment_put(struct io *io, struct segment *seg)
@@ -443,6 +536,8 @@ void segment_put(struct io *io, struct segment *seg)
 	if (!last)
 		return;
 	segment_unmap(io, seg, seg->rows, seg->name_bytes);
+	if (seg->vectors)
+		io->ops->unmap(io, (void *)(uintptr_t)seg->vectors, segment_vectors_bytes(seg));
 	for (int i = 0; i < SEGMENT_COLUMNS; i++)
 		if (seg->fd[i] >= 0)
 			io->ops->close(io, seg->fd[i]);
