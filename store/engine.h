@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * engine - the store's inner state, shared by the files of store/ and by nobody else.
+ * engine - the store's inner state, shared by the files of store/ and by nobody else, and what all of them
+ * may ask of it.
+ *
+ * The state is made of what the rooms up to log/ define. So those know only its name in their headers
+ * (struct vs_store), and their .c files alone include this one; the rooms below catalog/ do not know the
+ * store at all.
  *
  * Threads. Callers; the committer (commit.c), which makes changes durable at the latest after commit_ms; the
  * applier (apply.c), which writes durable changes to the segment files and does checkpoints. Any caller that
@@ -106,7 +111,6 @@ void engine_unlock(struct vs_store *s);
 void engine_random(void *p, size_t size);
 /* Takes the store's lock, shared, to look at rows. */
 void engine_read_lock(struct vs_store *s);
-int64_t engine_tick_ms(void); /* monotonic */
 /* Index of a permission class; -ENOENT if it is not in the table yet. Under the lock. */
 int engine_perm_find(const struct vs_store *s, const struct vs_perm *perm);
 /* The class a row or collection refers to; of a damaged reference, some class. */

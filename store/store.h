@@ -28,6 +28,8 @@
 #include "quant/dtype.h"
 #include "quant/metric.h"
 
+#pragma GCC visibility push(default) /* these alone can be linked from outside */
+
 #define VS_NAME_MAX 255
 #define VS_ROW_BYTES_MAX (1u << 20) /* the largest vector */
 #define VS_ENTRY_FIRST 4096         /* entry numbers below are never used: room for control inodes */
@@ -394,5 +396,7 @@ enum vs_check_result { VS_CHECK_CLEAN = 0, VS_CHECK_REPAIRED = 1, VS_CHECK_DAMAG
  */
 int vs_check(const char *dir, struct io *io, bool repair, void (*report)(void *arg, const char *line),
 	     void *arg);
+
+#pragma GCC visibility pop
 
 #endif

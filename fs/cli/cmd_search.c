@@ -283,8 +283,8 @@ static int search_here(struct vs_store *store, struct request *r, const struct v
 		rc = list ? add_ids(r, list, why) : -ENOMEM;
 	interrupt_catch();
 	if (!rc)
-		rc = answer_make(store, info->id, q.vectors, q.count, &r->parsed, list, 0, is_over, NULL, &a,
-				 why, WHY_BYTES);
+		rc = answer_make(store, info->id, &info->schema, q.vectors, q.count, &r->parsed, list, 0,
+				 is_over, NULL, &a, why, WHY_BYTES);
 	if (!rc) {
 		rc = take_results(&a, r->parsed.k, out);
 		answer_free(&a);

@@ -4,7 +4,7 @@
 #ifndef VECFS_FS_CONTROL_ARRAY_FILE_H
 #define VECFS_FS_CONTROL_ARRAY_FILE_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 
 /* The attributes of a NODE_VIEW, or of the NODE_MOMENT that stands for it, at one version. */
 int view_attr(struct mount *s, const struct node *node, const struct vs_snapshot_info *info, struct stat *st);

@@ -10,7 +10,7 @@
 #ifndef VECFS_FS_CONTROL_BATCH_H
 #define VECFS_FS_CONTROL_BATCH_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 
 /* Whether there is what this NODE_TEXT or NODE_UPLOAD names, be it well or refused. */
 bool batch_has(struct mount *s, uint32_t batch, const struct node *node);

@@ -14,7 +14,7 @@
 #ifndef VECFS_FS_CONTROL_BATCH_UPLOAD_H
 #define VECFS_FS_CONTROL_BATCH_UPLOAD_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 
 /* Whether the batch has an array, whole or not; a finished upload goes by any name that it could have. */
 bool upload_exists(struct mount *s, const struct node *node);

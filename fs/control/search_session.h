@@ -19,7 +19,7 @@
 #ifndef VECFS_FS_CONTROL_SEARCH_SESSION_H
 #define VECFS_FS_CONTROL_SEARCH_SESSION_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 
 #define SESSIONS_MAX 64u
 #define SESSION_BYTES_MAX (1ull << 30)

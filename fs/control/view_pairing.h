@@ -28,7 +28,7 @@
 #ifndef VECFS_FS_CONTROL_VIEW_PAIRING_H
 #define VECFS_FS_CONTROL_VIEW_PAIRING_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 #include "fs/request/process.h"
 
 struct pairing;

@@ -14,8 +14,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "fs/tree/draft.h"
-#include "fs/mount/session.h"
+#include "fs/inode/draft.h"
+#include "fs/request/mount.h"
 
 struct file;
 

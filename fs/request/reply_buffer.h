@@ -6,7 +6,7 @@
 #ifndef VECFS_FS_REQUEST_REPLY_BUFFER_H
 #define VECFS_FS_REQUEST_REPLY_BUFFER_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 
 /* At least size bytes, valid until this request is replied to; NULL without memory. */
 char *buffer_get(fuse_req_t req, size_t size);

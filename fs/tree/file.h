@@ -8,7 +8,7 @@
 
 #include "fs/inode/open_files.h"
 #include "fs/inode/inode.h"
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 #include "fs/inode/creating.h"
 
 enum file_state {

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/replay/convert_v1.h"
-#include "store/engine.h"
 #include "store/base/checksum.h"
+#include "store/catalog/catalog_v1.h"
+#include "store/engine.h"
 
 static const char *const paths[2] = {"catalog.0", "catalog.1"};
 

@@ -302,7 +302,7 @@ static void load_image(struct pass *p)
 	/* It is judged by the catalog, not by what has become of the rows. */
 	for (uint32_t i = 0; i < c->segment_count; i++)
 		c->segments[i]->count = p->cc->segments[i].count;
-	rc = index_file_load(p->cc->k->s, c);
+	rc = index_file_load(p->cc->k->io, c);
 	for (uint32_t i = 0; i < c->segment_count; i++)
 		c->segments[i]->count = p->cc->segments[i].rows;
 	p->image = !rc;

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/snapshot/snapshot.h"
 #include "store/base/checksum.h"
 
 #define GAPS_MIN 64u
@@ -243,7 +242,7 @@ struct collection *collection_new(uint32_t id, uint32_t parent, const char *name
 
 void collection_free(struct io *io, struct collection *c)
 {
-	snapshot_detach(c);
+	assert(!c->snapshots);
 	for (uint32_t i = 0; i < c->segment_count; i++)
 		segment_put(io, c->segments[i]);
 	free(c->segments);

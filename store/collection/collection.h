@@ -76,7 +76,7 @@ struct collection_table {
 };
 
 void collection_table_init(struct collection_table *t, uint64_t hash_seed);
-/* Frees the collections, too. */
+/* Frees the collections, too, of which no snapshot knows any more. */
 void collection_table_free(struct collection_table *t, struct io *io);
 struct collection *collection_get(const struct collection_table *t, uint32_t id);
 struct collection *collection_find(const struct collection_table *t, uint32_t parent, const char *name);
@@ -100,7 +100,7 @@ int collection_set_attribute(struct collection_table *t, struct collection *c, u
 int collection_rename(struct collection_table *t, struct collection *c, const char *name);
 
 struct collection *collection_new(uint32_t id, uint32_t parent, const char *name, uint64_t hash_seed);
-/* Frees it and closes its files. */
+/* Frees it and closes its files. No snapshot knows it any more (snapshot_detach). */
 void collection_free(struct io *io, struct collection *c);
 /* Makes the directory, which a collection gets with its first file. Any thread. */
 int collection_make_directory(struct io *io, struct collection *c);

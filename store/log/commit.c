@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "store/base/clock.h"
 #include "store/engine.h"
 
 struct waiter {
@@ -453,7 +454,7 @@ void *commit_thread(void *store)
 			c->committer_idle = true;
 			pthread_cond_wait(&c->work, &c->mutex);
 			c->committer_idle = false;
-		} else if (engine_tick_ms() < due_ms) {
+		} else if (clock_ms() < due_ms) {
 			commit_deadline(&t, due_ms);
 			pthread_cond_timedwait(&c->work, &c->mutex, &t);
 		} else if (c->leading) {
@@ -570,7 +571,7 @@ void txn_end(struct txn *txn)
 	pthread_mutex_lock(&c->mutex);
 	if (txn->start != c->open->used) {
 		if (!c->open->used) {
-			c->open->opened_ms = engine_tick_ms();
+			c->open->opened_ms = clock_ms();
 			if (c->committer_idle)
 				pthread_cond_signal(&c->work);
 		}

@@ -23,16 +23,11 @@
 
 #include "store/store.h"
 
-struct catalog_image;
 struct io;
 struct log_position;
 
-/* Replaces a catalog of version 1 by one of our version. -EUCLEAN: it contradicts itself. */
-int convert_catalog(struct catalog_image *image);
-/* The same of a frame's records: malloc'ed. -EUCLEAN. */
+/* The records of a frame of version 1 as ours: malloc'ed. -EUCLEAN: they contradict themselves. */
 int convert_records(const void *payload, size_t bytes, void **out, size_t *out_bytes);
-/* Times were nanoseconds since 1970. */
-vs_time convert_time(uint64_t time_ns);
 /*
  * Steps 1 (what is left of it) to 4, once the tables have all that the log says. The log begins at start and
  * ends at end. No file is open.

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "store/replay/apply.h"
+#include "store/catalog/catalog_v1.h"
 #include "store/replay/convert_v1.h"
 #include "store/engine.h"
 #include "store/collection/index_file.h"
@@ -458,7 +459,7 @@ static int load_collection(struct vs_store *s, struct collection *c)
 	if (rc)
 		return is_damage(rc) ? 0 : rc;
 	if (c->index_stamp) {
-		rc = index_file_load(s, c);
+		rc = index_file_load(s->io, c);
 		if (!is_damage(rc))
 			return rc;
 		engine_report(s, VS_WARNING, "%s: no index image (%s), rebuilding it", c->name,
@@ -492,13 +493,22 @@ static bool file_is_left(const struct collection *c, const char *name)
 	return !strcmp(end, ".adopt");
 }
 
+/* What a directory that cannot be listed has is for the next recovery to find. */
+static void orphans_list(struct vs_store *s, const char *path, struct io_names *list)
+{
+	int rc = io_names_read(s->io, path, list);
+
+	if (rc < 0 && rc != -ENOENT)
+		s->has_orphans = true;
+}
+
 static void orphans_collect_collection(struct vs_store *s, struct collection *c)
 {
 	char path[SEGMENT_PATH_MAX], file[SEGMENT_PATH_MAX + 256];
 	struct io_names list;
 
 	collection_path(path, c->id, NULL);
-	io_names_read(s->io, path, &list);
+	orphans_list(s, path, &list);
 	for (size_t i = 0; i < list.count; i++) {
 		if (!file_is_left(c, list.names[i]))
 			continue;
@@ -527,7 +537,7 @@ static void orphans_collect(struct vs_store *s)
 {
 	struct io_names list;
 
-	io_names_read(s->io, "collections", &list);
+	orphans_list(s, "collections", &list);
 	for (size_t i = 0; i < list.count; i++) {
 		char *end;
 		uint32_t id = (uint32_t)strtoul(list.names[i], &end, 10);
@@ -711,6 +721,13 @@ static int keep_dead(struct collection *c, const struct record *r)
 	return rc;
 }
 
+/* A batch's files have come under the number of a segment: what its rows were is of no account any more. */
+static void forget_rows(struct collection *c, uint32_t segment)
+{
+	for (uint64_t slot = 0; slot >> c->shift == 0 && c->overlay.count; slot++)
+		overlay_drop(&c->overlay, segment << c->shift | (uint32_t)slot);
+}
+
 static int keep_frame(void *arg, const struct frame *frame, const void *payload)
 {
 	struct vs_store *s = arg;
@@ -733,6 +750,8 @@ static int keep_frame(void *arg, const struct frame *frame, const void *payload)
 			rc = keep_row(c, r->row, (const struct record_row *)(const void *)r);
 		else if (c && r->type == RECORD_DELETE_ROWS)
 			rc = keep_dead(c, r);
+		else if (c && r->type == RECORD_ATTACH)
+			forget_rows(c, ((const struct record_attach *)(const void *)r)->segment);
 	}
 	return rc;
 }

@@ -17,6 +17,8 @@
 #include "store/search/filter.h"
 #include "store/store.h"
 
+#pragma GCC visibility push(default)
+
 struct vs_query {
 	const void *vectors; /* count vectors as the collection stores them, without gaps */
 	uint32_t count;
@@ -55,5 +57,7 @@ int vs_search(struct vs_snapshot *m, const struct vs_query *q, uint64_t first, u
 /* Takes what other found into hits. -ENOMEM. */
 int vs_search_merge(enum vs_metric metric, const struct vs_query *q, struct vs_hit *hits, uint32_t *found,
 		    const struct vs_hit *other, const uint32_t *other_found);
+
+#pragma GCC visibility pop
 
 #endif

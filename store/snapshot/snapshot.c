@@ -353,11 +353,16 @@ static int read_rows(const struct vs_snapshot *m, uint64_t first, uint64_t count
 static int read_failed(struct vs_snapshot *m, int rc)
 {
 	if (rc == -EBADMSG) {
-		struct vs_collection_info info = {0};
+		char name[VS_NAME_MAX + 1] = "";
+		const struct collection *c;
 
 		m->s->counters.checksum_errors++;
-		vs_collection_get(m->s, m->info.collection, &info);
-		engine_report(m->s, VS_ERROR, "%s/.vecfs/vectors: checksum mismatch", info.name);
+		pthread_rwlock_rdlock(&m->s->lock);
+		c = collection_get(&m->s->table, m->info.collection);
+		if (c)
+			snprintf(name, sizeof name, "%s", c->name);
+		pthread_rwlock_unlock(&m->s->lock);
+		engine_report(m->s, VS_ERROR, "%s/.vecfs/vectors: checksum mismatch", name);
 		rc = -EIO;
 	}
 	return rc;

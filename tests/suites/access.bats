@@ -222,6 +222,8 @@ else: assert False' $segment
 	nobody_mounts
 	as_nobody cmp two $mnt/docs/apple
 	nobody_unmounts
+}
+
 @test "set-user-ID and set-group-ID go when somebody unprivileged writes, truncates or gives a vector away" {
 	for_all
 	chmod 755 mnt/docs

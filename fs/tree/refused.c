@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/control/refused.h"
+#include "fs/tree/refused.h"
 
 #include <errno.h>
 #include <string.h>

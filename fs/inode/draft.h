@@ -4,8 +4,8 @@
  * all files of a vector, in the order in which they were written. Whoever must end the runs publishes these
  * bytes, so that an older piece of one file never overtakes a newer one of another.
  */
-#ifndef VECFS_FS_TREE_DRAFT_H
-#define VECFS_FS_TREE_DRAFT_H
+#ifndef VECFS_FS_INODE_DRAFT_H
+#define VECFS_FS_INODE_DRAFT_H
 
 #include <stdbool.h>
 #include <stddef.h>

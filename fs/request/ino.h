@@ -19,8 +19,8 @@
  *                                         what a mount remembers by a number of its own (near.h,
  *                                         search_session.h)
  */
-#ifndef VECFS_FS_INODE_INO_H
-#define VECFS_FS_INODE_INO_H
+#ifndef VECFS_FS_REQUEST_INO_H
+#define VECFS_FS_REQUEST_INO_H
 
 #include <stdbool.h>
 #include <stdint.h>
