@@ -140,7 +140,7 @@ struct vs_collection_info {
 	char name[VS_NAME_MAX + 1];
 	struct vs_schema schema;
 	size_t row_bytes;    /* 0 while dim is not fixed */
-	bool schema_fixed;   /* it has, or once had, a vector: the schema stays */
+	bool schema_fixed;   /* it has a vector, or a batch has: the schema stays */
 	bool schema_given;   /* somebody has set it: uploads must have its dtype, which else the first of them
 				brings */
 	uint64_t count;      /* vectors */

@@ -129,8 +129,9 @@ struct perm_class {
 	uint32_t mode, uid, gid;
 };
 
-#define SCHEMA_FIXED 1u /* it has, or once had, a vector */
-#define SCHEMA_GIVEN 2u /* somebody has set it */
+#define SCHEMA_FIXED 1u     /* it has, or once had, a vector */
+#define SCHEMA_GIVEN 2u     /* somebody has set the dtype, */
+#define SCHEMA_DIM_GIVEN 4u /* or a dim: then that stays when the last vector goes */
 
 struct catalog_collection {
 	uint32_t id;

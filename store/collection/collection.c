@@ -301,6 +301,28 @@ void collection_set_schema(struct collection *c, const struct vs_schema *schema)
 	c->shift = c->row_bytes ? segment_shift(c->row_bytes) : 0;
 }
 
+bool collection_is_vacant(const struct collection *c)
+{
+	if (c->parent || c->children || c->count || c->deleted || c->damaged)
+		return false;
+	for (uint32_t i = 0; i < c->segment_count; i++)
+		if (c->segments[i]->count) /* rows that are not counted are damaged */
+			return false;
+	return true;
+}
+
+struct vs_schema collection_schema(const struct collection *c, bool *fixed)
+{
+	struct vs_schema schema = c->schema;
+
+	*fixed = c->schema_fixed && !collection_is_vacant(c);
+	if (c->schema_fixed && !*fixed && !c->dim_given)
+		schema.dim = 0;
+	if (c->schema_fixed && !*fixed && !c->schema_given)
+		schema.dtype = VS_F32;
+	return schema;
+}
+
 void collection_changed(struct collection *c)
 {
 	c->ctime = vs_time_after(c->ctime, vs_time_now());

@@ -27,7 +27,8 @@ struct collection {
 	char name[VS_NAME_MAX + 1];
 	struct vs_schema schema;
 	bool schema_fixed; /* it has, or once had, a vector */
-	bool schema_given; /* somebody has set it */
+	bool schema_given; /* somebody has set the dtype, */
+	bool dim_given;    /* or a dim */
 	size_t row_bytes;
 	unsigned shift; /* row number = segment << shift | slot */
 	uint32_t perm;  /* index into the table of permissions */
@@ -113,6 +114,11 @@ static inline bool collection_is_free(const struct collection *c)
 {
 	return !c->schema_fixed && !c->schema_given;
 }
+/* Whether it has no vector and nothing that will be one, so that its vectors may become others: what is fixed
+ * of the schema is then so only until somebody wants it otherwise (rows_free_schema). */
+bool collection_is_vacant(const struct collection *c);
+/* The schema as it is to be seen: without what only vectors that are gone have fixed. *fixed: it stays. */
+struct vs_schema collection_schema(const struct collection *c, bool *fixed);
 void collection_path(char path[SEGMENT_PATH_MAX], uint32_t id, const char *file);
 /* Makes room for more segments, so that adding them cannot fail. -ENOMEM. */
 int collection_reserve_segments(struct collection *c, uint32_t more);

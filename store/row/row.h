@@ -41,6 +41,12 @@ struct row_put {
 };
 /* The first vector of a collection fixes its dim. -EINVAL: not the collection's size of vectors. */
 int rows_fix_schema(struct txn *txn, struct collection *c, size_t size);
+/*
+ * The last vector has gone, and the next may be of another size: drops what vectors alone have fixed of the
+ * schema. A checkpoint comes first, so that no log has rows of both sizes. Without the lock. 0 also if there
+ * is nothing to do; -EBUSY: others put and remove vectors all the time.
+ */
+int rows_free_schema(struct vs_store *s, uint32_t collection);
 /* Takes that back, with the segments made for it, which have no rows; the caller sees to the log. */
 void rows_unfix_schema(struct vs_store *s, struct collection *c, const struct vs_schema *schema);
 /* Everything of a put (see vs_put) that can fail. A refused first vector leaves no trace: neither dim nor its
