@@ -19,10 +19,10 @@ struct answer {
 };
 
 /*
- * Searches a snapshot of a collection for count vectors of this schema, -ESTALE if it has another one by now: a
- * collection without rows may get one at any time. without: an entry that is left out, or 0. list: the
- * ids of params->ids, or NULL. is_cancelled may be NULL. -EINVAL with a sentence in why; -ETIMEDOUT, -EINTR.
- * On success answer_free ends it.
+ * Searches a snapshot of a collection for count vectors of this schema, -ESTALE if it has another one by now:
+ * a collection without rows may get one at any time. without: an entry that is left out, or 0. list: the ids
+ * of params->ids, or NULL. is_cancelled may be NULL. -EINVAL with a sentence in why; -ETIMEDOUT, -EINTR. On
+ * success answer_free ends it.
  */
 int answer_make(struct vs_store *store, uint32_t collection, const struct vs_schema *schema,
 		const void *vectors, uint32_t count, const struct search_params *params,
