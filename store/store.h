@@ -119,6 +119,9 @@ void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *
 struct vs_counters {
 	uint64_t puts, overwrites, patches, removes, renames, reads, commits, commit_bytes, checkpoints;
 	uint64_t batches, checksum_errors, replayed_records;
+	/* Vectors searched for; of stored ones compared, and verified against their checksums; time of
+	 * searching. */
+	uint64_t queries, rows_scanned, rows_verified, search_ns;
 	uint64_t collections, vectors;
 	bool poisoned;
 };

@@ -389,11 +389,12 @@ static ssize_t temporary_read(struct mount *s, const struct node *node, void *bu
 	return vs_batch_text_read(s->store, node->collection, text_of(node), buf, size, (uint64_t)off);
 }
 
-static int temporary_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int temporary_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
 			   const struct fuse_file_info *fi)
 {
 	(void)fi;
-	return vs_batch_text_write(s->store, node->collection, text_of(node), buf, size, (uint64_t)off);
+	return vs_batch_text_write(ops_serve(req)->store, node->collection, text_of(node), buf, size,
+				   (uint64_t)off);
 }
 
 const struct node_ops batch_temporary_ops = {

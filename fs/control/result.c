@@ -149,13 +149,14 @@ static ssize_t result_read(struct mount *s, const struct node *node, void *buf, 
 	return (ssize_t)n;
 }
 
-static int result_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int result_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
 			const struct fuse_file_info *fi)
 {
 	static const struct {
 		const char *line;
 		bool adds_only;
 	} known[] = {{"replace=no\n", true}, {"replace=yes\n", false}};
+	struct mount *s = ops_serve(req);
 
 	(void)node;
 	(void)off;
