@@ -565,7 +565,7 @@ void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *s
 		id_index_remove(&c->index, collection_hash(c, name, r->name_len), row_entry(r));
 		entry_map_set(&c->entries, row_entry(r), ROW_NONE);
 		c->count--;
-		c->name_bytes -= r->name_len;
+		collection_discount_name(c, name, r->name_len);
 	}
 	seg->going = true;
 	log_trim(txn, c, seg, 0);
