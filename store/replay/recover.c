@@ -492,13 +492,22 @@ static bool file_is_left(const struct collection *c, const char *name)
 	return !strcmp(end, ".adopt");
 }
 
+/* What cannot be looked at may have left-overs: the next recovery looks again. */
+static void read_left(struct vs_store *s, const char *path, struct io_names *list)
+{
+	int rc = io_names_read(s->io, path, list);
+
+	if (rc < 0 && rc != -ENOENT)
+		s->has_orphans = true;
+}
+
 static void orphans_collect_collection(struct vs_store *s, struct collection *c)
 {
 	char path[SEGMENT_PATH_MAX], file[SEGMENT_PATH_MAX + 256];
 	struct io_names list;
 
 	collection_path(path, c->id, NULL);
-	io_names_read(s->io, path, &list);
+	read_left(s, path, &list);
 	for (size_t i = 0; i < list.count; i++) {
 		if (!file_is_left(c, list.names[i]))
 			continue;
@@ -527,7 +536,7 @@ static void orphans_collect(struct vs_store *s)
 {
 	struct io_names list;
 
-	io_names_read(s->io, "collections", &list);
+	read_left(s, "collections", &list);
 	for (size_t i = 0; i < list.count; i++) {
 		char *end;
 		uint32_t id = (uint32_t)strtoul(list.names[i], &end, 10);
