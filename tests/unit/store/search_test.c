@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "tests/unit/scratch.h"
+#include "store/io/io.h"
 #include "store/search/search.h"
 #include "store/store.h"
 
@@ -365,6 +366,57 @@ static void a_file_that_cannot_be_read_costs_its_rows_and_no_more(void **state)
 	close(fd);
 }
 
+/* ------------------------------------------------------------------ bulk reading */
+
+static const struct io_ops *real_ops;
+static _Atomic unsigned reads;
+
+static ssize_t counted_pread(struct io *io, int fd, void *buf, size_t size, uint64_t off)
+{
+	reads++;
+	return real_ops->pread(io, fd, buf, size, off);
+}
+
+/* A row that waits for the applier, or has changed since, is no reason to read all others one by one. */
+static void a_few_changed_rows_do_not_make_all_be_read_singly(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_options options = {.commit_ms = 10000};
+	float *got = malloc(sizeof f->vectors), changed[DIM] = {5};
+	struct io_ops ops;
+	struct vs_snapshot *m;
+	char why[256];
+
+	assert_int_equal(vs_close(f->s), 0);
+	assert_int_equal(io_new_real(f->sc.dir, false, &options.io), 0);
+	real_ops = options.io->ops;
+	ops = *real_ops;
+	ops.pread = counted_pread;
+	options.io->ops = &ops;
+	assert_int_equal(vs_open(f->sc.dir, &options, &f->s, why, sizeof why), 0);
+	/* Two wait for the applier in the snapshot, one of them and another change after it. */
+	for (uint32_t row = 100; row < 102; row++) {
+		assert_int_equal(
+			vs_write(f->s, f->docs, f->entries[row], changed, sizeof changed, 0, 0, NULL), 0);
+		memcpy(f->vectors[row], changed, sizeof changed);
+	}
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+	changed[0] = 6;
+	for (uint32_t row = 101; row < 103; row++)
+		assert_int_equal(
+			vs_write(f->s, f->docs, f->entries[row], changed, sizeof changed, 0, 0, NULL), 0);
+	reads = 0;
+	assert_int_equal(vs_snapshot_vectors(m, got, sizeof f->vectors, 0), sizeof f->vectors);
+	assert_true(reads < 20);
+	assert_memory_equal(got, f->vectors, sizeof f->vectors);
+	vs_snapshot_close(m);
+	free(got);
+	assert_int_equal(vs_close(f->s), 0);
+	options.io->ops = real_ops;
+	io_free_real(options.io);
+	assert_int_equal(vs_open(f->sc.dir, &(struct vs_options){0}, &f->s, why, sizeof why), 0);
+}
+
 /* ------------------------------------------------------------------ beside changes */
 
 /* What the collection is after each change; both change under the mutex. */
@@ -567,6 +619,8 @@ int main(void)
 						free_store),
 		cmocka_unit_test_setup_teardown(a_moment_is_searched_as_it_was, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_damaged_row_is_not_among_the_nearest, new_store,
+						free_store),
+		cmocka_unit_test_setup_teardown(a_few_changed_rows_do_not_make_all_be_read_singly, new_store,
 						free_store),
 		cmocka_unit_test_setup_teardown(answers_are_exact_beside_changes, new_store, free_store),
 		cmocka_unit_test_setup_teardown(searches_are_counted, new_store, free_store),
