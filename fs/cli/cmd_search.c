@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * vecfs search - the nearest vectors to queries. In a mount the daemon searches, in a session of its own
- * (session.h); a store that is not mounted is opened for reading and searched here.
+ * (search_session.h); a store that is not mounted is opened for reading and searched here.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -301,8 +301,8 @@ static int search_here(struct vs_store *store, struct request *r, const struct v
 	progress_start(&watch.progress, "search", info->count * info->row_bytes, info->row_bytes,
 		       !r->is_batch);
 	if (!rc)
-		rc = answer_make(store, info->id, q.vectors, q.count, &r->parsed, list, 0, is_over, &watch,
-				 &a, why, WHY_BYTES);
+		rc = answer_make(store, info->id, &info->schema, q.vectors, q.count, &r->parsed, list, 0,
+				 is_over, &watch, &a, why, WHY_BYTES);
 	progress_end(&watch.progress, false);
 	if (!rc) {
 		rc = take_results(&a, r->parsed.k, out);

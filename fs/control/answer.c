@@ -62,6 +62,12 @@ static int check(const struct vs_schema *schema, const struct search_params *par
 	return rc;
 }
 
+/* Whether the vectors of one schema have the bytes that the other one's have. */
+static bool is_same_shape(const struct vs_schema *a, const struct vs_schema *b)
+{
+	return a->dim == b->dim && a->dtype == b->dtype;
+}
+
 static int search(struct answer *a, const struct vs_query *q, unsigned threads, struct patience *patience)
 {
 	int64_t start_ns = monotonic_ns();
@@ -76,10 +82,10 @@ static int search(struct answer *a, const struct vs_query *q, unsigned threads, 
 	return rc == -EINTR && patience->timed_out ? -ETIMEDOUT : rc;
 }
 
-int answer_make(struct vs_store *store, uint32_t collection, const void *vectors, uint32_t count,
-		const struct search_params *params, struct vs_filter *list, uint64_t without,
-		bool (*is_cancelled)(void *arg, uint64_t rows), void *arg, struct answer *out, char *why,
-		size_t why_size)
+int answer_make(struct vs_store *store, uint32_t collection, const struct vs_schema *schema,
+		const void *vectors, uint32_t count, const struct search_params *params,
+		struct vs_filter *list, uint64_t without, bool (*is_cancelled)(void *arg, uint64_t rows),
+		void *arg, struct answer *out, char *why, size_t why_size)
 {
 	struct patience patience = {.is_cancelled = is_cancelled, .arg = arg};
 	struct vs_query q = {.vectors = vectors,
@@ -108,7 +114,9 @@ int answer_make(struct vs_store *store, uint32_t collection, const void *vectors
 			q.k = out->info.rows ? (uint32_t)out->info.rows : 1;
 		out->count = count;
 		out->k = q.k;
-		rc = check(&out->info.schema, params, vectors, count, why, why_size);
+		rc = is_same_shape(&out->info.schema, schema)
+			     ? check(&out->info.schema, params, vectors, count, why, why_size)
+			     : -ESTALE;
 	}
 	if (!rc)
 		rc = search(out, &q, params->threads, &patience);

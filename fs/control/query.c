@@ -24,7 +24,8 @@
 struct query {
 	struct open_file open_file;
 	pthread_mutex_t lock;
-	char *part; /* of a vector: part_bytes of row_bytes */
+	struct vs_schema schema; /* of the vectors that are written */
+	char *part;              /* of a vector: part_bytes of row_bytes */
 	size_t part_bytes, row_bytes;
 	char *text; /* of answers, read up to offset taken */
 	size_t size, taken;
@@ -72,7 +73,7 @@ static int add_answers(fuse_req_t req, const struct node *node, struct query *q,
 	int rc;
 
 	search_params_init(&params);
-	rc = answer_make(ops_serve(req)->store, node->collection, vectors, count, &params, NULL, 0,
+	rc = answer_make(ops_serve(req)->store, node->collection, &q->schema, vectors, count, &params, NULL, 0,
 			 answer_is_unwanted, req, &answer, why, why_size);
 	if (rc)
 		return rc;
@@ -92,10 +93,12 @@ static int add_answers(fuse_req_t req, const struct node *node, struct query *q,
 }
 
 /* Where an incomplete vector is kept. The size of vectors may change while the collection has none. */
-static int hold_part(struct query *q, size_t row_bytes)
+static int hold_part(struct query *q, const struct vs_collection_info *info)
 {
+	size_t row_bytes = info->row_bytes;
 	char *part;
 
+	q->schema = info->schema;
 	if (q->row_bytes == row_bytes)
 		return 0;
 	part = realloc(q->part, row_bytes);
@@ -168,7 +171,7 @@ static int query_write(fuse_req_t req, const struct node *node, const void *buf,
 	q->reading = false;
 	rc = judge(q, size, &info, why, sizeof why);
 	if (!rc)
-		rc = hold_part(q, info.row_bytes);
+		rc = hold_part(q, &info);
 	if (!rc)
 		rc = take(req, node, q, buf, size, why, sizeof why);
 	if (rc)

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#pragma GCC visibility push(default)
+
 struct vs_filter;
 
 /* Lets everything pass. NULL: no memory. */
@@ -31,5 +33,7 @@ size_t vs_filter_allowed(const struct vs_filter *f);
 const char *vs_filter_next(const struct vs_filter *f, size_t *at, size_t *len);
 /* The bytes of memory it holds. */
 size_t vs_filter_bytes(const struct vs_filter *f);
+
+#pragma GCC visibility pop
 
 #endif

@@ -5,18 +5,29 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "store/segment/segment.h"
 
 #define UNMAP_AT_ONCE 64
 #define SYNC_MANY 64u /* files: then one call for all takes less time */
 
+/* At most half of what the process may open: there are others who need some. */
+static unsigned default_open_max(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur / 2 >= FILES_OPEN_DEFAULT)
+		return FILES_OPEN_DEFAULT;
+	return limit.rlim_cur / 2 ? (unsigned)(limit.rlim_cur / 2) : 1;
+}
+
 void files_init(struct files *f, struct io *io, bool read_only, unsigned open_max, unsigned mapped_max)
 {
 	memset(f, 0, sizeof *f);
 	f->io = io;
 	f->read_only = read_only;
-	f->open_max = open_max ? open_max : FILES_OPEN_DEFAULT;
+	f->open_max = open_max ? open_max : default_open_max();
 	f->mapped_max = mapped_max ? mapped_max : FILES_MAPPED_DEFAULT;
 	f->clean.prev = f->clean.next = &f->clean;
 	f->dirty.prev = f->dirty.next = &f->dirty;
@@ -171,12 +182,15 @@ void segment_file_written(struct segment *seg, enum segment_column column)
 void files_put(struct segment *seg, enum segment_column column, int fd)
 {
 	struct files *f = seg->files;
+	bool full;
 
 	pthread_mutex_lock(&f->mutex);
 	seg->fd[column] = fd;
 	use_link(f, &seg->use[column]);
-	f->open++;
+	full = ++f->open > f->open_max;
 	pthread_mutex_unlock(&f->mutex);
+	if (full)
+		files_evict(f);
 }
 
 int segment_read(struct segment *seg, enum segment_column column, void *buf, size_t size, uint64_t off)
