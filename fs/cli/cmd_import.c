@@ -35,7 +35,8 @@ static const char help[] =
 	"Imports the vectors of FILE into COLLECTION, a directory of a mount, which is made if it is\n"
 	"missing. All of them appear at once and durably, or none does. FILE is a .npy, .npz, .fvecs,\n"
 	".bvecs, .fbin, .u8bin, .i8bin or, raw, a .f32, .f16, .bf16, .i8, .u8 or .bit file, or text with\n"
-	"an id in each line: word2vec's or GloVe's (.vec, .txt), or id, tab, numbers (.tsv).\n\n"
+	"an id in each line: word2vec's or GloVe's (.vec, .txt), or id, tab, numbers (.tsv); each may be\n"
+	"compressed by zstd(1), with .zst behind its suffix.\n\n"
 	"  --ids FILE         line n is the id of row n (-: standard input)\n"
 	"  -0, --null         the ids in that file are separated by NUL bytes\n"
 	"  --escape           percent-encode in ids what no file name can have\n"
@@ -232,17 +233,20 @@ static int prepare_collection(struct import *im, bool missing)
 
 /* ------------------------------------------------------------------ what is imported */
 
-/* "FILE.npz:NAME" is the member NAME of FILE.npz, unless there is a file of that name. */
+/* "FILE.npz:NAME" is the member NAME of FILE.npz, unless there is a file of that name; or FILE.npz.zst:NAME.
+ */
 static void split_member(struct import *im)
 {
 	static char path[PATH_MAX];
 	const char *colon = strstr(im->file, ".npz:");
 
+	colon = colon ? colon : strstr(im->file, ".npz.zst:");
 	if (!colon || access(im->file, F_OK) == 0 || strlen(im->file) >= sizeof path)
 		return;
+	colon = strchr(colon, ':');
 	strcpy(path, im->file);
-	path[colon - im->file + 4] = 0;
-	im->member = path + (colon - im->file) + 5;
+	path[colon - im->file] = 0;
+	im->member = path + (colon - im->file) + 1;
 	im->file = path;
 }
 
