@@ -197,6 +197,7 @@ int vs_root_set(struct vs_store *s, unsigned which, const struct vs_perm *perm, 
 /* What else a collection is: values that the engine keeps, durably, and does not interpret. */
 enum vs_attribute {
 	VS_ATTRIBUTE_VIEWS = 1, /* its views, as their builder writes them */
+	VS_ATTRIBUTE_KEEP = 2,  /* of a batch, "no": it goes with the process that fills it */
 	VS_ATTRIBUTE_COUNT,
 };
 #define VS_ATTRIBUTE_BYTES_MAX 4096u

@@ -406,17 +406,22 @@ static int make_batch(struct import *im)
 	return 0;
 }
 
-/* Opens the file that will say what the commit did, and tells it that numbers must not replace. */
+/*
+ * Opens the file that will say what the commit did, tells it that the batch goes with us should we be killed,
+ * and that numbers must not replace.
+ */
 static int open_result(struct import *im)
 {
-	static const char only_add[] = "replace=no\n";
+	static const char goes_with_us[] = "keep=no\n", only_add[] = "replace=no\n";
 	char path[PATH_MAX];
 	int rc = join(path, im->batch, ".vecfs/result");
 
 	if (rc != 0)
 		return rc;
 	im->result = open(path, O_RDWR | O_CLOEXEC);
-	if (im->result >= 0 && is_numbered(im) && !im->replace)
+	if (im->result >= 0)
+		rc = transfer_write(im->result, goes_with_us, sizeof goes_with_us - 1);
+	if (im->result >= 0 && rc == 0 && is_numbered(im) && !im->replace)
 		rc = transfer_write(im->result, only_add, sizeof only_add - 1);
 	if (im->result < 0)
 		rc = -errno;
@@ -594,10 +599,10 @@ static int run_batch(struct import *im)
 /* No trace is left of what failed. */
 static void undo(struct import *im)
 {
-	if (im->result >= 0)
-		close(im->result);
 	if (im->made_batch && rmdir(im->batch) != 0)
 		fail(im->batch, -errno);
+	if (im->result >= 0)
+		close(im->result);
 	if (im->set_schema)
 		write_schema(im, im->schema.dtype);
 	if (im->made_collection && rmdir(im->collection) != 0)

@@ -12,6 +12,9 @@ int control_attr(struct mount *s, const struct node *node, struct stat *st, doub
 /* The attributes of a file of this size and age in a control directory. */
 /* Owner and mode of the mount's root directory. */
 struct vs_perm dir_root_perm(struct mount *s);
+/* Removes a collection that is empty, or a batch with everything in it; open files of its vectors keep those.
+ */
+int dir_remove(struct mount *s, uint32_t id);
 int control_file_attr(struct mount *s, const struct node *node, vs_time mtime, uint64_t size,
 		      struct stat *st);
 /* The number of the directory that a control node is in (but for those in segments/). */

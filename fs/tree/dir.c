@@ -103,7 +103,7 @@ static int child_mkdir(struct mount *s, uint32_t parent, const struct create_arg
 	return rc;
 }
 
-static int remove_one(struct mount *s, uint32_t id)
+int dir_remove(struct mount *s, uint32_t id)
 {
 	struct inode_set all;
 	int rc = inode_preserve_all_begin(s, id, &all); /* a batch goes with its vectors */
@@ -124,7 +124,7 @@ static int remove_batches(struct mount *s, uint32_t collection)
 	int rc = 0;
 
 	while (!rc && !vs_collection_next(s->store, collection, batch.id, &batch))
-		rc = remove_one(s, batch.id);
+		rc = dir_remove(s, batch.id);
 	return rc;
 }
 
@@ -135,7 +135,7 @@ static int child_rmdir(struct mount *s, uint32_t parent, const char *name)
 
 	if (!rc && !parent && info.count == 0 && !info.damaged)
 		rc = remove_batches(s, info.id);
-	return rc ? rc : remove_one(s, info.id);
+	return rc ? rc : dir_remove(s, info.id);
 }
 
 static void child_list(struct listing *l, uint32_t parent, off_t off)

@@ -264,6 +264,52 @@ there_and_back() {
 	[ "$(metric vectors)" = 0 ]
 }
 
+@test "an import that is killed leaves no batch: at once, nor after the daemon is killed along with it" {
+	mkfifo pipe
+	python3 -c 'import numpy as np; np.save("big.npy", np.ones((40000, 256), "<f4"))'
+	begin_import() { # FORMAT: $import has written most of the file
+		background "$VECFS_BIN" import -q --format npy mnt/docs pipe
+		import=$!
+		exec 7>pipe
+		head -c 30000000 big.npy >&7
+		eventually compgen -G 'mnt/docs/.vecfs/tx/import-*'
+	}
+	is_gone() { [ -z "$(ls -A mnt/docs/.vecfs/tx)" ] && ! stat "$1" 2>/dev/null; }
+	store_kb() { sync mnt; du -sk store | cut -f1; }
+	is_small() { [ "$(store_kb)" -lt $((empty_kb + 10000)) ]; }
+	vec 1 256 >mnt/docs/a
+	empty_kb=$(store_kb)
+	begin_import
+	batch=$(echo mnt/docs/.vecfs/tx/import-*)
+	stat "$batch" >/dev/null
+	kill -KILL $import
+	exec 7>&-
+	eventually is_gone "$batch"
+	eventually is_small
+	begin_import
+	kill_daemon
+	kill -KILL $import
+	exec 7>&-
+	take_away "$mnt"
+	mkdir -p mnt
+	start
+	[ -z "$(ls -A mnt/docs/.vecfs/tx)" ]
+	eventually is_small
+	# A batch of which that is not wanted stays, also if its result is open in somebody who dies.
+	mkdir mnt/docs/.vecfs/tx/mine
+	exec 8<>mnt/docs/.vecfs/tx/mine/.vecfs/result
+	exec 8>&-
+	restart
+	[ "$(ls mnt/docs/.vecfs/tx)" = mine ]
+	exec 8<>mnt/docs/.vecfs/tx/mine/.vecfs/result
+	echo keep=no >&8
+	echo keep=yes >&8
+	exec 8>&-
+	restart
+	[ "$(ls mnt/docs/.vecfs/tx)" = mine ]
+	[ "$(ls mnt/docs)" = a ]
+}
+
 @test "import and export say what they do: plain lines without a terminal, a bar on one, nothing with -q" {
 	arrays
 	run vecfs import --ids ids mnt/new a.npy
