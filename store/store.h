@@ -180,6 +180,7 @@ int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const str
 #define VS_SCHEMA_DIM 1u
 #define VS_SCHEMA_DTYPE 2u
 #define VS_SCHEMA_METRIC 4u
+#define VS_SCHEMA_FREE 8u /* the dtype is that of a new collection, and nobody's wish */
 int vs_schema_change(struct vs_store *s, uint32_t id, unsigned which, const struct vs_schema *schema);
 /* All of them. */
 int vs_schema_set(struct vs_store *s, uint32_t id, const struct vs_schema *schema);

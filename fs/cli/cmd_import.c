@@ -68,8 +68,7 @@ struct import {
 	bool made_collection, made_batch, set_schema;
 	int result;              /* of the batch, opened: what its commit did */
 	struct vs_schema schema; /* of the collection; dim is 0 while it is not fixed */
-	bool is_free;        /* it never had a vector or a schema: it takes the dtype of what comes first, */
-	bool upload_decides; /* of an upload, too */
+	bool is_free; /* it never had a vector or a schema: it takes the dtype of what comes first */
 	/* What is imported. */
 	struct array_reader *source;
 	struct idlist ids;
@@ -162,11 +161,9 @@ static int load_is_free(struct import *im)
 	if (rc != 0)
 		return fail(im->collection, rc);
 	given = keyfile_get(&k, "schema_given");
-	im->upload_decides = given != NULL;
-	if (given)
-		im->is_free = strcmp(given, "0") == 0;
-	else /* it says nothing of it: a schema like that of a new collection is none */
-		im->is_free = im->schema.dim == 0 && im->schema.dtype == VS_F32;
+	if (!given)
+		return fail(im->collection, -EPROTO);
+	im->is_free = strcmp(given, "0") == 0;
 	return 0;
 }
 
@@ -198,11 +195,11 @@ static int write_text(const char *path, const char *text, size_t size)
 	return rc;
 }
 
-static int write_schema(const struct import *im, enum vs_dtype dtype)
+/* dtype: a name, or "any" for that of what comes first. */
+static int write_dtype(const struct import *im, const char *dtype)
 {
-	char path[PATH_MAX], text[96];
-	int n = snprintf(text, sizeof text, "dtype=%s\nmetric=%s\n", vs_dtype_name(dtype),
-			 vs_metric_name(im->schema.metric));
+	char path[PATH_MAX], text[32];
+	int n = snprintf(text, sizeof text, "dtype=%s\n", dtype);
 	int rc = join(path, im->control, "schema");
 
 	if (rc == 0 && (rc = write_text(path, text, (size_t)n)) != 0)
@@ -213,8 +210,7 @@ static int write_schema(const struct import *im, enum vs_dtype dtype)
 /* Whether the rows bring their dtype along: NumPy's names of dtypes have neither bf16 nor bit. */
 static bool upload_decides(const struct import *im)
 {
-	return im->upload_decides && im->shape.rows != ARRAY_ROWS_UNTOLD && im->shape.dtype != VS_BF16 &&
-	       im->shape.dtype != VS_BIT;
+	return im->shape.rows != ARRAY_ROWS_UNTOLD && im->shape.dtype != VS_BF16 && im->shape.dtype != VS_BIT;
 }
 
 static int prepare_collection(struct import *im, bool missing)
@@ -226,7 +222,7 @@ static int prepare_collection(struct import *im, bool missing)
 	im->made_collection = missing;
 	if (!im->is_free || im->shape.dtype == im->schema.dtype || upload_decides(im))
 		return 0;
-	rc = write_schema(im, im->shape.dtype);
+	rc = write_dtype(im, vs_dtype_name(im->shape.dtype));
 	im->set_schema = rc == 0 && !missing;
 	return rc;
 }
@@ -604,7 +600,7 @@ static void undo(struct import *im)
 	if (im->result >= 0)
 		close(im->result);
 	if (im->set_schema)
-		write_schema(im, im->schema.dtype);
+		write_dtype(im, "any");
 	if (im->made_collection && rmdir(im->collection) != 0)
 		fail(im->collection, -errno);
 }

@@ -432,6 +432,18 @@ there_and_back() {
 	[ "$(cat mnt/free/.vecfs/schema)" = "$before" ]
 	refused "twice: line 8: the id is that of line 7" vecfs import -q --ids twice mnt/free f16.npy
 	[ "$(cat mnt/free/.vecfs/schema)" = "$before" ]
+	for dtype in bf16 bit; do # which no array's header tells
+		head -c -10 a.$dtype | refused "from a file" vecfs import -q --dim 192 --format $dtype mnt/free -
+		zstd -q -f a.$dtype
+		(cat a.$dtype.zst; head -c 10 a.$dtype.zst) >cut.$dtype.zst
+		refused "" vecfs import -q --dim 192 mnt/free cut.$dtype.zst
+		python3 -c 'import numpy as np; np.save("b.npy", np.zeros((50, 24), "<u2"))'
+		(cat b.npy | head -c -10) | refused "" vecfs import -q --dtype bf16 --format npy mnt/free -
+		grep -qx schema_given=0 mnt/free/.vecfs/stats
+		[ "$(cat mnt/free/.vecfs/schema)" = "$before" ]
+	done
+	restart
+	grep -qx schema_given=0 mnt/free/.vecfs/stats
 	vecfs import -q --ids ids mnt/f16 f16.npy
 	refused "want f16" vecfs import -q --ids ids mnt/f16 u8.npy
 	vecfs import -q --dtype f16 mnt/free a.npy
