@@ -73,8 +73,8 @@ static int add_answers(fuse_req_t req, const struct node *node, struct query *q,
 	int rc;
 
 	search_params_init(&params);
-	rc = answer_make(ops_serve(req)->store, node->collection, &q->schema, vectors, count, &params, NULL, 0,
-			 answer_is_unwanted, req, &answer, why, why_size);
+	rc = answer_make(ops_serve(req)->store, node->collection, &q->schema, vectors, count, &params, NULL,
+			 0, answer_is_unwanted, req, &answer, why, why_size);
 	if (rc)
 		return rc;
 	rc = answer_print(&answer, false, &text, &size);

@@ -353,6 +353,8 @@ static int parse_line(char *line, struct vs_schema *schema, unsigned *which, cha
 		if (parse_dim(value, &schema->dim))
 			snprintf(why, why_size, "got dim=%s, want a number of values, or 0 for unknown",
 				 value);
+	} else if (!strcmp(line, "dtype") && !strcmp(value, "any")) {
+		*which = VS_SCHEMA_FREE;
 	} else if (!strcmp(line, "dtype")) {
 		*which = VS_SCHEMA_DTYPE;
 		word = vs_dtype_parse(value);
@@ -393,6 +395,9 @@ static void take_line(struct text *t, struct change *change)
 		snprintf(change->why, WHY_BYTES, "got a NUL character, want lines of text");
 	else if (len)
 		parse_line(line, &change->schema, &which, change->why, WHY_BYTES);
+	/* Of two lines about the dtype the later one counts. */
+	if (which & (VS_SCHEMA_DTYPE | VS_SCHEMA_FREE))
+		change->which &= ~(VS_SCHEMA_DTYPE | VS_SCHEMA_FREE);
 	change->which |= which;
 }
 
