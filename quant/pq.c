@@ -261,7 +261,7 @@ void pq_encode(const struct pq *pq, size_t rows, const float *x, uint8_t *codes,
 
 static size_t code_of(const struct pq_shape *shape, const uint8_t *code, size_t m)
 {
-	return shape->bits == 8 ? code[m] : code[m / 2] >> (m % 2 * 4) & 15u;
+	return shape->bits == 8 ? code[m] : (size_t)code[m / 2] >> (m % 2 * 4) & 15;
 }
 
 void pq_decode(const struct pq *pq, size_t rows, const uint8_t *codes, float *out)

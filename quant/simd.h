@@ -29,7 +29,15 @@
 /* The name of a kernel's external symbol at this level. */
 #define KERNEL(name) KERNEL_PASTE(name, KERNEL_SUFFIX)
 
+/*
+ * What kernels are made of is inlined by force, so that sums stay in registers. Not where a sanitizer instruments
+ * each copy: there it made functions of a hundred thousand lines, which took minutes to compile.
+ */
+#ifdef SIMD_SANITIZED
+#define SIMD_INLINE static inline __attribute__((unused))
+#else
 #define SIMD_INLINE static inline __attribute__((always_inline, unused))
+#endif
 
 /* vf: f32 lanes, vi: int32 lanes, vm: one truth value a lane. */
 #if SIMD_F32 == 1
