@@ -685,6 +685,21 @@ int snapshot_select(const struct vs_snapshot *m, const struct snapshot_run *run,
 	return rc;
 }
 
+/* Which row of the snapshot it is: snapshot_row, backwards. */
+static uint64_t number_of(const struct vs_snapshot *m, uint32_t n, uint32_t slot)
+{
+	const uint64_t *deleted = m->deleted[n];
+	uint64_t number = slot;
+
+	for (uint32_t i = 0; deleted && i < slot / 64; i++)
+		number -= (unsigned)__builtin_popcountll(deleted[i]);
+	if (deleted && slot % 64)
+		number -= (unsigned)__builtin_popcountll(deleted[slot / 64] << (64 - slot % 64));
+	for (uint32_t i = 0; i < n; i++)
+		number += m->living[i];
+	return number;
+}
+
 int snapshot_find(const struct vs_snapshot *m, const char *name, size_t len, uint64_t *out)
 {
 	uint32_t row = ROW_NONE, n, slot;
@@ -698,12 +713,10 @@ int snapshot_find(const struct vs_snapshot *m, const char *name, size_t len, uin
 	n = row >> m->shift;
 	slot = row & ((1u << m->shift) - 1);
 	if (!rc && (row == ROW_NONE || n >= m->segment_count || slot >= m->counts[n] ||
-		    m->segments[n] != m->c->segments[n]))
+		    m->segments[n] != m->c->segments[n] || was_deleted(m, n, slot)))
 		rc = -ENOENT;
 	pthread_rwlock_unlock(&m->s->lock);
-	*out = slot;
-	for (uint32_t i = 0; i < n && !rc; i++)
-		*out += m->counts[i];
+	*out = rc ? 0 : number_of(m, n, slot);
 	return rc;
 }
 
