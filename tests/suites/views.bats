@@ -111,6 +111,8 @@ assert a.dtype.str.endswith(sys.argv[2]) and len(a) == 2 and a.nbytes == 200, (a
 	rows 1 8
 	rm mnt/docs/v0
 	[ "$(size ids)" = 0 ]
+	[ ! -e mnt/docs/.vecfs/vectors.npy ] # it was the vector that said so
+	echo dim=8 >mnt/docs/.vecfs/schema
 	[ "$(size vectors.f32)" = 0 ]
 	python3 -c '
 import numpy as np
