@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/control/batch.h"
 #include "fs/control/control.h"
 #include "fs/inode/open_files.h"
 #include "fs/request/invalidate.h"
@@ -107,7 +108,7 @@ static struct result *result_of(const struct fuse_file_info *fi)
 /* Once the batch is applied only open files are left of it, which cat(1) asks for their attributes, too. */
 static int result_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
-	struct vs_perm root = dir_root_perm(s);
+	struct vs_perm root = control_root_perm(s);
 	vs_time now = vs_time_now();
 	int rc = control_file_attr(s, node, now, 0, st);
 
@@ -187,7 +188,7 @@ static int set_adds_only(struct mount *s, struct result *r, bool adds_only)
 	return 0;
 }
 
-static int result_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int result_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
 			const struct fuse_file_info *fi)
 {
 	static const struct {
@@ -200,6 +201,7 @@ static int result_write(struct mount *s, const struct node *node, const void *bu
 		{"keep=no\n", set_removes, true},
 		{"keep=yes\n", set_removes, false},
 	};
+	struct mount *s = ops_serve(req);
 
 	(void)node;
 	(void)off;
@@ -218,7 +220,7 @@ static void remove_batch(struct mount *s, uint32_t id)
 	if (vs_collection_get(s->store, id, &batch))
 		return;
 	tx = (struct node){.kind = NODE_TX, .collection = batch.parent};
-	if (!dir_remove(s, id))
+	if (!batch_remove(s, id))
 		notify_entry(s->notify, node_ino(&tx), batch.name);
 }
 
