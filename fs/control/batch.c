@@ -106,6 +106,20 @@ void batch_forget(uint32_t batch)
 	temporary_forget(batch);
 }
 
+int batch_remove(struct mount *s, uint32_t id)
+{
+	struct inode_set all;
+	int rc = inode_preserve_all_begin(s, id, &all); /* a batch goes with its vectors */
+
+	if (rc)
+		return rc;
+	rc = vs_collection_remove(s->store, id);
+	inode_preserve_all_end(s, &all);
+	if (!rc)
+		batch_forget(id);
+	return rc;
+}
+
 /* ------------------------------------------------------------------ names */
 
 bool batch_has(struct mount *s, uint32_t batch, const struct node *node)

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "fs/control/batch.h"
-#include "fs/inode/inode.h"
 #include "fs/request/listing.h"
 #include "fs/request/message.h"
 #include "fs/control/view_pairing.h"
@@ -165,20 +164,6 @@ int control_attr(struct mount *s, const struct node *node, struct stat *st, doub
 {
 	*timeout_s = 1;
 	return control_file_attr(s, node, s->started, 0, st);
-}
-
-int control_remove(struct mount *s, uint32_t id)
-{
-	struct inode_set all;
-	int rc = inode_preserve_all_begin(s, id, &all); /* a batch goes with its vectors */
-
-	if (rc)
-		return rc;
-	rc = vs_collection_remove(s->store, id);
-	inode_preserve_all_end(s, &all);
-	if (!rc)
-		batch_forget(id);
-	return rc;
 }
 
 /* ------------------------------------------------------------------ what is in it */

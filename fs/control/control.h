@@ -16,9 +16,6 @@ extern const struct node_ops dir_control_ops, dir_segments_ops, segment_ops, tex
 int control_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s);
 /* Owner and mode of the mount's root directory. */
 struct vs_perm control_root_perm(struct mount *s);
-/* Removes a collection that is empty, or a batch with everything in it; open files of its vectors keep those.
- */
-int control_remove(struct mount *s, uint32_t id);
 /* The attributes of a file of this size and age in a control directory. */
 int control_file_attr(struct mount *s, const struct node *node, vs_time mtime, uint64_t size,
 		      struct stat *st);

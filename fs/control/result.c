@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/control/batch.h"
 #include "fs/control/control.h"
 #include "fs/inode/open_files.h"
 #include "fs/request/invalidate.h"
@@ -219,7 +220,7 @@ static void remove_batch(struct mount *s, uint32_t id)
 	if (vs_collection_get(s->store, id, &batch))
 		return;
 	tx = (struct node){.kind = NODE_TX, .collection = batch.parent};
-	if (!control_remove(s, id))
+	if (!batch_remove(s, id))
 		notify_entry(s->notify, node_ino(&tx), batch.name);
 }
 

@@ -111,7 +111,7 @@ static int remove_batches(struct mount *s, uint32_t collection)
 	int rc = 0;
 
 	while (!rc && !vs_collection_next(s->store, collection, batch.id, &batch))
-		rc = control_remove(s, batch.id);
+		rc = batch_remove(s, batch.id);
 	return rc;
 }
 
@@ -122,7 +122,7 @@ static int child_rmdir(struct mount *s, uint32_t parent, const char *name)
 
 	if (!rc && !parent && info.count == 0 && !info.damaged)
 		rc = remove_batches(s, info.id);
-	return rc ? rc : control_remove(s, info.id);
+	return rc ? rc : batch_remove(s, info.id);
 }
 
 static void child_list(struct listing *l, uint32_t parent, off_t off)
