@@ -33,8 +33,9 @@
 #define BLOCK_BYTES_FEW (4u << 20) /* for so few queries that a row is not read again: */
 #define FEW_QUERIES 4u
 #define BLOCK_ROWS_MAX 2048u
-#define BLOCK_ROWS_FIRST 64u /* all of the first rows are near, and verified: blocks begin small and double  \
-			      */
+#define BLOCK_ROWS_FIRST                                                                                     \
+	64u /* all of the first rows are near, and verified: blocks begin small and double                   \
+	     */
 #define GROUP 64u
 #define SQUARE_SLACK (1 + 1e-6f)
 #define SPARSE 4u        /* if not one row in so many is wanted, these are gathered */
