@@ -10,8 +10,9 @@
 #include "quant/eigen.kernel.h"
 #include "quant/scratch.h"
 
-#define STRIP 64 /* columns of the vectors that stay in the cache while a sweep's rotations pass over them   \
-		  */
+#define STRIP                                                                                                \
+	64 /* columns of the vectors that stay in the cache while a sweep's rotations pass over them         \
+	    */
 #define SWEEPS_MAX 60 /* an eigenvalue takes about two */
 
 struct eigen {

@@ -11,8 +11,9 @@
 
 #define BLOCK_ROWS 2048
 #define PART_ROWS 256 /* of a block that one worker assigns at a time */
-#define WARM_PASSES 4 /* over the first block alone, before rows far from their centroid weigh on the sums   \
-		       */
+#define WARM_PASSES                                                                                          \
+	4 /* over the first block alone, before rows far from their centroid weigh on the sums               \
+	   */
 
 static_assert(BLOCK_ROWS % PART_ROWS == 0 && PART_ROWS % NEAREST_GROUP == 0, "parts are made of groups");
 

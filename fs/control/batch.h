@@ -4,12 +4,13 @@
  * commit. The vectors put into it as files are those of any collection.
  *
  * In the control directory are the lists ids and delete or their NUL-separated twins (batch_list.c), one
- * array (upload.c), and the temporary files that rsync makes of those before it renames them (temporary.h).
+ * array (batch_upload.c), and the temporary files that rsync makes of those before it renames them
+ * (temporary.h).
  */
 #ifndef VECFS_FS_CONTROL_BATCH_H
 #define VECFS_FS_CONTROL_BATCH_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 
 /* Whether there is what this NODE_TEXT or NODE_UPLOAD names, be it well or refused. */
 bool batch_has(struct mount *s, uint32_t batch, const struct node *node);
@@ -24,6 +25,9 @@ int batch_rename(struct mount *s, uint32_t batch, const char *name, const char *
 bool batch_find_temporary(uint32_t batch, const char *name, struct node *out);
 /* Applies tx/B to its collection; durable when it returns 0. */
 int batch_commit(struct mount *s, const struct vs_collection_info *batch);
+/* Removes a batch with everything in it, or a collection that is empty; open files of its vectors keep those.
+ */
+int batch_remove(struct mount *s, uint32_t id);
 /* The batch is gone: what is remembered of it, too. */
 void batch_forget(uint32_t batch);
 /* Logs "docs/.vecfs/tx/B/.vecfs/NAME: refused: " and the reason, which the commit will give, too (refusal.h).

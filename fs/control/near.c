@@ -54,6 +54,7 @@ void near_table_free(struct near_table *t)
 static uint64_t remember(struct near_table *t, uint32_t collection, uint64_t entry, const char *options)
 {
 	struct slot *slot = NULL;
+	uint64_t n;
 
 	pthread_mutex_lock(&t->lock);
 	for (unsigned i = 0; i < NEAR_SLOTS && !slot; i++)
@@ -65,8 +66,9 @@ static uint64_t remember(struct near_table *t, uint32_t collection, uint64_t ent
 		*slot = (struct slot){.n = t->last, .collection = collection, .entry = entry};
 		strcpy(slot->options, options);
 	}
+	n = slot->n;
 	pthread_mutex_unlock(&t->lock);
-	return slot->n;
+	return n;
 }
 
 /* What the node is; -ESTALE if that is forgotten. The static near/ is a directory without options. */
@@ -160,8 +162,8 @@ static int find_neighbours(struct mount *s, fuse_req_t req, const struct slot *s
 		rc = got < 0 ? (int)got : 0;
 	}
 	if (!rc)
-		rc = answer_make(s->store, slot->collection, vector, 1, &params, NULL, slot->entry,
-				 req ? answer_is_unwanted : NULL, req, &answer, why, sizeof why);
+		rc = answer_make(s->store, slot->collection, &info.schema, vector, 1, &params, NULL,
+				 slot->entry, req ? answer_is_unwanted : NULL, req, &answer, why, sizeof why);
 	free(vector);
 	if (rc == -EINVAL)
 		message(VS_WARNING, "%s/.vecfs/near: refused: %s", info.name, why);

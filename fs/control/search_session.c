@@ -361,7 +361,7 @@ static int make_stats(const struct answer *a, char **text, size_t *size)
 	*size = (size_t)snprintf(*text, 256,
 				 "queries=%u\nrows=%" PRIu64 "\nrows_scanned=%" PRIu64
 				 "\nrows_verified=%" PRIu64 "\nrows_damaged=%" PRIu64 "\nus=%" PRIu64 "\n",
-				 a->count, a->info.rows, a->stats.rows_scanned, a->stats.rows_scanned,
+				 a->count, a->info.rows, a->stats.rows_scanned, a->stats.rows_verified,
 				 a->stats.rows_damaged, a->us);
 	return 0;
 }
@@ -417,8 +417,9 @@ static int answer(struct mount *serve, fuse_req_t req, struct session *s, char *
 		rc = query_array_of(s->queries_name, s->files[FILE_QUERIES]->data,
 				    s->files[FILE_QUERIES]->size, &info.schema, &q.queries, why, WHY_BYTES);
 	if (!rc)
-		rc = answer_make(serve->store, s->collection, q.queries.vectors, q.queries.count, &q.params,
-				 q.list, 0, req ? answer_is_unwanted : NULL, req, &a, why, WHY_BYTES);
+		rc = answer_make(serve->store, s->collection, &info.schema, q.queries.vectors,
+				 q.queries.count, &q.params, q.list, 0, req ? answer_is_unwanted : NULL, req,
+				 &a, why, WHY_BYTES);
 	vs_filter_free(q.list);
 	query_array_free(&q.queries);
 	if (rc)
@@ -443,7 +444,8 @@ static int bring_up(struct mount *serve, fuse_req_t req, struct session *s)
 		return s->answer_rc;
 	drop_results(serve->sessions, s);
 	s->answer_rc = answer(serve, req, s, why);
-	s->is_answered = s->answer_rc != -EINTR && s->answer_rc != -ENOMEM && s->answer_rc != -EDQUOT;
+	s->is_answered = s->answer_rc != -EINTR && s->answer_rc != -ENOMEM && s->answer_rc != -EDQUOT &&
+			 s->answer_rc != -ESTALE;
 	if (s->answer_rc && s->answer_rc != -EINTR) {
 		vs_collection_get(serve->store, s->collection, &info);
 		message(VS_WARNING, "%s/.vecfs/search/%s: refused: %s", info.name, s->name,
@@ -636,8 +638,10 @@ static ssize_t session_list(fuse_req_t req, const struct node *dir, char *buf, s
 }
 
 static int file_open(struct mount *serve, struct session *s, enum file file, struct fuse_file_info *fi);
+static void session_file_release(struct mount *serve, const struct node *node,
+				 const struct fuse_file_info *fi);
 
-static int start_empty(struct session_table *t, struct session *s, int file)
+static int start_empty(struct session_table *t, struct session *s, enum file file)
 {
 	struct bytes *empty = bytes_new(t, 0);
 
@@ -664,7 +668,7 @@ static int session_create(fuse_req_t req, const struct node *dir, const struct c
 		rc = -EEXIST;
 	if (!rc && file < 0) {
 		file = number_for(s, create->name);
-		rc = file < 0 ? file : start_empty(serve->sessions, s, file);
+		rc = file < 0 ? file : start_empty(serve->sessions, s, (enum file)file);
 		if (!rc && file == FILE_QUERIES) /* one file, whatever its format: the last one made counts */
 			snprintf(s->queries_name, sizeof s->queries_name, "%s", create->name);
 	}
@@ -675,6 +679,8 @@ static int session_create(fuse_req_t req, const struct node *dir, const struct c
 		struct node node = file_node(s, file);
 
 		rc = ops_entry(serve, &node, 0, e);
+		if (rc) /* nobody will release what nobody has been told is open */
+			session_file_release(serve, &node, fi);
 	}
 	session_put(serve->sessions, s);
 	return rc;
@@ -865,9 +871,10 @@ static int judge(struct session_table *t, struct session_file *f, bool is_whole)
 	return -EINVAL;
 }
 
-static int session_file_write(struct mount *serve, const struct node *node, const void *buf, size_t size,
+static int session_file_write(fuse_req_t req, const struct node *node, const void *buf, size_t size,
 			      off_t off, const struct fuse_file_info *fi)
 {
+	struct mount *serve = ops_serve(req);
 	struct session_file *f = file_of(fi);
 	size_t end = (size_t)off + size;
 	int rc = 0;

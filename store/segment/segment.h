@@ -4,12 +4,14 @@
  * (format.h).
  *
  * Rows and names are read through shared mappings, vectors with pread (an error of the disk is then an error
- * code and not a signal). Everything is written with pwrite, by the applier (apply.h). Space is allocated
- * before a row is acknowledged, so that writing it later cannot fail for want of space.
+ * code and not a signal), but for searches, which scan a mapping of them at the speed of memory: within
+ * io_guard, so that an error of the disk is no more than a reason to read these rows with pread. Everything
+ * is written with pwrite, by the applier (apply.h). Space is allocated before a row is acknowledged, so that
+ * writing it later cannot fail for want of space.
  *
  * A segment is counted: its collection holds a reference, and so does whoever uses it without the store's
- * lock, or for longer. Descriptors and mappings are caches (files.h): they come when they are needed, and may
- * go between two uses.
+ * lock, or for longer. Descriptors and mappings are caches (file_cache.h): they come when they are needed,
+ * and may go between two uses.
  *
  * A number of a collection without rows is a placeholder: a segment without files.
  */
@@ -38,7 +40,7 @@ struct segment {
 	bool uploaded;
 	uint32_t count;        /* rows in use, by what is acknowledged */
 	uint32_t deleted;      /* rows among them that wait for the vacuum, */
-	uint64_t *deleted_map; /* a bit each (rows_max bits); NULL while dead is 0 */
+	uint64_t *deleted_map; /* a bit each (rows_max bits); NULL while deleted is 0 */
 	uint32_t rows_max;
 	size_t row_bytes;
 	int fd[SEGMENT_COLUMNS]; /* of the cache: segment_file() */
@@ -46,6 +48,8 @@ struct segment {
 	const struct row *rows; /* mappings, or NULL: segment_rows() */
 	const char *name_bytes;
 	struct map_use map;
+	const char *vectors; /* the file of vectors, mapped, or NULL: segment_vectors() */
+	struct map_use vector_map;
 	uint32_t allocated;       /* rows that have space in vectors and rows */
 	uint32_t names_allocated; /* granules */
 	struct name_heap names;
@@ -68,7 +72,7 @@ unsigned segment_shift(size_t row_bytes);
 #define SEGMENT_PATH_MAX 64
 void segment_path(char path[SEGMENT_PATH_MAX], uint32_t collection, uint32_t n, enum segment_column column);
 
-/* The files that a committing batch hands over: those of its segment n, or of piece n of its upload. */
+/* The files that a committing batch hands over: those of its segment n, or of part n of its upload. */
 void segment_attach_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t batch, uint32_t n,
 			  bool uploaded);
 
@@ -79,7 +83,7 @@ static inline bool segment_has_files(const struct segment *seg)
 {
 	return seg->files;
 }
-/* Creates the files of an empty segment (any left-overs of that name are emptied). One reference is the
+/* Creates the files of an empty segment (orphans of that name are emptied). One reference is the
  * caller's. */
 int segment_create(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
 		   struct segment **out);
@@ -147,11 +151,23 @@ void segment_map_keep(struct segment *seg);
 void segment_map_release(struct segment *seg);
 void segment_unmap(struct io *io, const struct segment *seg, const struct row *rows, const char *name_bytes);
 
+/*
+ * The file of vectors, header included, mapped until segment_vectors_done; NULL if it cannot be. Any thread,
+ * with a reference to the segment. Where the file cannot be read, or ends, touching it is SIGBUS: look at it
+ * within io_guard.
+ */
+const char *segment_vectors(struct segment *seg);
+void segment_vectors_done(struct segment *seg);
+
 /* Allocates space for rows below rows and names below granules; -ENOSPC. */
 int segment_reserve(struct segment *seg, uint32_t rows, uint32_t granules);
 static inline uint64_t segment_offset(const struct segment *seg, uint32_t slot)
 {
 	return SEGMENT_HEADER_BYTES + (uint64_t)slot * seg->row_bytes;
+}
+static inline size_t segment_vectors_bytes(const struct segment *seg)
+{
+	return segment_offset(seg, seg->rows_max);
 }
 static inline const char *segment_name(const struct segment *seg, const struct row *row)
 {
@@ -173,11 +189,11 @@ static inline bool segment_is_deleted(const struct segment *seg, uint32_t slot)
 }
 /* Allocates the deleted_map, so that segment_set_deleted cannot fail. -ENOMEM. */
 int segment_reserve_deleted(struct segment *seg);
-/* -ENOMEM; must not be dead yet. */
+/* -ENOMEM; the row must not be marked yet. */
 int segment_set_deleted(struct segment *seg, uint32_t slot);
 void segment_clear_deleted(struct segment *seg, uint32_t slot);
 
-/* Whether a row of the file is what was written: its place in the names heap is possible and its sum fits. */
+/* Whether a row of the file is what was written: its place in the name heap is possible and its sum fits. */
 bool segment_row_valid(const struct segment *seg, const struct row *row);
 
 /* The applier's: brings the .npy header up to count rows. */

@@ -372,7 +372,8 @@ static struct catalog *make_new(struct simdisk *d, char path[16], size_t *size)
 		struct catalog *head;
 		uint64_t bytes;
 
-		assert_true(fd >= 0 && !io->ops->size(io, fd, &bytes));
+		assert_true(fd >= 0);
+		assert_int_equal(io->ops->size(io, fd, &bytes), 0);
 		head = malloc(bytes);
 		assert_int_equal(io_read_full(io, fd, head, bytes, 0), 0);
 		io->ops->close(io, fd);
