@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Many vectors at once, there and back. With --long: the 341,479 words of an npm package, and a million vectors of 768;
-# else what is at hand, and 20,000.
+# else what is at hand, and 15,625.
 
 BATS_TEST_TIMEOUT=1200
 load helper
@@ -70,11 +70,11 @@ there_and_back() {
 }
 
 @test "a million vectors of 768 floats: imported, remounted, exported to each format and back, byte by byte" {
-	rows=20000
+	rows=15625 # 1,000,000 / 64: the pages of the index are as full, which goes up and down as they are split
 	[ "$VECFS_LONG" = 0 ] || rows=1000000
 	python3 - $rows <<-'P'
 		import numpy as np, sys
-		rows, step = int(sys.argv[1]), 10000
+		rows, step = int(sys.argv[1]), 3125
 		random = np.random.default_rng(1)
 		out = np.lib.format.open_memmap('rows.npy', 'w+', '<f4', (rows, 768))
 		for i in range(0, rows, step):
@@ -86,6 +86,7 @@ there_and_back() {
 	[ "$(ls -U mnt/million | wc -l)" = $rows ]
 	stop
 	used=$(du -sB1 "$store" | cut -f1)
-	[ $((used * 100)) -le $((rows * 3072 * 102)) ]
+	# And a little that does not grow: directories, catalogs, the ends of files.
+	[ $used -le $((rows * 3072 * 102 / 100 + 65536)) ]
 	vecfs check "$store"
 }
