@@ -10,8 +10,8 @@
 #include "quant/block.h"
 #include "quant/distance.h"
 
-size_t bit_encode(uint8_t *codes, uint64_t *valid, size_t first, enum vs_metric metric, const float *vectors, size_t n,
-                  uint32_t dim)
+size_t bit_encode(uint8_t *codes, uint64_t *valid, size_t first, enum vs_metric metric, const float *vectors,
+		  size_t n, uint32_t dim)
 {
 	const size_t bytes = vs_dtype_row_bytes(VS_BIT, dim);
 	size_t lost = 0;

@@ -53,7 +53,8 @@ void block_pack_factors(float *blocks, size_t first, const float *values, size_t
 {
 	for (size_t r = 0; r < n; r++)
 		for (size_t f = 0; f < factors; f++)
-			blocks[block_factor_offset(first + r, factors) + f * BLOCK_ROWS] = values[r * factors + f];
+			blocks[block_factor_offset(first + r, factors) + f * BLOCK_ROWS] =
+				values[r * factors + f];
 }
 
 void block_move_factors(float *blocks, size_t to, size_t from, size_t factors)

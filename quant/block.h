@@ -2,10 +2,10 @@
 /*
  * block - codes of rows in blocks of 64, transposed by byte: byte p of row r of a block is at p*64 + r.
  *
- * A scan loads byte p of 64 rows at once, and still each row owns its bytes: rows of a block are written and moved
- * by different threads without a lock, and a torn row tears no other. The same shape holds a row's side factors:
- * factor f of row r of a block is the f32 at f*64 + r. The last block is full-sized; what is in its rows past the
- * end does not matter.
+ * A scan loads byte p of 64 rows at once, and still each row owns its bytes: rows of a block are written and
+ * moved by different threads without a lock, and a torn row tears no other. The same shape holds a row's side
+ * factors: factor f of row r of a block is the f32 at f*64 + r. The last block is full-sized; what is in its
+ * rows past the end does not matter.
  *
  * Which rows count is said by a mask of 64 bits a block, bit r for row r.
  *
@@ -57,7 +57,8 @@ void block_move(uint8_t *blocks, size_t to, size_t from, size_t code_bytes);
 void block_pack_factors(float *blocks, size_t first, const float *values, size_t n, size_t factors);
 void block_move_factors(float *blocks, size_t to, size_t from, size_t factors);
 
-/* Sets or clears row's bit of a mask of valid rows. Rows of one block must not be set by two threads at once. */
+/* Sets or clears row's bit of a mask of valid rows. Rows of one block must not be set by two threads at once.
+ */
 static inline void block_set_valid(uint64_t *valid, size_t row, bool is_valid)
 {
 	uint64_t bit = (uint64_t)1 << row % BLOCK_ROWS;

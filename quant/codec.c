@@ -464,7 +464,7 @@ static void init_tables(struct codec_query *query, const float *vector, void *me
 	float *tables = scratch_take(&s, table_floats(codec) * sizeof *tables);
 
 	if (codec->plan.name.kind == CODEC_OPQ) {
-		opq_rotate(codec->plan.dim, codec->model.rotation, 1, vector, w->vectors[1], w->product);
+		opq_rotate_query(codec->plan.dim, codec->model.rotation, vector, w->vectors[1]);
 		vector = w->vectors[1];
 	}
 	memset(tables, 0, table_floats(codec) * sizeof *tables);

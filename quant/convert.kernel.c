@@ -4,8 +4,8 @@
 #include "quant/wide.h"
 
 /*
- * The processor's own conversions round as half.h does, but set the quiet bit of a NaN, which half.h leaves as it
- * is. A group of sixteen that holds a NaN is therefore left to half.h.
+ * The processor's own conversions round as half.h does, but set the quiet bit of a NaN, which half.h leaves
+ * as it is. A group of sixteen that holds a NaN is therefore left to half.h.
  */
 
 #if SIMD_F32 > 1
@@ -14,7 +14,8 @@ SIMD_INLINE int has_nan(wide x)
 {
 	int any = 0;
 
-	WIDE_EACH(i) {
+	WIDE_EACH(i)
+	{
 #if SIMD_F32 == 16
 		any |= _mm512_cmp_ps_mask((__m512)x.v[i], (__m512)x.v[i], _CMP_UNORD_Q);
 #else
@@ -34,7 +35,8 @@ static size_t narrow_f16(uint16_t *out, const float *in, size_t n)
 
 		if (has_nan(x))
 			break;
-		WIDE_EACH(i) {
+		WIDE_EACH(i)
+		{
 #if SIMD_F32 == 16
 			_mm256_storeu_si256((void *)(out + done), _mm512_cvtps_ph((__m512)x.v[i], 0));
 #else
@@ -86,7 +88,7 @@ static size_t narrow_bf16(uint16_t *out, const float *in, size_t n)
 			half[i] = _mm256_srli_epi32(bits, 16);
 		}
 		_mm256_storeu_si256((void *)(out + done),
-		                    _mm256_permute4x64_epi64(_mm256_packus_epi32(half[0], half[1]), 0xd8));
+				    _mm256_permute4x64_epi64(_mm256_packus_epi32(half[0], half[1]), 0xd8));
 #endif
 	}
 	return done;

@@ -9,18 +9,19 @@
 
 #include "quant/distance.kernel.h"
 
-/* Rows that a batch takes at a time where it has no kernel of its own: they stay in the cache for all queries. */
+/* Rows that a batch takes at a time where it has no kernel of its own: they stay in the cache for all
+ * queries. */
 #define BATCH_ROWS 64
 
-void distance_rows(float *out, enum vs_dtype dtype, enum vs_metric metric, const void *query, const void *rows,
-                   size_t stride, size_t n, uint32_t dim)
+void distance_rows(float *out, enum vs_dtype dtype, enum vs_metric metric, const void *query,
+		   const void *rows, size_t stride, size_t n, uint32_t dim)
 {
 	assert(dim > 0 && dim <= DISTANCE_DIM_MAX);
 	distance_kernels_get()->rows[dtype][metric](out, query, rows, stride, n, dim);
 }
 
-void distance_batch(float *out, enum vs_dtype dtype, enum vs_metric metric, const void *queries, size_t query_count,
-                    const void *rows, size_t stride, size_t n, uint32_t dim)
+void distance_batch(float *out, enum vs_dtype dtype, enum vs_metric metric, const void *queries,
+		    size_t query_count, const void *rows, size_t stride, size_t n, uint32_t dim)
 {
 	const struct distance_kernels *kernels = distance_kernels_get();
 	size_t query_bytes = vs_dtype_row_bytes(dtype, dim);
@@ -33,8 +34,8 @@ void distance_batch(float *out, enum vs_dtype dtype, enum vs_metric metric, cons
 	for (size_t i = 0; i < n; i += BATCH_ROWS)
 		for (size_t q = 0; q < query_count; q++)
 			kernels->rows[dtype][metric](out + q * n + i, (const char *)queries + q * query_bytes,
-			                             (const char *)rows + i * stride, stride,
-			                             n - i < BATCH_ROWS ? n - i : BATCH_ROWS, dim);
+						     (const char *)rows + i * stride, stride,
+						     n - i < BATCH_ROWS ? n - i : BATCH_ROWS, dim);
 }
 
 double distance_norm2(const float *x, uint32_t dim)

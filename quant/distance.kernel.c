@@ -301,7 +301,10 @@ SIMD_INLINE int_lanes int_sub(int_lanes a, int_lanes b)
 
 SIMD_INLINE uint32_t int_total(int_lanes x)
 {
-	return (uint32_t)_mm512_reduce_add_epi32(x);
+	/* Lanes are unsigned: in pairs of 64 bits nothing overflows. */
+	__m512i low = _mm512_and_si512(x, _mm512_set1_epi64(UINT32_MAX));
+
+	return (uint32_t)_mm512_reduce_add_epi64(_mm512_add_epi64(low, _mm512_srli_epi64(x, 32)));
 }
 
 #elif SIMD_F32 == 8

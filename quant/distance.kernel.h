@@ -9,10 +9,11 @@
 #include "quant/distance.h"
 #include "quant/level.h"
 
-typedef void distance_rows_fn(float *out, const void *query, const void *rows, size_t stride, size_t n, uint32_t dim);
+typedef void distance_rows_fn(float *out, const void *query, const void *rows, size_t stride, size_t n,
+			      uint32_t dim);
 /* Queries are f32 and ldq numbers apart; out[q*ldo + i]. */
 typedef void distance_batch_fn(float *out, size_t ldo, const float *queries, size_t ldq, size_t query_count,
-                               const void *rows, size_t stride, size_t n, uint32_t dim);
+			       const void *rows, size_t stride, size_t n, uint32_t dim);
 
 struct distance_kernels {
 	distance_rows_fn *rows[VS_DTYPE_COUNT][VS_METRIC_COUNT];

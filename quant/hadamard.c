@@ -36,7 +36,8 @@ static float *transformed(const struct hadamard *h, float *x, unsigned round)
 	return round % 2 ? x + (h->padded - h->power) : x;
 }
 
-static void transform(const struct hadamard_kernels *kernels, const struct hadamard *h, float *x, unsigned round)
+static void transform(const struct hadamard_kernels *kernels, const struct hadamard *h, float *x,
+		      unsigned round)
 {
 	float *part = transformed(h, x, round);
 
@@ -44,7 +45,8 @@ static void transform(const struct hadamard_kernels *kernels, const struct hadam
 	kernels->scale(part, (float)(1 / sqrt((double)h->power)), h->power);
 }
 
-/* The halves' sum and difference, over the root of 2; it is its own inverse. The halves are multiples of 32. */
+/* The halves' sum and difference, over the root of 2; it is its own inverse. The halves are multiples of 32.
+ */
 static void mix(const struct hadamard_kernels *kernels, const struct hadamard *h, float *x)
 {
 	size_t half = h->padded / 2;

@@ -2,11 +2,11 @@
 /*
  * hadamard - a random rotation of vectors in d log d steps, made from a seed.
  *
- * A vector is padded with zeros to a multiple of 64, D. Four rounds each change signs at random, transform the first
- * (then the last, in turn) 2^floor(log2 D) components by Walsh and Hadamard's matrix, and mix the halves if these
- * are not all. All steps are orthonormal: lengths and inner products stay. For codes it is as good as a dense random
- * matrix (Ailon and Chazelle, "The fast Johnson-Lindenstrauss transform", 2009; Yu et al., "Orthogonal random
- * features", 2016), at a hundredth of the cost.
+ * A vector is padded with zeros to a multiple of 64, D. Four rounds each change signs at random, transform
+ * the first (then the last, in turn) 2^floor(log2 D) components by Walsh and Hadamard's matrix, and mix the
+ * halves if these are not all. All steps are orthonormal: lengths and inner products stay. For codes it is as
+ * good as a dense random matrix (Ailon and Chazelle, "The fast Johnson-Lindenstrauss transform", 2009; Yu et
+ * al., "Orthogonal random features", 2016), at a hundredth of the cost.
  *
  * The result is the same bits on every level. Pure functions: callable from any thread.
  */

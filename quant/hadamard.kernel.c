@@ -10,8 +10,8 @@ static void flip(float *x, const uint64_t *bits, size_t n)
 }
 
 /*
- * The four steps within sixteen lanes: lanes that are 1, 2, 4, 8 apart become their sum and their difference. The
- * lanes with the upper place get partner - self, which is partner + (self with its sign changed).
+ * The four steps within sixteen lanes: lanes that are 1, 2, 4, 8 apart become their sum and their difference.
+ * The lanes with the upper place get partner - self, which is partner + (self with its sign changed).
  */
 #if SIMD_F32 == 1
 
@@ -32,9 +32,10 @@ SIMD_INLINE wide within(wide x)
 
 SIMD_INLINE vf step(vf x, __m256 partner, int upper)
 {
-	const __m256 sign = _mm256_castsi256_ps(_mm256_setr_epi32(
-		0, upper & 1 ? INT32_MIN : 0, upper & 2 ? INT32_MIN : 0, upper & 4 ? INT32_MIN : 0,
-		upper & 8 ? INT32_MIN : 0, upper & 16 ? INT32_MIN : 0, upper & 32 ? INT32_MIN : 0, INT32_MIN));
+	const __m256 sign = _mm256_castsi256_ps(
+		_mm256_setr_epi32(0, upper & 1 ? INT32_MIN : 0, upper & 2 ? INT32_MIN : 0,
+				  upper & 4 ? INT32_MIN : 0, upper & 8 ? INT32_MIN : 0,
+				  upper & 16 ? INT32_MIN : 0, upper & 32 ? INT32_MIN : 0, INT32_MIN));
 
 	return (vf)_mm256_add_ps(partner, _mm256_xor_ps((__m256)x, sign));
 }
@@ -43,7 +44,8 @@ SIMD_INLINE wide within(wide x)
 {
 	wide r;
 
-	WIDE_EACH(i) { /* the bits say which of lanes 1 to 6 are upper ones; lane 0 never is, lane 7 always */
+	WIDE_EACH(i)
+	{ /* the bits say which of lanes 1 to 6 are upper ones; lane 0 never is, lane 7 always */
 		vf v = step(x.v[i], _mm256_permute_ps((__m256)x.v[i], 0xb1), 0x15);
 
 		v = step(v, _mm256_permute_ps((__m256)v, 0x4e), 0x26);

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "quant/distance.h"
 #include "quant/eigen.h"
 #include "quant/gemm.h"
 #include "quant/scratch.h"
@@ -162,6 +163,13 @@ void opq_allocate(const struct pq_shape *shape, const double *variances, uint32_
 void opq_rotate(size_t dim, const float *rotation, size_t rows, const float *x, float *out, void *scratch)
 {
 	gemm_nt(rows, dim, dim, x, dim, rotation, dim, out, dim, scratch);
+}
+
+void opq_rotate_query(size_t dim, const float *rotation, const float *query, float *out)
+{
+	distance_rows(out, VS_F32, VS_IP, query, rotation, dim * sizeof *rotation, dim, (uint32_t)dim);
+	for (size_t i = 0; i < dim; i++)
+		out[i] = -out[i];
 }
 
 void opq_rotate_back(size_t dim, const float *rotation, size_t rows, const float *x, float *out, void *scratch)

@@ -36,8 +36,10 @@ int opq_train(const struct pq_shape *shape, size_t rows, const float *x, uint64_
  */
 void opq_allocate(const struct pq_shape *shape, const double *variances, uint32_t *axes, void *scratch);
 
-/* out[row][dim] = rotation x[row]. Also for queries. scratch: GEMM_SCRATCH_BYTES. */
+/* out[row][dim] = rotation x[row], the same bits whatever other rows are there. scratch: GEMM_SCRATCH_BYTES. */
 void opq_rotate(size_t dim, const float *rotation, size_t rows, const float *x, float *out, void *scratch);
+/* The same of one query, faster, but with sums in another order: not for what is to be encoded. */
+void opq_rotate_query(size_t dim, const float *rotation, const float *query, float *out);
 /* The way back: out[row][dim] = transposed rotation x[row]. scratch: GEMM_SCRATCH_BYTES and dim^2 floats. */
 void opq_rotate_back(size_t dim, const float *rotation, size_t rows, const float *x, float *out, void *scratch);
 

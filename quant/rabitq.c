@@ -50,7 +50,7 @@ size_t rabitq_scratch(const struct rabitq *rq)
 }
 
 void rabitq_init(struct rabitq *rq, uint32_t dim, unsigned bits, enum vs_metric metric, uint64_t seed,
-                 const float *mean, void *memory)
+		 const float *mean, void *memory)
 {
 	assert(dim > 0 && dim <= DISTANCE_DIM_MAX && bits >= 1 && bits <= RABITQ_BITS_MAX);
 	*rq = (struct rabitq){.mean = mean, .dim = dim, .bits = bits, .metric = metric};
@@ -66,7 +66,8 @@ static const float *prepared(enum vs_metric metric, const float *x, uint32_t dim
 	return sqrt(distance_norm2(x, dim)) <= (double)FLT_MAX ? x : NULL;
 }
 
-void rabitq_mean(float *mean, enum vs_metric metric, const float *vectors, size_t n, uint32_t dim, void *scratch)
+void rabitq_mean(float *mean, enum vs_metric metric, const float *vectors, size_t n, uint32_t dim,
+		 void *scratch)
 {
 	double *sums = scratch;
 	float *unit = (float *)(sums + dim);
@@ -86,16 +87,16 @@ void rabitq_mean(float *mean, enum vs_metric metric, const float *vectors, size_
 		mean[j] = count ? (float)(sums[j] / (double)count) : 0;
 }
 
-/* The best scale of the grid of random unit vectors of so many components, times the root of that number: means of
- * 200 seeded Gaussian vectors, by bits and by log2 of the components, from 64 to 2,048. */
+/* The best scale of the grid of random unit vectors of so many components, times the root of that number:
+ * means of 200 seeded Gaussian vectors, by bits and by log2 of the components, from 64 to 2,048. */
 static float usual_scale(uint32_t padded, unsigned bits)
 {
 	static const float scales[RABITQ_BITS_MAX - 1][6] = {
-		{0.95f, 0.99f, 1.00f, 1.00f, 1.00f, 1.00f}, /* 2 bits */
-		{1.69f, 1.70f, 1.69f, 1.70f, 1.71f, 1.71f}, /* 3 bits */
-		{3.07f, 3.05f, 2.98f, 2.97f, 2.98f, 2.98f}, /* 4 bits */
-		{5.96f, 5.74f, 5.48f, 5.35f, 5.32f, 5.34f}, /* 5 bits */
-		{11.85f, 11.33f, 10.49f, 10.00f, 9.75f, 9.73f}, /* 6 bits */
+		{0.95f, 0.99f, 1.00f, 1.00f, 1.00f, 1.00f},       /* 2 bits */
+		{1.69f, 1.70f, 1.69f, 1.70f, 1.71f, 1.71f},       /* 3 bits */
+		{3.07f, 3.05f, 2.98f, 2.97f, 2.98f, 2.98f},       /* 4 bits */
+		{5.96f, 5.74f, 5.48f, 5.35f, 5.32f, 5.34f},       /* 5 bits */
+		{11.85f, 11.33f, 10.49f, 10.00f, 9.75f, 9.73f},   /* 6 bits */
 		{23.70f, 22.47f, 20.72f, 19.62f, 18.72f, 18.38f}, /* 7 bits */
 		{47.39f, 45.07f, 41.31f, 38.97f, 37.11f, 36.01f}, /* 8 bits */
 	};
@@ -113,7 +114,7 @@ static double quality(struct rabitq_fit f)
 
 /* The scale t of o on the grid for which the cosine between o and its code is the largest found. */
 static float best_scale(const struct rabitq_kernels *kernels, const float *o, uint32_t padded, unsigned bits,
-                        double norm, struct rabitq_fit *best)
+			double norm, struct rabitq_fit *best)
 {
 	static const float steps[] = {1, 0.83f, 0.89f, 0.94f, 1.06f, 1.12f, 1.19f};
 	const unsigned most = (1u << (bits - 1)) - 1;
@@ -128,7 +129,8 @@ static float best_scale(const struct rabitq_kernels *kernels, const float *o, ui
 			t = usual * steps[i];
 		}
 	}
-	for (int i = 0; i < REFINEMENTS; i++) { /* the point of the grid nearest to o*t: t = |g|^2 / <|o|, g> */
+	for (int i = 0; i < REFINEMENTS;
+	     i++) { /* the point of the grid nearest to o*t: t = |g|^2 / <|o|, g> */
 		float refined = (float)(best->norm2 / best->dot);
 		struct rabitq_fit f = kernels->fit(o, padded, refined, most);
 
@@ -147,7 +149,8 @@ static void pack_run(uint8_t *out, const uint8_t *levels, unsigned run, unsigned
 
 	memset(out, 0, bytes);
 	for (unsigned i = 0; i < 64; i++)
-		out[i % bytes] = (uint8_t)(out[i % bytes] | (levels[i] >> place & ((1 << run) - 1)) << i / bytes * run);
+		out[i % bytes] = (uint8_t)(out[i % bytes] | (levels[i] >> place & ((1 << run) - 1))
+								    << i / bytes * run);
 }
 
 static void pack_word(uint8_t *out, const uint8_t *levels, unsigned place)
@@ -179,7 +182,7 @@ static void pack_levels(uint8_t *extra, const uint8_t *levels, uint32_t padded, 
 
 /* The side factors. ratio is r/<o/r, g> of the signs' grid, all_ratio of all bits'. */
 static void set_factors(const struct rabitq *rq, float *factors, double norm2, double ratio, double all_ratio,
-                        double mean_dot)
+			double mean_dot)
 {
 	double scale = rq->metric == VS_L2 ? -2 : -1;
 
@@ -196,8 +199,8 @@ static void set_factors(const struct rabitq *rq, float *factors, double norm2, d
 }
 
 /* Whether the vector can be found; the row of extra, if any, is written. */
-static bool encode_row(const struct rabitq *rq, uint8_t *bits, uint8_t *extra, float *factors, const float *vector,
-                       float *scratch)
+static bool encode_row(const struct rabitq *rq, uint8_t *bits, uint8_t *extra, float *factors,
+		       const float *vector, float *scratch)
 {
 	const struct rabitq_kernels *kernels = rabitq_kernels_get();
 	float *o = scratch + rq->padded;
@@ -229,7 +232,7 @@ static bool encode_row(const struct rabitq *rq, uint8_t *bits, uint8_t *extra, f
 }
 
 size_t rabitq_encode(const struct rabitq *rq, uint8_t *signs, uint8_t *extra, float *factors, size_t first,
-                     const float *vectors, size_t n, float *scratch)
+		     const float *vectors, size_t n, float *scratch)
 {
 	const size_t sign_bytes = rabitq_sign_bytes(rq), extra_bytes = rabitq_extra_bytes(rq);
 	uint8_t *bits = (uint8_t *)(scratch + 2 * (size_t)rq->padded + rq->padded / 4);
@@ -253,16 +256,19 @@ size_t rabitq_encode(const struct rabitq *rq, uint8_t *signs, uint8_t *extra, fl
 	return lost;
 }
 
-/* Decoding: g times r <o/r, g> / |g|^2 is the multiple of g nearest to o; r <o/r, g> is r^2 over the ratio. */
-static void decode_row(const struct rabitq *rq, float *o, const uint8_t *sign, const uint8_t *extra, const float *side)
+/* Decoding: g times r <o/r, g> / |g|^2 is the multiple of g nearest to o; r <o/r, g> is r^2 over the ratio.
+ */
+static void decode_row(const struct rabitq *rq, float *o, const uint8_t *sign, const uint8_t *extra,
+		       const float *side)
 {
 	const double scale = rq->metric == VS_L2 ? -2 : -1, half = ((1u << rq->bits) - 1) / 2.0;
-	double ratio = (double)side[SCALE * BLOCK_ROWS] / scale, norm2 = (double)side[ADD * BLOCK_ROWS], grid2 = 0;
+	double ratio = (double)side[SCALE * BLOCK_ROWS] / scale, norm2 = (double)side[ADD * BLOCK_ROWS],
+	       grid2 = 0;
 	double all_ratio = (double)side[place_of_scale(rq) * BLOCK_ROWS] / scale, multiple;
 
 	if (rq->metric == VS_IP)
 		norm2 = ratio * ratio * rq->padded / 4 -
-		        pow((double)side[place_of_error(rq) * BLOCK_ROWS], 2);
+			pow((double)side[place_of_error(rq) * BLOCK_ROWS], 2);
 	else if (rq->metric == VS_COSINE)
 		norm2 *= 2;
 	for (uint32_t i = 0; i < rq->padded; i += 64) {
@@ -280,7 +286,7 @@ static void decode_row(const struct rabitq *rq, float *o, const uint8_t *sign, c
 }
 
 void rabitq_decode(const struct rabitq *rq, float *vectors, const uint8_t *signs, const uint8_t *extra,
-                   const float *factors, size_t first, size_t n, float *scratch)
+		   const float *factors, size_t first, size_t n, float *scratch)
 {
 	const size_t sign_bytes = rabitq_sign_bytes(rq), extra_bytes = rabitq_extra_bytes(rq);
 
@@ -353,12 +359,13 @@ static void set_error(struct rabitq_query *rqq, double norm, double deviations)
 	double scale = rq->metric == VS_L2 ? 2 : 1;
 
 	rqq->error = (float)(deviations * scale * norm / sqrt((double)rq->padded - 1));
-	rqq->error_scale2 = (float)rq->padded / (rq->metric == VS_L2 ? 16 : 4); /* r/<o/r, g> is f_scale over 2, or 1 */
-	rqq->error_add = rq->metric == VS_L2 ? 1 : 2;                            /* f_add is r^2, or half of it */
+	rqq->error_scale2 =
+		(float)rq->padded / (rq->metric == VS_L2 ? 16 : 4); /* r/<o/r, g> is f_scale over 2, or 1 */
+	rqq->error_add = rq->metric == VS_L2 ? 1 : 2;               /* f_add is r^2, or half of it */
 }
 
 int rabitq_query_init(struct rabitq_query *rqq, const struct rabitq *rq, const float *query, float error,
-                      void *memory)
+		      void *memory)
 {
 	struct query_memory m = parts_of(rq, memory);
 	const float *q = prepared(rq->metric, query, rq->dim, m.tables);
@@ -387,7 +394,7 @@ int rabitq_query_init(struct rabitq_query *rqq, const struct rabitq *rq, const f
 }
 
 float rabitq_distance(const struct rabitq_query *rqq, const uint8_t *signs, const uint8_t *extra,
-                      const float *factors, size_t row)
+		      const float *factors, size_t row)
 {
 	const struct rabitq *rq = rqq->rq;
 	const size_t extra_bytes = rabitq_extra_bytes(rq);
@@ -396,15 +403,16 @@ float rabitq_distance(const struct rabitq_query *rqq, const uint8_t *signs, cons
 	int32_t high, low;
 	float dot;
 
-	rabitq_kernels_get()->products(&high, &low, rqq, sign, extra_bytes ? extra + row * extra_bytes : sign);
+	rabitq_kernels_get()->products(&high, &low, rqq, sign,
+				       extra_bytes ? extra + row * extra_bytes : sign);
 	dot = rqq->scale * (float)(128 * (int64_t)high + low) - rqq->half_sum;
 	return side[place_of_scale(rq) * BLOCK_ROWS] * dot + (side[ADD * BLOCK_ROWS] + rqq->add);
 }
 
 /* Finishes the rows of a block whose bound is not above that of the selection. */
 static size_t finish_block(struct topk *top, const struct scan_rows *column, const struct rabitq_query *rqq,
-                           const uint8_t *signs, const uint8_t *extra, const float *factors, size_t block,
-                           const float *bounds, uint64_t mask)
+			   const uint8_t *signs, const uint8_t *extra, const float *factors, size_t block,
+			   const float *bounds, uint64_t mask)
 {
 	size_t finished = 0;
 
@@ -421,7 +429,7 @@ static size_t finish_block(struct topk *top, const struct scan_rows *column, con
 }
 
 void rabitq_scan(struct topk *top, const struct scan_rows *column, const struct rabitq_query *rqq,
-                 const uint8_t *signs, const uint8_t *extra, const float *factors, size_t *finished)
+		 const uint8_t *signs, const uint8_t *extra, const float *factors, size_t *finished)
 {
 	const struct rabitq *rq = rqq->rq;
 	const struct rabitq_kernels *kernels = rabitq_kernels_get();
@@ -430,7 +438,7 @@ void rabitq_scan(struct topk *top, const struct scan_rows *column, const struct 
 
 	for (size_t block = 0, run; (run = scan_run(column, &block)) > 0; block += run) {
 		scan_kernels_get()->nibbles(sums, signs + block * BLOCK_ROWS * sign_bytes, run, sign_bytes,
-		                            rqq->signs.bytes);
+					    rqq->signs.bytes);
 		for (size_t b = block; b < block + run; b++) {
 			const float *side = factors + b * BLOCK_ROWS * rabitq_factors(rq);
 			uint64_t mask = block_mask(column->valid, column->rows, b);
@@ -444,7 +452,8 @@ void rabitq_scan(struct topk *top, const struct scan_rows *column, const struct 
 			kernels->bounds(distances, rqq, sums + (b - block) * BLOCK_ROWS, side);
 			mask &= scan_not_above(distances, top->bound);
 			if (mask)
-				count = finish_block(top, column, rqq, signs, extra, factors, b, distances, mask);
+				count = finish_block(top, column, rqq, signs, extra, factors, b, distances,
+						     mask);
 			if (finished)
 				*finished += count;
 		}

@@ -59,13 +59,15 @@ struct rabitq_kernels {
 	void (*signs)(uint8_t *bits, double *norm2, double *magnitude, const float *o, uint32_t padded);
 	/* m_i = floor(t |o_i|), at most most. */
 	struct rabitq_fit (*fit)(const float *o, uint32_t padded, float t, unsigned most);
-	/* The lower bits, k_i less its first bit, a byte each: m_i, or most - m_i for a component not above 0. */
+	/* The lower bits, k_i less its first bit, a byte each: m_i, or most - m_i for a component not above
+	 * 0. */
 	void (*levels)(uint8_t *levels, const float *o, uint32_t padded, float t, unsigned most);
 	/* The sums of k_i times both halves of a query. sign: the row's first byte in its block. */
 	void (*products)(int32_t *high, int32_t *low, const struct rabitq_query *rqq, const uint8_t *sign,
-	                 const uint8_t *extra);
+			 const uint8_t *extra);
 	/* Of a block: estimates by the sums of sign tables; the same less their error. */
-	void (*estimates)(float *out, const struct rabitq_query *rqq, const float *sums, const float *factors);
+	void (*estimates)(float *out, const struct rabitq_query *rqq, const float *sums,
+			  const float *factors);
 	void (*bounds)(float *out, const struct rabitq_query *rqq, const float *sums, const float *factors);
 };
 

@@ -13,20 +13,21 @@
 #define NIBBLE_MAX 127 /* two of them are added in a byte */
 #define BYTE_MAX 255
 
-void scan_push(struct topk *top, const struct scan_rows *column, size_t block, const float *distances, uint64_t mask)
+void scan_push(struct topk *top, const struct scan_rows *column, size_t block, const float *distances,
+	       uint64_t mask)
 {
 	size_t first = block * BLOCK_ROWS;
 
 	mask &= scan_not_above(distances, top->bound);
 	if (mask)
 		topk_push_block(top, distances, mask, column->first_row + (uint32_t)first,
-		                column->keys ? column->keys + first : NULL);
+				column->keys ? column->keys + first : NULL);
 }
 
 void scan_push_row(struct topk *top, const struct scan_rows *column, size_t row, float distance)
 {
 	topk_push(top, distance, column->first_row + (uint32_t)row,
-	          column->keys ? column->keys[row] : column->first_row + row);
+		  column->keys ? column->keys[row] : column->first_row + row);
 }
 
 uint64_t scan_not_above(const float *values, float limit)
@@ -35,7 +36,7 @@ uint64_t scan_not_above(const float *values, float limit)
 }
 
 void scan_exact(struct topk *top, const struct scan_rows *column, enum vs_dtype dtype, enum vs_metric metric,
-                const void *query, const void *rows, size_t stride, uint32_t dim)
+		const void *query, const void *rows, size_t stride, uint32_t dim)
 {
 	float distances[BLOCK_ROWS] = {0};
 
@@ -52,7 +53,8 @@ void scan_exact(struct topk *top, const struct scan_rows *column, enum vs_dtype 
 			for (uint64_t left = mask; left; left &= left - 1) {
 				unsigned r = (unsigned)__builtin_ctzll(left);
 
-				distance_rows(distances + r, dtype, metric, query, at + r * stride, stride, 1, dim);
+				distance_rows(distances + r, dtype, metric, query, at + r * stride, stride, 1,
+					      dim);
 			}
 		}
 		scan_push(top, column, block, distances, mask);
@@ -70,11 +72,12 @@ size_t scan_tables_bytes(size_t code_bytes, unsigned centroids)
 }
 
 /*
- * One step for all tables, of which the widest uses all bytes: s steps are never more than the f32 entry is above
- * its table's minimum. A sum of M terms in f32 errs by less than M 2^-24 of the sum of their magnitudes, the steps by a few 2^-24.
+ * One step for all tables, of which the widest uses all bytes: s steps are never more than the f32 entry is
+ * above its table's minimum. A sum of M terms in f32 errs by less than M 2^-24 of the sum of their
+ * magnitudes, the steps by a few 2^-24.
  */
 void scan_tables_init(struct scan_tables *t, const float *tables, size_t code_bytes, unsigned centroids,
-                      uint8_t *bytes)
+		      uint8_t *bytes)
 {
 	const struct scan_kernels *kernels = scan_kernels_get();
 	double widest = 0, magnitude = 0;
@@ -82,7 +85,8 @@ void scan_tables_init(struct scan_tables *t, const float *tables, size_t code_by
 	size_t count;
 
 	assert(centroids == 16 || centroids == 256);
-	*t = (struct scan_tables){.tables = tables, .bytes = bytes, .code_bytes = code_bytes, .centroids = centroids};
+	*t = (struct scan_tables){
+		.tables = tables, .bytes = bytes, .code_bytes = code_bytes, .centroids = centroids};
 	count = table_count(t);
 	for (size_t m = 0; m < count; m++) {
 		kernels->range(&least, &most, tables + m * centroids, centroids);
@@ -94,7 +98,8 @@ void scan_tables_init(struct scan_tables *t, const float *tables, size_t code_by
 	t->slack = magnitude * (double)(count + 8) * 0x1p-23;
 	for (size_t m = 0; m < count; m++) {
 		kernels->range(&least, &most, tables + m * centroids, centroids);
-		kernels->quantise(bytes + m * centroids, tables + m * centroids, centroids, least, (float)(1 / t->step));
+		kernels->quantise(bytes + m * centroids, tables + m * centroids, centroids, least,
+				  (float)(1 / t->step));
 	}
 }
 
@@ -125,7 +130,7 @@ float scan_tables_row(const struct scan_tables *t, const uint8_t *blocks, size_t
 
 /* Finishes the rows of a block that may be near enough, the bound falling from row to row. */
 static void finish_block(struct topk *top, const struct scan_rows *column, const struct scan_tables *t,
-                         const uint8_t *blocks, size_t block, const float *sums, uint64_t mask)
+			 const uint8_t *blocks, size_t block, const float *sums, uint64_t mask)
 {
 	float limit = limit_of(t, top->bound);
 	size_t row;
@@ -153,7 +158,8 @@ size_t scan_run(const struct scan_rows *column, size_t *block)
 	return run;
 }
 
-void scan_codes(struct topk *top, const struct scan_rows *column, const struct scan_tables *t, const uint8_t *blocks)
+void scan_codes(struct topk *top, const struct scan_rows *column, const struct scan_tables *t,
+		const uint8_t *blocks)
 {
 	const struct scan_kernels *kernels = scan_kernels_get();
 	float sums[SCAN_RUN_BLOCKS * BLOCK_ROWS];

@@ -181,8 +181,10 @@ SIMD_INLINE void group_sums(bool is_nibbles, int group, float *sums, const uint8
 		const uint8_t *column = codes + p * BLOCK_ROWS;
 		vu low = is_nibbles ? vu_table(tables + p * 32) : vu_zero();
 		vu high = is_nibbles ? vu_table(tables + p * 32 + 16) : vu_zero();
-		struct byte_table table = byte_table_load(tables + (is_nibbles ? 0 : p * 256));
+		struct byte_table table;
 
+		if (!is_nibbles)
+			table = byte_table_load(tables + p * 256);
 		SIMD_UNROLL
 		for (int i = 0; i < group * VECTORS; i++) {
 			const uint8_t *at = column + (size_t)(i / VECTORS) * block + i % VECTORS * 32;

@@ -12,10 +12,12 @@
 #define SCAN_RUN_BLOCKS 16
 
 struct scan_kernels {
-	/* sums[b*64 + r]: over the bytes of row r of block b, what the tables have for them: whole numbers. A nibble
-	 * has a table of 16 bytes below 128, low one first, a byte one of 256. */
-	void (*nibbles)(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes, const uint8_t *tables);
-	void (*bytes)(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes, const uint8_t *tables);
+	/* sums[b*64 + r]: over the bytes of row r of block b, what the tables have for them: whole numbers. A
+	 * nibble has a table of 16 bytes below 128, low one first, a byte one of 256. */
+	void (*nibbles)(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes,
+			const uint8_t *tables);
+	void (*bytes)(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes,
+		      const uint8_t *tables);
 	/* The least and the most of n finite numbers; n is a multiple of 16. */
 	void (*range)(float *least, float *most, const float *values, size_t n);
 	/* bytes[i] = (values[i] - least) * per_step, rounded down; n is a multiple of 16. */

@@ -24,8 +24,8 @@ static bool is_finite_norm(const float *x, uint32_t dim)
 	return sqrt(distance_norm2(x, dim)) <= (double)FLT_MAX;
 }
 
-size_t sq8_encode(uint8_t *codes, float *factors, size_t first, enum vs_metric metric, const float *vectors, size_t n,
-                  uint32_t dim, float *scratch)
+size_t sq8_encode(uint8_t *codes, float *factors, size_t first, enum vs_metric metric, const float *vectors,
+		  size_t n, uint32_t dim, float *scratch)
 {
 	const struct sq8_kernels *kernels = sq8_kernels_get();
 	size_t lost = 0;
@@ -53,7 +53,8 @@ size_t sq8_encode(uint8_t *codes, float *factors, size_t first, enum vs_metric m
 	return lost;
 }
 
-void sq8_decode(float *vectors, const uint8_t *codes, const float *factors, size_t first, size_t n, uint32_t dim)
+void sq8_decode(float *vectors, const uint8_t *codes, const float *factors, size_t first, size_t n,
+		uint32_t dim)
 {
 	for (size_t i = 0; i < n; i++) {
 		const float *side = factors + block_factor_offset(first + i, SQ8_FACTORS);
@@ -97,7 +98,8 @@ static void round_query(struct sq8_query *sq, const float *query, double unit)
 	sq->error = (float)(sqrt(error) * (1 + 0x1p-20));
 }
 
-int sq8_query_init(struct sq8_query *sq, enum vs_metric metric, const float *query, uint32_t dim, void *memory)
+int sq8_query_init(struct sq8_query *sq, enum vs_metric metric, const float *query, uint32_t dim,
+		   void *memory)
 {
 	double norm = sqrt(distance_norm2(query, dim));
 
@@ -105,15 +107,16 @@ int sq8_query_init(struct sq8_query *sq, enum vs_metric metric, const float *que
 	if (!(norm <= (double)FLT_MAX) || (metric == VS_COSINE && norm == 0))
 		return -EINVAL;
 	memset(memory, 0, sq8_query_bytes(dim));
-	*sq = (struct sq8_query){.metric = metric, .dim = dim, .high = memory, .low = (int8_t *)memory + padded(dim)};
+	*sq = (struct sq8_query){
+		.metric = metric, .dim = dim, .high = memory, .low = (int8_t *)memory + padded(dim)};
 	sq->looseness = ((float)dim / 16 + 16) * 0x1p-22f;
 	round_query(sq, query, metric == VS_COSINE ? 1 / norm : 1);
 	return 0;
 }
 
 /* The sums of a block's rows; where few count, of those only. */
-static void block_products(const struct sq8_kernels *kernels, int32_t *high, int32_t *low, const struct sq8_query *sq,
-                           const uint8_t *codes, size_t n, uint64_t mask)
+static void block_products(const struct sq8_kernels *kernels, int32_t *high, int32_t *low,
+			   const struct sq8_query *sq, const uint8_t *codes, size_t n, uint64_t mask)
 {
 	if (__builtin_popcountll(mask) >= SPARSE_ROWS) {
 		kernels->products(high, low, sq, codes, n);
@@ -127,8 +130,9 @@ static void block_products(const struct sq8_kernels *kernels, int32_t *high, int
 }
 
 /* Estimates of a block's rows, or bounds of them. Returns which rows count. */
-static uint64_t block_estimates(float *out, bool is_bound, const struct scan_rows *column, const struct sq8_query *sq,
-                                const uint8_t *codes, const float *factors, size_t block)
+static uint64_t block_estimates(float *out, bool is_bound, const struct scan_rows *column,
+				const struct sq8_query *sq, const uint8_t *codes, const float *factors,
+				size_t block)
 {
 	const struct sq8_kernels *kernels = sq8_kernels_get();
 	int32_t high[BLOCK_ROWS] = {0}, low[BLOCK_ROWS] = {0};
@@ -138,13 +142,14 @@ static uint64_t block_estimates(float *out, bool is_bound, const struct scan_row
 
 	if (!mask)
 		return 0;
-	block_products(kernels, high, low, sq, codes + first * sq->dim, left < BLOCK_ROWS ? left : BLOCK_ROWS, mask);
+	block_products(kernels, high, low, sq, codes + first * sq->dim, left < BLOCK_ROWS ? left : BLOCK_ROWS,
+		       mask);
 	(is_bound ? kernels->bounds : kernels->distances)(out, sq, high, low, side);
 	return mask;
 }
 
-void sq8_scan(struct topk *top, const struct scan_rows *column, const struct sq8_query *sq, const uint8_t *codes,
-              const float *factors)
+void sq8_scan(struct topk *top, const struct scan_rows *column, const struct sq8_query *sq,
+	      const uint8_t *codes, const float *factors)
 {
 	float distances[BLOCK_ROWS];
 
@@ -156,8 +161,9 @@ void sq8_scan(struct topk *top, const struct scan_rows *column, const struct sq8
 	}
 }
 
-void sq8_search(struct topk *top, const struct scan_rows *column, const struct sq8_query *sq, const uint8_t *codes,
-                const float *factors, const float *query, const float *vectors, size_t stride, size_t *read)
+void sq8_search(struct topk *top, const struct scan_rows *column, const struct sq8_query *sq,
+		const uint8_t *codes, const float *factors, const float *query, const float *vectors,
+		size_t stride, size_t *read)
 {
 	float bounds[BLOCK_ROWS];
 
@@ -172,8 +178,8 @@ void sq8_search(struct topk *top, const struct scan_rows *column, const struct s
 
 			if (!(bounds[r] <= top->bound))
 				continue;
-			distance_rows(bounds + r, VS_F32, sq->metric, query, (const char *)vectors + row * stride,
-			              stride, 1, sq->dim);
+			distance_rows(bounds + r, VS_F32, sq->metric, query,
+				      (const char *)vectors + row * stride, stride, 1, sq->dim);
 			scan_push_row(top, column, row, bounds[r]);
 			if (read)
 				++*read;

@@ -25,8 +25,8 @@ SIMD_INLINE float largest_of(const float *x, uint32_t dim)
 }
 
 /*
- * The residual is summed in f32: its terms x - scale*level are rounded once, its sum errs by (dim/16 + 5) 2^-24, its
- * root and its factor by a few more. dim 2^-24 and 16 2^-24 on top are above all of them.
+ * The residual is summed in f32: its terms x - scale*level are rounded once, its sum errs by (dim/16 + 5)
+ * 2^-24, its root and its factor by a few more. dim 2^-24 and 16 2^-24 on top are above all of them.
  */
 static void encode(uint8_t *code, float factors[SQ8_FACTORS], const float *x, uint32_t dim)
 {
@@ -72,7 +72,8 @@ SIMD_INLINE __m128i totals(const __m512i x[4])
 }
 
 /* Sums of products of rows with both halves of the query; rows is 1 or 4. */
-SIMD_INLINE void some_products(int32_t *high, int32_t *low, const struct sq8_query *sq, const uint8_t *codes, int rows)
+SIMD_INLINE void some_products(int32_t *high, int32_t *low, const struct sq8_query *sq, const uint8_t *codes,
+			       int rows)
 {
 	const uint32_t dim = sq->dim;
 	__m512i h[PRODUCT_ROWS], l[PRODUCT_ROWS];
@@ -122,7 +123,8 @@ SIMD_INLINE __m256i words_of(const void *p, uint32_t count, bool is_signed)
 }
 
 /* Bytes times bytes would overflow the 16 bits in which avx2 adds two of them: words it is. */
-SIMD_INLINE void some_products(int32_t *high, int32_t *low, const struct sq8_query *sq, const uint8_t *codes, int rows)
+SIMD_INLINE void some_products(int32_t *high, int32_t *low, const struct sq8_query *sq, const uint8_t *codes,
+			       int rows)
 {
 	const uint32_t dim = sq->dim;
 	__m256i h[PRODUCT_ROWS], l[PRODUCT_ROWS];
@@ -152,7 +154,8 @@ SIMD_INLINE void some_products(int32_t *high, int32_t *low, const struct sq8_que
 
 #define PRODUCT_ROWS 1
 
-SIMD_INLINE void some_products(int32_t *high, int32_t *low, const struct sq8_query *sq, const uint8_t *codes, int rows)
+SIMD_INLINE void some_products(int32_t *high, int32_t *low, const struct sq8_query *sq, const uint8_t *codes,
+			       int rows)
 {
 	(void)rows;
 	*high = *low = 0;
@@ -179,7 +182,8 @@ static void products(int32_t *high, int32_t *low, const struct sq8_query *sq, co
 }
 
 /* <rounded query, x^> of sixteen rows. A code is 128 above its level: what that adds is taken off exactly. */
-SIMD_INLINE wide inner(const struct sq8_query *sq, const int32_t *high, const int32_t *low, const float *factors)
+SIMD_INLINE wide inner(const struct sq8_query *sq, const int32_t *high, const int32_t *low,
+		       const float *factors)
 {
 	int32_t h[WIDE], l[WIDE];
 
@@ -193,7 +197,7 @@ SIMD_INLINE wide inner(const struct sq8_query *sq, const int32_t *high, const in
 }
 
 static void distances(float *out, const struct sq8_query *sq, const int32_t *high, const int32_t *low,
-                      const float *factors)
+		      const float *factors)
 {
 	for (size_t i = 0; i < BLOCK_ROWS; i += WIDE) {
 		wide dot = inner(sq, high + i, low + i, factors + i);
@@ -202,7 +206,8 @@ static void distances(float *out, const struct sq8_query *sq, const int32_t *hig
 		if (sq->metric == VS_IP) /* 0 times |x^|^2: a row that cannot be found stays one */
 			d = wide_fma(wide_set1(0), norm2, wide_sub(wide_set1(0), dot));
 		else
-			d = wide_max(wide_fnma(wide_set1(2), dot, wide_add(norm2, wide_set1(sq->norm2))), wide_set1(0));
+			d = wide_max(wide_fnma(wide_set1(2), dot, wide_add(norm2, wide_set1(sq->norm2))),
+				     wide_set1(0));
 		if (sq->metric == VS_COSINE)
 			d = wide_mul(d, wide_set1(0.5f));
 		wide_store(out + i, d);
@@ -210,8 +215,8 @@ static void distances(float *out, const struct sq8_query *sq, const int32_t *hig
 }
 
 /*
- * What the f32 distance of a row is not below. SLACK is above the rounding of this estimate itself, a few 2^-24 of
- * |q|^2 + |x^|^2; sq->looseness is above that of the f32 distance it is compared with.
+ * What the f32 distance of a row is not below. SLACK is above the rounding of this estimate itself, a few
+ * 2^-24 of |q|^2 + |x^|^2; sq->looseness is above that of the f32 distance it is compared with.
  */
 #define SLACK 0x1p-20f
 
@@ -236,11 +241,12 @@ SIMD_INLINE wide bound_ip(const struct sq8_query *sq, wide dot, wide norm2, wide
 }
 
 static void bounds(float *out, const struct sq8_query *sq, const int32_t *high, const int32_t *low,
-                   const float *factors)
+		   const float *factors)
 {
 	for (size_t i = 0; i < BLOCK_ROWS; i += WIDE) {
 		wide dot = inner(sq, high + i, low + i, factors + i);
-		wide norm2 = wide_load(factors + BLOCK_ROWS + i), e = wide_load(factors + 2 * BLOCK_ROWS + i), d;
+		wide norm2 = wide_load(factors + BLOCK_ROWS + i), e = wide_load(factors + 2 * BLOCK_ROWS + i),
+		     d;
 
 		if (sq->metric == VS_IP) {
 			d = bound_ip(sq, dot, norm2, e);

@@ -53,7 +53,7 @@ void topk_push(struct topk *top, float distance, uint32_t row, uint64_t key)
 }
 
 void topk_push_block(struct topk *top, const float *distances, uint64_t mask, uint32_t first_row,
-                     const uint64_t *keys)
+		     const uint64_t *keys)
 {
 	for (; mask; mask &= mask - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(mask);

@@ -2,15 +2,16 @@
 /*
  * topk - the k nearest rows seen so far, and the distance that a further one must have.
  *
- * Order: by distance, equal ones by key. A key is what the caller knows a row by for good (its entry id): a result
- * does not depend on where a row stands or when it is met. Keys are different from each other. A distance that is
- * a NaN or +infinity is never selected.
+ * Order: by distance, equal ones by key. A key is what the caller knows a row by for good (its entry id): a
+ * result does not depend on where a row stands or when it is met. Keys are different from each other. A
+ * distance that is a NaN or +infinity is never selected.
  *
- * A heap with the farthest of the k on top: the bound is exact after every row. A scan accepts some k ln(n/k) rows,
- * each for log k steps; what a buffer with a late selection saves there it loses by a bound that is late.
+ * A heap with the farthest of the k on top: the bound is exact after every row. A scan accepts some k ln(n/k)
+ * rows, each for log k steps; what a buffer with a late selection saves there it loses by a bound that is
+ * late.
  *
- * The items are the caller's. One selection belongs to one thread; those of several threads merge by pushing the
- * items of one into the other.
+ * The items are the caller's. One selection belongs to one thread; those of several threads merge by pushing
+ * the items of one into the other.
  */
 #ifndef VECFS_QUANT_TOPK_H
 #define VECFS_QUANT_TOPK_H
@@ -35,10 +36,10 @@ struct topk {
 void topk_start(struct topk *top, struct topk_item *items, size_t k);
 /* Offers a row. */
 void topk_push(struct topk *top, float distance, uint32_t row, uint64_t key);
-/* Offers the rows of a block whose bit is set in mask: bit i is row first_row + i at distances[i]. Their keys are
- * keys[i], or the row numbers if keys is NULL. */
+/* Offers the rows of a block whose bit is set in mask: bit i is row first_row + i at distances[i]. Their keys
+ * are keys[i], or the row numbers if keys is NULL. */
 void topk_push_block(struct topk *top, const float *distances, uint64_t mask, uint32_t first_row,
-                     const uint64_t *keys);
+		     const uint64_t *keys);
 /* Sorts the items, the nearest first, and returns how many there are. The selection has ended. */
 size_t topk_finish(struct topk *top);
 

@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * engine - the store's inner state, shared by the files of store/ and by nobody else.
+ * engine - the store's inner state, shared by the files of store/ and by nobody else, and what all of them
+ * may ask of it.
+ *
+ * The state is made of what the rooms up to log/ define. So those know only its name in their headers
+ * (struct vs_store), and their .c files alone include this one; the rooms below catalog/ do not know the
+ * store at all.
  *
  * Threads. Callers; the committer (commit.c), which makes changes durable at the latest after commit_ms; the
  * applier (apply.c), which writes durable changes to the segment files and does checkpoints. Any caller that
  * wants to be durable leads a commit itself.
  *
- * Locks, in this order: lock (the tables, collections and the open group's contents: shared by readers, alone
- * by changers; never held over a write or sync, nor while waiting for room in the log), then commit.mutex
- * (groups and who waits for them). A change first reserves room in the log without any lock (txn_begin may
- * wait there), so neither the leader nor the applier, who need the lock, can ever be waited for by its
- * holder.
+ * Locks, in this order: start_mutex; then lock, which guards the tables, the collections and the contents
+ * of the open group, shared by readers and held alone by whoever changes anything; then commit.mutex, for
+ * the groups and those who wait for them; then files.mutex, for descriptors and mappings. A change
+ * reserves its space in the log before it takes lock (txn_begin may wait there), so a holder of lock
+ * never waits for the leader or the applier, who need it. The log and the contents of segments in use are
+ * never written, nor synced, under lock. Reads of vectors and some other I/O still happen there:
+ * store/README.md lists each.
  */
 #ifndef VECFS_STORE_ENGINE_H
 #define VECFS_STORE_ENGINE_H
@@ -102,9 +109,8 @@ void engine_report(struct vs_store *s, enum vs_severity severity, const char *fo
 int engine_lock(struct vs_store *s, char *why, size_t why_size);
 void engine_unlock(struct vs_store *s);
 void engine_random(void *p, size_t size);
-/* Takes the store's lock, shared, for something that looks at rows. */
+/* Takes the store's lock, shared, to look at rows. */
 void engine_read_lock(struct vs_store *s);
-int64_t engine_tick_ms(void); /* monotonic */
 /* Index of a permission class; -ENOENT if it is not in the table yet. Under the lock. */
 int engine_perm_find(const struct vs_store *s, const struct vs_perm *perm);
 /* The class a row or collection refers to; of a damaged reference, some class. */

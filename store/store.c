@@ -1,162 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* store - opening, closing and the odds and ends of the public interface. */
-#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <unistd.h>
 
 #include "store/replay/apply.h"
 #include "store/engine.h"
 #include "store/collection/index_file.h"
 #include "store/replay/recover.h"
 #include "store/row/row.h"
+#include "store/snapshot/snapshot.h"
 
 #define COMMIT_MS_DEFAULT 5u
-#define LOCK_WAIT_MS 1000
-#define LOCK_RETRY_US 5000
 #define SETTLE_MANY 32u /* collections: one sync of everything takes less time than one for each file */
 
-void engine_report(struct vs_store *s, enum vs_severity severity, const char *format, ...)
-{
-	char line[512];
-	va_list args;
-
-	if (!s->options.report)
-		return;
-	va_start(args, format);
-	vsnprintf(line, sizeof line, format, args);
-	va_end(args);
-	s->options.report(s->options.report_arg, severity, line);
-}
-
-void engine_read_lock(struct vs_store *s)
-{
-	if (files_mapped_full(&s->files)) {
-		pthread_rwlock_wrlock(&s->lock);
-		files_unmap_oldest(&s->files);
-		pthread_rwlock_unlock(&s->lock);
-	}
-	pthread_rwlock_rdlock(&s->lock);
-}
-
-int engine_perm_find(const struct vs_store *s, const struct vs_perm *perm)
-{
-	/* The latest are the likeliest. */
-	for (uint32_t i = s->perm_count; i--;)
-		if (s->perms[i].mode == (perm->mode & 07777) && s->perms[i].uid == perm->uid &&
-		    s->perms[i].gid == perm->gid)
-			return (int)i;
-	return -ENOENT;
-}
-
-int engine_perm_add(struct vs_store *s, uint32_t index, const struct perm_class *perm)
-{
-	struct perm_class *p;
-
-	if (index > s->perm_count || index > UINT16_MAX)
-		return -EUCLEAN;
-	p = realloc(s->perms, (s->perm_count + 1) * sizeof *p);
-	if (!p)
-		return -ENOMEM;
-	s->perms = p;
-	p[index] = *perm;
-	if (index == s->perm_count)
-		s->perm_count++;
-	return 0;
-}
-
 /* ------------------------------------------------------------------ opening */
-
-/* Whoever writes to the store leaves its number there; who only reads it cannot. */
-static int lock_holder(struct vs_store *s)
-{
-	char text[32] = "";
-
-	s->io->ops->pread(s->io, s->lock_fd, text, sizeof text - 1, 0);
-	return atoi(text);
-}
-
-/*
- * Takes the lock, shared by those who only read. It is tried for a moment while nobody is named who holds it:
- * that may be somebody who just looks whether it is held, or a reader that is on its way out.
- */
-static int take_lock(struct vs_store *s, char *why, size_t why_size)
-{
-	int64_t start_ms = engine_tick_ms();
-	int rc, holder = 0;
-
-	while ((rc = s->io->ops->lock(s->io, s->lock_fd, s->read_only)) == -EWOULDBLOCK && !holder) {
-		holder = lock_holder(s);
-		if (engine_tick_ms() - start_ms > LOCK_WAIT_MS)
-			break;
-		if (!holder)
-			usleep(LOCK_RETRY_US);
-	}
-	if (rc != -EWOULDBLOCK)
-		return rc;
-	if (holder)
-		snprintf(why, why_size, "in use by process %d", holder);
-	else
-		snprintf(why, why_size, "in use by a process that only reads it");
-	return -EBUSY;
-}
-
-/* A disk that knows no locks, or a store without a lock file, can still be read. */
-static int lock_shared(struct vs_store *s, char *why, size_t why_size)
-{
-	int rc;
-
-	s->lock_fd = s->io->ops->open(s->io, "lock", O_RDONLY, 0);
-	if (s->lock_fd < 0)
-		return s->lock_fd == -ENOENT ? 0 : s->lock_fd;
-	rc = take_lock(s, why, why_size);
-	return rc == -EBUSY ? rc : 0;
-}
-
-static int lock_exclusive(struct vs_store *s, char *why, size_t why_size)
-{
-	char text[32];
-	int rc;
-
-	s->lock_fd = s->io->ops->open(s->io, "lock", O_RDWR | O_CREAT, 0600);
-	if (s->lock_fd < 0)
-		return s->lock_fd;
-	rc = take_lock(s, why, why_size);
-	if (rc < 0)
-		return rc;
-	snprintf(text, sizeof text, "%d\n", (int)getpid());
-	rc = s->io->ops->truncate(s->io, s->lock_fd, 0);
-	/* On a full disk there may be no room even for this; the lock itself is what matters. */
-	if (rc >= 0)
-		io_write_full(s->io, s->lock_fd, text, strlen(text), 0);
-	return 0;
-}
-
-int engine_lock(struct vs_store *s, char *why, size_t why_size)
-{
-	int rc = s->read_only ? lock_shared(s, why, why_size) : lock_exclusive(s, why, why_size);
-
-	if (rc < 0 && s->lock_fd >= 0) { /* what is in the file is its holder's */
-		s->io->ops->close(s->io, s->lock_fd);
-		s->lock_fd = -1;
-	}
-	return rc;
-}
-
-void engine_unlock(struct vs_store *s)
-{
-	if (s->lock_fd < 0)
-		return;
-	if (!s->read_only)
-		s->io->ops->truncate(s->io, s->lock_fd, 0);
-	s->io->ops->close(s->io, s->lock_fd);
-	s->lock_fd = -1;
-}
 
 struct contents {
 	bool catalog, foreign;
@@ -188,14 +47,6 @@ static int refuse_foreign(struct vs_store *s, char *why, size_t why_size)
 		return rc;
 	snprintf(why, why_size, "not empty, and not a vecfs store");
 	return -ENOTEMPTY;
-}
-
-void engine_random(void *p, size_t size)
-{
-	ssize_t n = getrandom(p, size, 0);
-
-	assert(n == (ssize_t)size);
-	(void)n;
 }
 
 static int create_store(struct vs_store *s)
@@ -233,8 +84,12 @@ static void free_store(struct vs_store *s)
 		struct collection *c = s->dropped;
 
 		s->dropped = c->dropped_next;
+		snapshot_detach(c);
 		collection_free(s->io, c);
 	}
+	for (uint32_t i = 0; i < s->table.slots; i++)
+		if (s->table.all[i])
+			snapshot_detach(s->table.all[i]);
 	collection_table_free(&s->table, s->io);
 	files_free(&s->files);
 	recover_free(s);
@@ -355,7 +210,7 @@ static int finalize_collection(struct vs_store *s, struct collection *c, bool sy
 		files_unmap_oldest(&s->files);
 	if (rc || c->index_stamp || c->deleted)
 		return rc;
-	rc = c->count ? index_file_write(s, c, sync) : index_file_remove(s, c);
+	rc = c->count ? index_file_write(s->io, c, s->catalog_seq + 1, sync) : index_file_remove(s->io, c);
 	/* Without space for an image the next opening scans. */
 	return rc == -ENOSPC ? 0 : rc;
 }
@@ -371,7 +226,7 @@ static int finalize(struct vs_store *s)
 		rc = finalize_collection(s, s->table.all[i], !many);
 	if (rc >= 0 && many)
 		rc = files_sync_all(&s->files);
-	/* Removed files stay removed: nobody looks for left-overs in a clean store. */
+	/* Removed files stay removed: nobody looks for orphans in a clean store. */
 	if (rc >= 0)
 		rc = apply_sync(s);
 	/* The log starts anew, in an epoch that no frame has had. */

@@ -28,6 +28,8 @@
 #include "quant/dtype.h"
 #include "quant/metric.h"
 
+#pragma GCC visibility push(default) /* these alone can be linked from outside */
+
 #define VS_NAME_MAX 255
 #define VS_ROW_BYTES_MAX (1u << 20) /* the largest vector */
 #define VS_ENTRY_FIRST 4096         /* entry numbers below are never used: room for control inodes */
@@ -93,7 +95,7 @@ int vs_name_check(const char *name, size_t len);
 /*
  * Opens the store in directory dir, creating it when the directory is missing or empty (not if read_only:
  * -ENOENT). Recovers it first if it was not closed. On failure *out is NULL and why holds one sentence
- * without the path ("held by process 1234"): -EBUSY locked by another process, -EUCLEAN damaged beyond
+ * without the path ("in use by process 1234"): -EBUSY locked by another process, -EUCLEAN damaged beyond
  * serving (log or both catalogs), -ENOTEMPTY dir has other things in it, -EPROTO of a format version, or with
  * something in it, that this program does not know.
  *
@@ -105,8 +107,7 @@ int vs_name_check(const char *name, size_t len);
  */
 int vs_open(const char *dir, const struct vs_options *options, struct vs_store **out, char *why,
 	    size_t why_size);
-/* Makes everything durable, writes the index images, marks the store clean. The handle is gone in any case.
- */
+/* Makes everything durable, writes the index files, marks the store clean. s is freed in any case. */
 int vs_close(struct vs_store *s);
 
 /* Returns when all that was acknowledged before the call is durable (group commit). */
@@ -139,7 +140,7 @@ struct vs_collection_info {
 	char name[VS_NAME_MAX + 1];
 	struct vs_schema schema;
 	size_t row_bytes;    /* 0 while dim is not fixed */
-	bool schema_fixed;   /* it has, or once had, a vector: the schema stays */
+	bool schema_fixed;   /* it has a vector, or a batch has: the schema stays */
 	bool schema_given;   /* somebody has set it: uploads must have its dtype, which else the first of them
 				brings */
 	uint64_t count;      /* vectors */
@@ -219,7 +220,7 @@ int vs_attribute_set(struct vs_store *s, uint32_t collection, enum vs_attribute 
 struct vs_attr {
 	uint64_t entry;
 	vs_time mtime;
-	vs_time ctime; /* told; a vector that is put gets a later one */
+	vs_time ctime; /* set by the engine: a vector that is put gets a later one */
 	struct vs_perm perm;
 	size_t size; /* bytes: the collection's row_bytes */
 };
@@ -240,7 +241,7 @@ ssize_t vs_read(struct vs_store *s, uint32_t collection, uint64_t entry, void *b
 int vs_entry_reserve(struct vs_store *s, uint32_t collection, uint64_t *entry);
 /*
  * Puts a whole vector under name. attr gives entry (reserved, not in use), mtime and permissions. If name
- * exists its entry dies: *replaced tells which (else 0; may be NULL). The first vector of a collection fixes
+ * exists its entry ends: *replaced tells which (else 0; may be NULL). The first vector of a collection fixes
  * dim. -EINVAL: size is not the row size (or not a multiple of the width).
  */
 int vs_put(struct vs_store *s, uint32_t collection, const char *name, const struct vs_attr *attr,
@@ -249,12 +250,12 @@ int vs_put(struct vs_store *s, uint32_t collection, const char *name, const stru
  * sets the parts of which from attr (NULL if which has none). -EFBIG: beyond the row. */
 int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void *data, size_t size,
 	     size_t off, unsigned which, const struct vs_attr *attr);
-/* Removes an id; *entry (may be NULL) tells which entry died. */
+/* Removes an id; *entry (may be NULL) tells which entry ended. */
 int vs_remove(struct vs_store *s, uint32_t collection, const char *name, uint64_t *entry);
 /*
  * Renames, also between collections of equal row size and dtype (else -EXDEV; into a collection without dim:
  * fixes it). Replaces an existing target in one step unless exclusive (-EEXIST). *entry: the number under
- * which it now is (unchanged within one collection); *replaced: the entry that died, or 0.
+ * which it now is (unchanged within one collection); *replaced: the entry that ended, or 0.
  */
 int vs_rename(struct vs_store *s, uint32_t from, const char *old_name, uint32_t to, const char *new_name,
 	      bool exclusive, uint64_t *entry, uint64_t *replaced);
@@ -293,7 +294,7 @@ ssize_t vs_snapshot_vectors(struct vs_snapshot *m, void *buf, size_t size, uint6
 ssize_t vs_snapshot_ids(struct vs_snapshot *m, void *buf, size_t size, uint64_t off);
 ssize_t vs_snapshot_ids0(struct vs_snapshot *m, void *buf, size_t size, uint64_t off);
 /*
- * Calls fn for the rows [first, first + count) of a moment, or those among them whose bit is set in wanted
+ * Calls fn for the rows [first, first + count) of a snapshot, or those among them whose bit is set in wanted
  * (bit i is row first + i; NULL: all), in their order. A row whose metadata are damaged has entry 0 and no
  * name. fn runs under the store's lock: it must not block nor call the store; ask in pieces.
  */
@@ -395,5 +396,7 @@ enum vs_check_result { VS_CHECK_CLEAN = 0, VS_CHECK_REPAIRED = 1, VS_CHECK_DAMAG
  */
 int vs_check(const char *dir, struct io *io, bool repair, void (*report)(void *arg, const char *line),
 	     void *arg);
+
+#pragma GCC visibility pop
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * source - a file of many vectors that is read from front to back: its header checked against its size, its
- * rows handed out packed, without what the format puts between them; of text also the ids.
+ * array_reader - a file of many vectors that is read from front to back: its header checked against its size,
+ * its rows handed out packed, without what the format puts between them; of text also the ids.
  *
- * One thread at a time for one source. The file is untrusted, also while it is read.
+ * One thread at a time for one reader. The file is untrusted, also while it is read.
  */
 #ifndef VECFS_FS_CLI_ARRAY_READER_H
 #define VECFS_FS_CLI_ARRAY_READER_H

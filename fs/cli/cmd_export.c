@@ -273,7 +273,7 @@ static int copy_ids(struct export *ex)
 	free(c.in);
 	free(c.out);
 	if (rc == -EINVAL)
-		return rc; /* and why has been said */
+		return rc; /* a message has been printed */
 	if (rc != 0)
 		return fail(ex->ids_file, interrupt_came() ? -EINTR : rc);
 	if (c.count != ex->shape.rows || c.in_used > 0) {

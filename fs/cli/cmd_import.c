@@ -20,7 +20,7 @@
 #include "fs/request/message.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/cli/progress.h"
-#include "fs/cli/humanize.h"
+#include "fs/mount/humanize.h"
 #include "fs/cli/recode.h"
 #include "fs/cli/array_reader.h"
 #include "fs/cli/transfer.h"

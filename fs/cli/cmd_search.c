@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * vecfs search - the nearest vectors to queries. In a mount the daemon searches, in a session of its own
- * (session.h); a store that is not mounted is opened for reading and searched here.
+ * (search_session.h); a store that is not mounted is opened for reading and searched here.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fs/cli/humanize.h"
+#include "fs/mount/humanize.h"
 
 #define BAR_CHARS 24
 #define BAR_CHARS_MIN 4

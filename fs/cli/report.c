@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/cli/humanize.h"
+#include "fs/mount/humanize.h"
 
 #define NAME_CHARS 18
 #define TEXT_CHARS 8 /* of a text in a row */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * printer - named values on standard output, for people or as JSON (RFC 8259).
+ * report - named values on standard output, for people or as JSON (RFC 8259).
  *
  * For people each value is a line, its name padded; lists of objects are tables of a line each. Texts are
  * untrusted: what a terminal would obey (control characters, also those of C1) or not understand becomes

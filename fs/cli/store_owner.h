@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * holder - the process that has a store open: it holds the flock of STORE/lock, which contains its pid.
+ * store_owner - the process that has a store open: it holds the flock of STORE/lock, which contains its pid.
  *
  * The lock tells that there is one; the number is for people, and may be that of another pid namespace.
  *
@@ -11,7 +11,7 @@
 
 #include <sys/types.h>
 
-/* The pid of the store's holder; 0: nobody holds it. -ENOENT: not a store. -errno. */
+/* The pid of the store's owner; 0: nobody has it open. -ENOENT: not a store. -errno. */
 pid_t store_owner_find(const char *store);
 
 struct store_owner_watch {
@@ -20,10 +20,10 @@ struct store_owner_watch {
 	pid_t pid;
 };
 
-/* To be had before the holder is told to end. Always to be given to store_owner_wait() or
+/* To be taken before the owner is asked to end. Always to be given to store_owner_wait() or
  * store_owner_unwatch(). */
 struct store_owner_watch store_owner_watch(const char *store);
-/* Returns when the holder is gone: 0; or -ETIMEDOUT. */
+/* Returns when the owner is gone: 0; or -ETIMEDOUT. */
 int store_owner_wait(struct store_owner_watch *w, int timeout_ms);
 void store_owner_unwatch(struct store_owner_watch *w);
 

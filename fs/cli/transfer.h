@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * transfer - writes the rows of a source to a file descriptor in another format or dtype, in memory that does
- * not depend on their number.
+ * transfer - writes the rows of an array reader to a file descriptor in another format or dtype, in memory
+ * that does not depend on their number.
  */
 #ifndef VECFS_FS_CLI_TRANSFER_H
 #define VECFS_FS_CLI_TRANSFER_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vectext - vectors as text, a line each, in the forms that people have:
+ * vector_text - vectors as text, a line each, in the forms that people have:
  *
  *	word2vec   a first line "ROWS DIM", then "id 0.1 0.2 ..." (also fastText's .vec)
  *	glove      the same without a first line

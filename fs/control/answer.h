@@ -3,11 +3,11 @@
 #ifndef VECFS_FS_CONTROL_ANSWER_H
 #define VECFS_FS_CONTROL_ANSWER_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 #include "fs/control/search_params.h"
 #include "store/search/search.h"
 
-/* A result: of count queries at most k hits each, of one moment that stays open with it. */
+/* A result: of count queries at most k hits each, of one snapshot that stays open with it. */
 struct answer {
 	struct vs_snapshot *moment;
 	struct vs_snapshot_info info;
@@ -19,7 +19,7 @@ struct answer {
 };
 
 /*
- * Searches a moment of a collection for count vectors of this schema, -ESTALE if it has another one by now: a
+ * Searches a snapshot of a collection for count vectors of this schema, -ESTALE if it has another one by now: a
  * collection without rows may get one at any time. without: an entry that is left out, or 0. list: the
  * ids of params->ids, or NULL. is_cancelled may be NULL. -EINVAL with a sentence in why; -ETIMEDOUT, -EINTR.
  * On success answer_free ends it.
@@ -35,7 +35,7 @@ void answer_free(struct answer *a);
 int answer_print(const struct answer *a, bool json, char **text, size_t *size);
 /* The ids of each query's hits as a line, with tabs between them. malloc'ed, as the others. */
 int answer_names(const struct answer *a, char **text, size_t *size);
-/* A .npy file of int64, queries x k: the row of each hit in the moment; -1 where there is none. */
+/* A .npy file of int64, queries x k: the row of each hit in the snapshot; -1 where there is none. */
 int answer_rows(const struct answer *a, uint32_t k, char **text, size_t *size);
 /* A .npy file of f32: the distance of each hit; NaN where there is none. */
 int answer_distances(const struct answer *a, uint32_t k, char **text, size_t *size);

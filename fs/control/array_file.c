@@ -53,7 +53,7 @@ int view_attr(struct mount *s, const struct node *node, const struct vs_snapshot
 		rc = control_file_attr(s, &fixed, collection.mtime, size_of(node, info), st);
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
-	/* So whoever has two arrays open can see by fstat(2) whether they are of one moment. */
+	/* So whoever has two arrays open can see by fstat(2) whether they are of one version. */
 	moment.kind = NODE_MOMENT;
 	moment.entry = info->version;
 	st->st_ino = node_ino(&moment);

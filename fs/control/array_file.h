@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* view - a collection's ids and vectors as one file each, in the formats of array.h, at one moment. */
+/* array_file - a collection's ids and vectors as one file each, in the formats of array_format.h, each of one
+ * version of the collection. */
 #ifndef VECFS_FS_CONTROL_ARRAY_FILE_H
 #define VECFS_FS_CONTROL_ARRAY_FILE_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 
-/* The attributes of a NODE_VIEW, or of the NODE_MOMENT that stands for it, at a moment. */
+/* The attributes of a NODE_VIEW, or of the NODE_MOMENT that stands for it, at one version. */
 int view_attr(struct mount *s, const struct node *node, const struct vs_snapshot_info *info, struct stat *st);
 
 #endif

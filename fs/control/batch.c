@@ -205,7 +205,7 @@ int batch_create(fuse_req_t req, const struct node *dir, const struct create_arg
 	if (!rc && create->flags & O_EXCL && exists)
 		rc = -EEXIST;
 	if (!rc)
-		rc = ops_of(node.kind)->open(req, &node, fi);
+		rc = ops_of(s, node.kind)->open(req, &node, fi);
 	if (!rc)
 		rc = ops_entry(s, &node, 0, e);
 	return rc;

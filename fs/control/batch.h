@@ -4,12 +4,13 @@
  * commit. The vectors put into it as files are those of any collection.
  *
  * In the control directory are the lists ids and delete or their NUL-separated twins (batch_list.c), one
- * array (upload.c), and the temporary files that rsync makes of those before it renames them (temporary.h).
+ * array (batch_upload.c), and the temporary files that rsync makes of those before it renames them
+ * (temporary.h).
  */
 #ifndef VECFS_FS_CONTROL_BATCH_H
 #define VECFS_FS_CONTROL_BATCH_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 
 /* Whether there is what this NODE_TEXT or NODE_UPLOAD names, be it well or refused. */
 bool batch_has(struct mount *s, uint32_t batch, const struct node *node);

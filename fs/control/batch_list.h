@@ -10,7 +10,7 @@
 #ifndef VECFS_FS_CONTROL_BATCH_LIST_H
 #define VECFS_FS_CONTROL_BATCH_LIST_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 
 /* Judges a file of the batch as if it were this NODE_TEXT: -EINVAL with a sentence in why. */
 int batch_list_judge(struct mount *s, const struct node *node, enum vs_batch_text file, char *why,

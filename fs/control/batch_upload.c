@@ -156,7 +156,7 @@ static int take_shape(struct mount *s, uint32_t batch, enum array_format format,
 
 /* ------------------------------------------------------------------ in order, into the engine */
 
-/* Nothing is kept; why is told where the caller has not. */
+/* Drops the upload; logs why unless the caller has. */
 static int refuse(struct mount *s, const struct node *node, struct upload_file *h, int rc, const char *why)
 {
 	if (why && h->settle_why)
@@ -170,7 +170,7 @@ static int refuse(struct mount *s, const struct node *node, struct upload_file *
 	return rc;
 }
 
-/* The header is complete: the engine is told what to expect. */
+/* The header is complete: begins the engine's upload with its shape. */
 static int begin(struct mount *s, const struct node *node, struct upload_file *h)
 {
 	struct vs_schema schema = {.metric = VS_L2};
@@ -248,7 +248,7 @@ static int append(struct mount *s, const struct node *node, struct upload_file *
 		h->row_stream_bytes += size;
 	}
 	return rc && h->state == UPLOAD_ROWS ? refuse(s, node, h, rc, strerror(-rc))
-					     : rc; /* else it was told */
+					     : rc; /* else it has been logged */
 }
 
 /* The header, of which pieces are put together; what is behind it are rows. */
@@ -449,7 +449,7 @@ static int array_from_batch(struct mount *s, const struct node *node)
 	return rc ? rc : vs_upload_drop(s->store, node->collection);
 }
 
-/* What this handle has written so far becomes an array file. */
+/* What this file has written so far becomes an array file. */
 static int array_from_handle(struct mount *s, const struct node *node, struct upload_file *h)
 {
 	const struct rows_source from = {.store = s->store, .upload = h->upload, .batch = node->collection};
@@ -462,7 +462,7 @@ static int array_from_handle(struct mount *s, const struct node *node, struct up
 	return rc;
 }
 
-/* From here on the handle works on the array file. What it had written must have been kept till now. */
+/* From here on the file works on the array file. What it had written must have been kept till now. */
 static int to_array(struct mount *s, const struct node *node, struct upload_file *h)
 {
 	bool was_under_way = is_under_way(h);
@@ -522,7 +522,7 @@ static int judge_array(struct mount *s, const struct node *node, enum vs_batch_t
 	return rc;
 }
 
-/* At a close(2): who only wrote it is told at once, for others the commit remembers. */
+/* At a close(2): who only wrote it gets the error at once, for others the commit remembers it. */
 static int judge(struct mount *s, const struct node *node, struct upload_file *h)
 {
 	char why[WHY_BYTES];

@@ -134,9 +134,17 @@ static mode_t limit_of(enum node_kind kind)
 	}
 }
 
+struct vs_perm control_root_perm(struct mount *s)
+{
+	struct vs_root root;
+
+	vs_root_get(s->store, &root);
+	return root.owned ? root.perm : s->root_perm;
+}
+
 int control_file_attr(struct mount *s, const struct node *node, vs_time mtime, uint64_t size, struct stat *st)
 {
-	struct vs_perm root = dir_root_perm(s);
+	struct vs_perm root = control_root_perm(s);
 	struct vs_collection_info info;
 	uint64_t ino = node_ino(node);
 	int rc;
@@ -364,7 +372,7 @@ static ssize_t segment_read(struct mount *s, const struct node *node, void *buf,
 
 static int segment_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
-	struct vs_perm perm = dir_root_perm(s);
+	struct vs_perm perm = control_root_perm(s);
 	char target[PATH_MAX];
 	ssize_t len = segment_target(s, node, target, sizeof target);
 

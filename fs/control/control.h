@@ -6,12 +6,17 @@
 #ifndef VECFS_FS_CONTROL_CONTROL_H
 #define VECFS_FS_CONTROL_CONTROL_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
+
+/* What is in control directories; defined where each is made. */
+extern const struct node_ops dir_control_ops, dir_segments_ops, segment_ops, text_ops, schema_ops,
+	pairing_ops, batch_text_ops, batch_temporary_ops, batch_upload_ops, result_ops, dir_near_ops,
+	near_file_ops, dir_search_ops, query_ops, dir_session_ops, session_file_ops;
 
 int control_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s);
-/* The attributes of a file of this size and age in a control directory. */
 /* Owner and mode of the mount's root directory. */
-struct vs_perm dir_root_perm(struct mount *s);
+struct vs_perm control_root_perm(struct mount *s);
+/* The attributes of a file of this size and age in a control directory. */
 int control_file_attr(struct mount *s, const struct node *node, vs_time mtime, uint64_t size,
 		      struct stat *st);
 /* The number of the directory that a control node is in (but for those in segments/). */

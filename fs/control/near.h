@@ -10,7 +10,7 @@
 #ifndef VECFS_FS_CONTROL_NEAR_H
 #define VECFS_FS_CONTROL_NEAR_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 
 struct near_table;
 

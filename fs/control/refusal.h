@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "fs/mount/session.h"
+#include "fs/request/mount.h"
 
 #define REFUSAL_WHY_BYTES 768
 

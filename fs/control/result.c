@@ -86,7 +86,7 @@ static struct result *result_of(const struct fuse_file_info *fi)
 /* Once the batch is applied only open files are left of it, which cat(1) asks for their attributes, too. */
 static int result_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
-	struct vs_perm root = dir_root_perm(s);
+	struct vs_perm root = control_root_perm(s);
 	vs_time now = vs_time_now();
 	int rc = control_file_attr(s, node, now, 0, st);
 

@@ -14,7 +14,7 @@
 
 #include <stdbool.h>
 
-#include "fs/mount/session.h"
+#include "fs/request/mount.h"
 
 struct result_table;
 

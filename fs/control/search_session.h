@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * session - search/S: a search session made by mkdir, which takes parameters and queries as files and gives
- * its results as files.
+ * search_session - search/S: a search session made by mkdir, which takes parameters and queries as files and
+ * gives its results as files.
  *
- *   written: params (search_params.h), queries.npy or in another format of arrays, and any other name: a list
- * of ids that `ids=` of params refers to read:    rows.npy (int64, queries x k, -1: none), distances.npy
- * (f32), names (the ids of a query a line, with tabs between), result.json, stats; they are there as soon as
- * the queries are whole
+ *   written: params (search_params.h); queries.npy or in another format of arrays; any other name is a list
+ *            of ids, which `ids=` of params refers to
+ *   read:    rows.npy (int64, queries x k, -1: none), distances.npy (f32), names (the ids of a query a line,
+ *            with tabs between), result.json, stats; they are there as soon as the queries are whole
  *
  * A session lives in memory and is its maker's: nobody else may look into it. The search is made when a
  * result is first asked for, and made anew when params, queries or lists have changed since. Results that are
@@ -19,7 +19,7 @@
 #ifndef VECFS_FS_CONTROL_SEARCH_SESSION_H
 #define VECFS_FS_CONTROL_SEARCH_SESSION_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 
 #define SESSIONS_MAX 64u
 #define SESSION_BYTES_MAX (1ull << 30)

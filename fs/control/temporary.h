@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * temporary - files in a batch's control directory that are to be renamed to what they will be, as rsync
- * writes them:
- * ".vectors.npy.Xb3h2K", later "vectors.npy". Each has a number, which is that of its file in the engine; the
- * names are kept in memory, so that after a crash nothing is left of them but bytes that go with the batch.
+ * writes them: ".vectors.npy.Xb3h2K", later "vectors.npy". Each has a number, which is that of its file in
+ * the engine; the names are kept in memory, so that after a crash nothing is left of them but bytes that go
+ * with the batch.
  */
 #ifndef VECFS_FS_CONTROL_TEMPORARY_H
 #define VECFS_FS_CONTROL_TEMPORARY_H

@@ -158,7 +158,7 @@ static int log_attr(struct mount *s, const struct node *node, struct stat *st)
 	return rc;
 }
 
-/* As old as the question: its text is made anew for each. */
+/* Its mtime is now: the text is made for each request. */
 static int text_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	char *bytes;
@@ -204,7 +204,7 @@ static ssize_t copy_part(const char *bytes, size_t bytes_size, void *buf, size_t
 	return (ssize_t)n;
 }
 
-/* With the lock held: takes what has been logged since. A handle that has become long forgets its first half.
+/* With the lock held: takes what has been logged since. A text that has become long forgets its first half.
  */
 static int extend_log(struct text *t, const struct node *node)
 {

@@ -19,7 +19,7 @@ struct pairing {
 	struct pairing *next;
 	struct vs_snapshot *m;
 	struct vs_snapshot_info info;
-	unsigned refs; /* open views, and the readers whose current moment it is */
+	unsigned refs; /* open views, and the readers whose current version it is */
 };
 
 /* What pairs up: the ids, and the vectors in whichever format. */
@@ -27,7 +27,7 @@ enum half { HALF_IDS, HALF_VECTORS, HALF_COUNT };
 
 /*
  * A process that looks at the views of a collection. One that cannot be told from others (PROCESS_UNKNOWN) is
- * never found again: it only keeps the moment of a lookup until it can be opened.
+ * never found again: it only keeps the version of a lookup until that can be opened.
  */
 struct reader {
 	struct reader *next;
@@ -81,7 +81,7 @@ static void unlock(struct pairing_table *t)
 	}
 }
 
-/* ------------------------------------------------------------------ moments; all with the lock held */
+/* ------------------------------------------------------------------ pairings; all with the lock held */
 
 static void discard(struct pairing_table *t, struct pairing *m)
 {
@@ -150,7 +150,7 @@ static int open_current(struct mount *s, uint32_t collection, struct pairing **o
 	return rc;
 }
 
-/* The moment that a node's number means, with a reference; -ESTALE if it is gone. May give up the lock
+/* The version that a node's number means, with a reference; -ESTALE if it is gone. May give up the lock
  * meanwhile. */
 static int take(struct mount *s, const struct node *node, struct pairing **out)
 {
@@ -205,7 +205,7 @@ static struct reader *get_reader(struct pairing_table *t, process_t process, uin
 	return r ? r : add_reader(t, process, collection);
 }
 
-/* Makes m (with a reference that it takes over; or NULL) the reader's current moment. */
+/* Makes m (with a reference that it takes over; or NULL) the reader's current version. */
 static void set_current(struct pairing_table *t, struct reader *r, struct pairing *m)
 {
 	struct pairing *old = r->current;
@@ -235,7 +235,7 @@ static bool has_open(const struct reader *r)
 	return r->halves[HALF_IDS].opens || r->halves[HALF_VECTORS].opens;
 }
 
-/* Whether a lookup of this half stays with the reader's current moment. */
+/* Whether a lookup of this half stays with the reader's current version. */
 static bool stays(const struct reader *r, enum half half, int64_t now_ns)
 {
 	if (!r->current)

@@ -1,34 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * moment - which version of a collection a process sees in its array views.
+ * view_pairing - which version of a collection a process sees in its array views.
  *
  * `ids` and `vectors.*` that one process opens one after the other must belong together, though others write
- * in between. So each process that looks at the views of a collection has a current moment, and a lookup by
- * name stays with it
+ * in between. So each process that looks at the views of a collection has a current version, a snapshot of
+ * the engine, and a lookup by name stays with it
  *
  *   - if the process has opened one half of it (ids, or vectors in any format) in the last ten seconds, but
  *     not yet this one;
  *   - if the process has this half open since less than a second: numpy.load opens a file three times for
  *     mmap_mode, one within the other.
  *
- * Every other lookup starts a new moment: the current version. Changes that the same thread makes end the
+ * Every other lookup takes the collection's newest version. Changes that the same thread makes end the
  * pairing, unless a view is open. A process that cannot be told from others (PROCESS_UNKNOWN: it lives in
- * another pid namespace) is never paired with anything: each of its lookups is a new moment. The inode number
- * of a view is made of the version, so that the pages and the size that the kernel caches are right for as
- * long as they are kept, and are used again while nothing changes.
+ * another pid namespace) is never paired with anything: each of its lookups takes the newest version. The
+ * inode number of a view is made of the version, so that the pages and the size that the kernel caches are
+ * right for as long as they are kept, and are used again while nothing changes.
  *
  * The number that stat(2) shows is the same, so that a reader can see of two that he has open whether they
  * are of one version: they differ in the last four bits only.
  *
- * An open view, and a mapping of one, pins its moment, which costs a copy of each row that changes meanwhile.
- * What was looked up and not opened is let go after a second, what was closed after ten; opening it then is
- * ESTALE, upon which the kernel looks it up again. On a stateless (and so read-only) mount nothing changes,
- * and there is one moment for all.
+ * An open view, and a mapping of one, pins its snapshot, which costs a copy of each row that changes
+ * meanwhile. What was looked up and not opened is let go after a second, what was closed after ten; opening
+ * it then is ESTALE, upon which the kernel looks it up again. On a stateless (and so read-only) mount nothing
+ * changes, and there is one version for all.
  */
 #ifndef VECFS_FS_CONTROL_VIEW_PAIRING_H
 #define VECFS_FS_CONTROL_VIEW_PAIRING_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 #include "fs/request/process.h"
 
 struct pairing;
@@ -44,7 +44,7 @@ int pairing_open(struct mount *s, const struct node *node, process_t process, st
 void pairing_leave(struct mount *s, const struct node *node, process_t process, const struct pairing *m);
 /* Nobody uses what pairing_open() opened any more. */
 void pairing_close(struct mount *s, struct pairing *m);
-/* For a stateless mount: the moment stays open as long as the mount. */
+/* For a stateless mount: the snapshot stays open as long as the mount. */
 int pairing_pin(struct mount *s, const struct node *node, struct pairing **out);
 /* What it is about, if it is not gone. */
 int pairing_find(struct mount *s, const struct node *node, struct vs_snapshot_info *info);

@@ -16,8 +16,8 @@ struct creating {
 	bool refused; /* at a close, after which the name is given back as soon as the kernel tells of it */
 };
 
-/* False, and nothing is added, if exclusive and the name is pending already. Waits a moment for one that is
- * refused. */
+/* False, and nothing is added, if exclusive and the name is being created already. Waits a moment for one
+ * that is refused. */
 bool creating_add(struct creating *p, bool exclusive);
 /* Its vector was closed incomplete. */
 void creating_refuse(struct creating *p);

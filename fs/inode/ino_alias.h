@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * forward - where vectors are that have moved to another collection, and so have another number. The kernel
+ * ino_alias - where vectors are that have moved to another collection, and so have another number. The kernel
  * goes on using the old one, for open files and for names that it has cached. A cache: a newer entry takes
  * the place of an older one, but rather not of one that leads to an open file.
  */

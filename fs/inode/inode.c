@@ -8,7 +8,7 @@
 
 #include "fs/inode/ino_alias.h"
 #include "fs/inode/orphan_cache.h"
-#include "fs/inode/ino.h"
+#include "fs/request/ino.h"
 #include "fs/inode/lookup_cache.h"
 
 #define BUCKETS 1024

@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-#include "fs/inode/ino.h"
+#include "fs/request/ino.h"
 
 /* A cache: each inode number has its place, where it replaces another. */
 static atomic_uint_fast64_t slots[RECENT_MAX];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * lookup_cache - which vectors were looked up last. The kernel opens by number what it has looked up by name;
- * if that has lost its name in between, it is looked up again, but only once. So what was looked up recently
- * is treated as if it were open already.
+ * if that has lost its name in between, the kernel looks it up again, but only once. So what was looked up
+ * recently is treated as if it were open already.
  */
 #ifndef VECFS_FS_INODE_LOOKUP_CACHE_H
 #define VECFS_FS_INODE_LOOKUP_CACHE_H

@@ -16,7 +16,7 @@ static unsigned lock_of(uint32_t collection, const char *name)
 	return (unsigned)(XXH3_64bits_withSeed(name, strlen(name), collection) % LOCKS);
 }
 
-/* In the order of their numbers, so that nobody waits in a circle. */
+/* Locks in index order, to avoid deadlock. */
 static struct name_lock take(unsigned a, unsigned b)
 {
 	struct name_lock held = {a < b ? a : b, a < b ? b : a};

@@ -2,7 +2,7 @@
 /*
  * name_lock - whoever changes what a name means holds its lock. The kernel locks directories, but a new
  * vector appears with a FLUSH, which locks none; and between finding out which vector will lose its name and
- * the change itself the answer must not change (opened.h).
+ * the change itself the answer must not change (inode.h).
  */
 #ifndef VECFS_FS_INODE_NAME_LOCK_H
 #define VECFS_FS_INODE_NAME_LOCK_H

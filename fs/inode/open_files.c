@@ -3,7 +3,7 @@
 
 #include <pthread.h>
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 
 #define LISTS 64 /* each with a lock of its own, by inode number */
 
@@ -55,7 +55,7 @@ void open_files_release_all(struct mount *s)
 			struct fuse_file_info fi = {.fh = (uintptr_t)h};
 
 			open_files_remove(h);
-			ops_of(node.kind)->release(s, &node, &fi);
+			ops_of(s, node.kind)->release(s, &node, &fi);
 		}
 	}
 }

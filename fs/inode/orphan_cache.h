@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* orphan_cache - the vectors that lost their names last, kept for who has looked one up and comes to open it.
- */
+/* orphan_cache - unlinked vectors, kept so that an open that raced with the unlink still succeeds. */
 #ifndef VECFS_FS_INODE_ORPHAN_CACHE_H
 #define VECFS_FS_INODE_ORPHAN_CACHE_H
 

@@ -4,87 +4,45 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <string.h>
-#include <time.h>
 
 #include "fs/request/reply_buffer.h"
 #include "fs/inode/open_files.h"
 #include "fs/control/view_pairing.h"
 #include "fs/request/tsan_order.h"
+#include "fs/control/control.h"
+#include "fs/tree/dir.h"
+#include "fs/tree/refused.h"
 #include "fs/tree/rename.h"
+#include "fs/tree/vector.h"
 
-int64_t ops_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-const struct node_ops *ops_of(enum node_kind kind)
-{
-	static const struct node_ops none;
-	static const struct node_ops *const tables[NODE_KIND_COUNT] = {
-		[NODE_ROOT] = &dir_root_ops,
-		[NODE_COLLECTION] = &dir_collection_ops,
-		[NODE_VECTOR] = &vector_ops,
-		[NODE_SEGMENT] = &segment_ops,
-		[NODE_MOMENT] = &pairing_ops,
-		[NODE_REFUSED] = &refused_ops,
-		[NODE_CONTROL] = &dir_control_ops,
-		[NODE_LOG] = &text_ops,
-		[NODE_METRICS] = &text_ops,
-		[NODE_VERSION] = &text_ops,
-		[NODE_SCHEMA] = &schema_ops,
-		[NODE_STATS] = &text_ops,
-		[NODE_SEGMENTS] = &dir_segments_ops,
-		[NODE_TX] = &dir_tx_ops,
-		[NODE_COMMIT] = &dir_commit_ops,
-		[NODE_RESULT] = &result_ops,
-		[NODE_NEAR] = &dir_near_ops,
-		[NODE_NEAR_AT] = &dir_near_ops,
-		[NODE_NEAR_FILE] = &near_file_ops,
-		[NODE_SEARCH] = &dir_search_ops,
-		[NODE_QUERY] = &query_ops,
-		[NODE_SESSION] = &dir_session_ops,
-		[NODE_SESSION_FILE] = &session_file_ops,
-		[NODE_UPLOAD] = &batch_upload_ops,
-		[NODE_TEXT] = &batch_text_ops,
-		[NODE_TEMPORARY] = &batch_temporary_ops,
-	};
-
-	return tables[kind] ? tables[kind] : &none;
-}
-
-int ops_entry(struct mount *s, const struct node *node, double entry_timeout_s, struct fuse_entry_param *e)
-{
-	int rc;
-
-	e->ino = node_ino(node);
-	e->entry_timeout = entry_timeout_s;
-	rc = ops_of(node->kind)->attr(s, node, &e->attr, &e->attr_timeout);
-	return rc == -ESTALE ? -ENOENT : rc;
-}
-
-unsigned ops_setattr_which(const struct stat *st, int set, struct vs_attr *attr)
-{
-	unsigned which = 0;
-
-	memset(attr, 0, sizeof *attr);
-	attr->perm = (struct vs_perm){st->st_mode & 07777, st->st_uid, st->st_gid};
-	attr->mtime = vs_time_of(&st->st_mtim);
-	if (set & FUSE_SET_ATTR_MTIME_NOW)
-		attr->mtime = vs_time_now();
-	if (set & FUSE_SET_ATTR_MODE)
-		which |= VS_SET_MODE;
-	if (set & FUSE_SET_ATTR_UID)
-		which |= VS_SET_UID;
-	if (set & FUSE_SET_ATTR_GID)
-		which |= VS_SET_GID;
-	if (set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW))
-		which |= VS_SET_MTIME;
-	return which;
-}
+const struct node_ops *const ops_node_tables[NODE_KIND_COUNT] = {
+	[NODE_ROOT] = &dir_root_ops,
+	[NODE_COLLECTION] = &dir_collection_ops,
+	[NODE_VECTOR] = &vector_ops,
+	[NODE_SEGMENT] = &segment_ops,
+	[NODE_MOMENT] = &pairing_ops,
+	[NODE_REFUSED] = &refused_ops,
+	[NODE_CONTROL] = &dir_control_ops,
+	[NODE_LOG] = &text_ops,
+	[NODE_METRICS] = &text_ops,
+	[NODE_VERSION] = &text_ops,
+	[NODE_SCHEMA] = &schema_ops,
+	[NODE_STATS] = &text_ops,
+	[NODE_SEGMENTS] = &dir_segments_ops,
+	[NODE_TX] = &dir_tx_ops,
+	[NODE_COMMIT] = &dir_commit_ops,
+	[NODE_RESULT] = &result_ops,
+	[NODE_NEAR] = &dir_near_ops,
+	[NODE_NEAR_AT] = &dir_near_ops,
+	[NODE_NEAR_FILE] = &near_file_ops,
+	[NODE_SEARCH] = &dir_search_ops,
+	[NODE_QUERY] = &query_ops,
+	[NODE_SESSION] = &dir_session_ops,
+	[NODE_SESSION_FILE] = &session_file_ops,
+	[NODE_UPLOAD] = &batch_upload_ops,
+	[NODE_TEXT] = &batch_text_ops,
+	[NODE_TEMPORARY] = &batch_temporary_ops,
+};
 
 /*
  * A thread of libfuse's io_uring is cancelled when the mount ends, at whatever it does. It must not be in the
@@ -99,7 +57,7 @@ static void forbid_cancellation(void)
 	done = true;
 }
 
-/* A request: whom it is for. */
+/* The decoded target of a request. */
 struct call {
 	struct mount *s;
 	struct node node;
@@ -110,7 +68,7 @@ static struct call enter(fuse_req_t req, fuse_ino_t ino)
 {
 	struct call c = {.s = ops_serve(req), .node = node_of(ino)};
 
-	c.ops = ops_of(c.node.kind);
+	c.ops = ops_of(c.s, c.node.kind);
 	forbid_cancellation();
 	tsan_request(c.s);
 	return c;
@@ -155,7 +113,7 @@ static void release(struct mount *s, uint64_t ino, const struct fuse_file_info *
 	if (!fi->fh)
 		return;
 	open_files_remove((struct open_file *)(uintptr_t)fi->fh);
-	ops_of(node.kind)->release(s, &node, fi);
+	ops_of(s, node.kind)->release(s, &node, fi);
 }
 
 static void reply_synced(void *arg, int result)
@@ -516,7 +474,7 @@ static void op_init(void *user, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_ATOMIC_O_TRUNC, false); /* a truncation must not shrink what others see */
 	want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
 	want(conn, FUSE_CAP_IOCTL_DIR, false);
-	/* The kernel takes set-user-ID away itself at chown and truncate; at writes handle.c does. */
+	/* The kernel takes set-user-ID away itself at chown and truncate; at writes file.c does. */
 	want(conn, FUSE_CAP_HANDLE_KILLPRIV, false);
 #ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
 	s->direct_mmap = offers(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);

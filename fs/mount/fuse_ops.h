@@ -1,103 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ops - the FUSE handlers: each finds the node, calls what its kind of node does, replies.
- *
- * The table of a kind has functions that return 0 or -errno and leave the reply to ops.c; only where the
- * reply is data do they make it themselves. What a kind has no function for is refused. Handlers run on any
- * thread, also those of io_uring, where a handler that waits stalls all requests of its CPU: only fsync, the
- * commit of a batch and the engine's back-pressure may wait.
+ * fuse_ops - the dispatcher: each FUSE handler finds the node, calls what its kind of node does
+ * (request/ops.h), replies. Handlers run on any thread.
  */
 #ifndef VECFS_FS_MOUNT_FUSE_OPS_H
 #define VECFS_FS_MOUNT_FUSE_OPS_H
 
-#define FUSE_USE_VERSION 314
-#include <fuse_lowlevel.h>
+#include "fs/request/ops.h"
 
-#include "fs/inode/ino.h"
-#include "fs/mount/session.h"
-#include "store/store.h"
-
-/* How long the kernel may keep what only changes through it, or is invalidated when it changes otherwise. */
-#define OPS_TIMEOUT_S 3600.0
-#define OPS_TIMEOUT_READ_ONLY_S 86400.0
-
-/* The most that one WRITE carries. */
-#define OPS_WRITE_BYTES_MAX (1u << 20)
-
-extern const struct fuse_lowlevel_ops ops_table;
-
-static inline struct mount *ops_serve(fuse_req_t req)
-{
-	return fuse_req_userdata(req);
-}
-
-static inline double ops_timeout_s(const struct mount *s)
-{
-	return s->options.read_only ? OPS_TIMEOUT_READ_ONLY_S : OPS_TIMEOUT_S;
-}
-
-/* True if replies must come from the handler's own thread (libfuse issue 1443). */
-static inline bool ops_must_reply_inline(fuse_req_t req)
-{
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
-	return fuse_req_is_uring(req);
-#else
-	(void)req;
-	return false;
-#endif
-}
-
-/* A name being created: with the creator's permissions. */
-struct create_args {
-	const char *name;
-	struct vs_perm perm;
-	pid_t thread; /* of the creator */
-	int flags;    /* of open(2) */
-};
-
-/* What the nodes of a kind do. A directory has the first part, a file the second. */
-struct node_ops {
-	int (*lookup)(fuse_req_t req, const struct node *dir, const char *name, struct fuse_entry_param *e);
-	/* Fills buf with the entries above offset off, with attributes if plus; returns the bytes or -errno.
-	 */
-	ssize_t (*list)(fuse_req_t req, const struct node *dir, char *buf, size_t size, off_t off, bool plus);
-	int (*mkdir)(fuse_req_t req, const struct node *dir, const struct create_args *create,
-		     struct fuse_entry_param *e);
-	int (*create)(fuse_req_t req, const struct node *dir, const struct create_args *create,
-		      struct fuse_entry_param *e, struct fuse_file_info *fi);
-	int (*unlink)(fuse_req_t req, const struct node *dir, const char *name);
-	int (*rmdir)(fuse_req_t req, const struct node *dir, const char *name);
-
-	int (*attr)(struct mount *s, const struct node *node, struct stat *st, double *timeout_s);
-	int (*setattr)(fuse_req_t req, const struct node *node, const struct stat *st, int set,
-		       struct fuse_file_info *fi);
-	int (*open)(fuse_req_t req, const struct node *node, struct fuse_file_info *fi);
-	/* Fills buf, returns the bytes or -errno. fi->fh is 0 on a stateless mount. */
-	ssize_t (*read)(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
-			const struct fuse_file_info *fi);
-	int (*write)(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
-		     const struct fuse_file_info *fi);
-	/* At each close(2). *changed: something has been since the last, which -o sync makes durable. */
-	int (*flush)(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed);
-	int (*fsync)(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi);
-	void (*release)(struct mount *s, const struct node *node, const struct fuse_file_info *fi);
-	/* Bytes up to end are to have space; the file is to be that long, unless keep_size. */
-	int (*allocate)(struct mount *s, const struct node *node, uint64_t end, bool keep_size,
-			const struct fuse_file_info *fi);
-};
-
-extern const struct node_ops dir_root_ops, dir_collection_ops, dir_control_ops, dir_segments_ops, dir_tx_ops,
-	dir_commit_ops, segment_ops, vector_ops, text_ops, schema_ops, pairing_ops, batch_text_ops,
-	batch_temporary_ops, batch_upload_ops, refused_ops, result_ops, dir_near_ops, near_file_ops,
-	dir_search_ops, query_ops, dir_session_ops, session_file_ops;
-
-/* The table of a kind of node. */
-const struct node_ops *ops_of(enum node_kind kind);
-/* Fills e for a node whose name and attributes may be kept for these times. */
-int ops_entry(struct mount *s, const struct node *node, double entry_timeout_s, struct fuse_entry_param *e);
-/* The VS_SET_* of a SETATTR, its values in attr. Times of access are not kept. */
-unsigned ops_setattr_which(const struct stat *st, int set, struct vs_attr *attr);
-/* Nanoseconds since 1970. */
-int64_t ops_now_ns(void);
+extern const struct fuse_lowlevel_ops ops_table; /* the user data of its session is the struct mount */
+/* What the kinds of nodes do, by enum node_kind, for struct mount. */
+extern const struct node_ops *const ops_node_tables[NODE_KIND_COUNT];
 
 #endif

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/mount.h>
 
-#include "fs/cli/humanize.h"
+#include "fs/mount/humanize.h"
 
 /*
  * For mount(8) and systemd; what we do anyway; or, of times of access, what is all the same to a file system

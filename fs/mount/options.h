@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mountopt - the options after `mount -o`, also those of fstab(5) that are not for us. Pure functions. */
+/* options - the options after `mount -o`, also those of fstab(5) that are not for us. Pure functions. */
 #ifndef VECFS_FS_MOUNT_OPTIONS_H
 #define VECFS_FS_MOUNT_OPTIONS_H
 

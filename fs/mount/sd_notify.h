@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* readiness - tells a service manager about our state, as sd_notify(3) specifies, without its library. */
+/* sd_notify - tells a service manager about our state, as sd_notify(3) specifies, without its library. */
 #ifndef VECFS_FS_MOUNT_SD_NOTIFY_H
 #define VECFS_FS_MOUNT_SD_NOTIFY_H
 

@@ -20,6 +20,7 @@
 #include "fs/mount/mountpoint.h"
 #include "fs/request/invalidate.h"
 #include "fs/inode/inode.h"
+#include "fs/tree/file.h"
 #include "fs/mount/fuse_ops.h"
 #include "fs/mount/schedule.h"
 #include "fs/control/result.h"
@@ -242,6 +243,7 @@ int session_start(struct vs_store *store, const char *mountpoint, const struct m
 	s->store = store;
 	s->connection = -1;
 	s->options = *options;
+	s->node_ops = ops_node_tables;
 	rc = prepare(s, mountpoint);
 	if (!rc)
 		rc = new_session(s, !obstacle);
@@ -264,7 +266,8 @@ static bool has_group_of_its_own(const struct mount *s)
 	return !s->options.foreground || getenv("INVOCATION_ID");
 }
 
-void session_answering(struct mount *s)
+/* For the thread that has seen the first request answered: tells of the transport, and calls ready. */
+static void answering(struct mount *s)
 {
 	bool io_uring = atomic_load(&s->transport) == SERVE_TRANSPORT_IO_URING;
 
@@ -292,6 +295,12 @@ static bool is_gone(const struct mount *s)
 	return mountpoint_at(s->mountpoint, &m) == -ENOENT;
 }
 
+static const struct notify_duties duties = {
+	.answering = answering,
+	.housekeep = pairing_sweep,
+	.settle = file_settle_paused,
+};
+
 int session_loop(struct mount *s, void (*ready)(void *arg), void *arg)
 {
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
@@ -302,7 +311,7 @@ int session_loop(struct mount *s, void (*ready)(void *arg), void *arg)
 	rc = config ? 0 : -ENOMEM;
 	if (!rc && fuse_set_signal_handlers(s->session))
 		rc = -EINVAL;
-	if (!rc && !(s->notify = notify_start(s))) {
+	if (!rc && !(s->notify = notify_start(s, &duties))) {
 		fuse_remove_signal_handlers(s->session);
 		rc = -ENOMEM;
 	}
@@ -340,7 +349,7 @@ void session_end(struct mount *s)
 	open_files_release_all(s);
 	if (s->notify)
 		notify_end(s->notify);
-	schedule_stop(s->schedule); /* it was the notifier that has started it */
+	schedule_stop(s->schedule); /* it was the invalidation thread that has started it */
 	if (s->session)
 		fuse_session_destroy(s->session);
 	inode_table_free(s->inodes);

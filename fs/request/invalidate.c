@@ -10,9 +10,7 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
-#include "fs/tree/file.h"
-#include "fs/control/view_pairing.h"
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 
 #define BUCKETS 1024
 #define SETTLE_MS 50 /* how often staged bytes are looked at while there are any */
@@ -27,6 +25,7 @@ struct item {
 
 struct notify {
 	struct mount *serve;
+	const struct notify_duties *duties;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
@@ -251,7 +250,7 @@ static void housekeep(struct notify *n)
 
 	n->housekeeping = false;
 	pthread_mutex_unlock(&n->lock);
-	more = pairing_sweep(n->serve);
+	more = n->duties->housekeep(n->serve);
 	pthread_mutex_lock(&n->lock);
 	if (more)
 		plan_housekeeping(n);
@@ -264,7 +263,7 @@ static void settle(struct notify *n)
 
 	atomic_store(&n->settling, false);
 	pthread_mutex_unlock(&n->lock);
-	more = file_settle_paused(n->serve);
+	more = n->duties->settle(n->serve);
 	pthread_mutex_lock(&n->lock);
 	if (!more || atomic_load(&n->settling))
 		return;
@@ -282,7 +281,7 @@ static void *run(void *arg)
 	/* Else none may be cached: a name could lead to a vector that has lost it. */
 	if (!notify_names(n) && !n->serve->options.read_only)
 		atomic_fetch_add(&n->serve->names_changing, 1);
-	session_answering(n->serve);
+	n->duties->answering(n->serve);
 
 	pthread_mutex_lock(&n->lock);
 	while (!n->quit) {
@@ -317,7 +316,7 @@ static int start_thread(struct notify *n)
 	return rc;
 }
 
-struct notify *notify_start(struct mount *s)
+struct notify *notify_start(struct mount *s, const struct notify_duties *duties)
 {
 	struct notify *n = calloc(1, sizeof *n);
 	pthread_condattr_t monotonic;
@@ -325,6 +324,7 @@ struct notify *notify_start(struct mount *s)
 	if (!n)
 		return NULL;
 	n->serve = s;
+	n->duties = duties;
 	n->end = &n->first;
 	pthread_mutex_init(&n->lock, NULL);
 	pthread_condattr_init(&monotonic);

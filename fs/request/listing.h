@@ -7,7 +7,7 @@
 #ifndef VECFS_FS_REQUEST_LISTING_H
 #define VECFS_FS_REQUEST_LISTING_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 
 #define LISTING_DOTS 2 /* the offset after "." and ".." */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* process - FUSE tells the thread that makes a request; this tells its process. */
+/* process - finds the process of the thread that makes a request, which is all that FUSE tells. */
 #ifndef VECFS_FS_REQUEST_PROCESS_H
 #define VECFS_FS_REQUEST_PROCESS_H
 

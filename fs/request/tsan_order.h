@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * order - what one request leaves behind, the requests after its reply find: the kernel sees to that. On
- * io_uring ThreadSanitizer cannot know, and is told here; otherwise these functions do nothing.
+ * tsan_order - what one request leaves behind, the requests after its reply find: the kernel sees to that. On
+ * io_uring ThreadSanitizer cannot know that, so these functions tell it; otherwise they do nothing.
  */
 #ifndef VECFS_FS_REQUEST_TSAN_ORDER_H
 #define VECFS_FS_REQUEST_TSAN_ORDER_H

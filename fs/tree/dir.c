@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dir - the directories that are users' own: the root, collections, tx and its batches. */
+#include "fs/tree/dir.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -8,7 +9,7 @@
 #include "fs/tree/file.h"
 #include "fs/request/listing.h"
 #include "fs/control/refusal.h"
-#include "fs/control/refused.h"
+#include "fs/tree/refused.h"
 #include "fs/tree/vector.h"
 
 #define CONTROL_NAME ".vecfs"
@@ -76,7 +77,7 @@ static int parent_attr(struct mount *s, uint32_t parent, struct stat *st)
 	struct node node = {.kind = parent ? NODE_COLLECTION : NODE_ROOT, .collection = parent};
 	double timeout_s;
 
-	return ops_of(node.kind)->attr(s, &node, st, &timeout_s);
+	return ops_of(s, node.kind)->attr(s, &node, st, &timeout_s);
 }
 
 static int child_mkdir(struct mount *s, uint32_t parent, const struct create_args *create,
@@ -152,14 +153,6 @@ static void child_list(struct listing *l, uint32_t parent, off_t off)
 }
 
 /* ------------------------------------------------------------------ the root */
-
-struct vs_perm dir_root_perm(struct mount *s)
-{
-	struct vs_root root;
-
-	vs_root_get(s->store, &root);
-	return root.owned ? root.perm : s->root_perm;
-}
 
 static int root_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {

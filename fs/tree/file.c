@@ -53,7 +53,7 @@ static void detach(struct file *h)
 	*link = h->next;
 }
 
-/* How the kernel, which knows the vector as ino, shall treat the handle. */
+/* How the kernel, which knows the vector as ino, shall treat the file. */
 static void tell_kernel(const struct mount *s, struct file *h, uint64_t ino, struct fuse_file_info *fi)
 {
 	bool is_aliased = atomic_load(&h->inode->ino) != ino; /* then no invalidation comes to its pages */
@@ -96,7 +96,7 @@ static bool take_truncation(struct mount *s, struct inode *o)
 
 	o->replace_next = false;
 	if (taken)
-		inode_put(s->inodes, o); /* the handle has a reference of its own */
+		inode_put(s->inodes, o); /* the file has a reference of its own */
 	return taken;
 }
 
@@ -136,7 +136,7 @@ int file_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi
 	return 0;
 }
 
-/* A handle for a name that nobody has: the vector appears when it is complete. */
+/* A file for a name that nobody has: the vector appears when it is complete. */
 static int file_create_new(struct mount *s, struct file *h, const struct vs_perm *perm,
 			   struct fuse_entry_param *e)
 {
@@ -157,7 +157,7 @@ static int file_create_new(struct mount *s, struct file *h, const struct vs_perm
 	attach(h, o);
 	staging_start_over(s, h);
 	pthread_mutex_unlock(&o->lock);
-	/* Whoever else walks here must ask; but until then only this handle changes the attributes. */
+	/* No dentry caching until published; attributes may be cached, only this file changes them. */
 	e->entry_timeout = 0;
 	e->attr_timeout = ops_timeout_s(s);
 	node_stat(e->ino, VECTOR_LIMIT, perm, h->attr.mtime, h->attr.ctime, 0, &e->attr);
@@ -194,7 +194,7 @@ int file_create(fuse_req_t req, const struct node *dir, const struct create_args
 		free(h);
 		return -EEXIST;
 	}
-	/* In this order: one that was pending, and is not any more, is found. */
+	/* In this order: a name that was being created, and is not any more, is found. */
 	rc = vs_lookup(s->store, dir->collection, create->name, &attr);
 	if (rc == -ENOENT && !h->writable)
 		rc = -EINVAL; /* it could never become complete */
@@ -212,7 +212,7 @@ int file_create(fuse_req_t req, const struct node *dir, const struct create_args
 	return 0;
 }
 
-/* Publishing may give the handle's name a meaning. The lock of the name comes before that of the vector. */
+/* Publishing may give the file's name a meaning. The lock of the name comes before that of the inode. */
 static struct name_lock lock_to_publish(struct file *h)
 {
 	struct name_lock name = {0};
@@ -265,7 +265,7 @@ static ssize_t read_copy(const struct orphan_data *copy, void *buf, size_t size,
 	return (ssize_t)n;
 }
 
-/* What a handle that may have something staged shows; with the lock held. */
+/* What a file that may have something staged shows; with the lock held. */
 static ssize_t read_staged(struct mount *s, const struct file *h, void *buf, size_t size, size_t off)
 {
 	struct node place = node_of(atomic_load(&h->inode->ino));
@@ -313,7 +313,7 @@ ssize_t file_read(struct mount *s, const struct node *node, void *buf, size_t si
 	return got;
 }
 
-/* Who uses the handle first is who has opened it, as far as can be told without its process number. */
+/* Who uses the file first is who has opened it, as far as can be told without its process number. */
 static void meet(struct file *h, const struct fuse_file_info *fi)
 {
 	if (!h->has_owner)
@@ -412,7 +412,7 @@ static struct file *find_paused_born(const struct inode *o, int64_t now_ms)
 	return h;
 }
 
-/* The lock of its name comes before that of the vector, and the handle may be gone by then. */
+/* The lock of its name comes before that of the inode, and the file may be gone by then. */
 static void publish_paused_born(struct mount *s, struct inode *o, uint32_t collection, const char *id)
 {
 	struct name_lock name = name_lock_take(collection, id);

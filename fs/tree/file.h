@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * handle - an open vector file: opening, creating, reading, writing, closing. What it has written and not yet
+ * file - an open vector file: opening, creating, reading, writing, closing. What it has written and not yet
  * published is the matter of staging.h.
  */
 #ifndef VECFS_FS_TREE_FILE_H
@@ -8,7 +8,7 @@
 
 #include "fs/inode/open_files.h"
 #include "fs/inode/inode.h"
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 #include "fs/inode/creating.h"
 
 enum file_state {
@@ -25,15 +25,15 @@ struct file {
 	bool writable;
 	bool appends;      /* O_APPEND */
 	bool unprivileged; /* opened by somebody whose writes take set-user-ID away */
-	bool untouched;    /* since it was opened: a truncation by its opener is open(2)'s own */
+	bool untouched;    /* not used since it was opened: a truncation by its opener is open(2)'s own */
 	pid_t opener;      /* its thread; 0 where that cannot be told */
 
 	/* Under inode->lock: */
 	bool has_owner;
 	uint64_t owner; /* the kernel's mark of the process that used it first: its lock_owner */
 	enum file_state state;
-	bool is_new;      /* by this handle, and not yet published: its name is pending */
-	bool told;        /* of the bytes staged now, that they are refused */
+	bool is_new;      /* created by this file, and not yet published: its name is in creating */
+	bool told;        /* the refusal of the bytes staged now has been logged */
 	bool unsynced;    /* something was published, and no close has made it durable yet */
 	bool counted;     /* in inode->staged */
 	size_t row_bytes; /* 0: dim not fixed yet */
@@ -45,7 +45,7 @@ struct file {
 	unsigned which;     /* VS_SET_*: was set while the file is staged, so it is published with it */
 	struct vs_attr attr;
 	struct creating creating;
-	char name[]; /* of a is_new one */
+	char name[]; /* if is_new */
 };
 
 int file_create(fuse_req_t req, const struct node *dir, const struct create_args *create,

@@ -3,7 +3,7 @@
 #ifndef VECFS_FS_TREE_RENAME_H
 #define VECFS_FS_TREE_RENAME_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 
 int rename_node(struct mount *s, const struct node *from, const char *name, const struct node *to,
 		const char *new_name, unsigned flags);

@@ -217,7 +217,7 @@ static int modify(struct mount *s, struct file *h, const void *data, size_t size
 	return 0;
 }
 
-/* The handle's run, if it has one, is over. */
+/* The file's run, if it has one, is over. */
 static void end_run(struct mount *s, struct file *h)
 {
 	if (h->state != HANDLE_EXISTS)
@@ -326,7 +326,7 @@ int staging_write(struct mount *s, struct file *h, const void *data, size_t size
 	return overwrite(s, h, data, size, off);
 }
 
-/* A mapping shows the published vector, whatever else the handle is about. */
+/* A mapping shows the published vector, whatever else the file has staged. */
 int staging_write_page(struct mount *s, struct file *h, const void *data, size_t size, size_t off)
 {
 	struct draft *d = &h->inode->draft;
@@ -562,7 +562,7 @@ static bool has_runs(const struct inode *o)
 	return h != NULL;
 }
 
-/* Nobody is left to be told of an error, but by the log. */
+/* An error can only be logged: nobody is left to return it to. */
 void staging_drop(struct mount *s, struct file *h)
 {
 	if (h->state == HANDLE_EXISTS || (!h->told && h->row_bytes && h->filled == h->row_bytes))

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * staging - what a handle has written and others do not see yet. fs/README.md, "Open vectors", has the table
- * of states that this is.
+ * staging - what an open file has written and others do not see yet. fs/README.md, "Open vectors", has the
+ * table of states that this is.
  *
- * A new vector, and the replacement of one that was truncated, is collected in the handle and published,
+ * A new vector, and the replacement of one that was truncated, is collected in the file and published,
  * whole, by the first flush or fsync that finds it complete. A modification of a vector is published by the
  * write itself, but for a run: writes that follow each other from offset 0 on, which may be going to be the
  * whole vector. A run is published as one when it is whole, and as what it is by whatever cannot be a part of
@@ -25,10 +25,10 @@
 /* All of them with h->inode->lock held. */
 
 int staging_write(struct mount *s, struct file *h, const void *data, size_t size, size_t off);
-/* The kernel writes back a page of a mapping; it may bring it by any writable handle of the file. */
+/* The kernel writes back a page of a mapping; it may bring it by any writable file of the inode. */
 int staging_write_page(struct mount *s, struct file *h, const void *data, size_t size, size_t off);
 /*
- * Somebody reads through a mapping of the handle. All mappings of a file share their pages, and those show
+ * Somebody reads through a mapping of the file. All mappings of an inode share their pages, and those show
  * what is published: so this publishes what is staged, where it is not yet whole with zeros.
  */
 int staging_fault(struct mount *s, struct file *h);
@@ -38,15 +38,15 @@ int staging_truncate(struct mount *s, struct file *h, uint64_t size);
 /* The file has at least so many bytes. */
 int staging_extend(struct mount *s, struct file *h, uint64_t size);
 /*
- * Publishes what is complete. An incomplete file is -EINVAL and logged if judge; else it is -EAGAIN, as is a
- * file that would fix the dim of the collection. For a handle that was is_new with a name, with the lock of
- * that name held.
+ * Publishes the staged vector if it is complete. Otherwise -EAGAIN, or with judge -EINVAL and a line in the
+ * log; so it is with a vector that would fix the dim of the collection, which only judge allows. For a file
+ * that is_new the lock of its name is held.
  */
 int staging_publish(struct mount *s, struct file *h, bool judge);
 /* Whether something is staged that its writer will hardly go on with: it has paused. */
 bool staging_is_paused(const struct file *h, int64_t now_ms);
 int64_t staging_now_ms(void);
-/* At the end of the handle; the lock of its name is held as for staging_publish. */
+/* At the end of the file; the lock of its name is held as for staging_publish. */
 void staging_drop(struct mount *s, struct file *h);
 /* Copies what is staged over buf, which holds got bytes of the published vector. */
 ssize_t staging_read(const struct file *h, void *buf, ssize_t got, size_t size, size_t off);

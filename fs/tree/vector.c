@@ -101,7 +101,7 @@ static int vector_attr(struct mount *s, const struct node *node, struct stat *st
 	return 0;
 }
 
-/* Whose truncation it is when no handle is told: that of the open(2) with O_TRUNC under way, if any. */
+/* Finds the file of an open(O_TRUNC) in progress by this thread: then the truncation is its own. */
 static struct file *find_opening(const struct inode *o, pid_t thread)
 {
 	struct file *h = o->files;
@@ -140,7 +140,7 @@ static int truncate_vector(struct mount *s, struct inode *o, const struct stat *
 	return staging_truncate(s, h, (uint64_t)st->st_size);
 }
 
-/* A new vector's attributes wait in its handle; those of one without a name are its copy's. */
+/* A new vector's attributes wait in its file; those of one without a name are its copy's. */
 static int set_attr(struct mount *s, struct inode *o, unsigned which, const struct vs_attr *attr)
 {
 	struct node place = node_of(atomic_load(&o->ino));

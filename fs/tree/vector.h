@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vector - vector files: their names and attributes. Open ones are handles (handle.h). */
+/* vector - vector files: their names and attributes. Open ones are files (file.h). */
 #ifndef VECFS_FS_TREE_VECTOR_H
 #define VECFS_FS_TREE_VECTOR_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
 
 #define VECTOR_LIMIT (S_IFREG | 07777) /* a vector has permissions of its own */
+
+extern const struct node_ops vector_ops;
 
 int vector_lookup(struct mount *s, uint32_t collection, const char *name, struct fuse_entry_param *e);
 /* Fills e from attributes that the engine gave; takes no lock of the engine. */

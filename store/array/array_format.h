@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * array - the files that hold many vectors: their names, headers and row layout.
+ * array_format - the files that hold many vectors: their names, headers and row layout.
  *
  *   .npy                      NumPy's (store/array/npy.h)
  *   .fvecs .bvecs             the TEXMEX corpora's: no header, but each row starts with its dim as an int32;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sum - checksums of the on-disk format: XXH3 (https://github.com/Cyan4973/xxHash, XXH3 64-bit). */
+/* checksum - checksums of the on-disk format: XXH3 (https://github.com/Cyan4973/xxHash, XXH3 64-bit). */
 #ifndef VECFS_STORE_BASE_CHECKSUM_H
 #define VECFS_STORE_BASE_CHECKSUM_H
 

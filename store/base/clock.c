@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* clock - what time it is, and times as the store keeps them (vs_time). */
+#include "store/base/clock.h"
+
 #include <time.h>
 
-#include "store/engine.h"
+#include "store/store.h"
 
 /* A ctime that is ahead by more than this shows that the clock was set back: it starts anew. */
 #define AHEAD_MAX (3600 * VS_TIME_NS_PER_S)
@@ -35,7 +37,7 @@ vs_time vs_time_after(vs_time before, vs_time now)
 	return before < now || before - now > AHEAD_MAX ? now : before + 1;
 }
 
-int64_t engine_tick_ms(void)
+int64_t clock_ms(void)
 {
 	struct timespec t;
 

@@ -7,17 +7,17 @@
  *   log.0 log.1               the write-ahead log, written in turns; absent after a clean close
  *   collections/C/N.npy       segment N of collection C: a page of .npy header, then rows of row_bytes
  *   collections/C/N.rows      its metadata column: struct row, same slots
- *   collections/C/N.names     its names heap: ids, each at a multiple of NAME_GRANULE bytes, zero padded
- *   collections/C/index       image of the id index, written by a clean close; its name in the catalog
- *                             is a stamp, so that an old image is never taken for a new one
+ *   collections/C/N.names     its name heap: ids, each at a multiple of NAME_GRANULE bytes, zero padded
+ *   collections/C/index       the id index and entry map, written by a clean close; the catalog has its
+ *                             stamp, so that an old one is never taken for a new one
  *   collections/C/N.adopt     the rows column of a segment that a committing batch is about to hand over
- *   collections/C/upload.N.*  pieces of an open batch's upload: .npy as above, and while it commits .names,
- * .adopt collections/C/upload.sums a uint32_t for each row of the upload, its data_sum; a uint64_t, the rows
- *   collections/C/upload.ids  the batch's texts
- *   collections/C/upload.delete
+ *   collections/C/upload.N.*  parts of an open batch's upload: .npy as above; while it commits also .names
+ *                             and .adopt
+ *   collections/C/upload.sums a uint32_t for each row of the upload, its data_sum; a uint64_t, the rows
+ *   collections/C/upload.ids  the batch's lists of ids; also .delete, .ids0, .delete0 and other texts
  *
- * Invariants. Slots 0..count-1 of a segment are in use and no others, except rows marked dead (entry 0) by
- * a large batch until they are filled by the vacuum right after it. All columns of a slot change through
+ * Invariants. Slots 0..count-1 of a segment are in use and no others, except rows marked as deleted (entry 0)
+ * by a large batch until they are filled by the vacuum right after it. All columns of a slot change through
  * the log, physically: a record holds what a slot is to contain, so replaying it twice does no harm. A
  * file is written only when the log record is durable (log before data). A checkpoint makes the files
  * durable and then writes a catalog which says where replay has to start.
@@ -25,14 +25,14 @@
  * Versions. The first sizeof(struct catalog) bytes of a slot, and how its sum is made, are the same in all of
  * them, so that every program can say which version it has before it. Version 1 had rows of 28 bytes without
  * ctime, times in nanoseconds since 1970, and neither attributes nor a root; a store of it becomes one of
- * version 2 when it is opened for writing (convert.h). What is to be added later gets a tag (struct
+ * version 2 when it is opened for writing (convert_v1.h). What is to be added later gets a tag (struct
  * attribute) and no new version: a program that does not know a tag, or a type of record, refuses the store
  * with a sentence.
  *
  * Times are vs_time: nanoseconds since 1901-12-13 20:45:52 UTC, which is ext4's range in 64 bits.
  *
  * Cost for each vector beyond its bytes: 32 (row) + the id rounded up to 8, and after a clean close about
- * 13 for the index image.
+ * 13 for the index file.
  */
 #ifndef VECFS_STORE_BASE_FORMAT_H
 #define VECFS_STORE_BASE_FORMAT_H
@@ -42,14 +42,14 @@
 #include <stdint.h>
 
 #define FORMAT_VERSION 2u
-#define FORMAT_VERSION_OLDEST 1u /* what convert.h still understands */
+#define FORMAT_VERSION_OLDEST 1u /* what convert_v1.h still understands */
 #define SEGMENT_HEADER_BYTES 4096u
 #define SEGMENT_BYTES_MAX (256u << 20)
 #define SEGMENT_ROWS_BITS_MAX 20u
 #define NAME_GRANULE 8u
 
 /*
- * One vector's metadata. Entry 0 marks a dead row.
+ * One vector's metadata. Entry 0 marks a deleted row.
  *
  * ctime has 39 bits, which row_time.h codes together with mtime so that next to nothing is lost: exactly
  * where mtime is a whole second, or at most 274 s older than ctime; else in steps of 8.4 ms. The widths of
@@ -63,7 +63,7 @@ struct row {
 	uint8_t entry_high;
 	uint8_t name_len;
 	uint16_t perm;         /* index into the catalog's table of permissions */
-	uint64_t name_at : 25; /* place in the names heap, in granules */
+	uint64_t name_at : 25; /* place in the name heap, in granules */
 	uint64_t ctime : 39;
 } __attribute__((packed, aligned(4)));
 #define ROW_NAME_AT_MAX ((1u << 25) - 1)
@@ -88,23 +88,23 @@ struct frame {
 static_assert(sizeof(struct frame) == 56 && offsetof(struct frame, sum) == 48, "frame");
 
 enum record_type {
-	RECORD_ROW = 1,        /* slot `row` := row, id and, with RECORD_HAS_DATA, the vector's bytes */
-	RECORD_TRIM = 2,       /* segment `row >> shift` has `value` rows from now on */
-	RECORD_COLLECTION = 3, /* a collection is created or changed: struct record_collection */
-	RECORD_DROP = 4,       /* a collection is gone */
-	RECORD_PERM = 5,       /* entry `row` of the table of permissions: struct record_perm */
-	RECORD_ATTACH = 6,     /* segment `value` of batch `row` becomes a segment: struct record_attach */
-	RECORD_DELETE_ROWS =
-		7, /* `value` rows of the segment of `row` die: a bitmap over its slots, or a list of them */
-	RECORD_ATTRIBUTE = 8, /* attribute `row` := the `value` bytes that follow; without any it is gone */
-	RECORD_ROOT = 9,      /* what the root directory is now: struct record_root */
+	RECORD_ROW = 1,         /* slot `row` := row, id and, with RECORD_HAS_DATA, the vector's bytes */
+	RECORD_TRIM = 2,        /* segment `row >> shift` has `value` rows from now on */
+	RECORD_COLLECTION = 3,  /* a collection is created or changed: struct record_collection */
+	RECORD_DROP = 4,        /* a collection is gone */
+	RECORD_PERM = 5,        /* entry `row` of the table of permissions: struct record_perm */
+	RECORD_ATTACH = 6,      /* segment `value` of batch `row` becomes a segment: struct record_attach */
+	RECORD_DELETE_ROWS = 7, /* `value` rows of the segment of `row` are deleted: a bitmap over its slots,
+				   or a list of them */
+	RECORD_ATTRIBUTE = 8,   /* attribute `row` := the `value` bytes that follow; without any it is gone */
+	RECORD_ROOT = 9,        /* what the root directory is now: struct record_root */
 	RECORD_TYPES,
 };
 #define RECORD_HAS_DATA 1u /* flag of RECORD_ROW */
 #define RECORD_RENAMED 8u  /* flag of RECORD_ROW: with another id, so that the directory has changed */
 #define RECORD_LIST 4u     /* flag of RECORD_DELETE_ROWS: uint32_t slots, which is shorter than the bitmap */
 #define RECORD_UPLOADED                                                                                      \
-	2u /* flag of RECORD_ATTACH: piece `value` of the batch's upload, not one of its segments */
+	2u /* flag of RECORD_ATTACH: part `value` of the batch's upload, not one of its segments */
 
 struct record {
 	uint16_t type;
@@ -129,8 +129,9 @@ struct perm_class {
 	uint32_t mode, uid, gid;
 };
 
-#define SCHEMA_FIXED 1u /* it has, or once had, a vector */
-#define SCHEMA_GIVEN 2u /* somebody has set it */
+#define SCHEMA_FIXED 1u     /* it has, or once had, a vector */
+#define SCHEMA_GIVEN 2u     /* somebody has set the dtype, */
+#define SCHEMA_DIM_GIVEN 4u /* or a dim: then that stays when the last vector goes */
 
 struct catalog_collection {
 	uint32_t id;
@@ -201,9 +202,9 @@ struct record_root {
 
 struct catalog_segment {
 	uint32_t count;
-	uint32_t name_heap_end; /* granules in use of the names heap, holes included */
+	uint32_t name_heap_end; /* granules in use of the name heap, holes included */
 	uint64_t rows_digest;   /* XXH3 of the rows column and */
-	uint64_t names_digest;  /* of the names heap; only in a clean catalog, else 0 */
+	uint64_t names_digest;  /* of the name heap; only in a clean catalog, else 0 */
 };
 static_assert(sizeof(struct catalog_segment) == 24, "catalog_segment");
 
@@ -228,9 +229,9 @@ struct catalog {
 static_assert(sizeof(struct catalog) == 112, "catalog");
 
 /*
- * ---- index image: struct index_image, then the directory (uint32_t[1 << depth], none without pages), the
- * pages (index.h), the places of the chunks (uint32_t[chunks]: 0, or which of the present chunks, counted
- * from 1), and the present chunks (entries.h).
+ * ---- index file: struct index_image, then the directory (uint32_t[1 << depth], none without pages), the
+ * pages (id_index.h), the places of the chunks (uint32_t[chunks]: 0, or which of the present chunks, counted
+ * from 1), and the present chunks (entry_map.h).
  */
 #define INDEX_MAGIC 0x3258444e49434556ull /* "VECINDX2" */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* batch - what is in a batch, and whether it can be committed; batch_job.h says how it is. */
+/* api_batch - what is in a batch, and whether it can be committed; batch_commit.h says how that is done. */
 #include "store/batch/batch_commit.h"
 
 #include <errno.h>

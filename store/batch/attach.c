@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* batch_attach - one frame makes a large batch's segments the parent's, and old rows dead. */
+/* attach - one frame makes a large batch's segments the parent's, and marks the old rows deleted. */
 #include "store/batch/batch_commit.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 
 #include "store/row/row.h"
 
-/* The parent's rows that die: a bitmap for each segment that has some. */
+/* The parent's rows that are to be deleted: a bitmap for each segment that has some. */
 struct deletions {
 	uint64_t **map;
 	uint32_t *count;
@@ -24,7 +24,7 @@ static void deletions_free(struct deletions *d)
 	free(d->count);
 }
 
-/* Counts the death in *died, unless the row was to die already. */
+/* Marks the row of an id, and counts it in *died unless it was marked already. */
 static int deletions_add(struct deletions *d, struct collection *parent, const char *id, size_t len,
 			 uint64_t *died)
 {
@@ -51,7 +51,7 @@ static int deletions_add(struct deletions *d, struct collection *parent, const c
 	return 0;
 }
 
-/* Finds out which rows die; nothing has changed when it fails. */
+/* Finds the rows to delete; nothing has changed when it fails. */
 static int deletions_find(struct batch_commit *j, struct collection *parent, struct deletions *d)
 {
 	int rc = 0;
@@ -72,7 +72,7 @@ static int deletions_find(struct batch_commit *j, struct collection *parent, str
 			const char *id = segment_name(seg, &seg->rows[slot]);
 			size_t len = seg->rows[slot].name_len;
 
-			/* With nothing to replace there is no death to look for: one lookup either way. */
+			/* With nothing to replace there is no row to delete: one lookup either way. */
 			rc = j->flags & VS_BATCH_ADD ? batch_commit_check_new(j, parent, id, len)
 						     : deletions_add(d, parent, id, len, &j->replaced);
 		}
@@ -142,7 +142,8 @@ static size_t attach_bytes(const struct batch_commit *j, const struct deletions 
 	return bytes;
 }
 
-/* Everything gets room for the pieces but the index: what fails leaves only unused entries. */
+/* Reserves memory and catalog space for the parts, but for the index. On failure only unused entry numbers
+ * are left. */
 static int attach_reserve(struct batch_commit *j, struct collection *parent)
 {
 	int rc = catalog_reserve(j->s, j->piece_count + 1);
@@ -156,7 +157,7 @@ static int attach_reserve(struct batch_commit *j, struct collection *parent)
 	return rc;
 }
 
-/* Takes the first rows of a segment out of entries and index again. */
+/* Takes the first rows of a segment out of entry map and index again. */
 static void unindex(struct collection *parent, const struct segment *seg, uint32_t rows)
 {
 	for (uint32_t slot = 0; slot < rows; slot++) {
@@ -171,8 +172,7 @@ static void unindex(struct collection *parent, const struct segment *seg, uint32
 	}
 }
 
-/* Puts a piece under a free number of the parent, with all its rows. -ENOMEM: nothing is as if it had been.
- */
+/* Puts a part under a free number of the parent and indexes its rows. -ENOMEM: it has no row in the index. */
 static int attach_piece(struct batch_commit *j, struct collection *parent, struct segment *seg)
 {
 	uint32_t slot;
@@ -199,8 +199,7 @@ static int attach_piece(struct batch_commit *j, struct collection *parent, struc
 	return rc;
 }
 
-/* Takes back a piece whose rows are out already. The record that would have told of it has not been written.
- */
+/* Takes back a part whose rows are not indexed any more; no record tells of it yet. */
 static void abandon_piece(struct batch_commit *j, struct collection *parent, struct segment *seg)
 {
 	struct segment *placeholder = segment_placeholder(seg->n, 0, 0);
@@ -277,7 +276,7 @@ static int attach(struct batch_commit *j, struct txn *txn)
 		return rc;
 	}
 	attach_log(j, txn, parent);
-	/* After that: the death of a chunk's last entry would free it, with what was reserved for the new
+	/* After that: deleting a chunk's last entry would free the chunk, with what was reserved for the new
 	 * ones. */
 	deletions_apply(txn, parent, &deletions);
 	deletions_free(&deletions);
@@ -297,7 +296,7 @@ static int attach_begin(struct batch_commit *j)
 	if (rc)
 		return rc;
 	parent = collection_get(&j->s->table, j->parent);
-	/* It must be durable before the record, and is by the sync of the pieces' names. */
+	/* It must be durable before the record, and is by the sync of the parts' names. */
 	rc = collection_make_directory(j->s->io, parent);
 	j->s->directory_changed = parent->directory_changed = true;
 	if (!rc)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * batch_job - the commit of a batch, as the files of store/batch*.c share it.
+ * batch_commit - the commit of a batch, as the files of store/batch/ share it.
  *
- * A small batch becomes ordinary row records in one frame of the log (batch_small.c). Of a large one the
- * files that its rows were written to become segments of the parent: names and rows columns are written
- * beside them and all is synced (batch_pieces.c); then one frame says that they are adopted and which old
- * rows are dead (batch_attach.c). The vacuum fills those afterwards.
+ * A small batch becomes ordinary row records in one frame of the log (small.c). Of a large one the files that
+ * its rows were written to become segments of the parent: their names and rows columns are written beside
+ * them, and all is synced (parts.c); then one frame says that they are attached and which old rows are
+ * deleted (attach.c). The vacuum fills the slots of those afterwards.
  *
- * Whoever commits calls these functions, without any lock.
+ * The thread that commits calls these functions, without any lock.
  */
 #ifndef VECFS_STORE_BATCH_BATCH_COMMIT_H
 #define VECFS_STORE_BATCH_BATCH_COMMIT_H
@@ -18,7 +18,7 @@
 
 /* A segment to hand over. */
 struct piece {
-	uint32_t n; /* its number in the batch, or of the upload's pieces */
+	uint32_t n; /* its number in the batch, or among the upload's parts */
 	bool uploaded;
 	uint32_t count;
 	struct segment *seg; /* opened on the files as they will be handed over */
@@ -55,13 +55,13 @@ const char *batch_commit_upload_id(const struct batch_commit *j, uint64_t i, cha
  */
 int batch_commit_replaced_perm(const struct collection *parent, const char *id);
 
-/* Of each new vector. */
+/* Bytes of one vector of this batch. */
 static inline size_t batch_commit_row_bytes(const struct batch_commit *j)
 {
 	return j->upload.exists ? vs_row_bytes(&j->upload.schema) : j->batch->row_bytes;
 }
 
-/* Makes the parent's schema that of the batch's vectors, if it is still free, or refuses them. Within op. */
+/* Makes the parent's schema that of the batch's vectors, if it is still free, or refuses them. Within txn. */
 int batch_commit_fix_schema(struct batch_commit *j, struct txn *txn, struct collection *parent);
 /* -EEXIST if the batch may only add and the id is there already. Under the lock. */
 int batch_commit_check_new(struct batch_commit *j, const struct collection *parent, const char *id,

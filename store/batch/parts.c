@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* batch_pieces - the files of a large batch are made segments, which the parent can adopt. */
+/* parts - makes segments of the files of a large batch, which the parent can then attach. */
 #include "store/batch/batch_commit.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 
 #define ROWS_AT_ONCE 4096u
 
-/* Writes the names and rows columns of a piece, as the parent will have them. */
+/* Writes the names and rows columns of a part, as the parent will have them. */
 struct column_writer {
 	struct batch_commit *j;
 	int fd[SEGMENT_COLUMNS];
@@ -77,7 +77,7 @@ static int find_perms(struct batch_commit *j, uint64_t first, uint32_t count, st
 	return rc;
 }
 
-/* Up to ROWS_AT_ONCE uploaded rows from `first` of the upload on, slot `slot` of the piece. */
+/* Up to ROWS_AT_ONCE uploaded rows from `first` of the upload on, slot `slot` of the part. */
 static int write_uploaded(struct column_writer *w, uint64_t first, uint32_t slot, uint32_t count,
 			  struct row *rows, char *names)
 {
@@ -165,7 +165,7 @@ static int piece_write(struct batch_commit *j, const struct piece *p, struct col
 	return rc;
 }
 
-/* Makes a piece's three files complete and durable, and opens them as a segment. */
+/* Makes a part's three files complete and durable, and opens them as a segment. */
 static int piece_prepare(struct batch_commit *j, struct piece *p, uint64_t *entry)
 {
 	struct column_writer w = {.j = j, .entry = *entry};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* batch_small - a batch whose vectors go through the log, in one frame. */
+/* small - a batch whose vectors go through the log, in one frame. */
 #include "store/batch/batch_commit.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include "store/row/row.h"
 #include "store/base/checksum.h"
 
-/* Above this many bytes of records a batch is adopted, so that its bytes do not pass through the log. */
+/* Above this many bytes of records a batch is attached, so that its bytes do not pass through the log. */
 #define SMALL_BYTES (1u << 20)
 
 static uint64_t small_bytes(const struct batch_commit *j, size_t parent_row_bytes)
@@ -211,8 +211,9 @@ static int commit(struct batch_commit *j, uint64_t bytes)
 		txn.start = s->commit.open->used;
 	}
 	if (!rc && (rc = small_apply(j, &txn, parent, rows))) {
-		/* Some of it is done in memory, and none of it logged: only a fresh start is honest. Nothing
-		 * but a disk that cannot be read, or no memory, leads here. */
+		/* Memory and log now disagree, since part of it is done and none of it logged: poison the
+		 * store, so that the next opening starts from the log. Only a disk that cannot be read, or no
+		 * memory, leads here. */
 		txn.start = s->commit.open->used;
 		txn_end(&txn);
 		commit_poison(s, "a batch could not be applied", rc);

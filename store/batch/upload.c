@@ -26,7 +26,7 @@ struct vs_upload {
 	size_t row_bytes;
 	uint32_t piece_rows;
 	uint64_t bytes;       /* of rows, so far */
-	int fd;               /* of the piece being written, -1 between pieces */
+	int fd;               /* of the part being written, -1 between parts */
 	uint64_t piece_bytes; /* in it */
 	uint64_t started;     /* of those, on their way to the disk */
 	char *part;           /* the row that is not complete yet */
@@ -202,7 +202,7 @@ static int sums_add(struct vs_upload *u, const char *data, size_t size)
 	return rc;
 }
 
-/* Written when a piece is full or the upload ends: then the number of rows is known. */
+/* Written when a part is full or the upload ends: then the number of rows is known. */
 static int write_header(struct vs_upload *u, int fd, uint64_t rows)
 {
 	struct npy_shape shape = {.dtype = u->schema.dtype, .dim = u->schema.dim, .rows = rows};
@@ -343,7 +343,7 @@ static int sums_complete(struct vs_store *s, uint32_t batch, uint64_t rows)
 	return rc < 0 ? rc : said == rows;
 }
 
-/* Adds a piece to what is known of the others: all but the last are full, and all of one shape. */
+/* Adds a part to what is known of the others: all but the last are full, and all of one shape. */
 static int piece_add(struct upload_info *out, const struct npy_shape *shape)
 {
 	struct vs_schema schema = out->schema;
@@ -364,7 +364,7 @@ static int piece_add(struct upload_info *out, const struct npy_shape *shape)
 	return 0;
 }
 
-/* The sums come before the pieces and go after them: without any there is no upload at all. */
+/* The sums come before the parts and go after them: without any there is no upload at all. */
 static int sums_exist(struct vs_store *s, uint32_t batch)
 {
 	char path[SEGMENT_PATH_MAX];
@@ -413,7 +413,7 @@ int upload_find(struct vs_store *s, uint32_t batch, struct upload_info *out)
 	return 0;
 }
 
-/* Rows of a piece, as far as one piece has them. */
+/* Rows of one part, as far as it has them. */
 static ssize_t piece_read(struct vs_store *s, uint32_t batch, uint64_t piece_bytes, void *buf, size_t size,
 			  uint64_t off)
 {

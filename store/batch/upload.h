@@ -14,7 +14,7 @@ struct upload_info {
 	bool torn; /* there is one without its end, which is none */
 	struct vs_schema schema;
 	uint64_t rows;
-	uint32_t pieces; /* files, all full but the last */
+	uint32_t pieces; /* files: its parts, all full but the last */
 	uint32_t piece_rows;
 };
 

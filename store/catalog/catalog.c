@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/replay/convert_v1.h"
-#include "store/engine.h"
 #include "store/base/checksum.h"
+#include "store/catalog/catalog_v1.h"
+#include "store/engine.h"
 
 static const char *const paths[2] = {"catalog.0", "catalog.1"};
 
@@ -51,7 +51,8 @@ struct catalog_collection catalog_describe(const struct collection *c)
 		.dtype = (uint8_t)c->schema.dtype,
 		.metric = (uint8_t)c->schema.metric,
 		.schema_flags = (uint8_t)((c->schema_fixed ? SCHEMA_FIXED : 0) |
-					  (c->schema_given ? SCHEMA_GIVEN : 0)),
+					  (c->schema_given ? SCHEMA_GIVEN : 0) |
+					  (c->dim_given ? SCHEMA_DIM_GIVEN : 0)),
 		.name_len = (uint8_t)strlen(c->name),
 		.perm = c->perm,
 		.mtime = c->mtime,
@@ -65,8 +66,9 @@ void catalog_schema(const struct catalog_collection *in, struct collection *c)
 
 	collection_set_schema(c, &schema);
 	c->schema_fixed = in->schema_flags & SCHEMA_FIXED;
-	/* A store of before the flag was: what is not the default has been set by somebody. */
+	/* A store of before the flags were: what is not the default has been set by somebody. */
 	c->schema_given = in->schema_flags & SCHEMA_GIVEN || (!c->schema_fixed && (in->dim || in->dtype));
+	c->dim_given = in->dim && (in->schema_flags & SCHEMA_DIM_GIVEN || !c->schema_fixed);
 }
 
 static char *put_collection(char *p, const struct collection *c, bool clean)

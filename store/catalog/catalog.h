@@ -57,8 +57,8 @@ int catalog_reserve_bytes(struct vs_store *s, uint64_t more);
  */
 int catalog_read(struct io *io, struct catalog_image *out, bool valid[2]);
 /*
- * Whether s, as it is, could have this collection, whose name begins at name: sums keep chance away, not
- * malice.
+ * Whether s, as it is, could have this collection, whose name begins at name. Checksums do not stop a forged
+ * file: every field is validated.
  */
 bool catalog_plausible(const struct vs_store *s, const struct catalog_collection *in, const char *name);
 /* The sentence for -EPROTO because of an attribute's tag. */

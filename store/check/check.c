@@ -195,7 +195,7 @@ static int check_recovered_row(struct check *k, const struct collection *c, uint
 		return 0;
 	}
 	if (!r->name_len)
-		return 0; /* dead */
+		return 0; /* deleted */
 	rc = collection_bytes(c, row, buf);
 	if (rc && rc != -EIO && rc != -ENODATA)
 		return rc;

@@ -15,7 +15,7 @@ struct check {
 	void (*report)(void *arg, const char *line);
 	void *arg;
 	uint64_t found; /* findings */
-	bool stopped;   /* and why has been said */
+	bool stopped;   /* a message has been reported */
 	struct vs_store
 		*s;  /* the catalog's tables, without threads; segments are opened by check_segment_open */
 	bool repair; /* wanted, and so a conversion is */
@@ -101,7 +101,7 @@ void check_collection_close(struct check_collection *cc);
 /*
  * Opens segment i as far as there are files, and verifies sizes, the .npy header and the digests. When
  * mending, files are created or brought to size; what is missing is zeros, and so rows without metadata are
- * dead.
+ * deleted.
  */
 int check_segment_open(struct check_collection *cc, uint32_t i);
 /*
@@ -110,7 +110,7 @@ int check_segment_open(struct check_collection *cc, uint32_t i);
  */
 int check_column_matches(struct check_collection *cc, uint32_t i, enum segment_column column,
 			 const char *path, bool *out);
-/* Verifies all rows, vectors and the index. When mending, what is bad becomes a dead row. */
+/* Verifies all rows, vectors and the index. When mending, what is bad becomes a deleted row. */
 int check_rows(struct check_collection *cc);
 
 /* Tells what is wrong with the upload of a batch. */

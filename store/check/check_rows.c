@@ -19,7 +19,7 @@ struct pass {
 	bool image;                                 /* the index on disk is loaded */
 	uint64_t rows, name_bytes, line_bytes, bad; /* of the collection */
 	uint64_t lost;                              /* rows without metadata, */
-	uint64_t nameless;                          /* or without a names heap */
+	uint64_t nameless;                          /* or without a name heap */
 	uint64_t unfindable;                        /* intact rows that the index on disk does not lead to */
 	uint64_t entry_max;
 };
@@ -48,7 +48,7 @@ static uint64_t entry_of(const struct collection *c, const char *id, size_t len)
 	return collection_entry(c, id, len, &entry) ? 0 : entry;
 }
 
-/* What cannot be kept makes room: the mount that follows fills dead rows. */
+/* What cannot be kept makes room: the mount that follows fills deleted rows. */
 static int give_up(struct pass *p, struct segment *seg, uint32_t slot)
 {
 	static const struct row dead;
@@ -139,7 +139,7 @@ static int check_row(struct pass *p, struct segment *seg, uint32_t slot, const c
 		return 0;
 	}
 	r = &seg->rows[slot];
-	if (row_deleted(seg, r) && !p->image) /* a close with dead rows left writes no image */
+	if (row_deleted(seg, r) && !p->image) /* a close with deleted rows left writes no index file */
 		return 0;
 	if (!row_intact(p, seg, r)) {
 		if (seg->names.end) /* else all of them have been named with the file */
@@ -302,7 +302,7 @@ static void load_image(struct pass *p)
 	/* It is judged by the catalog, not by what has become of the rows. */
 	for (uint32_t i = 0; i < c->segment_count; i++)
 		c->segments[i]->count = p->cc->segments[i].count;
-	rc = index_file_load(p->cc->k->s, c);
+	rc = index_file_load(p->cc->k->io, c);
 	for (uint32_t i = 0; i < c->segment_count; i++)
 		c->segments[i]->count = p->cc->segments[i].rows;
 	p->image = !rc;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * repair - what vs_check mends. Nothing is invented and nothing of unknown worth is deleted: rows that are
- * not as they were written become dead rows, which the next opening fills with intact ones; strange files go
- * to lost+found.
+ * not as they were written become deleted rows, which the next opening fills with intact ones; strange files
+ * go to lost+found.
  *
  * Before anything else is touched the catalog is marked as not closed. An interrupted repair therefore leaves
  * a store that mounts, and that the next repair takes up.
@@ -49,7 +49,7 @@ static int make_directories(struct check *k)
 	return rc < 0 && rc != -EEXIST ? rc : 0;
 }
 
-/* From here on no index image and no digest counts, and both slots of the catalog are written again. */
+/* From here on no index file and no digest counts, and both slots of the catalog are written again. */
 static int mark_unclosed(struct check *k)
 {
 	int rc = catalog_open_room(k->s);

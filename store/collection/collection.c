@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/snapshot/snapshot.h"
 #include "store/base/checksum.h"
 
 #define GAPS_MIN 64u
@@ -243,7 +242,7 @@ struct collection *collection_new(uint32_t id, uint32_t parent, const char *name
 
 void collection_free(struct io *io, struct collection *c)
 {
-	snapshot_detach(c);
+	assert(!c->snapshots);
 	for (uint32_t i = 0; i < c->segment_count; i++)
 		segment_put(io, c->segments[i]);
 	free(c->segments);
@@ -300,6 +299,28 @@ void collection_set_schema(struct collection *c, const struct vs_schema *schema)
 	c->schema = *schema;
 	c->row_bytes = vs_row_bytes(schema);
 	c->shift = c->row_bytes ? segment_shift(c->row_bytes) : 0;
+}
+
+bool collection_is_vacant(const struct collection *c)
+{
+	if (c->parent || c->children || c->count || c->deleted || c->damaged)
+		return false;
+	for (uint32_t i = 0; i < c->segment_count; i++)
+		if (c->segments[i]->count) /* rows that are not counted are damaged */
+			return false;
+	return true;
+}
+
+struct vs_schema collection_schema(const struct collection *c, bool *fixed)
+{
+	struct vs_schema schema = c->schema;
+
+	*fixed = c->schema_fixed && !collection_is_vacant(c);
+	if (c->schema_fixed && !*fixed && !c->dim_given)
+		schema.dim = 0;
+	if (c->schema_fixed && !*fixed && !c->schema_given)
+		schema.dtype = VS_F32;
+	return schema;
 }
 
 void collection_changed(struct collection *c)
@@ -383,7 +404,7 @@ const struct row *collection_row(const struct collection *c, uint32_t row, const
 		return &item->meta->row;
 	}
 	if (collection_slot(c, row) >= seg->count)
-		return NULL; /* the index lies */
+		return NULL; /* a corrupt index: the slot is past the segment's end */
 	r = segment_rows(seg);
 	if (!r)
 		return NULL;

@@ -27,7 +27,8 @@ struct collection {
 	char name[VS_NAME_MAX + 1];
 	struct vs_schema schema;
 	bool schema_fixed; /* it has, or once had, a vector */
-	bool schema_given; /* somebody has set it */
+	bool schema_given; /* somebody has set the dtype, */
+	bool dim_given;    /* or a dim */
 	size_t row_bytes;
 	unsigned shift; /* row number = segment << shift | slot */
 	uint32_t perm;  /* index into the table of permissions */
@@ -51,7 +52,7 @@ struct collection {
 	struct entry_map entries;
 	struct overlay overlay;
 	uint64_t hash_seed;
-	/* The index image that was mapped at opening, or NULL, and which one it is. */
+	/* The index file that was mapped at opening, or NULL, and which one it is. */
 	void *image;
 	size_t image_bytes;
 	uint64_t index_stamp, index_sum; /* 0 when the image no longer tells the truth */
@@ -76,7 +77,7 @@ struct collection_table {
 };
 
 void collection_table_init(struct collection_table *t, uint64_t hash_seed);
-/* Frees the collections, too. */
+/* Frees the collections, too, of which no snapshot knows any more. */
 void collection_table_free(struct collection_table *t, struct io *io);
 struct collection *collection_get(const struct collection_table *t, uint32_t id);
 struct collection *collection_find(const struct collection_table *t, uint32_t parent, const char *name);
@@ -100,7 +101,7 @@ int collection_set_attribute(struct collection_table *t, struct collection *c, u
 int collection_rename(struct collection_table *t, struct collection *c, const char *name);
 
 struct collection *collection_new(uint32_t id, uint32_t parent, const char *name, uint64_t hash_seed);
-/* Frees it and closes its files. */
+/* Frees it and closes its files. No snapshot knows it any more (snapshot_detach). */
 void collection_free(struct io *io, struct collection *c);
 /* Makes the directory, which a collection gets with its first file. Any thread. */
 int collection_make_directory(struct io *io, struct collection *c);
@@ -113,6 +114,11 @@ static inline bool collection_is_free(const struct collection *c)
 {
 	return !c->schema_fixed && !c->schema_given;
 }
+/* Whether it has no vector and nothing that will be one, so that its vectors may become others: what is fixed
+ * of the schema is then so only until somebody wants it otherwise (rows_free_schema). */
+bool collection_is_vacant(const struct collection *c);
+/* The schema as it is to be seen: without what only vectors that are gone have fixed. *fixed: it stays. */
+struct vs_schema collection_schema(const struct collection *c, bool *fixed);
 void collection_path(char path[SEGMENT_PATH_MAX], uint32_t id, const char *file);
 /* Makes room for more segments, so that adding them cannot fail. -ENOMEM. */
 int collection_reserve_segments(struct collection *c, uint32_t more);
@@ -149,7 +155,7 @@ static inline uint32_t collection_slot(const struct collection *c, uint32_t row)
 }
 /*
  * A row's metadata and its id (not NUL-terminated), wherever they are now. What comes from a file is
- * verified: NULL if it is damaged. A dead row has entry 0.
+ * verified: NULL if it is damaged. A deleted row has entry 0.
  */
 const struct row *collection_row(const struct collection *c, uint32_t row, const char **name);
 /* The row of an entry, or ROW_NONE; an index that leads to another entry's row does not count. */
@@ -164,7 +170,7 @@ int collection_entry(const struct collection *c, const char *name, size_t len, u
 /* id_index_hash_fn; arg is the collection. The hash is 0 for a damaged row: it cannot be found by its id any
  * more anyway. */
 int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash);
-/* Learns which places of a segment's names heap are free, if that is not known yet. -ENOMEM. */
+/* Finds the free places of a segment's name heap, if they are not known yet. -ENOMEM. */
 int collection_scan_names(struct collection *c, struct segment *seg);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * entries - where each entry number's row is: 4 bytes an entry, in chunks that come and go.
+ * entry_map - where each entry number's row is: 4 bytes an entry, in chunks that come and go.
  *
  * Entry numbers only grow, so the numbers of removed vectors leave holes; a chunk without a live entry is
  * freed, and the directory starts at the first chunk in use. Not thread-safe, like the index.
@@ -24,7 +24,8 @@ struct entry_map {
 	struct entries_chunk *chunks; /* of entries [base * ENTRIES_CHUNK, ...) */
 	uint64_t base;
 	size_t count;
-	const char *image; /* rows arrays in [image, image + image_bytes) belong to a private mapping */
+	const char
+		*image; /* arrays of rows in [image, image + image_bytes) belong to the mapped index file */
 	size_t image_bytes;
 };
 

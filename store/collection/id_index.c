@@ -10,8 +10,8 @@
 #endif
 
 #define CHUNK_PAGES 64u
-#define SPARSE_MAX 4096u /* places of the directory for each page: far above what well-hashed entries need   \
-			  */
+/* Places of the directory for each page: far above what well-hashed entries need. */
+#define SPARSE_MAX 4096u
 
 void id_index_init(struct id_index *ix)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * index - finds an entry number by the hash of its id.
+ * id_index - finds an entry number by the hash of its id.
  *
  * Extendible hashing (Fagin, Nievergelt, Pippenger, Strong, TODS 1979): a directory of 2^depth page numbers,
  * indexed by the hash's top bits; a full page is split in two, so that growth never stops the world and never
@@ -51,7 +51,8 @@ uint64_t id_index_find(const struct id_index *ix, uint64_t hash, id_index_match_
 int id_index_reserve(struct id_index *ix, uint64_t hash, id_index_hash_fn hash_of, void *arg);
 /* After id_index_reserve. The entry must not be there yet. */
 void id_index_insert(struct id_index *ix, uint64_t hash, uint64_t entry);
-/* Without effect if it is not there, as can be with an image that is whole but lies. */
+/* Without effect if it is not there, as can be with an index file that has a good checksum and wrong
+ * contents. */
 void id_index_remove(struct id_index *ix, uint64_t hash, uint64_t entry);
 struct index_page *index_page(const struct id_index *ix, uint32_t n);
 

@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/engine.h"
 #include "store/base/checksum.h"
+#include "store/collection/collection.h"
+#include "store/io/io.h"
 
 /* ------------------------------------------------------------------ writing */
 
@@ -60,11 +61,11 @@ static int put_chunks(struct writer *w, const struct entry_map *es)
 	return rc;
 }
 
-static struct index_image image_head(const struct vs_store *s, const struct collection *c)
+static struct index_image image_head(const struct collection *c, uint64_t stamp)
 {
 	struct index_image head = {
 		.magic = INDEX_MAGIC,
-		.stamp = s->catalog_seq + 1, /* no other clean close has had it */
+		.stamp = stamp,
 		.count = c->count,
 		.name_bytes = c->name_bytes,
 		.line_bytes = c->line_bytes,
@@ -79,17 +80,17 @@ static struct index_image image_head(const struct vs_store *s, const struct coll
 	return head;
 }
 
-int index_file_write(struct vs_store *s, struct collection *c, bool sync)
+int index_file_write(struct io *io, struct collection *c, uint64_t stamp, bool sync)
 {
-	struct index_image head = image_head(s, c);
+	struct index_image head = image_head(c, stamp);
 	char path[SEGMENT_PATH_MAX], fresh[SEGMENT_PATH_MAX];
-	struct writer w = {.io = s->io};
+	struct writer w = {.io = io};
 	int rc;
 
 	/* Beside the old one, which may be mapped. */
 	collection_path(path, c->id, "index");
 	collection_path(fresh, c->id, "index.new");
-	w.fd = s->io->ops->open(s->io, fresh, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	w.fd = io->ops->open(io, fresh, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	if (w.fd < 0)
 		return w.fd;
 	XXH3_64bits_reset(&w.sum);
@@ -98,18 +99,18 @@ int index_file_write(struct vs_store *s, struct collection *c, bool sync)
 		rc = put_pages(&w, &c->index);
 	if (!rc)
 		rc = put_chunks(&w, &c->entries);
-	if (!rc && sync && s->io->ops->datasync(s->io, w.fd) < 0)
+	if (!rc && sync && io->ops->datasync(io, w.fd) < 0)
 		rc = -EIO; /* whatever it was: not one of the errors that are only about this image */
-	s->io->ops->close(s->io, w.fd);
+	io->ops->close(io, w.fd);
 	if (rc >= 0)
-		rc = s->io->ops->rename(s->io, fresh, path);
+		rc = io->ops->rename(io, fresh, path);
 	if (rc < 0) {
-		s->io->ops->unlink(s->io, fresh);
+		io->ops->unlink(io, fresh);
 		return rc;
 	}
 	collection_path(path, c->id, NULL);
 	if (sync)
-		rc = s->io->ops->syncdir(s->io, path);
+		rc = io->ops->syncdir(io, path);
 	if (rc < 0)
 		return rc;
 	c->index_stamp = head.stamp;
@@ -128,13 +129,13 @@ void image_drop(struct io *io, struct collection *c)
 	c->index_stamp = 0;
 }
 
-int index_file_remove(struct vs_store *s, struct collection *c)
+int index_file_remove(struct io *io, struct collection *c)
 {
 	char path[SEGMENT_PATH_MAX];
 	int rc;
 
 	collection_path(path, c->id, "index");
-	rc = s->io->ops->unlink(s->io, path);
+	rc = io->ops->unlink(io, path);
 	if (rc == 0)
 		c->directory_changed = true;
 	return rc == -ENOENT ? 0 : rc;
@@ -239,22 +240,22 @@ static int image_use(struct collection *c)
 	return 0;
 }
 
-int index_file_load(struct vs_store *s, struct collection *c)
+int index_file_load(struct io *io, struct collection *c)
 {
 	char path[SEGMENT_PATH_MAX];
 	uint64_t size = 0;
 	int fd, rc;
 
 	collection_path(path, c->id, "index");
-	fd = s->io->ops->open(s->io, path, O_RDONLY, 0);
+	fd = io->ops->open(io, path, O_RDONLY, 0);
 	if (fd < 0)
 		return fd;
-	rc = s->io->ops->size(s->io, fd, &size);
+	rc = io->ops->size(io, fd, &size);
 	if (!rc && size < sizeof(struct index_image))
 		rc = -EUCLEAN;
 	if (!rc)
-		rc = s->io->ops->map(s->io, fd, size, false, &c->image);
-	s->io->ops->close(s->io, fd);
+		rc = io->ops->map(io, fd, size, false, &c->image);
+	io->ops->close(io, fd);
 	if (rc < 0) {
 		c->image = NULL;
 		return rc;
@@ -264,7 +265,7 @@ int index_file_load(struct vs_store *s, struct collection *c)
 	if (rc) {
 		id_index_free(&c->index);
 		entry_map_free(&c->entries);
-		s->io->ops->unmap(s->io, c->image, c->image_bytes);
+		io->ops->unmap(io, c->image, c->image_bytes);
 		c->image = NULL;
 	}
 	return rc;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "store/base/clock.h"
 #include "store/engine.h"
 
 struct waiter {
@@ -220,8 +221,8 @@ static void lead(struct vs_store *s)
 		s->counters.commit_bytes += g->used;
 	}
 	if (rc) {
-		/* Never retried: after a failed sync nobody knows what is on the disk. The group stays in the
-		 * overlay's service. */
+		/* Never retried: after a failed sync nobody knows what is on the disk. Keep the group: the
+		 * overlay points into its buffer. */
 		commit_poison(s, "cannot write the log", rc);
 		pthread_mutex_lock(&s->commit.mutex);
 		*s->commit.durable_end = g;
@@ -453,7 +454,7 @@ void *commit_thread(void *store)
 			c->committer_idle = true;
 			pthread_cond_wait(&c->work, &c->mutex);
 			c->committer_idle = false;
-		} else if (engine_tick_ms() < due_ms) {
+		} else if (clock_ms() < due_ms) {
 			commit_deadline(&t, due_ms);
 			pthread_cond_timedwait(&c->work, &c->mutex, &t);
 		} else if (c->leading) {
@@ -570,7 +571,7 @@ void txn_end(struct txn *txn)
 	pthread_mutex_lock(&c->mutex);
 	if (txn->start != c->open->used) {
 		if (!c->open->used) {
-			c->open->opened_ms = engine_tick_ms();
+			c->open->opened_ms = clock_ms();
 			if (c->committer_idle)
 				pthread_cond_signal(&c->work);
 		}

@@ -21,7 +21,7 @@
 struct vs_store;
 
 #define GROUPS 8
-#define APPLY_BATCH (GROUPS / 2) /* so many wait for the applier before it is woken, or APPLY_MS */
+#define APPLY_BATCH (GROUPS / 2) /* The applier is woken for this many groups, or after APPLY_MS. */
 #define APPLY_MS 2
 
 struct group {
@@ -43,7 +43,7 @@ struct commit {
 	pthread_cond_t space; /* a change may fit into the open group now */
 	pthread_cond_t room;  /* a group or a log file is free, or a failure */
 	pthread_cond_t ready; /* for the applier */
-	bool committer_idle, applier_idle; /* it has no time to wake up at, and must be woken */
+	bool committer_idle, applier_idle; /* waiting without a timeout: needs a signal */
 	unsigned applier_waiters;          /* how many wait for the applier */
 	struct group *open;                /* contents guarded by the store's lock, used by the mutex too */
 	struct group *spare;
@@ -77,7 +77,7 @@ void commit_stop(struct vs_store *s);
 void *commit_thread(void *store);
 /* Called by the applier when it is through with a group. */
 void commit_applied(struct vs_store *s, struct group *g, int file, bool checkpointed);
-/* The absolute time for pthread_cond_timedwait. ms: of engine_tick_ms(). */
+/* The absolute time for pthread_cond_timedwait. ms: of clock_ms(). */
 void commit_deadline(struct timespec *t, int64_t ms);
 /* A write failed: from now on nothing is written, and changes answer -EROFS. No lock but perhaps the store's.
  */

@@ -8,8 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/base/clock.h"
 #include "store/engine.h"
 #include "store/collection/index_file.h"
+#include "store/snapshot/snapshot.h"
 
 #define RUN_BUFFERS 256
 #define SYNC_DIRECTORIES 64u /* with that many changed one call for all takes less time */
@@ -489,8 +491,10 @@ static void drop_collection(struct vs_store *s, uint32_t id)
 	for (p = &s->dropped; *p && (*p)->id != id; p = &(*p)->dropped_next)
 		;
 	c = *p;
-	if (c)
+	if (c) {
 		*p = c->dropped_next;
+		snapshot_detach(c);
+	}
 	pthread_rwlock_unlock(&s->lock);
 	if (!c)
 		return;
@@ -568,7 +572,7 @@ static void segment_leave(struct vs_store *s, struct collection *c, struct segme
 	if (emptied)
 		image_drop(s->io, c);
 	pthread_rwlock_unlock(&s->lock);
-	if (emptied && index_file_remove(s, c))
+	if (emptied && index_file_remove(s->io, c))
 		s->has_orphans = true;
 	segment_put(s->io, seg);
 }
@@ -674,7 +678,7 @@ static struct group *next_groups(struct commit *c, bool *stop)
 			pthread_cond_wait(&c->ready, &c->mutex);
 			waited = false;
 		} else {
-			commit_deadline(&t, engine_tick_ms() + APPLY_MS);
+			commit_deadline(&t, clock_ms() + APPLY_MS);
 			waited = pthread_cond_timedwait(&c->ready, &c->mutex, &t) == ETIMEDOUT;
 		}
 	}
@@ -714,7 +718,7 @@ static int finish_group(struct vs_store *s, struct group *g)
 	return rc;
 }
 
-/* The groups stay in the overlay's service; their records stay in the log. */
+/* Keeps the groups, since the overlay points into their buffers; their records stay in the log. */
 static void give_up(struct vs_store *s, struct group *g, int rc)
 {
 	struct group **end = &g;

@@ -2,7 +2,8 @@
 /*
  * apply - carries durable log records to the segment files, in order, and does checkpoints.
  *
- * Only this thread (and recovery, before it exists) writes to the files of segments in use.
+ * Only this thread, and recovery before it exists, writes the contents of the files of segments in use.
+ * Others only allocate space behind them (segment_reserve), and create files that nobody uses yet.
  */
 #ifndef VECFS_STORE_REPLAY_APPLY_H
 #define VECFS_STORE_REPLAY_APPLY_H

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * convert - a store of format version 1 becomes one of version 2, when it is opened for writing.
+ * convert_v1 - a store of format version 1 becomes one of version 2, when it is opened for writing.
  *
  *   1. The catalog is read and brought to the new form in memory, and the log of a store that was not closed
- * is replayed as version 1 would have: into the tables, and into the files as they are. Nothing of that is
- * new to the store, so a crash leaves one of version 1 that is opened again.
+ * is replayed as version 1 would have: into the tables, and into the files as they are. That changes nothing
+ * that the log did not say, so a crash leaves a store of version 1 that is opened again.
  *   2. Beside each N.rows an N.rows.new is written, whose rows have the new form. All of it is synced.
  *   3. A catalog of version 2 is written, which says CATALOG_CONVERTED and that the log starts anew. Here the
  * store changes its version.
@@ -23,16 +23,11 @@
 
 #include "store/store.h"
 
-struct catalog_image;
 struct io;
 struct log_position;
 
-/* Replaces a catalog of version 1 by one of our version. -EUCLEAN: it contradicts itself. */
-int convert_catalog(struct catalog_image *image);
-/* The same of a frame's records: malloc'ed. -EUCLEAN. */
+/* The records of a frame of version 1 as ours: malloc'ed. -EUCLEAN: they contradict themselves. */
 int convert_records(const void *payload, size_t bytes, void **out, size_t *out_bytes);
-/* Times were nanoseconds since 1970. */
-vs_time convert_time(uint64_t time_ns);
 /*
  * Steps 1 (what is left of it) to 4, once the tables have all that the log says. The log begins at start and
  * ends at end. No file is open.

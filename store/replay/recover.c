@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "store/replay/apply.h"
+#include "store/catalog/catalog_v1.h"
 #include "store/replay/convert_v1.h"
 #include "store/engine.h"
 #include "store/collection/index_file.h"
@@ -37,7 +38,7 @@ static int placeholder_add(struct vs_store *s, struct collection *c)
 	return 0;
 }
 
-/* The frames' sums keep chance away, not malice: whatever the log says must be possible. */
+/* Checksums do not stop a forged log: every field is validated. */
 static bool segment_fits(const struct collection *c, uint64_t count, uint64_t name_heap_end)
 {
 	uint64_t rows_max = 1ull << c->shift;
@@ -155,7 +156,7 @@ static int replay_drop(struct replay *rp, const struct record *r)
 	if (up)
 		up->children--;
 	collection_take(&rp->s->table, c);
-	collection_free(rp->s->io, c); /* no file is open yet; the directory goes with the other left-overs */
+	collection_free(rp->s->io, c); /* no file is open yet; the directory goes with the other orphans */
 	return 0;
 }
 
@@ -328,15 +329,15 @@ static int mark_written(struct vs_store *s, struct segment *seg)
 	return files_relieve(&s->files);
 }
 
-/* Opens segment i in place of its placeholder. fresh: its files may not exist, or be short, before the second
- * pass. */
+/* Opens segment i in place of its placeholder. replaying: its files may not exist, or be short, before the
+ * second pass. */
 static int segment_load(struct vs_store *s, struct collection *c, uint32_t i, bool replaying)
 {
 	struct segment *old = c->segments[i], *seg;
 	int rc;
 
 	if (!old->count)
-		return 0; /* whatever files there are of it are left-overs */
+		return 0; /* whatever files there are of it are orphans */
 	rc = segment_open(&s->files, c->id, i, &c->schema, replaying ? 0 : old->count,
 			  replaying ? 0 : old->names.end, &seg);
 	if (rc == -ENOENT && replaying && !old->rows_digest)
@@ -458,7 +459,7 @@ static int load_collection(struct vs_store *s, struct collection *c)
 	if (rc)
 		return is_damage(rc) ? 0 : rc;
 	if (c->index_stamp) {
-		rc = index_file_load(s, c);
+		rc = index_file_load(s->io, c);
 		if (!is_damage(rc))
 			return rc;
 		engine_report(s, VS_WARNING, "%s: no index image (%s), rebuilding it", c->name,
@@ -473,9 +474,9 @@ static int load_collection(struct vs_store *s, struct collection *c)
 	return is_damage(rc) ? 0 : rc;
 }
 
-/* ------------------------------------------------------------------ left-overs */
+/* ------------------------------------------------------------------ orphans: files that a crash left */
 
-/* Whether a file in a collection's directory is ours and not in use. After a recovery no index image is. */
+/* Whether a file in a collection's directory is ours and not in use. After a recovery no index file is. */
 static bool file_is_left(const struct collection *c, const char *name)
 {
 	char *end;
@@ -492,8 +493,8 @@ static bool file_is_left(const struct collection *c, const char *name)
 	return !strcmp(end, ".adopt");
 }
 
-/* What cannot be looked at may have left-overs: the next recovery looks again. */
-static void read_left(struct vs_store *s, const char *path, struct io_names *list)
+/* What a directory that cannot be listed has is for the next recovery to find. */
+static void orphans_list(struct vs_store *s, const char *path, struct io_names *list)
 {
 	int rc = io_names_read(s->io, path, list);
 
@@ -507,7 +508,7 @@ static void orphans_collect_collection(struct vs_store *s, struct collection *c)
 	struct io_names list;
 
 	collection_path(path, c->id, NULL);
-	read_left(s, path, &list);
+	orphans_list(s, path, &list);
 	for (size_t i = 0; i < list.count; i++) {
 		if (!file_is_left(c, list.names[i]))
 			continue;
@@ -536,7 +537,7 @@ static void orphans_collect(struct vs_store *s)
 {
 	struct io_names list;
 
-	read_left(s, "collections", &list);
+	orphans_list(s, "collections", &list);
 	for (size_t i = 0; i < list.count; i++) {
 		char *end;
 		uint32_t id = (uint32_t)strtoul(list.names[i], &end, 10);
@@ -604,7 +605,7 @@ static int finish(struct vs_store *s, const struct log_position *end)
 	return rc < 0 ? rc : 0;
 }
 
-/* Moves adopted files to where they belong. Only the last that came under a number have a claim to it. */
+/* Moves attached files to where they belong. Of several batches' under one number only the last one's. */
 static int carry_out_adoptions(struct replay *rp)
 {
 	int rc = 0;
@@ -766,8 +767,9 @@ void recover_free(struct vs_store *s)
 }
 
 /*
- * Opens a segment's files where they are: at their place, or, of the last that were adopted under its number,
- * still with the batch that has handed them over. One that only the log has consists of rows in the overlay.
+ * Opens a segment's files where they are: at their place, or, of the last that were attached under its
+ * number, still with the batch that has handed them over. One that only the log has consists of rows in the
+ * overlay.
  */
 static int open_where_it_is(struct vs_store *s, const struct replay *rp, struct collection *c, uint32_t i,
 			    struct segment **out)

@@ -5,7 +5,7 @@
  * A store that is opened only to be read is left as it is: its log then goes into the overlays of the
  * collections, and stays there.
  *
- * After a clean close: the catalog, then each collection's index image. Otherwise first the log is replayed,
+ * After a clean close: the catalog, then each collection's index file. Otherwise first the log is replayed,
  * in two passes: one brings the tables up to date, the other writes the rows (which say where they go, so
  * that doing it twice does no harm); then the index is rebuilt from the rows. Nothing is served before all of
  * that is durable.

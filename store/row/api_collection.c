@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tree - the public calls on collections. */
+/* api_collection - the public calls on collections. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,13 +9,15 @@
 static void info_fill(const struct vs_store *s, const struct collection *c, struct vs_collection_info *out)
 {
 	const struct perm_class *perm = engine_perm_get(s, c->perm);
+	bool fixed;
+	struct vs_schema schema = collection_schema(c, &fixed);
 
 	*out = (struct vs_collection_info){
 		.id = c->id,
 		.parent = c->parent,
-		.schema = c->schema,
-		.row_bytes = c->row_bytes,
-		.schema_fixed = c->schema_fixed,
+		.schema = schema,
+		.row_bytes = vs_row_bytes(&schema),
+		.schema_fixed = fixed,
 		.schema_given = c->schema_given,
 		.count = c->count,
 		.name_bytes = c->name_bytes,
@@ -114,6 +116,7 @@ static int create(struct txn *txn, uint32_t parent, const char *name, const stru
 			collection_set_schema(c, &up->schema);
 		c->schema_fixed = up && up->schema_fixed;
 		c->schema_given = up && up->schema_given;
+		c->dim_given = up && up->dim_given;
 		c->perm = class;
 		c->fresh = true;
 		collection_listed(c);
@@ -138,6 +141,8 @@ int vs_collection_create(struct vs_store *s, uint32_t parent, const char *name, 
 	struct txn txn;
 	int rc = vs_name_check(name, strlen(name));
 
+	if (!rc && parent) /* a batch has the schema that its vectors are to have */
+		rc = rows_free_schema(s, parent);
 	if (!rc)
 		rc = txn_begin(s, &txn, 3 * TXN_SMALL_BYTES);
 	if (rc)
@@ -280,8 +285,10 @@ int vs_schema_change(struct vs_store *s, uint32_t id, unsigned which, const stru
 	struct vs_schema merged;
 	struct collection *c;
 	struct txn txn;
-	int rc = txn_begin(s, &txn, TXN_SMALL_BYTES);
+	int rc = rows_free_schema(s, id);
 
+	if (!rc)
+		rc = txn_begin(s, &txn, TXN_SMALL_BYTES);
 	if (rc)
 		return rc;
 	c = collection_get(&s->table, id);
@@ -289,6 +296,8 @@ int vs_schema_change(struct vs_store *s, uint32_t id, unsigned which, const stru
 	if (!rc) {
 		collection_set_schema(c, &merged);
 		c->schema_given |= which & VS_SCHEMA_DTYPE;
+		if (which & VS_SCHEMA_DIM)
+			c->dim_given = merged.dim;
 		c->version++;
 		rows_log_collection(&txn, c);
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vector - the public calls on single vectors. */
+/* api_vector - the public calls on single vectors. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +27,7 @@ static int changeable(const struct vs_store *s, uint32_t id, struct collection *
 	return rc ? rc : (*out)->committing ? -EBUSY : 0;
 }
 
-/* The vector size of a collection, to know how much room a change may need. It never changes once it is not
- * 0. */
+/* The vector size of a collection, to know how much room a change may need. */
 static size_t row_bytes_of(struct vs_store *s, uint32_t id)
 {
 	struct collection *c;
@@ -39,6 +38,32 @@ static size_t row_bytes_of(struct vs_store *s, uint32_t id)
 	n = c ? c->row_bytes : 0;
 	pthread_rwlock_unlock(&s->lock);
 	return n;
+}
+
+/* Begins a change of a collection whose records are so many vectors, and more_bytes. As txn_begin. */
+static int begin(struct vs_store *s, struct txn *txn, uint32_t id, size_t vectors, size_t more_bytes)
+{
+	for (;;) {
+		size_t row_bytes = row_bytes_of(s, id);
+		int rc = txn_begin(s, txn, vectors * txn_row_bytes(row_bytes) + more_bytes);
+		const struct collection *c = rc ? NULL : collection_get(&s->table, id);
+
+		if (rc || !c || c->row_bytes <= row_bytes)
+			return rc;
+		txn_end(txn); /* it has got larger vectors meanwhile */
+	}
+}
+
+/* A vector was refused with rc. If only for the size of vectors that are gone: 0, and it is to be tried
+ * again. */
+static int free_size(struct vs_store *s, uint32_t id, int rc)
+{
+	struct vs_collection_info info;
+
+	if ((rc != -EINVAL && rc != -EXDEV) || vs_collection_get(s, id, &info) || info.schema_fixed ||
+	    row_bytes_of(s, id) == info.row_bytes)
+		return rc;
+	return rows_free_schema(s, id);
 }
 
 static void attr_fill(const struct vs_store *s, const struct collection *c, const struct row *r,
@@ -221,18 +246,14 @@ int vs_entry_reserve(struct vs_store *s, uint32_t collection, uint64_t *entry)
 	return rc;
 }
 
-int vs_put(struct vs_store *s, uint32_t collection, const char *name, const struct vs_attr *attr,
-	   const void *data, size_t size, uint64_t *replaced)
+static int put_once(struct vs_store *s, uint32_t collection, const char *name, const struct vs_attr *attr,
+		    const void *data, size_t size, uint64_t *replaced)
 {
 	struct row_put put = {0};
 	struct collection *c;
 	struct txn txn;
-	int rc = vs_name_check(name, strlen(name));
+	int rc = txn_begin(s, &txn, txn_row_bytes(size) + 2 * TXN_SMALL_BYTES);
 
-	if (!rc && (!size || size > VS_ROW_BYTES_MAX))
-		rc = -EINVAL;
-	if (!rc)
-		rc = txn_begin(s, &txn, txn_row_bytes(size) + 2 * TXN_SMALL_BYTES);
 	if (rc)
 		return rc;
 	rc = changeable(s, collection, &c);
@@ -243,6 +264,21 @@ int vs_put(struct vs_store *s, uint32_t collection, const char *name, const stru
 	txn_end(&txn);
 	if (replaced)
 		*replaced = rc ? 0 : put.replaced;
+	return rc;
+}
+
+int vs_put(struct vs_store *s, uint32_t collection, const char *name, const struct vs_attr *attr,
+	   const void *data, size_t size, uint64_t *replaced)
+{
+	int rc = vs_name_check(name, strlen(name));
+
+	if (!rc && (!size || size > VS_ROW_BYTES_MAX))
+		rc = -EINVAL;
+	if (rc)
+		return rc;
+	rc = put_once(s, collection, name, attr, data, size, replaced);
+	if (rc && !(rc = free_size(s, collection, rc)))
+		rc = put_once(s, collection, name, attr, data, size, replaced);
 	s->counters.puts += !rc;
 	return rc;
 }
@@ -289,7 +325,10 @@ static int row_update_begin(struct vs_store *s, uint32_t collection, uint64_t en
 	rc = changeable(s, collection, &e->c);
 	if (!rc) {
 		e->row = collection_row_of(e->c, entry);
-		rc = e->row == ROW_NONE ? -ENOENT : change_of(e->c, e->row, e->name, &e->change);
+		/* Of another size it is one that has come since. */
+		rc = e->row == ROW_NONE || (row_bytes && e->c->row_bytes != row_bytes)
+			     ? -ENOENT
+			     : change_of(e->c, e->row, e->name, &e->change);
 	}
 	if (!rc)
 		rc = overlay_reserve(&e->c->overlay, 1);
@@ -371,7 +410,7 @@ int vs_remove(struct vs_store *s, uint32_t collection, const char *name, uint64_
 	uint64_t found = 0;
 	struct collection *c;
 	struct txn txn;
-	int rc = txn_begin(s, &txn, txn_row_bytes(row_bytes_of(s, collection)) + 2 * TXN_SMALL_BYTES);
+	int rc = begin(s, &txn, collection, 1, 2 * TXN_SMALL_BYTES);
 
 	if (rc)
 		return rc;
@@ -458,17 +497,14 @@ static int rename_across(struct txn *txn, struct collection *from, uint64_t entr
 	return rc;
 }
 
-int vs_rename(struct vs_store *s, uint32_t from, const char *old_name, uint32_t to, const char *new_name,
-	      bool exclusive, uint64_t *entry, uint64_t *replaced)
+static int move(struct vs_store *s, uint32_t from, const char *old_name, uint32_t to, const char *new_name,
+		bool exclusive, uint64_t *entry, uint64_t *replaced)
 {
-	size_t room = txn_row_bytes(row_bytes_of(s, from));
 	struct collection *src, *dst;
 	uint64_t found = 0, target = 0;
 	struct txn txn;
-	int rc = vs_name_check(new_name, strlen(new_name));
+	int rc = begin(s, &txn, from, 2, txn_row_bytes(0) + 4 * TXN_SMALL_BYTES);
 
-	if (!rc)
-		rc = txn_begin(s, &txn, 2 * room + txn_row_bytes(0) + 4 * TXN_SMALL_BYTES);
 	if (rc)
 		return rc;
 	rc = changeable(s, from, &src);
@@ -488,6 +524,19 @@ int vs_rename(struct vs_store *s, uint32_t from, const char *old_name, uint32_t 
 	if (rc == -EBADMSG)
 		rc = read_failed(s, from, found, rc);
 	*replaced = rc || (from == to && target == found) ? 0 : target;
+	return rc;
+}
+
+int vs_rename(struct vs_store *s, uint32_t from, const char *old_name, uint32_t to, const char *new_name,
+	      bool exclusive, uint64_t *entry, uint64_t *replaced)
+{
+	int rc = vs_name_check(new_name, strlen(new_name));
+
+	if (rc)
+		return rc;
+	rc = move(s, from, old_name, to, new_name, exclusive, entry, replaced);
+	if (rc && !(rc = free_size(s, to, rc)))
+		rc = move(s, from, old_name, to, new_name, exclusive, entry, replaced);
 	s->counters.renames += !rc;
 	return rc;
 }

@@ -10,6 +10,8 @@
 #include "store/base/row_time.h"
 #include "store/base/checksum.h"
 
+#define FREE_SCHEMA_TRIES 8
+
 /* ------------------------------------------------------------------ classes of permissions */
 
 static void mark(uint64_t *used, uint32_t class)
@@ -317,7 +319,10 @@ void rows_change(struct txn *txn, struct collection *c, uint32_t row, const stru
 int rows_fix_schema(struct txn *txn, struct collection *c, size_t size)
 {
 	struct vs_schema schema = c->schema;
+	bool fixed;
 
+	if (c->schema_fixed && collection_schema(c, &fixed).dtype != schema.dtype)
+		return -EINVAL; /* it must be freed first */
 	if (!schema.dim)
 		schema.dim = vs_dim_of_size(schema.dtype, size);
 	if (!schema.dim || vs_row_bytes(&schema) != size)
@@ -346,6 +351,63 @@ void rows_unfix_schema(struct vs_store *s, struct collection *c, const struct vs
 	c->room = 0;
 	collection_set_schema(c, schema);
 	c->schema_fixed = false;
+}
+
+/* Whether there is something to free; *next_entry tells later whether there have been vectors since. */
+static bool may_free_schema(struct vs_store *s, uint32_t collection, uint64_t *next_entry)
+{
+	const struct collection *c;
+	bool may;
+
+	pthread_rwlock_rdlock(&s->lock);
+	c = collection_get(&s->table, collection);
+	may = c && c->schema_fixed && collection_is_vacant(c);
+	if (may)
+		*next_entry = c->next_entry;
+	pthread_rwlock_unlock(&s->lock);
+	return may;
+}
+
+/* false: there have been vectors since, or there still are files. */
+static bool free_schema(struct txn *txn, uint32_t collection, uint64_t next_entry)
+{
+	struct collection *c = collection_get(&txn->s->table, collection);
+	struct vs_schema schema;
+	bool fixed;
+
+	if (!c || !c->schema_fixed)
+		return true;
+	if (!collection_is_vacant(c) || c->segment_count || c->next_entry != next_entry)
+		return false;
+	schema = collection_schema(c, &fixed);
+	collection_set_schema(c, &schema);
+	c->schema_fixed = fixed;
+	c->room = 0;
+	c->version++;
+	rows_log_collection(txn, c);
+	return true;
+}
+
+int rows_free_schema(struct vs_store *s, uint32_t collection)
+{
+	uint64_t next_entry;
+	bool done = false;
+	struct txn txn;
+
+	for (int tries = 0; !done && may_free_schema(s, collection, &next_entry); tries++) {
+		int rc = tries < FREE_SCHEMA_TRIES ? 0 : -EBUSY;
+
+		/* The files go with the last row, and must be gone from the catalog, too. */
+		if (!rc && __atomic_load_n(&s->logging, __ATOMIC_ACQUIRE) && !(rc = commit_wait_applied(s)))
+			rc = commit_checkpoint(s);
+		if (!rc)
+			rc = txn_begin(s, &txn, TXN_SMALL_BYTES);
+		if (rc)
+			return rc;
+		done = free_schema(&txn, collection, next_entry);
+		txn_end(&txn);
+	}
+	return 0;
 }
 
 /* That of an entry, if it is later than another. */
@@ -431,7 +493,7 @@ static void log_trim(struct txn *txn, struct collection *c, struct segment *seg,
 		c->room = seg->n;
 }
 
-/* Shortens a segment by the dead rows at its end, so that its last row is a living one. */
+/* Shortens a segment by the deleted rows at its end, so that its last row is a live one. */
 static void trim_deleted(struct txn *txn, struct collection *c, struct segment *seg)
 {
 	uint32_t count = seg->count;
@@ -571,7 +633,7 @@ void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *s
 	log_trim(txn, c, seg, 0);
 }
 
-/* Fills one dead row of a segment that has some, after those at its end. */
+/* Fills one deleted row of a segment that has some, after trimming those at its end. */
 static int fill_deleted(struct txn *txn, struct collection *c, struct segment *seg)
 {
 	struct filler filler;
@@ -595,7 +657,7 @@ static int fill_deleted(struct txn *txn, struct collection *c, struct segment *s
 	return rc;
 }
 
-/* Fills one dead row of a collection. */
+/* Fills one deleted row of a collection. */
 static int vacuum_one(struct txn *txn, struct collection *c)
 {
 	uint32_t i = 0;
@@ -627,7 +689,7 @@ int rows_vacuum(struct vs_store *s, uint32_t collection)
 		if (rc)
 			break;
 		c = collection_get(&s->table, collection);
-		if (c)
+		if (c && c->row_bytes == row_bytes)
 			rc = vacuum_one(&txn, c);
 		more = c && c->deleted;
 		txn_end(&txn);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rows - changes of a collection's rows, each within one op (commit.h): log record, overlay, index and
- * snapshots in step. What can fail comes first: a function that returns an error has changed nothing.
+ * row - changes of a collection's rows, each within one txn (commit.h), which keeps log record, overlay,
+ * index and snapshots in step. What can fail comes first: a function that returns an error has changed
+ * nothing.
  *
- * All but rows_vacuum under the store's lock, held alone (txn_begin took it).
+ * All but rows_vacuum are called with the store's lock held alone (txn_begin took it).
  */
 #ifndef VECFS_STORE_ROW_ROW_H
 #define VECFS_STORE_ROW_ROW_H
@@ -11,14 +12,14 @@
 #include "store/log/commit.h"
 #include "store/engine.h"
 
-/* What a row is to become. */
+/* The new contents of a row. */
 struct row_change {
 	uint64_t entry;
 	vs_time mtime, ctime;
 	uint32_t perm;
 	const char *name;
 	size_t name_len;
-	const void *data; /* NULL: the bytes stay */
+	const void *data; /* NULL: the row keeps its vector */
 	uint32_t data_sum;
 };
 
@@ -40,6 +41,12 @@ struct row_put {
 };
 /* The first vector of a collection fixes its dim. -EINVAL: not the collection's size of vectors. */
 int rows_fix_schema(struct txn *txn, struct collection *c, size_t size);
+/*
+ * The last vector has gone, and the next may be of another size: drops what vectors alone have fixed of the
+ * schema. A checkpoint comes first, so that no log has rows of both sizes. Without the lock. 0 also if there
+ * is nothing to do; -EBUSY: others put and remove vectors all the time.
+ */
+int rows_free_schema(struct vs_store *s, uint32_t collection);
 /* Takes that back, with the segments made for it, which have no rows; the caller sees to the log. */
 void rows_unfix_schema(struct vs_store *s, struct collection *c, const struct vs_schema *schema);
 /* Everything of a put (see vs_put) that can fail. A refused first vector leaves no trace: neither dim nor its
@@ -47,19 +54,19 @@ void rows_unfix_schema(struct vs_store *s, struct collection *c, const struct vs
 int rows_put_prepare(struct txn *txn, struct collection *c, const char *name, const struct vs_attr *attr,
 		     const void *data, size_t size, struct row_put *put);
 void rows_put(struct txn *txn, struct collection *c, const struct row_put *put);
-/* Instead of rows_put: leaves no trace. The op has room for the record of the collection. */
+/* Instead of rows_put: leaves no trace. The txn has room for the record of the collection. */
 void rows_put_cancel(struct txn *txn, struct collection *c, const struct row_put *put);
 /* Counts a change of what is listed: version, mtime. */
 void rows_listed(struct collection *c);
 /* Removes a row: the last one of its segment moves into its place. -EIO if that one cannot be read. */
 int rows_remove(struct txn *txn, struct collection *c, uint32_t row);
-/* Marks a row dead, as a RECORD_DELETE_ROWS that the caller logs will say: out of the index, its id free. The
- * segment has its deleted_map already, so that this cannot fail. */
+/* Marks a row as deleted, as a RECORD_DELETE_ROWS that the caller logs will say: out of the index, its id
+ * free. The segment has its deleted_map already, so that this cannot fail. */
 void row_mark_deleted(struct txn *txn, struct collection *c, uint32_t row);
-/* Takes all rows of a segment at once, each of which can be read or is dead: its files go when the applier
+/* Takes all rows of a segment at once, each of which can be read or is deleted: its files go when the applier
  * has passed. */
 void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *seg);
-/* Fills the dead rows that a large batch left, in small ops of its own: called without the lock. */
+/* Fills the deleted rows that a large batch left, in small txns of its own: called without the lock. */
 int rows_vacuum(struct vs_store *s, uint32_t collection);
 /* Finds or adds a class of permissions; -ENOSPC when the table is full. */
 int rows_perm(struct txn *txn, const struct vs_perm *perm, uint32_t *index);

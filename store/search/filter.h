@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#pragma GCC visibility push(default)
+
 struct vs_filter;
 
 /* Lets everything pass. NULL: no memory. */
@@ -26,5 +28,7 @@ void vs_filter_deny(struct vs_filter *f, bool deny);
 bool vs_filter_passes(const struct vs_filter *f, const char *id, size_t len);
 /* The bytes of memory it holds. */
 size_t vs_filter_bytes(const struct vs_filter *f);
+
+#pragma GCC visibility pop
 
 #endif

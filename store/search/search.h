@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * search - the nearest vectors to a query, exactly: every row of a moment that the filter lets pass is
+ * search - the nearest vectors to a query, exactly: every row of a snapshot that the filter lets pass is
  * compared.
  *
- * Distances are those that users are told: Euclidean for l2 (not squared), 1 - cos for cosine, the inner
+ * Distances are those that users see: Euclidean for l2 (not squared), 1 - cos for cosine, the inner
  * product for ip, where larger is nearer. Equally near vectors come in the order of their entry numbers, the
  * oldest id first, so that a result does not depend on where rows stand. A row with a NaN, or without a
  * direction under cosine, is never found; a row that is damaged is left out, counted and reported.
@@ -16,6 +16,8 @@
 
 #include "store/search/filter.h"
 #include "store/store.h"
+
+#pragma GCC visibility push(default)
 
 struct vs_query {
 	const void *vectors; /* count vectors as the collection stores them, without gaps */
@@ -45,15 +47,17 @@ struct vs_search_stats {
 int vs_query_check(const struct vs_schema *schema, const void *vectors, uint32_t count);
 
 /*
- * Searches the rows [first, first + rows) of a moment. hits has room for count * k; query q's are hits[q * k]
- * and on, nearest first, and found[q] tells how many. Several threads may search parts of one snapshot, each
- * with hits of its own; vs_search_merge makes one result of two. -EINVAL as vs_query_check; -EINTR, -EIO,
- * -ENOMEM.
+ * Searches the rows [first, first + rows) of a snapshot. hits has room for count * k; query q's are hits[q *
+ * k] and on, nearest first, and found[q] tells how many. Several threads may search parts of one snapshot,
+ * each with hits of its own; vs_search_merge makes one result of two. -EINVAL as vs_query_check; -EINTR,
+ * -EIO, -ENOMEM.
  */
 int vs_search(struct vs_snapshot *m, const struct vs_query *q, uint64_t first, uint64_t rows,
 	      struct vs_hit *hits, uint32_t *found, struct vs_search_stats *stats);
 /* Takes what other found into hits. -ENOMEM. */
 int vs_search_merge(enum vs_metric metric, const struct vs_query *q, struct vs_hit *hits, uint32_t *found,
 		    const struct vs_hit *other, const uint32_t *other_found);
+
+#pragma GCC visibility pop
 
 #endif

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * files - how many descriptors and mappings of segments there are at a time, however many segments there are.
+ * file_cache - how many descriptors and mappings of segments there are at a time, however many segments there
+ * are.
  *
  * A descriptor is opened when it is needed (segment_file), stays open while somebody uses it, and then until
  * room is needed, the longest unused first. What was written and not yet synced stays open: a descriptor that
  * is opened later need not be told that writing back has failed. Only the applier writes and syncs (apply.h),
- * so it keeps that short.
+ * so it keeps their number small.
  *
  * A mapping is made when it is needed (segment_rows), and is used under the store's lock, or kept. Mappings
  * go, oldest first, while the lock is held alone.

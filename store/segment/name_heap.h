@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * names - the allocator of a segment's names heap: which granules of N.names are free.
+ * name_heap - the allocator of a segment's name heap: which granules of N.names are free.
  *
  * New ids go into holes of their size, else of a larger one, else to the end. The holes are not on disk: they
  * are what no row refers to, found by one scan of the rows before the first allocation after opening. Not
@@ -35,7 +35,7 @@ static inline uint32_t names_granules(size_t len)
 
 void name_heap_init(struct name_heap *ns, uint32_t end);
 void name_heap_free(struct name_heap *ns);
-/* Learns the holes: used is a bit map of ns->end granules. */
+/* Rebuilds the free lists from a bitmap of used granules, ns->end of them. */
 void name_heap_scan(struct name_heap *ns, const uint64_t *used);
 /* A place for an id of len bytes; may move ns->end. Never fails. */
 uint32_t name_heap_alloc(struct name_heap *ns, size_t len);

@@ -8,8 +8,8 @@
  * before a row is acknowledged, so that writing it later cannot fail for want of space.
  *
  * A segment is counted: its collection holds a reference, and so does whoever uses it without the store's
- * lock, or for longer. Descriptors and mappings are caches (files.h): they come when they are needed, and may
- * go between two uses.
+ * lock, or for longer. Descriptors and mappings are caches (file_cache.h): they come when they are needed,
+ * and may go between two uses.
  *
  * A number of a collection without rows is a placeholder: a segment without files.
  */
@@ -38,7 +38,7 @@ struct segment {
 	bool uploaded;
 	uint32_t count;        /* rows in use, by what is acknowledged */
 	uint32_t deleted;      /* rows among them that wait for the vacuum, */
-	uint64_t *deleted_map; /* a bit each (rows_max bits); NULL while dead is 0 */
+	uint64_t *deleted_map; /* a bit each (rows_max bits); NULL while deleted is 0 */
 	uint32_t rows_max;
 	size_t row_bytes;
 	int fd[SEGMENT_COLUMNS]; /* of the cache: segment_file() */
@@ -68,7 +68,7 @@ unsigned segment_shift(size_t row_bytes);
 #define SEGMENT_PATH_MAX 64
 void segment_path(char path[SEGMENT_PATH_MAX], uint32_t collection, uint32_t n, enum segment_column column);
 
-/* The files that a committing batch hands over: those of its segment n, or of piece n of its upload. */
+/* The files that a committing batch hands over: those of its segment n, or of part n of its upload. */
 void segment_attach_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t batch, uint32_t n,
 			  bool uploaded);
 
@@ -79,7 +79,7 @@ static inline bool segment_has_files(const struct segment *seg)
 {
 	return seg->files;
 }
-/* Creates the files of an empty segment (any left-overs of that name are emptied). One reference is the
+/* Creates the files of an empty segment (orphans of that name are emptied). One reference is the
  * caller's. */
 int segment_create(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
 		   struct segment **out);
@@ -173,11 +173,11 @@ static inline bool segment_is_deleted(const struct segment *seg, uint32_t slot)
 }
 /* Allocates the deleted_map, so that segment_set_deleted cannot fail. -ENOMEM. */
 int segment_reserve_deleted(struct segment *seg);
-/* -ENOMEM; must not be dead yet. */
+/* -ENOMEM; the row must not be marked yet. */
 int segment_set_deleted(struct segment *seg, uint32_t slot);
 void segment_clear_deleted(struct segment *seg, uint32_t slot);
 
-/* Whether a row of the file is what was written: its place in the names heap is possible and its sum fits. */
+/* Whether a row of the file is what was written: its place in the name heap is possible and its sum fits. */
 bool segment_row_valid(const struct segment *seg, const struct row *row);
 
 /* The applier's: brings the .npy header up to count rows. */

@@ -15,8 +15,8 @@
 #define IDS_ROWS 4096u
 
 /*
- * A copy of a row that has changed since: in the spill file, an unlinked file of fixed-size items, at an
- * index kept in `kept` (row -> index, the map that the entries use too).
+ * A copy of a row that has changed since the snapshot was opened: in the spill file, an unlinked file of
+ * fixed-size items, at the index that `kept` has for the row.
  */
 struct before_image {
 	struct row row;
@@ -33,7 +33,9 @@ struct vs_snapshot {
 	unsigned shift;
 	uint32_t segment_count;
 	uint32_t *counts;          /* rows of each segment then, */
-	struct segment **segments; /* with a reference to each that had some */
+	struct segment **segments; /* with a reference to each that had some, */
+	uint64_t **deleted;        /* and a bit for each of them that waited for the vacuum; NULL: none did */
+	uint32_t *living;          /* how many did not */
 	struct entry_map kept;
 	uint64_t kept_count;
 	int spill_fd; /* -1 until something is kept */
@@ -65,6 +67,11 @@ static int spill_open(struct vs_store *s)
 static size_t kept_bytes(const struct vs_snapshot *m)
 {
 	return sizeof(struct before_image) + m->info.row_bytes;
+}
+
+static bool was_deleted(const struct vs_snapshot *m, uint32_t n, uint32_t slot)
+{
+	return m->deleted[n] && m->deleted[n][slot / 64] >> (slot % 64) & 1;
 }
 
 static int keep(struct vs_snapshot *m, uint32_t row)
@@ -104,7 +111,8 @@ void snapshot_preserve(struct vs_store *s, struct collection *c, uint32_t row)
 	(void)s;
 	for (struct vs_snapshot *m = c->snapshots; m; m = m->next) {
 		if (m->broken || n >= m->segment_count || slot >= m->counts[n] ||
-		    m->segments[n] != c->segments[n] || entry_map_get(&m->kept, row) != ROW_NONE)
+		    m->segments[n] != c->segments[n] || was_deleted(m, n, slot) ||
+		    entry_map_get(&m->kept, row) != ROW_NONE)
 			continue;
 		m->broken = keep(m, row);
 	}
@@ -126,34 +134,74 @@ void snapshot_detach(struct collection *c)
 
 /* ------------------------------------------------------------------ opening */
 
-static struct vs_snapshot *snapshot_new(struct vs_store *s, struct collection *c)
+static void snapshot_free(struct vs_snapshot *m)
+{
+	for (uint32_t i = 0; i < m->segment_count; i++) {
+		segment_put(m->s->io, m->segments[i]);
+		free(m->deleted[i]);
+	}
+	free(m->segments);
+	free(m->deleted);
+	free(m->living);
+	free(m->counts);
+	free(m);
+}
+
+static struct vs_snapshot *snapshot_alloc(struct vs_store *s, const struct collection *c)
 {
 	struct vs_snapshot *m = calloc(1, sizeof *m);
+	size_t n = c->segment_count + 1;
 
 	if (!m)
 		return NULL;
-	m->counts = calloc(c->segment_count + 1, sizeof *m->counts);
-	m->segments = calloc(c->segment_count + 1, sizeof *m->segments);
-	if (!m->counts || !m->segments) {
-		free(m->counts);
-		free(m->segments);
-		free(m);
-		return NULL;
-	}
 	m->s = s;
+	m->counts = calloc(n, sizeof *m->counts);
+	m->segments = calloc(n, sizeof *m->segments);
+	m->deleted = calloc(n, sizeof *m->deleted);
+	m->living = calloc(n, sizeof *m->living);
+	if (m->counts && m->segments && m->deleted && m->living)
+		return m;
+	snapshot_free(m);
+	return NULL;
+}
+
+/* Its rows as they are. What waits for the vacuum is none of them. -ENOMEM. */
+static int add_segment(struct vs_snapshot *m, struct segment *seg)
+{
+	uint32_t i = m->segment_count++;
+	size_t bytes = (seg->rows_max + 63) / 64 * sizeof(uint64_t);
+
+	m->counts[i] = seg->count;
+	m->living[i] = seg->count - seg->deleted;
+	m->info.rows += m->living[i];
+	if (seg->count)
+		segment_get(m->segments[i] = seg);
+	if (!seg->deleted)
+		return 0;
+	m->deleted[i] = malloc(bytes);
+	if (m->deleted[i])
+		memcpy(m->deleted[i], seg->deleted_map, bytes);
+	return m->deleted[i] ? 0 : -ENOMEM;
+}
+
+static struct vs_snapshot *snapshot_new(struct vs_store *s, struct collection *c)
+{
+	struct vs_snapshot *m = snapshot_alloc(s, c);
+	bool fixed;
+
+	for (uint32_t i = 0; m && i < c->segment_count; i++)
+		if (add_segment(m, c->segments[i])) {
+			snapshot_free(m);
+			m = NULL;
+		}
+	if (!m)
+		return NULL;
 	m->c = c;
 	m->shift = c->shift;
-	m->segment_count = c->segment_count;
-	for (uint32_t i = 0; i < c->segment_count; i++) {
-		m->counts[i] = c->segments[i]->count;
-		m->info.rows += m->counts[i];
-		if (m->counts[i])
-			segment_get(m->segments[i] = c->segments[i]);
-	}
 	m->info.collection = c->id;
 	m->info.version = c->version;
-	m->info.schema = c->schema;
-	m->info.row_bytes = c->row_bytes;
+	m->info.schema = collection_schema(c, &fixed);
+	m->info.row_bytes = vs_row_bytes(&m->info.schema);
 	m->info.ids_bytes = c->line_bytes;
 	m->info.ids0_bytes = c->name_bytes + m->info.rows;
 	entry_map_init(&m->kept);
@@ -170,19 +218,9 @@ int vs_snapshot_open(struct vs_store *s, uint32_t collection, struct vs_snapshot
 	int rc;
 
 	*out = NULL;
-	for (;;) {
-		pthread_rwlock_wrlock(&s->lock);
-		c = collection_get(&s->table, collection);
-		rc = !c ? -ENOENT : c->damaged ? -EIO : 0;
-		if (rc || !c->deleted)
-			break;
-		/* Rows are dense but for the short time after a large batch; that is over soon, with our
-		 * help. */
-		pthread_rwlock_unlock(&s->lock);
-		rc = rows_vacuum(s, collection);
-		if (rc)
-			return rc;
-	}
+	pthread_rwlock_wrlock(&s->lock);
+	c = collection_get(&s->table, collection);
+	rc = !c ? -ENOENT : c->damaged ? -EIO : 0;
 	if (!rc && c->snapshots && c->snapshots->info.version == c->version && !c->snapshots->broken)
 		*out = c->snapshots;
 	else if (!rc)
@@ -216,11 +254,7 @@ void vs_snapshot_close(struct vs_snapshot *m)
 			s->io->ops->close(s->io, m->ids[i].fd);
 	entry_map_free(&m->kept);
 	pthread_mutex_destroy(&m->ids_mutex);
-	for (uint32_t i = 0; i < m->segment_count; i++)
-		segment_put(s->io, m->segments[i]);
-	free(m->segments);
-	free(m->counts);
-	free(m);
+	snapshot_free(m);
 }
 
 void vs_snapshot_info(const struct vs_snapshot *m, struct vs_snapshot_info *out)
@@ -230,15 +264,33 @@ void vs_snapshot_info(const struct vs_snapshot *m, struct vs_snapshot_info *out)
 
 /* ------------------------------------------------------------------ reading */
 
-/* Finds row n of the snapshot: its number in the collection, and how many more its segment has from there. */
+/* The slot of the nth row that is not deleted. */
+static uint32_t find_living(const uint64_t *deleted, uint64_t n)
+{
+	uint32_t word = 0;
+	uint64_t living;
+
+	for (; n >= (unsigned)__builtin_popcountll(~deleted[word]); word++)
+		n -= (unsigned)__builtin_popcountll(~deleted[word]);
+	for (living = ~deleted[word]; n; n--)
+		living &= living - 1;
+	return word * 64 + (uint32_t)__builtin_ctzll(living);
+}
+
+/* Finds row n of the snapshot: its number in the collection, and how many more follow it in its segment,
+ * without deleted ones among them. */
 static uint32_t snapshot_row(const struct vs_snapshot *m, uint64_t n, uint32_t *more)
 {
-	uint32_t i = 0;
+	uint32_t i = 0, slot, end;
 
-	while (n >= m->counts[i])
-		n -= m->counts[i++];
-	*more = m->counts[i] - (uint32_t)n;
-	return i << m->shift | (uint32_t)n;
+	while (n >= m->living[i])
+		n -= m->living[i++];
+	slot = m->deleted[i] ? find_living(m->deleted[i], n) : (uint32_t)n;
+	end = m->deleted[i] ? slot + 1 : m->counts[i];
+	while (end < m->counts[i] && !was_deleted(m, i, end))
+		end++;
+	*more = end - slot;
+	return i << m->shift | slot;
 }
 
 static int read_kept(const struct vs_snapshot *m, uint32_t index, struct before_image *head, void *data)
@@ -353,11 +405,16 @@ static int read_rows(const struct vs_snapshot *m, uint64_t first, uint64_t count
 static int read_failed(struct vs_snapshot *m, int rc)
 {
 	if (rc == -EBADMSG) {
-		struct vs_collection_info info = {0};
+		char name[VS_NAME_MAX + 1] = "";
+		const struct collection *c;
 
 		m->s->counters.checksum_errors++;
-		vs_collection_get(m->s, m->info.collection, &info);
-		engine_report(m->s, VS_ERROR, "%s/.vecfs/vectors: checksum mismatch", info.name);
+		pthread_rwlock_rdlock(&m->s->lock);
+		c = collection_get(&m->s->table, m->info.collection);
+		if (c)
+			snprintf(name, sizeof name, "%s", c->name);
+		pthread_rwlock_unlock(&m->s->lock);
+		engine_report(m->s, VS_ERROR, "%s/.vecfs/vectors: checksum mismatch", name);
 		rc = -EIO;
 	}
 	return rc;

@@ -126,6 +126,13 @@ void model_remove(struct model_collection *c, struct model_vector *v)
 	c->hash_sum -= v->hash;
 	free(v->data);
 	*v = c->vectors[--c->count];
+	if (c->count)
+		return;
+	c->used = false;
+	if (!c->dim_given)
+		c->schema.dim = 0;
+	if (!c->dtype_given)
+		c->schema.dtype = VS_F32;
 }
 
 /* ------------------------------------------------------------------ comparing */

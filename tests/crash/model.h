@@ -30,7 +30,8 @@ struct model_collection {
 	char name[VS_NAME_MAX + 1];
 	uint32_t id; /* 0: not known */
 	struct vs_schema schema;
-	bool used; /* has or had a vector: the schema is fixed */
+	bool used;                   /* has a vector: the schema is fixed */
+	bool dim_given, dtype_given; /* and stays when the last vector goes */
 	struct vs_perm perm;
 	struct model_vector *vectors;
 	size_t count, room;

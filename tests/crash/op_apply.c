@@ -176,6 +176,8 @@ static int apply_to_collection(const struct op *op, struct model_collection *c, 
 		if (c->used)
 			return -EBUSY;
 		c->schema = op->schema;
+		c->dim_given = op->schema.dim;
+		c->dtype_given = true;
 		return 0;
 	case OP_PERM:
 		return apply_perm(op, c);

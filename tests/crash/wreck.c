@@ -50,7 +50,8 @@ void wreck_put(struct vs_store *s, const char *collection, const char *id)
 	struct vs_collection_info c;
 
 	assert_int_equal(vs_collection_find(s, 0, collection, &c), 0);
-	put(s, c.id, collection, id, c.schema.dim);
+	/* A collection without vectors takes any. */
+	put(s, c.id, collection, id, c.schema.dim ? c.schema.dim : WRECK_TINY_DIM);
 	assert_int_equal(vs_sync(s), 0);
 }
 
@@ -99,7 +100,7 @@ void wreck_new(struct wreck *w)
 	}
 	for (unsigned i = 0; i < WRECK_TINY; i++) {
 		snprintf(id, sizeof id, "t-%u", i);
-		put(s, tiny, "tiny", id, 2);
+		put(s, tiny, "tiny", id, WRECK_TINY_DIM);
 		put(s, twin, "twin", id, 2);
 	}
 	put_batch(s, docs, "b1");

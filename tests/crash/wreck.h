@@ -20,6 +20,7 @@
 #define WRECK_DOCS_FILES 5u  /* docs: "file-N" in segment 0, */
 #define WRECK_DOCS_BATCH 18u /* "b1-N" in segment 1 and "b2-N" in segment 2 */
 #define WRECK_TINY 6u        /* tiny and twin: "t-N" */
+#define WRECK_TINY_DIM 2u
 
 struct wreck {
 	struct simdisk *disk;

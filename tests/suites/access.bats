@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Permissions, and mounting as an ordinary user. DESIGN 1.1, 1.2; ids and names are untrusted.
+# Permissions, and mounting as an ordinary user; ids and names are untrusted.
 
 load helper
 
@@ -222,6 +222,8 @@ else: assert False' $segment
 	nobody_mounts
 	as_nobody cmp two $mnt/docs/apple
 	nobody_unmounts
+}
+
 @test "set-user-ID and set-group-ID go when somebody unprivileged writes, truncates or gives a vector away" {
 	for_all
 	chmod 755 mnt/docs

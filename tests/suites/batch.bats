@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Batches: tx/B, commit/. All or nothing, durable when the rename returns. DESIGN 1.2, 1.4.
+# Batches: tx/B, commit/. All or nothing, durable when the rename returns.
 # sanitize: yes
 
 load helper

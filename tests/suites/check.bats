@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# vecfs check. DESIGN 1.1, 1.3.
+# vecfs check.
 # transports: none
 
 load helper

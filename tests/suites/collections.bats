@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Collections: mkdir, rmdir, mv, schema, names. DESIGN 1.2.
+# Collections: mkdir, rmdir, mv, schema, names.
 # sanitize: yes
 
 load helper
@@ -78,8 +78,6 @@ put() { dd if=/dev/zero of="mnt/$1/$2" bs="$3" count=1 status=none; }
 	refused "Invalid argument" put docs pear 3068
 	logged "docs/pear: refused: got 3068 bytes, want 3072 (dim=768 dtype=f32)"
 	[ "$(ls mnt/docs)" = apple ]
-	rm mnt/docs/apple # and it stays fixed
-	refused "Invalid argument" put docs pear 16
 	restart
 	[ "$(schema docs | tr '\n' ' ')" = "dim=768 dtype=f32 metric=l2 " ]
 	refused "File too large" put docs pear 3076
@@ -168,8 +166,64 @@ put() { dd if=/dev/zero of="mnt/$1/$2" bs="$3" count=1 status=none; }
 	logged "docs/.vecfs/schema: refused: the collection has, or has had, vectors"
 	cp saved mnt/docs/.vecfs/schema
 	[ "$(schema docs | head -n 1)" = dim=8 ]
+}
+
+@test "once the last vector is removed, what it has fixed is free again, also after a remount and a crash" {
+	python3 -c '
+import numpy as np
+np.save("halves.npy", np.arange(12, dtype="f2").reshape(3, 4))
+np.save("floats.npy", np.arange(12, dtype="f4").reshape(4, 3))'
+	size=16
+	for after in : restart "sync mnt/docs; crash; start"; do
+		put docs apple $size
+		[ "$(schema docs | head -n 1)" = dim=$((size / 4)) ]
+		refused "Invalid argument" put docs pear $((size - 4))
+		rm mnt/docs/apple
+		eval "$after"
+		[ "$(schema docs | tr '\n' ' ')" = "dim=0 dtype=f32 metric=l2 " ]
+		size=$((size + 4))
+		vecfs import mnt/docs halves.npy # of another dtype
+		[ "$(schema docs | tr '\n' ' ')" = "dim=4 dtype=f16 metric=l2 " ]
+		rm mnt/docs/*
+		eval "$after"
+		[ "$(schema docs | tr '\n' ' ')" = "dim=0 dtype=f32 metric=l2 " ]
+		vecfs import mnt/docs floats.npy
+		[ "$(stats docs vectors)" = 4 ]
+		cmp mnt/docs/.vecfs/vectors.f32 <(tail -c 48 floats.npy)
+		# They leave by a batch, all at once.
+		mkdir mnt/docs/.vecfs/tx/b
+		cp mnt/docs/.vecfs/ids mnt/docs/.vecfs/tx/b/.vecfs/delete
+		mv mnt/docs/.vecfs/tx/b mnt/docs/.vecfs/commit/
+		eval "$after"
+		echo dtype=u8 >u8
+		cp u8 mnt/docs/.vecfs/schema
+		put docs apple 5
+		[ "$(schema docs | tr '\n' ' ')" = "dim=5 dtype=u8 metric=l2 " ]
+		rm mnt/docs/apple
+		[ "$(schema docs | tr '\n' ' ')" = "dim=0 dtype=u8 metric=l2 " ] # that was said, and stays
+		echo dtype=f32 >f32
+		cp f32 mnt/docs/.vecfs/schema
+		rmdir mnt/docs
+		mkdir mnt/docs
+	done
+}
+
+@test "a dim that was given stays without vectors, and can be given anew" {
+	set_schema docs dim=4
+	put docs apple 16
 	rm mnt/docs/apple
-	refused "Device or resource busy" cp other mnt/docs/.vecfs/schema
+	[ "$(schema docs | head -n 1)" = dim=4 ]
+	refused "File too large" put docs apple 20
+	restart
+	[ "$(schema docs | head -n 1)" = dim=4 ]
+	set_schema docs dim=5
+	put docs apple 20
+	mkdir mnt/other
+	put other pear 8
+	rm mnt/other/pear
+	mv mnt/docs/apple mnt/other/ # whose vectors had another size
+	[ "$(stat -c %s mnt/other/apple)" = 20 ]
+	[ "$(schema docs | head -n 1)" = dim=5 ]
 }
 
 @test "schema: travels with cp to another collection" {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Many processes at once. DESIGN 1.2, 1.3.
+# Many processes at once.
 # sanitize: yes
 
 load helper

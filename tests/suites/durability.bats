@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# What is durable survives SIGKILL; what is not is there whole or not at all, and is a prefix. DESIGN 1.4.
+# What is durable survives SIGKILL; what is not is there whole or not at all, and is a prefix.
 
 BATS_TEST_TIMEOUT=180
 load helper

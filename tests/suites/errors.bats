@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Full disks, damaged bytes, failing syncs: DESIGN 1.3.
+# Full disks, damaged bytes, failing syncs.
 
 load helper
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Listing: ls, find, readdir with cookies that stay right while entries come and go. DESIGN 1.2.
+# Listing: ls, find, readdir with cookies that stay right while entries come and go.
 # sanitize: yes
 
 load helper

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# vecfs mount, vecfs umount: DESIGN 1.1, and the rows of 1.3 about daemons and mountpoints.
+# vecfs mount, vecfs umount; daemons, signals, service managers, stale and shared mountpoints.
 
 load helper
 
@@ -703,10 +703,10 @@ one_line() {
 @test "--help explains each command, --version tells the version; wrong arguments are 2" {
 	run vecfs --help
 	[ "$status" = 0 ]
-	for command in mount umount import export stat check; do
+	for command in mount umount import export stat check search; do
 		[[ $output == *"  $command "* ]]
 	done
-	for command in mount umount import export stat check; do
+	for command in mount umount import export stat check search; do
 		run --separate-stderr vecfs $command --help
 		[ "$status" = 0 ]
 		[[ $output == "usage: vecfs $command "* ]]
@@ -736,15 +736,25 @@ one_line() {
 # policies: how many threads of the daemon $daemon are at SCHED_IDLE (5).
 idle_threads() { cat /proc/$daemon/task/*/stat | sed 's/.*) //' | awk '$39 == 5 { n++ } END { print n + 0 }'; }
 
-# rate: what one client reads a second, for a second, in mnt/docs.
+# five_hundred: vectors in mnt/docs, for rate.
+five_hundred() {
+	python3 - <<-'P'
+		import os
+		os.makedirs('mnt/docs', exist_ok=True)
+		for n in range(500):
+		    with open(f'mnt/docs/v{n}', 'wb') as f: f.write(bytes(400))
+	P
+}
+
+# rate: what one client reads a second, for almost a second, in mnt/docs.
 rate() {
 	python3 - <<-'P'
 		import time
-		end, n = time.monotonic() + 1.5, 0
+		end, n = time.monotonic() + 0.8, 0
 		while time.monotonic() < end:
 		    with open(f'mnt/docs/v{n % 500}', 'rb') as f: f.read()
 		    n += 1
-		print(int(n / 1.5))
+		print(int(n / 0.8))
 	P
 }
 
@@ -758,8 +768,7 @@ rate() {
 			daemon_env=(INVOCATION_ID=test)
 			start
 		fi
-		mkdir -p mnt/docs
-		for n in $(seq 0 499); do vec 1 100 >mnt/docs/v$n; done
+		five_hundred
 		alone=$(rate)
 		hogs=()
 		for n in $(seq $((2 * $(nproc)))); do
@@ -782,8 +791,7 @@ rate() {
 	[ "$VECFS_TRANSPORT" = uring ] || skip "the other transport has no such threads"
 	[ "$(cat /proc/sys/kernel/sched_autogroup_enabled 2>/dev/null)" = 1 ] || skip "no autogroups"
 	start
-	mkdir mnt/docs
-	for n in $(seq 0 499); do vec 1 100 >mnt/docs/v$n; done
+	five_hundred
 	rate >/dev/null &
 	client=$!
 	sleep 0.5
@@ -803,6 +811,7 @@ rate() {
 	vecfs umount "$mnt"
 	daemon=
 }
+
 # ------------------------------------------------------------------ read-only stores
 
 # read_only_copy: the store as it is now, killed or closed, behind a read-only bind mount at ./medium.

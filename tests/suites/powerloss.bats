@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The power goes, at random moments under load: what is durable is there, the rest is a prefix. DESIGN 1.4.
+# The power goes, at random moments under load: what is durable is there, the rest is a prefix.
 # How: tools/powerloss.py. The long version takes 30 minutes.
 # transports: none
 # timeout: 240

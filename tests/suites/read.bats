@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Reading vectors: whole and in part, mapped, by any tool and language. DESIGN 1.2.
+# Reading vectors: whole and in part, mapped, by any tool and language.
 # sanitize: yes
 
 BATS_TEST_TIMEOUT=180 # the first compilation in Go takes its time

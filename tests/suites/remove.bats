@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Removing vectors and collections. DESIGN 1.2.
+# Removing vectors and collections.
 # sanitize: yes
 
 load helper

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Renaming vectors, inside a collection and between collections. DESIGN 1.2.
+# Renaming vectors, inside a collection and between collections.
 # sanitize: yes
 
 load helper

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Writing vectors: creation, replacement, modification, refusals. DESIGN 1.2, 1.3.
+# Writing vectors: creation, replacement, modification, refusals.
 # sanitize: yes
 
 load helper
@@ -374,7 +374,7 @@ gone() {
 	[ -z "$(ls mnt/bigger)" ]
 }
 
-@test "every refused write leaves its line in the log, in the words of the contract" {
+@test "every refused write leaves its line in the log, with what it got and what was wanted" {
 	vec 1 768 >mnt/docs/apple
 	head -c 100 old >short
 	refused "Invalid argument" cp short mnt/docs/apple

@@ -6,8 +6,8 @@
 
 Each writer has ids of its own and does one change after the other, each of which gets a number. What it has
 acknowledged, and what it has made durable, goes into the journal. After the crash, each writer's vectors must be what
-its first k changes made them, for one k: not below the last durable change, not above the last one that was tried
-(DESIGN 1.4). Readers check that all they read are whole vectors. SIGTERM ends a run, too.
+its first k changes made them, for one k: not below the last durable change, not above the last one that was tried.
+Readers check that all they read are whole vectors. SIGTERM ends a run, too.
 """
 import argparse
 import errno

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fills the disk under a collection with vectors of 3,000 floats, and says what a full disk must be like (DESIGN 1.3).
+"""Fills the disk under a collection with vectors of 3,000 floats, and says what a full disk must be like.
 
     full.py fill COLLECTION MODEL      until it is full, then deletes, and writes again
     full.py verify COLLECTION MODEL    after a remount

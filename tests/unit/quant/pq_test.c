@@ -426,10 +426,16 @@ static void test_rotation_keeps_lengths_and_comes_back(void **state)
 	float *x = make_data(600, 30, 8), *there = lend(600 * 30 * sizeof *there), *back = lend(600 * 30 * sizeof *back);
 	struct trained t = train(&shape, 600, x, NULL, true);
 	void *scratch = lend(GEMM_SCRATCH_BYTES + 30 * 30 * sizeof(float));
+	float query[30];
 
 	(void)state;
 	opq_rotate(30, t.rotation, 600, x, there, scratch);
 	opq_rotate_back(30, t.rotation, 600, there, back, scratch);
+	opq_rotate_query(30, t.rotation, x, query);
+	for (size_t d = 0; d < 30; d++)
+		assert_true(fabsf(query[d] - there[d]) < 1e-5f);
+	opq_rotate(30, t.rotation, 1, x + 77 * 30, query, scratch); /* alone as among others */
+	assert_memory_equal(query, there + 77 * 30, sizeof query);
 	for (size_t i = 0; i < 600; i++) {
 		double before = 0, after = 0;
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tests/unit/scratch.h"
+#include "store/io/io.h"
 #include "store/store.h"
 
 #define DIM 4
@@ -91,6 +92,17 @@ static void assert_reads(struct fixture *f, uint32_t collection, const char *id,
 	assert_int_equal(vs_lookup(f->s, collection, id, &attr), 0);
 	assert_int_equal(vs_read(f->s, collection, attr.entry, got, sizeof got, 0), sizeof got);
 	assert_memory_equal(got, want, sizeof want);
+}
+
+static void assert_reads_bytes(struct fixture *f, uint32_t collection, const char *id, const void *want,
+			       size_t size)
+{
+	struct vs_attr attr;
+	char got[4096];
+
+	assert_int_equal(vs_lookup(f->s, collection, id, &attr), 0);
+	assert_int_equal(vs_read(f->s, collection, attr.entry, got, sizeof got, 0), size);
+	assert_memory_equal(got, want, size);
 }
 
 static void assert_absent(struct fixture *f, uint32_t collection, const char *id)
@@ -204,12 +216,69 @@ static void a_schema_is_fixed_by_the_first_vector(void **state)
 	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0); /* which it is */
 	schema.dim = 7;
 	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), -EBUSY);
-	assert_int_equal(vs_remove(f->s, f->docs, "a", NULL), 0);
-	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), -EBUSY);
 	reopen(f);
 	assert_int_equal(vs_collection_get(f->s, f->docs, &c), 0);
+	assert_true(c.schema_fixed);
 	assert_int_equal(c.schema.dim, 5);
 	assert_int_equal(c.schema.metric, VS_IP);
+	/* What somebody has said stays without vectors, but only until somebody says something else. */
+	assert_int_equal(vs_remove(f->s, f->docs, "a", NULL), 0);
+	assert_int_equal(vs_collection_get(f->s, f->docs, &c), 0);
+	assert_false(c.schema_fixed);
+	assert_int_equal(c.schema.dim, 5);
+	assert_int_equal(vs_entry_reserve(f->s, f->docs, &attr.entry), 0);
+	assert_int_equal(vs_put(f->s, f->docs, "a", &attr, "abc", 3, NULL), -EINVAL);
+	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0);
+	assert_int_equal(vs_put(f->s, f->docs, "a", &attr, "abcdefg", 7, NULL), 0);
+	assert_reads_bytes(f, f->docs, "a", "abcdefg", 7);
+}
+
+/* Puts a vector of so many values, all of which are n. */
+static void put_values(struct fixture *f, uint32_t collection, const char *id, int values, float n)
+{
+	struct vs_attr attr = {.perm = perm};
+	float v[64];
+
+	for (int i = 0; i < values; i++)
+		v[i] = n;
+	assert_int_equal(vs_entry_reserve(f->s, collection, &attr.entry), 0);
+	assert_int_equal(vs_put(f->s, collection, id, &attr, v, (size_t)values * sizeof *v, NULL), 0);
+	assert_reads_bytes(f, collection, id, v, (size_t)values * sizeof *v);
+}
+
+static void the_last_vector_frees_what_the_first_has_fixed(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_collection_info c;
+	uint64_t entry, replaced;
+	struct vs_snapshot *m;
+	uint32_t other;
+
+	assert_int_equal(vs_collection_create(f->s, 0, "other", &perm, &other), 0);
+	for (int values = 1; values <= 64; values *= 2) {
+		for (int i = 0; i < 3; i++)
+			put_values(f, f->docs, (const char *[]){"a", "b", "c"}[i], values, (float)i);
+		assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0); /* keeps the files of all */
+		assert_int_equal(vs_remove(f->s, f->docs, "a", NULL), 0);
+		assert_int_equal(vs_remove(f->s, f->docs, "b", NULL), 0);
+		assert_int_equal(vs_collection_get(f->s, f->docs, &c), 0);
+		assert_true(c.schema_fixed);
+		assert_int_equal(c.schema.dim, values);
+		/* One leaves by a name of another collection, whose last has another size. */
+		assert_int_equal(vs_rename(f->s, f->docs, "c", other, "c", false, &entry, &replaced), 0);
+		assert_int_equal(vs_remove(f->s, other, "c", NULL), 0);
+		vs_snapshot_close(m);
+		if (values == 4 || values == 16)
+			reopen(f);
+		assert_int_equal(vs_collection_get(f->s, f->docs, &c), 0);
+		assert_false(c.schema_fixed);
+		assert_int_equal(c.schema.dim, 0);
+		assert_int_equal(c.row_bytes, 0);
+	}
+	put_values(f, f->docs, "a", 9, 9);
+	reopen(f);
+	assert_int_equal(vs_collection_get(f->s, f->docs, &c), 0);
+	assert_int_equal(c.schema.dim, 9);
 }
 
 /* ------------------------------------------------------------------ vectors */
@@ -535,6 +604,120 @@ static void a_batch_tells_what_it_changed(void **state)
 	}
 }
 
+/* ------------------------------------------------------------------ a vacuum that fails */
+
+/* The real table, but that the first segment of collection 1 cannot be read while that is wanted. */
+static struct io_ops faulty_ops;
+static const struct io_ops *real_ops;
+static atomic_int faulty_fd = -1;
+static atomic_bool failing;
+
+static int faulty_open(struct io *io, const char *path, int flags, mode_t mode)
+{
+	int fd = real_ops->open(io, path, flags, mode);
+
+	if (!strcmp(path, "collections/1/0.npy"))
+		faulty_fd = fd;
+	return fd;
+}
+
+static ssize_t faulty_pread(struct io *io, int fd, void *buf, size_t size, uint64_t off)
+{
+	return failing && fd == faulty_fd ? -EIO : real_ops->pread(io, fd, buf, size, off);
+}
+
+static void count_warning(void *arg, enum vs_severity severity, const char *line)
+{
+	unsigned *warnings = arg;
+
+	(void)line;
+	*warnings += severity == VS_WARNING;
+}
+
+static void reopen_faulty(struct fixture *f, struct io **io, unsigned *warnings)
+{
+	struct vs_options options = {.log_bytes = 1u << 20, .report = count_warning, .report_arg = warnings};
+	char why[256];
+
+	assert_int_equal(vs_close(f->s), 0);
+	assert_int_equal(io_new_real(f->sc.dir, false, io), 0);
+	real_ops = (*io)->ops;
+	faulty_ops = *real_ops;
+	faulty_ops.open = faulty_open;
+	faulty_ops.pread = faulty_pread;
+	(*io)->ops = &faulty_ops;
+	options.io = *io;
+	assert_int_equal(vs_open(f->sc.dir, &options, &f->s, why, sizeof why), 0);
+}
+
+static void commit_rows(struct fixture *f, unsigned rows)
+{
+	char why[256];
+
+	assert_int_equal(vs_batch_commit(f->s, new_batch(f, NULL, rows), 0, NULL, why, sizeof why), 0);
+}
+
+/* A snapshot of so many rows, each of which is there once, with the vector that its id has. */
+static void assert_numbered_rows(struct vs_snapshot *m, unsigned rows)
+{
+	float *vectors = malloc(rows * sizeof *vectors * DIM), want[DIM];
+	unsigned char *seen = calloc(rows, 1);
+	struct vs_snapshot_info info;
+	char *ids, *p;
+
+	vs_snapshot_info(m, &info);
+	assert_int_equal(info.rows, rows);
+	ids = malloc(info.ids_bytes + 1);
+	assert_int_equal(vs_snapshot_ids(m, ids, info.ids_bytes + 1, 0), info.ids_bytes);
+	assert_int_equal(vs_snapshot_vectors(m, vectors, rows * sizeof want, 0), rows * sizeof want);
+	ids[info.ids_bytes] = 0;
+	p = ids;
+	for (unsigned i = 0; i < rows; i++) {
+		unsigned long id = strtoul(p, &p, 10);
+
+		assert_int_equal(*p++, '\n');
+		assert_true(id < rows && !seen[id]++);
+		fill(want, (float)(100 + id));
+		assert_memory_equal(vectors + i * DIM, want, sizeof want);
+	}
+	free(seen);
+	free(ids);
+	free(vectors);
+}
+
+static void a_vacuum_that_fails_refuses_neither_a_batch_nor_a_view(void **state)
+{
+	enum { ROWS = 40000 };
+	struct fixture *f = *state;
+	struct vs_snapshot *holed, *dense;
+	unsigned warnings = 0;
+	struct io *io;
+
+	commit_rows(f, ROWS);
+	reopen_faulty(f, &io, &warnings);
+	failing = true;
+	commit_rows(f, ROWS / 2);
+	assert_int_equal(warnings, 1);
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &holed), 0);
+	failing = false;
+	assert_numbered_rows(holed, ROWS);
+	commit_rows(f, ROWS / 4); /* and all is tidied */
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &dense), 0);
+	assert_numbered_rows(dense, ROWS);
+	assert_numbered_rows(holed, ROWS);
+	vs_snapshot_close(dense);
+	failing = true;
+	commit_rows(f, ROWS / 4 * 3);
+	failing = false;
+	assert_numbered_rows(holed, ROWS);
+	vs_snapshot_close(holed);
+	reopen(f);
+	io_free_real(io);
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &dense), 0);
+	assert_numbered_rows(dense, ROWS);
+	vs_snapshot_close(dense);
+}
+
 /* ------------------------------------------------------------------ the store as a whole */
 
 static void one_process_holds_a_store(void **state)
@@ -639,6 +822,7 @@ int main(void)
 		WITH_STORE(collections_come_and_go),
 		WITH_STORE(a_renamed_collection_replaces_an_empty_one_only),
 		WITH_STORE(a_schema_is_fixed_by_the_first_vector),
+		WITH_STORE(the_last_vector_frees_what_the_first_has_fixed),
 		WITH_STORE(vectors_survive_a_reopening),
 		WITH_STORE(a_put_replaces_and_the_old_entry_dies),
 		WITH_STORE(a_part_of_a_vector_is_written),
@@ -651,6 +835,7 @@ int main(void)
 		WITH_STORE(a_batch_that_is_wrong_is_refused_and_stays),
 		WITH_STORE(rows_without_ids_are_numbered),
 		WITH_STORE(a_batch_tells_what_it_changed),
+		WITH_STORE(a_vacuum_that_fails_refuses_neither_a_batch_nor_a_view),
 		WITH_STORE(one_process_holds_a_store),
 		WITH_STORE(a_read_only_store_refuses_changes),
 		WITH_STORE(other_peoples_directories_are_refused),

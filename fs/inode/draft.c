@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/tree/draft.h"
+#include "fs/inode/draft.h"
 
 #include <assert.h>
 #include <errno.h>

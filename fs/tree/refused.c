@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/control/refused.h"
+#include "fs/tree/refused.h"
 
 #include <errno.h>
 #include <string.h>
@@ -45,7 +45,7 @@ int refused_unlink(struct mount *s, uint32_t batch, const char *name)
 	return 0;
 }
 
-/* Who writes it creates it: the handle is one of a new vector, whatever number the kernel knows it by. */
+/* Who writes it creates it: the file is one of a new vector, whatever number the kernel knows it by. */
 static int refused_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
 {
 	struct mount *s = ops_serve(req);
@@ -67,7 +67,7 @@ static int refused_open(fuse_req_t req, const struct node *node, struct fuse_fil
 		&e, fi);
 }
 
-/* The vector that a handle is of. */
+/* The vector that a file is of. */
 static struct node vector_of(const struct fuse_file_info *fi)
 {
 	return node_of(atomic_load(&file_of(fi)->inode->ino));

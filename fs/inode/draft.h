@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * draft - what an ordinary file would hold beyond the published vector: the pieces of the runs (staging.h) of
- * all handles of a vector, in the order in which they were written. Whoever must end the runs publishes these
- * bytes, so that an older piece of one handle never overtakes a newer one of another.
+ * all files of a vector, in the order in which they were written. Whoever must end the runs publishes these
+ * bytes, so that an older piece of one file never overtakes a newer one of another.
  */
-#ifndef VECFS_FS_TREE_DRAFT_H
-#define VECFS_FS_TREE_DRAFT_H
+#ifndef VECFS_FS_INODE_DRAFT_H
+#define VECFS_FS_INODE_DRAFT_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/inode/ino.h"
+#include "fs/request/ino.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -7,8 +7,8 @@
 
 #define ROOT_INO 1
 #define SEGMENT_BIT (UINT64_C(1) << (VS_ENTRY_BITS - 1))
-#define REFUSED_BIT (UINT64_C(1) << (VS_ENTRY_BITS - 2)) /* beside that: no collection has so many segments  \
-							  */
+/* Free beside that one: no collection has so many segments. */
+#define REFUSED_BIT (UINT64_C(1) << (VS_ENTRY_BITS - 2))
 #define MOMENT_BIT (UINT64_C(1) << 63)
 #define ENTRY_MASK ((UINT64_C(1) << VS_ENTRY_BITS) - 1)
 #define VIEW_BITS 4

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/cli/humanize.h"
+#include "fs/mount/humanize.h"
 
 #include <stddef.h>
 #include <stdio.h>

@@ -3,10 +3,12 @@
  * refused - a vector that a batch does not have because it was refused: found by its name, empty and never
  * listed, so that it can be removed or written anew, which ends the refusal.
  */
-#ifndef VECFS_FS_CONTROL_REFUSED_H
-#define VECFS_FS_CONTROL_REFUSED_H
+#ifndef VECFS_FS_TREE_REFUSED_H
+#define VECFS_FS_TREE_REFUSED_H
 
-#include "fs/mount/fuse_ops.h"
+#include "fs/request/ops.h"
+
+extern const struct node_ops refused_ops;
 
 /* The entry of such a name, or -ENOENT. Costs nothing where nothing has been refused. */
 int refused_lookup(struct mount *s, uint32_t batch, const char *name, struct fuse_entry_param *e);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* quantity - numbers as people read and write them. Pure functions. */
-#ifndef VECFS_FS_CLI_HUMANIZE_H
-#define VECFS_FS_CLI_HUMANIZE_H
+/* humanize - numbers as people read and write them. Pure functions. */
+#ifndef VECFS_FS_MOUNT_HUMANIZE_H
+#define VECFS_FS_MOUNT_HUMANIZE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * node - inode numbers. A number says by itself what it names, so that nothing is kept per inode and the
+ * ino - inode numbers. A number says by itself what it names, so that nothing is kept per inode and the
  * kernel's FORGET means nothing:
  *
  *   1                                     the root
  *   collection << 40                      a collection, or an open batch
  *   collection << 40 | kind               its control nodes; those of the mount have collection 0
- *   1 << 39 | position                    the mount's log from a position in it on (message.h): grows, never
- * shrinks collection << 40 | kind | which       the arrays of a collection and the files of a batch
+ *   1 << 39 | position                    the mount's log from a position in it on (message.h), which only
+ *                                         grows
+ *   collection << 40 | kind | which       the arrays of a collection and the files of a batch
  *   collection << 40 | 1 << 39 | n        the link to its segment n
  *   collection << 40 | 3 << 38 | n        refusal n of a vector that an open batch does not have
  *   collection << 40 | entry              a vector (entries start at VS_ENTRY_FIRST)
@@ -15,10 +16,11 @@
  *                                         an array as it was at one version of the collection: what such a
  *                                         number names never changes, so its pages can stay in the cache
  *   1 << 63 | collection << 40 | number << 4 | 12 to 15
- *                                         what a mount remembers by a number of its own (near.h, session.h)
+ *                                         what a mount remembers by a number of its own (near.h,
+ *                                         search_session.h)
  */
-#ifndef VECFS_FS_INODE_INO_H
-#define VECFS_FS_INODE_INO_H
+#ifndef VECFS_FS_REQUEST_INO_H
+#define VECFS_FS_REQUEST_INO_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,7 +41,7 @@ enum node_kind {
 	NODE_REFUSED,   /* a refused vector, which a batch does not have: its refusal's number */
 	NODE_NEAR_AT,   /* near@OPTIONS/, by a number that this mount remembers (near.h) */
 	NODE_NEAR_FILE, /* near/ID, the same */
-	NODE_SESSION,   /* search/S/, by its number (session.h) */
+	NODE_SESSION,   /* search/S/, by its number (search_session.h) */
 	NODE_SESSION_FILE,
 	/* From here on a kind is also the number of its node. */
 	NODE_CONTROL, /* .vecfs of the mount, of a collection, of a batch */
@@ -74,8 +76,8 @@ enum node_view {
 struct node {
 	enum node_kind kind;
 	uint32_t collection; /* 0: the mount's own control nodes */
-	/* A vector's number, a segment's, a refusal's, a moment's, one of near.h or session.h, or where a
-	 * NODE_LOG begins. */
+	/* A vector's number, a segment's, a refusal's, a collection's version, one of near.h or
+	 * search_session.h, or where a NODE_LOG begins. */
 	uint64_t entry;
 	unsigned which; /* of NODE_VIEW, NODE_UPLOAD, NODE_MOMENT (enum node_view), NODE_TEXT, NODE_TEMPORARY
 			 */

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* clock - a time that only goes on; times of the calendar are vs_time (store.h). Any thread. */
+#ifndef VECFS_STORE_BASE_CLOCK_H
+#define VECFS_STORE_BASE_CLOCK_H
+
+#include <stdint.h>
+
+/* Milliseconds since some moment in the past, whatever is done to the system's clock. */
+int64_t clock_ms(void);
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/engine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "store/base/clock.h"
+
+#define LOCK_WAIT_MS 1000
+#define LOCK_RETRY_US 5000
+
+void engine_report(struct vs_store *s, enum vs_severity severity, const char *format, ...)
+{
+	char line[512];
+	va_list args;
+
+	if (!s->options.report)
+		return;
+	va_start(args, format);
+	vsnprintf(line, sizeof line, format, args);
+	va_end(args);
+	s->options.report(s->options.report_arg, severity, line);
+}
+
+void engine_read_lock(struct vs_store *s)
+{
+	if (files_mapped_full(&s->files)) {
+		pthread_rwlock_wrlock(&s->lock);
+		files_unmap_oldest(&s->files);
+		pthread_rwlock_unlock(&s->lock);
+	}
+	pthread_rwlock_rdlock(&s->lock);
+}
+
+int engine_perm_find(const struct vs_store *s, const struct vs_perm *perm)
+{
+	/* The latest are the likeliest. */
+	for (uint32_t i = s->perm_count; i--;)
+		if (s->perms[i].mode == (perm->mode & 07777) && s->perms[i].uid == perm->uid &&
+		    s->perms[i].gid == perm->gid)
+			return (int)i;
+	return -ENOENT;
+}
+
+int engine_perm_add(struct vs_store *s, uint32_t index, const struct perm_class *perm)
+{
+	struct perm_class *p;
+
+	if (index > s->perm_count || index > UINT16_MAX)
+		return -EUCLEAN;
+	p = realloc(s->perms, (s->perm_count + 1) * sizeof *p);
+	if (!p)
+		return -ENOMEM;
+	s->perms = p;
+	p[index] = *perm;
+	if (index == s->perm_count)
+		s->perm_count++;
+	return 0;
+}
+
+void engine_random(void *p, size_t size)
+{
+	ssize_t n = getrandom(p, size, 0);
+
+	assert(n == (ssize_t)size);
+	(void)n;
+}
+
+/* ------------------------------------------------------------------ the lock file */
+
+/* Whoever writes to the store leaves its number there; who only reads it cannot. */
+static int lock_holder(struct vs_store *s)
+{
+	char text[32] = "";
+
+	s->io->ops->pread(s->io, s->lock_fd, text, sizeof text - 1, 0);
+	return atoi(text);
+}
+
+/*
+ * Takes the lock, shared by those who only read. It is tried for a moment while nobody is named who holds it:
+ * that may be somebody who just looks whether it is held, or a reader that is on its way out.
+ */
+static int take_lock(struct vs_store *s, char *why, size_t why_size)
+{
+	int64_t start_ms = clock_ms();
+	int rc, holder = 0;
+
+	while ((rc = s->io->ops->lock(s->io, s->lock_fd, s->read_only)) == -EWOULDBLOCK && !holder) {
+		holder = lock_holder(s);
+		if (clock_ms() - start_ms > LOCK_WAIT_MS)
+			break;
+		if (!holder)
+			usleep(LOCK_RETRY_US);
+	}
+	if (rc != -EWOULDBLOCK)
+		return rc;
+	if (holder)
+		snprintf(why, why_size, "in use by process %d", holder);
+	else
+		snprintf(why, why_size, "in use by a process that only reads it");
+	return -EBUSY;
+}
+
+/* A disk that knows no locks, or a store without a lock file, can still be read. */
+static int lock_shared(struct vs_store *s, char *why, size_t why_size)
+{
+	int rc;
+
+	s->lock_fd = s->io->ops->open(s->io, "lock", O_RDONLY, 0);
+	if (s->lock_fd < 0)
+		return s->lock_fd == -ENOENT ? 0 : s->lock_fd;
+	rc = take_lock(s, why, why_size);
+	return rc == -EBUSY ? rc : 0;
+}
+
+static int lock_exclusive(struct vs_store *s, char *why, size_t why_size)
+{
+	char text[32];
+	int rc;
+
+	s->lock_fd = s->io->ops->open(s->io, "lock", O_RDWR | O_CREAT, 0600);
+	if (s->lock_fd < 0)
+		return s->lock_fd;
+	rc = take_lock(s, why, why_size);
+	if (rc < 0)
+		return rc;
+	snprintf(text, sizeof text, "%d\n", (int)getpid());
+	rc = s->io->ops->truncate(s->io, s->lock_fd, 0);
+	/* On a full disk there may be no room even for this; the lock itself is what matters. */
+	if (rc >= 0)
+		io_write_full(s->io, s->lock_fd, text, strlen(text), 0);
+	return 0;
+}
+
+int engine_lock(struct vs_store *s, char *why, size_t why_size)
+{
+	int rc = s->read_only ? lock_shared(s, why, why_size) : lock_exclusive(s, why, why_size);
+
+	if (rc < 0 && s->lock_fd >= 0) { /* what is in the file is its holder's */
+		s->io->ops->close(s->io, s->lock_fd);
+		s->lock_fd = -1;
+	}
+	return rc;
+}
+
+void engine_unlock(struct vs_store *s)
+{
+	if (s->lock_fd < 0)
+		return;
+	if (!s->read_only)
+		s->io->ops->truncate(s->io, s->lock_fd, 0);
+	s->io->ops->close(s->io, s->lock_fd);
+	s->lock_fd = -1;
+}
