@@ -25,8 +25,8 @@ static const struct {
 	bool has_bits; /* a digit follows */
 	bool has_subs; /* a number follows, and x4 may */
 } kinds[CODEC_KINDS] = {
-	[CODEC_F16] = {"f16", false, false}, [CODEC_BF16] = {"bf16", false, false},
-	[CODEC_SQ8] = {"sq8", false, false}, [CODEC_BIT] = {"bit", false, false},
+	[CODEC_F16] = {"f16", false, false},      [CODEC_BF16] = {"bf16", false, false},
+	[CODEC_SQ8] = {"sq8", false, false},      [CODEC_BIT] = {"bit", false, false},
 	[CODEC_RABITQ] = {"rabitq", true, false}, [CODEC_PQ] = {"pq", false, true},
 	[CODEC_OPQ] = {"opq", false, true},
 };
@@ -94,12 +94,12 @@ static int plan_pq(struct codec_plan *plan, char *why, size_t why_size)
 
 	if (plan->name.subs > plan->dim) {
 		snprintf(why, why_size, "%u sub-vectors are more than the %u dims: 1 to %u fit, %u is usual",
-		         plan->name.subs, plan->dim, plan->dim, (plan->dim + 7) / 8);
+			 plan->name.subs, plan->dim, plan->dim, (plan->dim + 7) / 8);
 		return -EINVAL;
 	}
 	if (plan->name.kind == CODEC_OPQ && plan->dim > OPQ_DIM_MAX) {
 		snprintf(why, why_size, "its rotation is for at most %u dims: pq%u has none", OPQ_DIM_MAX,
-		         plan->name.subs);
+			 plan->name.subs);
 		return -EINVAL;
 	}
 	plan->block_bytes = pq_code_bytes(&shape);
@@ -118,8 +118,10 @@ static void plan_rabitq(struct codec_plan *plan)
 	struct rabitq rq;
 
 	/* Only sizes are asked for. */
-	rq = (struct rabitq){.dim = plan->dim, .padded = (plan->dim + 63) / 64 * 64, .bits = plan->name.bits,
-	                     .metric = plan->metric};
+	rq = (struct rabitq){.dim = plan->dim,
+			     .padded = (plan->dim + 63) / 64 * 64,
+			     .bits = plan->name.bits,
+			     .metric = plan->metric};
 	plan->block_bytes = rabitq_sign_bytes(&rq);
 	plan->row_bytes = rabitq_extra_bytes(&rq);
 	plan->factors = rabitq_factors(&rq);
@@ -128,8 +130,8 @@ static void plan_rabitq(struct codec_plan *plan)
 	plan->rows_max = PQ_TRAIN_ROWS;
 }
 
-int codec_plan(const struct codec_name *name, uint32_t dim, enum vs_metric metric, struct codec_plan *out, char *why,
-               size_t why_size)
+int codec_plan(const struct codec_name *name, uint32_t dim, enum vs_metric metric, struct codec_plan *out,
+	       char *why, size_t why_size)
 {
 	*out = (struct codec_plan){.name = *name, .dim = dim, .metric = metric};
 	if (!dim || dim > DISTANCE_DIM_MAX) {
@@ -158,7 +160,8 @@ int codec_plan(const struct codec_name *name, uint32_t dim, enum vs_metric metri
 
 /* ------------------------------------------------------------------ training */
 
-/* Can this vector be found? If so, and out is not NULL, it is written there, normalised under cosine; else zeros are. */
+/* Can this vector be found? If so, and out is not NULL, it is written there, normalised under cosine; else
+ * zeros are. */
 static bool take_vector(const struct codec_plan *plan, const float *x, float *out)
 {
 	double norm = sqrt(distance_norm2(x, plan->dim));
@@ -189,8 +192,8 @@ size_t codec_train_scratch_bytes(const struct codec_plan *plan, size_t rows, uns
 	return mean_scratch_bytes(plan);
 }
 
-int codec_train(const struct codec_plan *plan, size_t rows, float *x, uint64_t seed, const struct parallel *parallel,
-                float *model, size_t *used, void *scratch)
+int codec_train(const struct codec_plan *plan, size_t rows, float *x, uint64_t seed,
+		const struct parallel *parallel, float *model, size_t *used, void *scratch)
 {
 	struct pq_shape shape = shape_of(plan);
 	size_t dim = plan->dim;
@@ -239,7 +242,8 @@ size_t codec_bound_bytes(const struct codec_plan *plan)
 	return plan->name.kind == CODEC_RABITQ ? hadamard_bytes(plan->dim) : 0;
 }
 
-void codec_bind(struct codec *codec, const struct codec_plan *plan, uint64_t seed, const float *model, void *memory)
+void codec_bind(struct codec *codec, const struct codec_plan *plan, uint64_t seed, const float *model,
+		void *memory)
 {
 	struct pq_shape shape = shape_of(plan);
 
@@ -248,7 +252,8 @@ void codec_bind(struct codec *codec, const struct codec_plan *plan, uint64_t see
 	if (is_pq(plan))
 		pq_bind(&codec->pq, &shape, codec->model.codebook, memory);
 	if (plan->name.kind == CODEC_RABITQ)
-		rabitq_init(&codec->rabitq, plan->dim, plan->name.bits, plan->metric, seed, codec->model.mean, memory);
+		rabitq_init(&codec->rabitq, plan->dim, plan->name.bits, plan->metric, seed, codec->model.mean,
+			    memory);
 }
 
 /* ------------------------------------------------------------------ rows */
@@ -258,7 +263,7 @@ struct work {
 	float *vectors[2]; /* [CHUNK_ROWS][dim]: as they come, and rotated */
 	uint8_t *codes;    /* [CHUNK_ROWS][block_bytes] */
 	void *encoding;
-	void *product;     /* for opq_rotate_back() */
+	void *product; /* for opq_rotate_back() */
 };
 
 static size_t lay_out(struct work *w, const struct codec *codec, void *base)
@@ -277,7 +282,8 @@ static size_t lay_out(struct work *w, const struct codec *codec, void *base)
 	w->encoding = scratch_take(&s, encoding);
 	w->product = NULL;
 	if (plan->name.kind == CODEC_OPQ)
-		w->product = scratch_take(&s, GEMM_SCRATCH_BYTES + (size_t)plan->dim * plan->dim * sizeof(float));
+		w->product =
+			scratch_take(&s, GEMM_SCRATCH_BYTES + (size_t)plan->dim * plan->dim * sizeof(float));
 	return s.bytes;
 }
 
@@ -288,9 +294,10 @@ size_t codec_scratch_bytes(const struct codec *codec)
 	return lay_out(&w, codec, NULL);
 }
 
-/* Codes of at most CHUNK_ROWS vectors: valid is set for each row, and codes of those that are not are zeros. */
-static size_t encode_chunk(const struct codec *codec, const struct codec_columns *columns, size_t first, size_t n,
-                           const float *x, const struct work *w)
+/* Codes of at most CHUNK_ROWS vectors: valid is set for each row, and codes of those that are not are zeros.
+ */
+static size_t encode_chunk(const struct codec *codec, const struct codec_columns *columns, size_t first,
+			   size_t n, const float *x, const struct work *w)
 {
 	size_t dim = codec->plan.dim, bytes = codec->plan.block_bytes, lost = 0;
 	const float *vectors = w->vectors[0];
@@ -314,7 +321,8 @@ static size_t encode_chunk(const struct codec *codec, const struct codec_columns
 }
 
 /* Says in valid which vectors can be found. Returns how many cannot. */
-static size_t mark_valid(const struct codec_plan *plan, uint64_t *valid, size_t first, size_t n, const float *x)
+static size_t mark_valid(const struct codec_plan *plan, uint64_t *valid, size_t first, size_t n,
+			 const float *x)
 {
 	size_t lost = 0;
 
@@ -330,15 +338,16 @@ static size_t mark_valid(const struct codec_plan *plan, uint64_t *valid, size_t 
 
 /* The same of sq8 and rabitq, which tell it by a factor. */
 static void mark_by_factor(const struct codec_columns *columns, size_t first, size_t n, unsigned factors,
-                           unsigned which)
+			   unsigned which)
 {
 	for (size_t i = first; i < first + n; i++)
-		block_set_valid(columns->valid, i,
-		                !isinf(columns->factors[block_factor_offset(i, factors) + which * BLOCK_ROWS]));
+		block_set_valid(
+			columns->valid, i,
+			!isinf(columns->factors[block_factor_offset(i, factors) + which * BLOCK_ROWS]));
 }
 
 size_t codec_encode(const struct codec *codec, const struct codec_columns *columns, size_t first, size_t n,
-                    const float *x, void *scratch)
+		    const float *x, void *scratch)
 {
 	const struct codec_plan *plan = &codec->plan;
 	uint16_t *halves = (uint16_t *)columns->rows + first * plan->dim;
@@ -354,14 +363,15 @@ size_t codec_encode(const struct codec *codec, const struct codec_columns *colum
 		convert_f32_to_bf16(halves, x, n * plan->dim);
 		return mark_valid(plan, columns->valid, first, n, x);
 	case CODEC_SQ8:
-		lost = sq8_encode(columns->rows, columns->factors, first, plan->metric, x, n, plan->dim, w.encoding);
+		lost = sq8_encode(columns->rows, columns->factors, first, plan->metric, x, n, plan->dim,
+				  w.encoding);
 		mark_by_factor(columns, first, n, plan->factors, 1);
 		return lost;
 	case CODEC_BIT:
 		return bit_encode(columns->rows, columns->valid, first, plan->metric, x, n, plan->dim);
 	case CODEC_RABITQ:
-		lost = rabitq_encode(&codec->rabitq, columns->blocks, columns->rows, columns->factors, first, x, n,
-		                     w.encoding);
+		lost = rabitq_encode(&codec->rabitq, columns->blocks, columns->rows, columns->factors, first,
+				     x, n, w.encoding);
 		mark_by_factor(columns, first, n, plan->factors, 0);
 		return lost;
 	default:
@@ -373,8 +383,8 @@ size_t codec_encode(const struct codec *codec, const struct codec_columns *colum
 	}
 }
 
-static void decode_chunk(const struct codec *codec, const struct codec_columns *columns, size_t first, size_t n,
-                         float *x, const struct work *w)
+static void decode_chunk(const struct codec *codec, const struct codec_columns *columns, size_t first,
+			 size_t n, float *x, const struct work *w)
 {
 	size_t dim = codec->plan.dim;
 	bool is_rotated = codec->plan.name.kind == CODEC_OPQ;
@@ -385,8 +395,8 @@ static void decode_chunk(const struct codec *codec, const struct codec_columns *
 		opq_rotate_back(dim, codec->model.rotation, n, w->vectors[0], x, w->product);
 }
 
-static void decode_pq(const struct codec *codec, const struct codec_columns *columns, size_t first, size_t n, float *x,
-                      const struct work *w)
+static void decode_pq(const struct codec *codec, const struct codec_columns *columns, size_t first, size_t n,
+		      float *x, const struct work *w)
 {
 	for (size_t done = 0, count; done < n; done += count) {
 		count = n - done < CHUNK_ROWS ? n - done : CHUNK_ROWS;
@@ -394,8 +404,8 @@ static void decode_pq(const struct codec *codec, const struct codec_columns *col
 	}
 }
 
-void codec_decode(const struct codec *codec, const struct codec_columns *columns, size_t first, size_t n, float *x,
-                  void *scratch)
+void codec_decode(const struct codec *codec, const struct codec_columns *columns, size_t first, size_t n,
+		  float *x, void *scratch)
 {
 	const struct codec_plan *plan = &codec->plan;
 	const uint16_t *halves = (const uint16_t *)columns->rows + first * plan->dim;
@@ -417,7 +427,7 @@ void codec_decode(const struct codec *codec, const struct codec_columns *columns
 		break;
 	case CODEC_RABITQ:
 		rabitq_decode(&codec->rabitq, x, columns->blocks, columns->rows, columns->factors, first, n,
-		              w.encoding);
+			      w.encoding);
 		break;
 	default:
 		decode_pq(codec, columns, first, n, x, &w);
@@ -433,7 +443,8 @@ void codec_decode(const struct codec *codec, const struct codec_columns *columns
 static size_t table_floats(const struct codec *codec)
 {
 	/* Of an odd number of 4-bit sub-vectors the last byte has half a code without one. */
-	return codec->plan.block_bytes * (codec->plan.name.bits == 4 ? 2 : 1) * pq_centroids(&codec->pq.shape);
+	return codec->plan.block_bytes * (codec->plan.name.bits == 4 ? 2 : 1) *
+	       pq_centroids(&codec->pq.shape);
 }
 
 size_t codec_query_bytes(const struct codec *codec)
@@ -449,7 +460,8 @@ size_t codec_query_bytes(const struct codec *codec)
 	case CODEC_PQ:
 	case CODEC_OPQ:
 		scratch_take(&s, table_floats(codec) * sizeof(float));
-		scratch_take(&s, scan_tables_bytes(plan->block_bytes, (unsigned)pq_centroids(&codec->pq.shape)));
+		scratch_take(&s,
+			     scan_tables_bytes(plan->block_bytes, (unsigned)pq_centroids(&codec->pq.shape)));
 		return s.bytes;
 	default:
 		return plan->dim * sizeof(float);
@@ -470,11 +482,11 @@ static void init_tables(struct codec_query *query, const float *vector, void *me
 	memset(tables, 0, table_floats(codec) * sizeof *tables);
 	pq_tables(&codec->pq, codec->plan.metric, vector, tables);
 	scan_tables_init(&query->tables, tables, codec->plan.block_bytes, centroids,
-	                 scratch_take(&s, scan_tables_bytes(codec->plan.block_bytes, centroids)));
+			 scratch_take(&s, scan_tables_bytes(codec->plan.block_bytes, centroids)));
 }
 
 int codec_query_init(struct codec_query *query, const struct codec *codec, const float *vector, void *memory,
-                     void *scratch)
+		     void *scratch)
 {
 	const struct codec_plan *plan = &codec->plan;
 	uint64_t valid;
@@ -503,7 +515,7 @@ int codec_query_init(struct codec_query *query, const struct codec *codec, const
 }
 
 void codec_scan(struct topk *top, const struct scan_rows *rows, const struct codec_query *query,
-                const struct codec_columns *columns)
+		const struct codec_columns *columns)
 {
 	const struct codec_plan *plan = &query->codec->plan;
 	struct scan_rows counted = *rows;
@@ -513,17 +525,19 @@ void codec_scan(struct topk *top, const struct scan_rows *rows, const struct cod
 	switch (plan->name.kind) {
 	case CODEC_F16:
 	case CODEC_BF16:
-		scan_exact(top, &counted, plan->name.kind == CODEC_F16 ? VS_F16 : VS_BF16, plan->metric, query->query,
-		           columns->rows, plan->row_bytes, plan->dim);
+		scan_exact(top, &counted, plan->name.kind == CODEC_F16 ? VS_F16 : VS_BF16, plan->metric,
+			   query->query, columns->rows, plan->row_bytes, plan->dim);
 		return;
 	case CODEC_BIT:
-		scan_exact(top, &counted, VS_BIT, VS_L2, query->query, columns->rows, plan->row_bytes, plan->dim);
+		scan_exact(top, &counted, VS_BIT, VS_L2, query->query, columns->rows, plan->row_bytes,
+			   plan->dim);
 		return;
 	case CODEC_SQ8:
 		sq8_scan(top, &counted, &query->sq8, columns->rows, columns->factors);
 		return;
 	case CODEC_RABITQ:
-		rabitq_scan(top, &counted, &query->rabitq, columns->blocks, columns->rows, columns->factors, NULL);
+		rabitq_scan(top, &counted, &query->rabitq, columns->blocks, columns->rows, columns->factors,
+			    NULL);
 		return;
 	default:
 		scan_codes(top, &counted, &query->tables, columns->blocks);

@@ -13,13 +13,13 @@ enum op { DOT /* q x */, L2 /* (q-x)^2 */, NORM /* x^2 */, COS /* DOT and NORM *
 /* Pairs whose sums fill the registers: a level's tile of queries and rows. */
 #define TILE (SIMD_F32 == 16 ? 4 : 2)
 
-
 /* Components i .. i + 15 of a row. */
 SIMD_INLINE wide load(enum vs_dtype t, const void *row, size_t i)
 {
 	if (t == VS_F32)
 		return wide_load((const float *)row + i);
-	return t == VS_F16 ? wide_load_f16((const uint16_t *)row + i) : wide_load_bf16((const uint16_t *)row + i);
+	return t == VS_F16 ? wide_load_f16((const uint16_t *)row + i)
+			   : wide_load_bf16((const uint16_t *)row + i);
 }
 
 /* Its last ones, fewer than 16. */
@@ -71,7 +71,8 @@ SIMD_INLINE void tile_start(struct tile *t, int queries, int rows)
 	}
 }
 
-SIMD_INLINE void tile_end(const struct tile *t, enum op op, int queries, int rows, float *out, size_t ldo, float *norms)
+SIMD_INLINE void tile_end(const struct tile *t, enum op op, int queries, int rows, float *out, size_t ldo,
+			  float *norms)
 {
 	SIMD_UNROLL
 	for (int q = 0; q < queries; q++) {
@@ -87,8 +88,9 @@ SIMD_INLINE void tile_end(const struct tile *t, enum op op, int queries, int row
 }
 
 /* The sums of a few queries and a few rows; of COS, norms are the second ones. */
-SIMD_INLINE void tile(enum op op, enum vs_dtype dtype, int queries, int rows, float *out, size_t ldo, float *norms,
-                      const float *query, size_t ldq, const char *row, size_t stride, uint32_t dim)
+SIMD_INLINE void tile(enum op op, enum vs_dtype dtype, int queries, int rows, float *out, size_t ldo,
+		      float *norms, const float *query, size_t ldq, const char *row, size_t stride,
+		      uint32_t dim)
 {
 	struct tile t;
 	wide xs[TILE_MAX], qs[TILE_MAX];
@@ -110,20 +112,22 @@ SIMD_INLINE void tile(enum op op, enum vs_dtype dtype, int queries, int rows, fl
 		for (int r = 0; r < rows; r++)
 			last_xs[r] = load_part(dtype, row + (size_t)r * stride, i, dim - i);
 		for (int q = 0; q < queries; q++)
-			last_qs[q] = op == NORM ? last_xs[0] : wide_load_part(query + (size_t)q * ldq + i, dim - i);
+			last_qs[q] = op == NORM ? last_xs[0]
+						: wide_load_part(query + (size_t)q * ldq + i, dim - i);
 		tile_step(&t, op, queries, rows, last_xs, last_qs);
 	}
 	tile_end(&t, op, queries, rows, out, ldo, norms);
 }
 
 /*
- * One query (none for NORM), all rows. Long rows one by one: a processor foresees one stream, and of four at once
- * memory delivers little more than half as much. Short rows by four, whose sums cost more than their reading.
+ * One query (none for NORM), all rows. Long rows one by one: a processor foresees one stream, and of four at
+ * once memory delivers little more than half as much. Short rows by four, whose sums cost more than their
+ * reading.
  */
 #define LONG_ROW_BYTES 1024
 
-SIMD_INLINE void sums(enum op op, enum vs_dtype dtype, float *out, float *norms, const float *query, const char *rows,
-                      size_t stride, size_t n, uint32_t dim)
+SIMD_INLINE void sums(enum op op, enum vs_dtype dtype, float *out, float *norms, const float *query,
+		      const char *rows, size_t stride, size_t n, uint32_t dim)
 {
 	const size_t step_rows = op == COS ? TILE : 4; /* two sums a row */
 	size_t i = 0;
@@ -146,7 +150,8 @@ SIMD_INLINE int is_usual(float norm2)
 	return norm2 >= 0x1p-60f && norm2 <= 0x1p120f;
 }
 
-/* The cosine distance of one row in f64, which holds the square of any f32. A length that no f32 holds is none. */
+/* The cosine distance of one row in f64, which holds the square of any f32. A length that no f32 holds is
+ * none. */
 SIMD_INLINE float unusual_cosine(enum vs_dtype dtype, const float *query, const char *row, uint32_t dim)
 {
 	wide64 dot = wide64_zero(), qq = dot, xx = dot;
@@ -167,21 +172,21 @@ SIMD_INLINE float unusual_cosine(enum vs_dtype dtype, const float *query, const 
 }
 
 /* 1 - dot/sqrt(qq xx) */
-SIMD_INLINE void cosines(enum vs_dtype dtype, float *dots, const float *norms, float query_norm, const float *query,
-                         const char *rows, size_t stride, size_t n, uint32_t dim)
+SIMD_INLINE void cosines(enum vs_dtype dtype, float *dots, const float *norms, float query_norm,
+			 const float *query, const char *rows, size_t stride, size_t n, uint32_t dim)
 {
 	for (size_t i = 0; i < n; i++)
 		if (is_usual(query_norm) && is_usual(norms[i]))
 			dots[i] = (float)(1 - (double)dots[i] /
-			                  __builtin_sqrt((double)query_norm * (double)norms[i]));
+						      __builtin_sqrt((double)query_norm * (double)norms[i]));
 		else
 			dots[i] = unusual_cosine(dtype, query, rows + i * stride, dim);
 }
 
 #define CHUNK_ROWS 64
 
-SIMD_INLINE void rows_cosine(enum vs_dtype dtype, float *out, const float *query, const char *rows, size_t stride,
-                             size_t n, uint32_t dim)
+SIMD_INLINE void rows_cosine(enum vs_dtype dtype, float *out, const float *query, const char *rows,
+			     size_t stride, size_t n, uint32_t dim)
 {
 	float norms[CHUNK_ROWS], query_norm;
 
@@ -193,8 +198,9 @@ SIMD_INLINE void rows_cosine(enum vs_dtype dtype, float *out, const float *query
 	}
 }
 
-SIMD_INLINE void batch_sums(enum op op, enum vs_dtype dtype, float *out, size_t ldo, const float *queries, size_t ldq,
-                            size_t query_count, const char *rows, size_t stride, size_t n, uint32_t dim)
+SIMD_INLINE void batch_sums(enum op op, enum vs_dtype dtype, float *out, size_t ldo, const float *queries,
+			    size_t ldq, size_t query_count, const char *rows, size_t stride, size_t n,
+			    uint32_t dim)
 {
 	float none[TILE_MAX];
 	size_t i = 0;
@@ -203,19 +209,20 @@ SIMD_INLINE void batch_sums(enum op op, enum vs_dtype dtype, float *out, size_t 
 		size_t q = 0;
 
 		for (; q + TILE <= query_count; q += TILE)
-			tile(op, dtype, TILE, TILE, out + q * ldo + i, ldo, none, queries + q * ldq, ldq, rows,
-			     stride, dim);
+			tile(op, dtype, TILE, TILE, out + q * ldo + i, ldo, none, queries + q * ldq, ldq,
+			     rows, stride, dim);
 		for (; q < query_count; q++)
-			tile(op, dtype, 1, TILE, out + q * ldo + i, ldo, none, queries + q * ldq, ldq, rows, stride,
-			     dim);
+			tile(op, dtype, 1, TILE, out + q * ldo + i, ldo, none, queries + q * ldq, ldq, rows,
+			     stride, dim);
 	}
 	for (; i < n; i++, rows += stride)
 		for (size_t q = 0; q < query_count; q++)
-			tile(op, dtype, 1, 1, out + q * ldo + i, ldo, none, queries + q * ldq, ldq, rows, stride, dim);
+			tile(op, dtype, 1, 1, out + q * ldo + i, ldo, none, queries + q * ldq, ldq, rows,
+			     stride, dim);
 }
 
 SIMD_INLINE void batch_cosine(enum vs_dtype dtype, float *out, size_t ldo, const float *queries, size_t ldq,
-                              size_t query_count, const char *rows, size_t stride, size_t n, uint32_t dim)
+			      size_t query_count, const char *rows, size_t stride, size_t n, uint32_t dim)
 {
 	float norms[CHUNK_ROWS], unused[CHUNK_ROWS], query_norm;
 
@@ -224,44 +231,47 @@ SIMD_INLINE void batch_cosine(enum vs_dtype dtype, float *out, size_t ldo, const
 		sums(NORM, dtype, norms, unused, NULL, rows, stride, count, dim);
 		batch_sums(DOT, dtype, out, ldo, queries, ldq, query_count, rows, stride, count, dim);
 		for (size_t q = 0; q < query_count; q++) {
-			sums(NORM, VS_F32, &query_norm, unused, NULL, (const void *)(queries + q * ldq), 0, 1, dim);
-			cosines(dtype, out + q * ldo, norms, query_norm, queries + q * ldq, rows, stride, count,
-			        dim);
+			sums(NORM, VS_F32, &query_norm, unused, NULL, (const void *)(queries + q * ldq), 0, 1,
+			     dim);
+			cosines(dtype, out + q * ldo, norms, query_norm, queries + q * ldq, rows, stride,
+				count, dim);
 		}
 	}
 }
 
-#define FLOAT_KERNELS(name, dtype)                                                                             \
-	static void name##_l2(float *out, const void *q, const void *rows, size_t stride, size_t n, uint32_t dim)  \
-	{                                                                                                      \
-		sums(L2, dtype, out, out, q, rows, stride, n, dim);                                            \
-	}                                                                                                      \
-	static void name##_ip(float *out, const void *q, const void *rows, size_t stride, size_t n, uint32_t dim)  \
-	{                                                                                                      \
-		sums(DOT, dtype, out, out, q, rows, stride, n, dim);                                           \
-		negate(out, n);                                                                                \
-	}                                                                                                      \
-	static void name##_cosine(float *out, const void *q, const void *rows, size_t stride, size_t n,            \
-	                          uint32_t dim)                                                                    \
-	{                                                                                                      \
-		rows_cosine(dtype, out, q, rows, stride, n, dim);                                              \
-	}                                                                                                      \
-	static void name##_l2_batch(float *out, size_t ldo, const float *q, size_t ldq, size_t nq, const void *rows, \
-	                            size_t stride, size_t n, uint32_t dim)                                         \
-	{                                                                                                      \
-		batch_sums(L2, dtype, out, ldo, q, ldq, nq, rows, stride, n, dim);                             \
-	}                                                                                                      \
-	static void name##_ip_batch(float *out, size_t ldo, const float *q, size_t ldq, size_t nq, const void *rows, \
-	                            size_t stride, size_t n, uint32_t dim)                                         \
-	{                                                                                                      \
-		batch_sums(DOT, dtype, out, ldo, q, ldq, nq, rows, stride, n, dim);                            \
-		for (size_t i = 0; i < nq; i++)                                                                \
-			negate(out + i * ldo, n);                                                              \
-	}                                                                                                      \
-	static void name##_cosine_batch(float *out, size_t ldo, const float *q, size_t ldq, size_t nq,             \
-	                                const void *rows, size_t stride, size_t n, uint32_t dim)                   \
-	{                                                                                                      \
-		batch_cosine(dtype, out, ldo, q, ldq, nq, rows, stride, n, dim);                               \
+#define FLOAT_KERNELS(name, dtype)                                                                           \
+	static void name##_l2(float *out, const void *q, const void *rows, size_t stride, size_t n,          \
+			      uint32_t dim)                                                                  \
+	{                                                                                                    \
+		sums(L2, dtype, out, out, q, rows, stride, n, dim);                                          \
+	}                                                                                                    \
+	static void name##_ip(float *out, const void *q, const void *rows, size_t stride, size_t n,          \
+			      uint32_t dim)                                                                  \
+	{                                                                                                    \
+		sums(DOT, dtype, out, out, q, rows, stride, n, dim);                                         \
+		negate(out, n);                                                                              \
+	}                                                                                                    \
+	static void name##_cosine(float *out, const void *q, const void *rows, size_t stride, size_t n,      \
+				  uint32_t dim)                                                              \
+	{                                                                                                    \
+		rows_cosine(dtype, out, q, rows, stride, n, dim);                                            \
+	}                                                                                                    \
+	static void name##_l2_batch(float *out, size_t ldo, const float *q, size_t ldq, size_t nq,           \
+				    const void *rows, size_t stride, size_t n, uint32_t dim)                 \
+	{                                                                                                    \
+		batch_sums(L2, dtype, out, ldo, q, ldq, nq, rows, stride, n, dim);                           \
+	}                                                                                                    \
+	static void name##_ip_batch(float *out, size_t ldo, const float *q, size_t ldq, size_t nq,           \
+				    const void *rows, size_t stride, size_t n, uint32_t dim)                 \
+	{                                                                                                    \
+		batch_sums(DOT, dtype, out, ldo, q, ldq, nq, rows, stride, n, dim);                          \
+		for (size_t i = 0; i < nq; i++)                                                              \
+			negate(out + i * ldo, n);                                                            \
+	}                                                                                                    \
+	static void name##_cosine_batch(float *out, size_t ldo, const float *q, size_t ldq, size_t nq,       \
+					const void *rows, size_t stride, size_t n, uint32_t dim)             \
+	{                                                                                                    \
+		batch_cosine(dtype, out, ldo, q, ldq, nq, rows, stride, n, dim);                             \
 	}
 
 FLOAT_KERNELS(f32, VS_F32)
@@ -376,7 +386,8 @@ SIMD_INLINE uint32_t int_total(int_lanes x)
 }
 #endif
 
-SIMD_INLINE struct int_sums int_row(enum op op, enum vs_dtype t, const uint8_t *query, const uint8_t *row, uint32_t dim)
+SIMD_INLINE struct int_sums int_row(enum op op, enum vs_dtype t, const uint8_t *query, const uint8_t *row,
+				    uint32_t dim)
 {
 	int_lanes sum = int_zero(), norm = int_zero();
 
@@ -400,7 +411,7 @@ SIMD_INLINE double int_value(enum vs_dtype t, uint32_t sum)
 }
 
 SIMD_INLINE void int_rows(enum op op, enum vs_dtype t, float *out, const uint8_t *query, const uint8_t *rows,
-                          size_t stride, size_t n, uint32_t dim)
+			  size_t stride, size_t n, uint32_t dim)
 {
 	double query_norm = op == COS ? (double)int_row(DOT, t, query, query, dim).sum : 0;
 
@@ -416,19 +427,21 @@ SIMD_INLINE void int_rows(enum op op, enum vs_dtype t, float *out, const uint8_t
 	}
 }
 
-#define INT_KERNELS(name, dtype)                                                                               \
-	static void name##_l2(float *out, const void *q, const void *rows, size_t stride, size_t n, uint32_t dim)  \
-	{                                                                                                      \
-		int_rows(L2, dtype, out, q, rows, stride, n, dim);                                             \
-	}                                                                                                      \
-	static void name##_ip(float *out, const void *q, const void *rows, size_t stride, size_t n, uint32_t dim)  \
-	{                                                                                                      \
-		int_rows(DOT, dtype, out, q, rows, stride, n, dim);                                            \
-	}                                                                                                      \
-	static void name##_cosine(float *out, const void *q, const void *rows, size_t stride, size_t n,            \
-	                          uint32_t dim)                                                                    \
-	{                                                                                                      \
-		int_rows(COS, dtype, out, q, rows, stride, n, dim);                                            \
+#define INT_KERNELS(name, dtype)                                                                             \
+	static void name##_l2(float *out, const void *q, const void *rows, size_t stride, size_t n,          \
+			      uint32_t dim)                                                                  \
+	{                                                                                                    \
+		int_rows(L2, dtype, out, q, rows, stride, n, dim);                                           \
+	}                                                                                                    \
+	static void name##_ip(float *out, const void *q, const void *rows, size_t stride, size_t n,          \
+			      uint32_t dim)                                                                  \
+	{                                                                                                    \
+		int_rows(DOT, dtype, out, q, rows, stride, n, dim);                                          \
+	}                                                                                                    \
+	static void name##_cosine(float *out, const void *q, const void *rows, size_t stride, size_t n,      \
+				  uint32_t dim)                                                              \
+	{                                                                                                    \
+		int_rows(COS, dtype, out, q, rows, stride, n, dim);                                          \
 	}
 
 INT_KERNELS(i8, VS_I8)
@@ -458,7 +471,8 @@ SIMD_INLINE struct int_sums bit_row(enum op op, const uint8_t *query, const uint
 
 	for (; i < bytes; i += 64) {
 		__mmask64 some = bytes - i < 64 ? ((uint64_t)1 << (bytes - i)) - 1 : UINT64_MAX;
-		__m512i x = _mm512_maskz_loadu_epi8(some, row + i), q = _mm512_maskz_loadu_epi8(some, query + i);
+		__m512i x = _mm512_maskz_loadu_epi8(some, row + i),
+			q = _mm512_maskz_loadu_epi8(some, query + i);
 
 		q = op == L2 ? _mm512_xor_si512(q, x) : _mm512_and_si512(q, x);
 		sums = _mm512_add_epi64(sums, _mm512_popcnt_epi64(q));
@@ -484,8 +498,8 @@ SIMD_INLINE struct int_sums bit_row(enum op op, const uint8_t *query, const uint
 	return (struct int_sums){(uint32_t)sum, (uint32_t)norm};
 }
 
-SIMD_INLINE void bit_rows(enum op op, float *out, const uint8_t *query, const uint8_t *rows, size_t stride, size_t n,
-                          uint32_t dim)
+SIMD_INLINE void bit_rows(enum op op, float *out, const uint8_t *query, const uint8_t *rows, size_t stride,
+			  size_t n, uint32_t dim)
 {
 	size_t bytes = (dim + 7) / 8;
 	double query_norm = op == COS ? (double)bit_row(DOT, query, query, bytes).sum : 0;
@@ -531,18 +545,20 @@ static double norm2(const float *x, uint32_t dim)
 }
 
 const struct distance_kernels KERNEL(distance_kernels) = {
-	.rows = {
-		[VS_F32] = {f32_l2, f32_ip, f32_cosine},
-		[VS_F16] = {f16_l2, f16_ip, f16_cosine},
-		[VS_BF16] = {bf16_l2, bf16_ip, bf16_cosine},
-		[VS_I8] = {i8_l2, i8_ip, i8_cosine},
-		[VS_U8] = {u8_l2, u8_ip, u8_cosine},
-		[VS_BIT] = {bit_l2, bit_ip, bit_cosine},
-	},
-	.batch = {
-		[VS_F32] = {f32_l2_batch, f32_ip_batch, f32_cosine_batch},
-		[VS_F16] = {f16_l2_batch, f16_ip_batch, f16_cosine_batch},
-		[VS_BF16] = {bf16_l2_batch, bf16_ip_batch, bf16_cosine_batch},
-	},
+	.rows =
+		{
+			[VS_F32] = {f32_l2, f32_ip, f32_cosine},
+			[VS_F16] = {f16_l2, f16_ip, f16_cosine},
+			[VS_BF16] = {bf16_l2, bf16_ip, bf16_cosine},
+			[VS_I8] = {i8_l2, i8_ip, i8_cosine},
+			[VS_U8] = {u8_l2, u8_ip, u8_cosine},
+			[VS_BIT] = {bit_l2, bit_ip, bit_cosine},
+		},
+	.batch =
+		{
+			[VS_F32] = {f32_l2_batch, f32_ip_batch, f32_cosine_batch},
+			[VS_F16] = {f16_l2_batch, f16_ip_batch, f16_cosine_batch},
+			[VS_BF16] = {bf16_l2_batch, bf16_ip_batch, bf16_cosine_batch},
+		},
 	.norm2 = norm2,
 };

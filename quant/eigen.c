@@ -10,15 +10,17 @@
 #include "quant/eigen.kernel.h"
 #include "quant/scratch.h"
 
-#define STRIP 64      /* columns of the vectors that stay in the cache while a sweep's rotations pass over them */
+#define STRIP                                                                                                \
+	64 /* columns of the vectors that stay in the cache while a sweep's rotations pass over them         \
+	    */
 #define SWEEPS_MAX 60 /* an eigenvalue takes about two */
 
 struct eigen {
 	size_t dim, ld; /* ld: dim rounded up to whole vectors; what lies beyond dim is 0 */
 	const struct eigen_kernels *kernels;
 	const struct parallel *parallel;
-	double *a;       /* [dim][ld] the matrix; afterwards row i is the i-th reflector */
-	double *z;       /* [dim][ld] rows become eigenvectors */
+	double *a;                 /* [dim][ld] the matrix; afterwards row i is the i-th reflector */
+	double *z;                 /* [dim][ld] rows become eigenvectors */
 	double *diagonal, *beside; /* [dim] of the tridiagonal form: beside[i] is between i and i + 1 */
 	double *p, *scale;         /* [ld], [dim] of the reflectors: H = 1 - scale v v' */
 	double *c, *s;             /* [dim] rotations of a sweep: of rows i and i + 1 */
@@ -91,7 +93,7 @@ static void reflect(struct eigen *e, size_t k)
 		e->p[i] -= scale / 2 * dot * v[i];
 	for (size_t i = k + 1; i < e->dim; i++)
 		e->kernels->subtract_two(e->ld - from, v[i], e->p + from, e->p[i], v + from,
-		                         e->a + i * e->ld + from);
+					 e->a + i * e->ld + from);
 }
 
 static void reduce(struct eigen *e)
@@ -120,7 +122,8 @@ static void accumulate(struct eigen *e)
 		for (size_t i = k + 1; i < e->dim; i++)
 			e->kernels->add(e->ld - from, v[i], e->z + i * e->ld + from, e->p + from);
 		for (size_t i = k + 1; i < e->dim; i++)
-			e->kernels->add(e->ld - from, -e->scale[k] * v[i], e->p + from, e->z + i * e->ld + from);
+			e->kernels->add(e->ld - from, -e->scale[k] * v[i], e->p + from,
+					e->z + i * e->ld + from);
 	}
 	/* The product has the vectors in its columns; rotations want them in rows. */
 	for (size_t i = 0; i < e->dim; i++)
@@ -241,7 +244,8 @@ static void sort_values(struct eigen *e)
 			for (; j >= gap; j -= gap) {
 				size_t other = e->order[j - gap];
 
-				if (e->diagonal[other] > value || (e->diagonal[other] == value && other < moved))
+				if (e->diagonal[other] > value ||
+				    (e->diagonal[other] == value && other < moved))
 					break;
 				e->order[j] = other;
 			}
@@ -249,8 +253,8 @@ static void sort_values(struct eigen *e)
 		}
 }
 
-int eigen_symmetric(size_t dim, const double *matrix, double *values, double *vectors, const struct parallel *parallel,
-                    void *scratch)
+int eigen_symmetric(size_t dim, const double *matrix, double *values, double *vectors,
+		    const struct parallel *parallel, void *scratch)
 {
 	struct eigen e = {.kernels = eigen_kernels_get(), .parallel = parallel};
 	int rc;

@@ -2,7 +2,8 @@
 #include "quant/eigen.kernel.h"
 #include "quant/simd.h"
 
-/* The compiler makes of it what the level has: nothing is added across lanes, so the width is of no account. */
+/* The compiler makes of it what the level has: nothing is added across lanes, so the width is of no account.
+ */
 #define BYTES (SIMD_F32 == 1 ? 16 : 4 * SIMD_F32)
 #define LANES (BYTES / sizeof(double))
 typedef double vd __attribute__((vector_size(BYTES)));

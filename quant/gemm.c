@@ -24,8 +24,8 @@ static size_t least(size_t a, size_t b)
 }
 
 /* rows x k of in as tiles of [k][tile] each, the last one filled up with zeros. */
-static void pack(const struct gemm_kernels *kernels, size_t tile, size_t rows, size_t k, const float *in, size_t ld,
-                 float *out)
+static void pack(const struct gemm_kernels *kernels, size_t tile, size_t rows, size_t k, const float *in,
+		 size_t ld, float *out)
 {
 	for (size_t i = 0; i < rows; i += tile, out += tile * k) {
 		if (rows - i < tile)
@@ -35,8 +35,8 @@ static void pack(const struct gemm_kernels *kernels, size_t tile, size_t rows, s
 }
 
 /* A tile at the edge of c is computed whole, and only the part that exists is copied. */
-static void edge_tile(const struct gemm_kernels *kernels, size_t m, size_t n, size_t k, const float *a, const float *b,
-                      float *c, size_t ldc, bool is_first, float *edge)
+static void edge_tile(const struct gemm_kernels *kernels, size_t m, size_t n, size_t k, const float *a,
+		      const float *b, float *c, size_t ldc, bool is_first, float *edge)
 {
 	const size_t ld = TILE_N_MAX;
 
@@ -50,7 +50,7 @@ static void edge_tile(const struct gemm_kernels *kernels, size_t m, size_t n, si
 
 /* One panel of b against all packed rows of a. */
 static void panel(const struct gemm_kernels *kernels, size_t m, size_t n, size_t k, float *c, size_t ldc,
-                  bool is_first, struct gemm_scratch *scratch)
+		  bool is_first, struct gemm_scratch *scratch)
 {
 	const float *a = scratch->a;
 
@@ -58,8 +58,8 @@ static void panel(const struct gemm_kernels *kernels, size_t m, size_t n, size_t
 		if (n == kernels->tile_n && m - i >= kernels->tile_m)
 			kernels->tile(k, a, scratch->b, c + i * ldc, ldc, is_first);
 		else
-			edge_tile(kernels, least(kernels->tile_m, m - i), n, k, a, scratch->b, c + i * ldc, ldc,
-			          is_first, scratch->edge);
+			edge_tile(kernels, least(kernels->tile_m, m - i), n, k, a, scratch->b, c + i * ldc,
+				  ldc, is_first, scratch->edge);
 }
 
 static void clear(size_t m, size_t n, float *c, size_t ldc)
@@ -69,12 +69,13 @@ static void clear(size_t m, size_t n, float *c, size_t ldc)
 }
 
 void gemm_nt(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c,
-             size_t ldc, void *scratch_bytes)
+	     size_t ldc, void *scratch_bytes)
 {
 	const struct gemm_kernels *kernels = gemm_kernels_get();
 	struct gemm_scratch *scratch = scratch_bytes;
 
-	assert(kernels->tile_m <= TILE_M_MAX && kernels->tile_n <= TILE_N_MAX && BLOCK_M % kernels->tile_m == 0);
+	assert(kernels->tile_m <= TILE_M_MAX && kernels->tile_n <= TILE_N_MAX &&
+	       BLOCK_M % kernels->tile_m == 0);
 	if (!k)
 		clear(m, n, c, ldc);
 	for (size_t i = 0; i < m; i += BLOCK_M)
@@ -85,7 +86,8 @@ void gemm_nt(size_t m, size_t n, size_t k, const float *a, size_t lda, const flo
 			for (size_t j = 0; j < n; j += kernels->tile_n) {
 				size_t columns = least(kernels->tile_n, n - j);
 
-				pack(kernels, kernels->tile_n, columns, depth, b + j * ldb + p, ldb, scratch->b);
+				pack(kernels, kernels->tile_n, columns, depth, b + j * ldb + p, ldb,
+				     scratch->b);
 				panel(kernels, rows, columns, depth, c + i * ldc + j, ldc, p == 0, scratch);
 			}
 		}

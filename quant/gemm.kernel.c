@@ -63,7 +63,8 @@ static void transpose16(const float *in, size_t ld_in, float *out, size_t ld_out
 			transpose4(in + i * ld_in + j, ld_in, out + j * ld_out + i, ld_out);
 }
 
-static void transpose_plainly(size_t rows, size_t columns, const float *in, size_t ld_in, float *out, size_t ld_out)
+static void transpose_plainly(size_t rows, size_t columns, const float *in, size_t ld_in, float *out,
+			      size_t ld_out)
 {
 	size_t rows4 = rows & ~(size_t)3, columns4 = columns & ~(size_t)3;
 

@@ -10,12 +10,12 @@
 
 #define F32_SIGN 0x80000000u
 #define F32_INFINITY 0x7f800000u
-#define F32_HALF 0x3f000000u       /* 0.5 */
-#define F32_F16_MIN 0x38800000u    /* 2^-14, the smallest normal f16 */
-#define F32_F16_OVER 0x477ff000u   /* 65520: from here on, nearest is infinity */
+#define F32_HALF 0x3f000000u     /* 0.5 */
+#define F32_F16_MIN 0x38800000u  /* 2^-14, the smallest normal f16 */
+#define F32_F16_OVER 0x477ff000u /* 65520: from here on, nearest is infinity */
 #define F16_INFINITY 0x7c00u
-#define F16_MIN 0x0400u            /* the smallest normal f16 */
-#define F16_SHIFT 13               /* bits of mantissa that an f32 has more */
+#define F16_MIN 0x0400u /* the smallest normal f16 */
+#define F16_SHIFT 13    /* bits of mantissa that an f32 has more */
 #define BF16_SHIFT 16
 #define EXPONENT_SHIFT (112u << 23) /* between the biases of f32 (127) and f16 (15) */
 

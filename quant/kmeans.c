@@ -11,7 +11,9 @@
 
 #define BLOCK_ROWS 2048
 #define PART_ROWS 256 /* of a block that one worker assigns at a time */
-#define WARM_PASSES 4 /* over the first block alone, before rows far from their centroid weigh on the sums */
+#define WARM_PASSES                                                                                          \
+	4 /* over the first block alone, before rows far from their centroid weigh on the sums               \
+	   */
 
 static_assert(BLOCK_ROWS % PART_ROWS == 0 && PART_ROWS % NEAREST_GROUP == 0, "parts are made of groups");
 
@@ -71,13 +73,14 @@ static void assign_part(void *arg, size_t part, unsigned worker)
 
 	(void)worker;
 	nearest(rows < PART_ROWS ? rows : PART_ROWS, km->dim, km->x + km->block_first + at, km->ld, km->k,
-	        km->centroids, km->half_norms, km->block_code + at, km->block_score + at);
+		km->centroids, km->half_norms, km->block_code + at, km->block_score + at);
 }
 
 /* The row leaves the sums of one cluster for those of another. */
 static void move_row(struct kmeans *km, size_t row, int32_t from, int32_t to)
 {
-	double *new_sum = km->sum + (size_t)to * km->dim, *old_sum = from < 0 ? NULL : km->sum + (size_t)from * km->dim;
+	double *new_sum = km->sum + (size_t)to * km->dim,
+	       *old_sum = from < 0 ? NULL : km->sum + (size_t)from * km->dim;
 	const float *x = km->x + row;
 
 	km->count[to]++;
@@ -94,7 +97,8 @@ static void follow_rows(struct kmeans *km)
 {
 	for (size_t c = 0; c < km->k; c++)
 		for (size_t d = 0; km->count[c] && d < km->dim; d++)
-			km->centroids[d * km->k + c] = (float)(km->sum[c * km->dim + d] / (double)km->count[c]);
+			km->centroids[d * km->k + c] =
+				(float)(km->sum[c * km->dim + d] / (double)km->count[c]);
 }
 
 /* Returns the sum of the scores: half of the error of the block, but for what no centroid changes. */
@@ -212,10 +216,15 @@ static void start(struct kmeans *km)
 }
 
 double kmeans_train(size_t rows, size_t dim, const float *x, size_t ld, size_t k, unsigned passes,
-                    const struct parallel *parallel, float *centroids, void *scratch)
+		    const struct parallel *parallel, float *centroids, void *scratch)
 {
-	struct kmeans km = {.rows = rows, .dim = dim, .ld = ld, .k = k, .x = x, .parallel = parallel,
-	                    .centroids = centroids};
+	struct kmeans km = {.rows = rows,
+			    .dim = dim,
+			    .ld = ld,
+			    .k = k,
+			    .x = x,
+			    .parallel = parallel,
+			    .centroids = centroids};
 	double error = 0, lengths = squared_lengths(&km);
 
 	assert(rows > 0 && dim > 0 && k > 0 && passes > 0 && ld % NEAREST_GROUP == 0 && ld >= rows);

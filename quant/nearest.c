@@ -6,7 +6,7 @@
 #include "quant/nearest.kernel.h"
 
 void nearest(size_t rows, size_t dim, const float *x, size_t ld, size_t k, const float *centroids,
-             const float *half_norms, int32_t *code, float *score)
+	     const float *half_norms, int32_t *code, float *score)
 {
 	const struct nearest_kernels *kernels = nearest_kernels_get();
 

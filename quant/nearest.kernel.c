@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lanes are rows, so nothing is ever added or compared across lanes. A tile is two vectors of rows against four
- * centroids at a time: eight sums, enough to hide the latency of a multiply-add, for six loads a dim.
+ * Lanes are rows, so nothing is ever added or compared across lanes. A tile is two vectors of rows against
+ * four centroids at a time: eight sums, enough to hide the latency of a multiply-add, for six loads a dim.
  */
 #include <math.h>
 
@@ -25,7 +25,7 @@ SIMD_INLINE void keep_nearer(vf *score, vi *code, vf other_score, vi other_code)
 }
 
 SIMD_INLINE void try_one(size_t c, size_t dim, const float *x, size_t ld, size_t k, const float *centroids,
-                         const float *half_norms, struct best *best)
+			 const float *half_norms, struct best *best)
 {
 	for (size_t v = 0; v < ROW_VECTORS; v++) {
 		vf sum = vf_set1(half_norms[c]);
@@ -37,8 +37,8 @@ SIMD_INLINE void try_one(size_t c, size_t dim, const float *x, size_t ld, size_t
 }
 
 /* The four play a tournament before the winner meets the best so far: a chain of one comparison, not four. */
-SIMD_INLINE void try_four(size_t first, size_t dim, const float *x, size_t ld, size_t k, const float *centroids,
-                          const float *half_norms, struct best *best)
+SIMD_INLINE void try_four(size_t first, size_t dim, const float *x, size_t ld, size_t k,
+			  const float *centroids, const float *half_norms, struct best *best)
 {
 	vf sum[4][ROW_VECTORS];
 
@@ -69,8 +69,8 @@ SIMD_INLINE void try_four(size_t first, size_t dim, const float *x, size_t ld, s
 	}
 }
 
-static void tile(size_t dim, const float *x, size_t ld, size_t k, const float *centroids, const float *half_norms,
-                 int32_t *code, float *score)
+static void tile(size_t dim, const float *x, size_t ld, size_t k, const float *centroids,
+		 const float *half_norms, int32_t *code, float *score)
 {
 	struct best best;
 	size_t c = 0;

@@ -9,8 +9,8 @@
 
 struct nearest_kernels {
 	size_t rows; /* of a tile; NEAREST_GROUP is a multiple */
-	void (*tile)(size_t dim, const float *x, size_t ld, size_t k, const float *centroids, const float *half_norms,
-	             int32_t *code, float *score);
+	void (*tile)(size_t dim, const float *x, size_t ld, size_t k, const float *centroids,
+		     const float *half_norms, int32_t *code, float *score);
 };
 
 LEVEL_TABLES(nearest_kernels)

@@ -33,7 +33,8 @@ struct training {
 	char *gemm; /* [workers] */
 };
 
-static size_t lay_out(struct training *t, const struct pq_shape *shape, size_t rows, unsigned workers, void *base)
+static size_t lay_out(struct training *t, const struct pq_shape *shape, size_t rows, unsigned workers,
+		      void *base)
 {
 	struct scratch s = {.base = base};
 	size_t dim = shape->dim;
@@ -81,7 +82,7 @@ static void multiply_strip(void *arg, size_t strip, unsigned worker)
 	size_t at = strip * STRIP, n = t->dim - at < STRIP ? t->dim - at : STRIP;
 
 	gemm_nt(n, at + n, BLOCK_ROWS, t->columns + at * BLOCK_ROWS, BLOCK_ROWS, t->columns, BLOCK_ROWS,
-	        t->products + at * t->dim, t->dim, t->gemm + worker * (size_t)GEMM_SCRATCH_BYTES);
+		t->products + at * t->dim, t->dim, t->gemm + worker * (size_t)GEMM_SCRATCH_BYTES);
 	for (size_t i = at; i < at + n; i++)
 		for (size_t j = 0; j <= i; j++)
 			t->covariance[i * t->dim + j] += (double)t->products[i * t->dim + j];
@@ -115,8 +116,8 @@ static void find_covariance(struct training *t, const struct parallel *parallel)
 }
 
 /*
- * A product of variances, as a fraction and a power of two: log() of one C library rounds unlike that of another,
- * and the axes must not depend on it.
+ * A product of variances, as a fraction and a power of two: log() of one C library rounds unlike that of
+ * another, and the axes must not depend on it.
  */
 struct volume {
 	double fraction;
@@ -136,8 +137,8 @@ void opq_allocate(const struct pq_shape *shape, const double *variances, uint32_
 	double largest = variances[0] > 0 ? variances[0] : 1, smallest = variances[shape->dim - 1];
 	struct volume *volumes = scratch;
 
-	/* Told in units of the smallest one, none makes a product smaller: else the product of many small ones
-	 * would be the smallest, and all large ones would go to it. */
+	/* Told in units of the smallest one, none makes a product smaller: else the product of many small
+	 * ones would be the smallest, and all large ones would go to it. */
 	smallest = fmax(smallest, largest * VARIANCE_MIN);
 	for (size_t m = 0; m < shape->subs; m++)
 		volumes[m] = (struct volume){.fraction = 0.5, .exponent = 1};
@@ -153,7 +154,8 @@ void opq_allocate(const struct pq_shape *shape, const double *variances, uint32_
 		}
 		assert(least);
 		axes[pq_sub_first(shape, (size_t)(least - volumes)) + least->axes++] = i;
-		least->fraction = frexp(least->fraction * (fmax(variances[i], smallest) / smallest), &exponent);
+		least->fraction =
+			frexp(least->fraction * (fmax(variances[i], smallest) / smallest), &exponent);
 		least->exponent += exponent;
 	}
 }
@@ -172,7 +174,8 @@ void opq_rotate_query(size_t dim, const float *rotation, const float *query, flo
 		out[i] = -out[i];
 }
 
-void opq_rotate_back(size_t dim, const float *rotation, size_t rows, const float *x, float *out, void *scratch)
+void opq_rotate_back(size_t dim, const float *rotation, size_t rows, const float *x, float *out,
+		     void *scratch)
 {
 	float *transposed = (float *)((char *)scratch + GEMM_SCRATCH_BYTES);
 
@@ -183,16 +186,17 @@ void opq_rotate_back(size_t dim, const float *rotation, size_t rows, const float
 static void rotate_part(void *arg, size_t part, unsigned worker)
 {
 	const struct training *t = arg;
-	size_t first = part * ROTATE_ROWS, rows = t->rows - first < ROTATE_ROWS ? t->rows - first : ROTATE_ROWS;
+	size_t first = part * ROTATE_ROWS,
+	       rows = t->rows - first < ROTATE_ROWS ? t->rows - first : ROTATE_ROWS;
 
 	opq_rotate(t->dim, t->rotation, rows, t->x + first * t->dim, t->rotated + first * t->dim,
-	           t->gemm + worker * (size_t)GEMM_SCRATCH_BYTES);
+		   t->gemm + worker * (size_t)GEMM_SCRATCH_BYTES);
 }
 
 /* ------------------------------------------------------------------ the whole */
 
 int opq_train(const struct pq_shape *shape, size_t rows, const float *x, uint64_t seed,
-              const struct parallel *parallel, float *rotation, float *codebook, double *error, void *scratch)
+	      const struct parallel *parallel, float *rotation, float *codebook, double *error, void *scratch)
 {
 	struct training t = {.shape = shape, .rows = rows, .dim = shape->dim, .x = x, .rotation = rotation};
 	int rc;

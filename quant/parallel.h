@@ -2,9 +2,9 @@
 /*
  * parallel - how the caller lends threads to a function of quant/, which starts none itself.
  *
- * Work is cut into parts, each of which computes the same whatever thread runs it and whatever ran before it: the
- * result does not depend on the number of workers. A part may use the scratch of its worker, which is no other
- * part's while it runs.
+ * Work is cut into parts, each of which computes the same whatever thread runs it and whatever ran before it:
+ * the result does not depend on the number of workers. A part may use the scratch of its worker, which is no
+ * other part's while it runs.
  */
 #ifndef VECFS_QUANT_PARALLEL_H
 #define VECFS_QUANT_PARALLEL_H
@@ -15,8 +15,8 @@ typedef void parallel_fn(void *arg, size_t part, unsigned worker);
 
 struct parallel {
 	unsigned workers; /* at least 1: fn is called with worker 0 .. workers - 1 */
-	/* Calls fn(arg, part, worker) once for each part below parts, in any order, two calls with the same worker
-	 * never at once, and returns when all have returned. */
+	/* Calls fn(arg, part, worker) once for each part below parts, in any order, two calls with the same
+	 * worker never at once, and returns when all have returned. */
 	void (*run)(void *pool, size_t parts, parallel_fn *fn, void *arg);
 	void *pool;
 };

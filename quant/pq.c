@@ -59,7 +59,8 @@ static size_t lay_out_own(struct own *own, const struct pq_shape *shape, size_t 
 	return s.bytes;
 }
 
-static size_t lay_out(struct training *t, const struct pq_shape *shape, size_t rows, unsigned workers, void *base)
+static size_t lay_out(struct training *t, const struct pq_shape *shape, size_t rows, unsigned workers,
+		      void *base)
 {
 	struct scratch s = {.base = base};
 	struct own own;
@@ -118,14 +119,15 @@ static void train_sub(void *arg, size_t m, unsigned worker)
 
 	lay_out_own(&own, t->shape, t->rows, t->own + worker * t->own_bytes);
 	gather_columns(t, pq_sub_first(t->shape, m), width, &own);
-	t->error[m] = kmeans_train(t->rows, width, own.columns, t->ld, k, PASSES, NULL, own.centroids, own.kmeans);
+	t->error[m] =
+		kmeans_train(t->rows, width, own.columns, t->ld, k, PASSES, NULL, own.centroids, own.kmeans);
 	for (size_t c = 0; c < k; c++)
 		for (size_t d = 0; d < sub_dim; d++)
 			out[c * sub_dim + d] = d < width ? own.centroids[d * k + c] + own.mean[d] : 0;
 }
 
 double pq_train(const struct pq_shape *shape, size_t rows, const float *x, uint64_t seed,
-                const struct parallel *parallel, float *codebook, void *scratch)
+		const struct parallel *parallel, float *codebook, void *scratch)
 {
 	struct training t = {.shape = shape, .rows = rows, .x = x, .codebook = codebook};
 	double error = 0;
@@ -144,7 +146,7 @@ double pq_train(const struct pq_shape *shape, size_t rows, const float *x, uint6
 /* ------------------------------------------------------------------ a bound codebook */
 
 static size_t lay_out_bound(const struct pq_shape *shape, float **origin, float **columns, float **half_norms,
-                            void *base)
+			    void *base)
 {
 	struct scratch s = {.base = base};
 
@@ -181,16 +183,19 @@ void pq_bind(struct pq *pq, const struct pq_shape *shape, const float *codebook,
 		}
 	for (size_t m = 0; m < shape->subs; m++)
 		kmeans_half_norms(sub_dim, k, columns + m * sub_dim * k, half_norms + m * k);
-	*pq = (struct pq){.shape = *shape, .codebook = codebook, .origin = origin, .columns = columns,
-	                  .half_norms = half_norms};
+	*pq = (struct pq){.shape = *shape,
+			  .codebook = codebook,
+			  .origin = origin,
+			  .columns = columns,
+			  .half_norms = half_norms};
 }
 
 /* ------------------------------------------------------------------ codes */
 
 struct encoding {
-	float *columns;    /* [dim][ENCODE_ROWS] */
-	float *sub;        /* [sub_dim][ENCODE_ROWS] less the origin */
-	float *score;      /* [ENCODE_ROWS] */
+	float *columns;   /* [dim][ENCODE_ROWS] */
+	float *sub;       /* [sub_dim][ENCODE_ROWS] less the origin */
+	float *score;     /* [ENCODE_ROWS] */
 	int32_t *code[2]; /* [ENCODE_ROWS] of one sub-vector, or of the two that share a byte */
 };
 
@@ -215,18 +220,20 @@ size_t pq_encode_scratch_bytes(const struct pq_shape *shape)
 
 static void encode_sub(const struct pq *pq, const struct encoding *e, size_t rows, size_t m, int32_t *code)
 {
-	size_t k = pq_centroids(&pq->shape), sub_dim = pq_sub_dim(&pq->shape), width = sub_width(&pq->shape, m);
+	size_t k = pq_centroids(&pq->shape), sub_dim = pq_sub_dim(&pq->shape),
+	       width = sub_width(&pq->shape, m);
 	const float *origin = pq->origin + m * sub_dim;
 	const float *from = e->columns + pq_sub_first(&pq->shape, m) * ENCODE_ROWS;
 
 	for (size_t d = 0; d < width; d++)
 		for (size_t i = 0; i < ENCODE_ROWS; i++)
 			e->sub[d * ENCODE_ROWS + i] = from[d * ENCODE_ROWS + i] - origin[d];
-	nearest(rows, width, e->sub, ENCODE_ROWS, k, pq->columns + m * sub_dim * k, pq->half_norms + m * k, code,
-	        e->score);
+	nearest(rows, width, e->sub, ENCODE_ROWS, k, pq->columns + m * sub_dim * k, pq->half_norms + m * k,
+		code, e->score);
 }
 
-static void encode_block(const struct pq *pq, const struct encoding *e, size_t rows, const float *x, uint8_t *codes)
+static void encode_block(const struct pq *pq, const struct encoding *e, size_t rows, const float *x,
+			 uint8_t *codes)
 {
 	size_t dim = pq->shape.dim, bytes = pq_code_bytes(&pq->shape);
 
@@ -256,12 +263,12 @@ void pq_encode(const struct pq *pq, size_t rows, const float *x, uint8_t *codes,
 	memset(e.columns, 0, pq->shape.dim * ENCODE_ROWS * sizeof *e.columns);
 	for (size_t i = 0; i < rows; i += ENCODE_ROWS)
 		encode_block(pq, &e, rows - i < ENCODE_ROWS ? rows - i : ENCODE_ROWS, x + i * pq->shape.dim,
-		             codes + i * pq_code_bytes(&pq->shape));
+			     codes + i * pq_code_bytes(&pq->shape));
 }
 
 static size_t code_of(const struct pq_shape *shape, const uint8_t *code, size_t m)
 {
-	return shape->bits == 8 ? code[m] : code[m / 2] >> (m % 2 * 4) & 15u;
+	return shape->bits == 8 ? code[m] : (size_t)code[m / 2] >> (m % 2 * 4) & 15;
 }
 
 void pq_decode(const struct pq *pq, size_t rows, const uint8_t *codes, float *out)
@@ -285,8 +292,11 @@ void pq_tables(const struct pq *pq, enum vs_metric metric, const float *query, f
 
 	for (size_t m = 0; m < pq->shape.subs; m++) {
 		struct pq_sub_query sub = {
-			.query = query + pq_sub_first(&pq->shape, m), .origin = pq->origin + m * sub_dim,
-			.columns = pq->columns + m * sub_dim * k, .width = sub_width(&pq->shape, m), .k = k,
+			.query = query + pq_sub_first(&pq->shape, m),
+			.origin = pq->origin + m * sub_dim,
+			.columns = pq->columns + m * sub_dim * k,
+			.width = sub_width(&pq->shape, m),
+			.k = k,
 		};
 
 		if (metric == VS_IP)
@@ -297,7 +307,7 @@ void pq_tables(const struct pq *pq, enum vs_metric metric, const float *query, f
 }
 
 void pq_estimate(const struct pq_shape *shape, const float *tables, size_t rows, const uint8_t *codes,
-                 float *distances)
+		 float *distances)
 {
 	size_t k = pq_centroids(shape);
 

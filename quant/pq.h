@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pq - product quantisation (Jégou, Douze and Schmid, "Product Quantization for Nearest Neighbor Search", 2011).
+ * pq - product quantisation (Jégou, Douze and Schmid, "Product Quantization for Nearest Neighbor Search",
+ * 2011).
  *
- * A vector of dim numbers is cut into `subs` sub-vectors of neighbouring dims, each of which is replaced by the
- * number of the nearest of K centroids: K = 256, one byte a sub-vector, or K = 16, two of them in a byte, the even
- * one in the low bits. Where subs does not divide dim, some sub-vectors are one dim wider than others; the missing
- * dim of the others counts as zero.
+ * A vector of dim numbers is cut into `subs` sub-vectors of neighbouring dims, each of which is replaced by
+ * the number of the nearest of K centroids: K = 256, one byte a sub-vector, or K = 16, two of them in a byte,
+ * the even one in the low bits. Where subs does not divide dim, some sub-vectors are one dim wider than
+ * others; the missing dim of the others counts as zero.
  *
- * A codebook is f32 [subs][K][sub_dim], the whole state of the codec. Distances between a query and a code are sums
- * of table entries: exact distances to the decoded vector, but for rounding.
+ * A codebook is f32 [subs][K][sub_dim], the whole state of the codec. Distances between a query and a code
+ * are sums of table entries: exact distances to the decoded vector, but for rounding.
  *
- * Codebooks and codes are the same bytes on every level and for any number of workers. No function here allocates;
- * scratch is lent at 64 bytes. Callable from any thread.
+ * Codebooks and codes are the same bytes on every level and for any number of workers. No function here
+ * allocates; scratch is lent at 64 bytes. Callable from any thread.
  */
 #ifndef VECFS_QUANT_PQ_H
 #define VECFS_QUANT_PQ_H
@@ -61,15 +62,15 @@ static inline size_t pq_codebook_floats(const struct pq_shape *shape)
 size_t pq_train_scratch_bytes(const struct pq_shape *shape, size_t rows, unsigned workers);
 
 /*
- * Learns a codebook from rows vectors x[row][dim], finite ones, of which there are at least one and should be 39
- * for each centroid. Sub-vectors are trained in parallel. Returns the mean squared error of a row.
+ * Learns a codebook from rows vectors x[row][dim], finite ones, of which there are at least one and should be
+ * 39 for each centroid. Sub-vectors are trained in parallel. Returns the mean squared error of a row.
  */
 double pq_train(const struct pq_shape *shape, size_t rows, const float *x, uint64_t seed,
-                const struct parallel *parallel, float *codebook, void *scratch);
+		const struct parallel *parallel, float *codebook, void *scratch);
 
 /*
- * A codebook as encoding wants it. Centroids are told from their mean, so that data far from the origin lose no
- * precision. The parts point into the codebook and memory given to pq_bind() and live as long as those.
+ * A codebook as encoding wants it. Centroids are told from their mean, so that data far from the origin lose
+ * no precision. The parts point into the codebook and memory given to pq_bind() and live as long as those.
  */
 struct pq {
 	struct pq_shape shape;
@@ -85,21 +86,21 @@ void pq_bind(struct pq *pq, const struct pq_shape *shape, const float *codebook,
 
 size_t pq_encode_scratch_bytes(const struct pq_shape *shape);
 
-/* codes[row][pq_code_bytes] of rows vectors x[row][dim]. What is not finite gets some code, the same everywhere:
- * callers mask such rows. */
+/* codes[row][pq_code_bytes] of rows vectors x[row][dim]. What is not finite gets some code, the same
+ * everywhere: callers mask such rows. */
 void pq_encode(const struct pq *pq, size_t rows, const float *x, uint8_t *codes, void *scratch);
 
 /* out[row][dim] = what the codes stand for. */
 void pq_decode(const struct pq *pq, size_t rows, const uint8_t *codes, float *out);
 
 /*
- * tables[subs][K] = what each sub-vector adds to the distance of query[dim], smaller is nearer: for l2 the squared
- * distance, for ip minus the inner product, for cosine half of l2's (query and rows are of length 1).
+ * tables[subs][K] = what each sub-vector adds to the distance of query[dim], smaller is nearer: for l2 the
+ * squared distance, for ip minus the inner product, for cosine half of l2's (query and rows are of length 1).
  */
 void pq_tables(const struct pq *pq, enum vs_metric metric, const float *query, float *tables);
 
 /* The distances of rows codes by the tables of a query: f32 sums in the order of the sub-vectors. */
 void pq_estimate(const struct pq_shape *shape, const float *tables, size_t rows, const uint8_t *codes,
-                 float *distances);
+		 float *distances);
 
 #endif

@@ -8,7 +8,8 @@ static void l2_table(const struct pq_sub_query *sub, float scale, float *table)
 		vf sum = vf_set1(0);
 
 		for (size_t d = 0; d < sub->width; d++) {
-			vf away = vf_set1(sub->query[d] - sub->origin[d]) - vf_load(sub->columns + d * sub->k + c);
+			vf away = vf_set1(sub->query[d] - sub->origin[d]) -
+				  vf_load(sub->columns + d * sub->k + c);
 
 			sum = vf_fma(away, away, sum);
 		}

@@ -138,7 +138,8 @@ static void products(int32_t *high, int32_t *low, const struct rabitq_query *rqq
 /* 32 bits as 32 bytes of 0 or value. */
 SIMD_INLINE __m256i spread(uint32_t bits, int value)
 {
-	const __m256i byte = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+	const __m256i byte =
+		_mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
 	const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
 	__m256i x = _mm256_shuffle_epi8(_mm256_set1_epi32((int)bits), byte);
 

@@ -23,8 +23,8 @@ uint64_t rng_next(struct rng *rng);
 uint64_t rng_below(struct rng *rng, uint64_t limit);
 /* Uniform in [0, 1), a multiple of 2^-53. */
 double rng_unit(struct rng *rng);
-/* A row sample: min(count, n) different numbers below n, each set of them equally likely, ascending. Returns how
- * many were written to out. */
+/* A row sample: min(count, n) different numbers below n, each set of them equally likely, ascending. Returns
+ * how many were written to out. */
 size_t rng_sample(struct rng *rng, uint64_t n, size_t count, uint64_t *out);
 
 #endif

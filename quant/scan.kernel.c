@@ -5,16 +5,17 @@
 #include "quant/wide.h"
 
 /*
- * Sums of bytes are gathered in 16 bits: `even` adds pairs of neighbouring rows' bytes as if they were one number of
- * 16 bits, `odd` adds its upper half, which is the row with the odd number. What the odd rows have put into `even`
- * is 256 times `odd`, and is taken away at the end (modulo 2^16 it is exact). Two bytes below 128 or one below 256
- * fit SEGMENT times; longer codes are added up segment by segment.
+ * Sums of bytes are gathered in 16 bits: `even` adds pairs of neighbouring rows' bytes as if they were one
+ * number of 16 bits, `odd` adds its upper half, which is the row with the odd number. What the odd rows have
+ * put into `even` is 256 times `odd`, and is taken away at the end (modulo 2^16 it is exact). Two bytes below
+ * 128 or one below 256 fit SEGMENT times; longer codes are added up segment by segment.
  */
 #define SEGMENT 256
 
 #if SIMD_F32 == 1
 
-static void nibbles(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes, const uint8_t *tables)
+static void nibbles(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes,
+		    const uint8_t *tables)
 {
 	for (size_t b = 0; b < blocks; b++, sums += BLOCK_ROWS, codes += BLOCK_ROWS * code_bytes)
 		for (size_t r = 0; r < BLOCK_ROWS; r++) {
@@ -23,7 +24,8 @@ static void nibbles(float *sums, const uint8_t *codes, size_t blocks, size_t cod
 			for (size_t p = 0; p < code_bytes; p++) {
 				uint8_t code = codes[p * BLOCK_ROWS + r];
 
-				sum += (uint32_t)tables[p * 32 + (code & 15)] + tables[p * 32 + 16 + (code >> 4)];
+				sum += (uint32_t)tables[p * 32 + (code & 15)] +
+				       tables[p * 32 + 16 + (code >> 4)];
 			}
 			sums[r] = (float)sum;
 		}
@@ -46,18 +48,48 @@ static void bytes(float *sums, const uint8_t *codes, size_t blocks, size_t code_
 #if SIMD_F32 == 16
 
 typedef __m512i vu; /* 64 bytes: a byte of each row of a block */
-#define VECTORS 1   /* a block has so many */
+#define VECTORS 1 /* a block has so many */
 
-SIMD_INLINE vu vu_zero(void) { return _mm512_setzero_si512(); }
-SIMD_INLINE vu vu_load(const uint8_t *p) { return _mm512_loadu_si512(p); }
-SIMD_INLINE vu vu_table(const uint8_t *p) { return _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)p)); }
-SIMD_INLINE vu vu_low(vu x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
-SIMD_INLINE vu vu_high(vu x) { return vu_low(_mm512_srli_epi16(x, 4)); }
-SIMD_INLINE vu vu_look(vu table, vu index) { return _mm512_shuffle_epi8(table, index); }
-SIMD_INLINE vu vu_add8(vu a, vu b) { return _mm512_add_epi8(a, b); }
-SIMD_INLINE vu vu_add16(vu a, vu b) { return _mm512_add_epi16(a, b); }
-SIMD_INLINE vu vu_odd(vu x) { return _mm512_srli_epi16(x, 8); }
-SIMD_INLINE vu vu_even(vu even, vu odd) { return _mm512_sub_epi16(even, _mm512_slli_epi16(odd, 8)); }
+SIMD_INLINE vu vu_zero(void)
+{
+	return _mm512_setzero_si512();
+}
+SIMD_INLINE vu vu_load(const uint8_t *p)
+{
+	return _mm512_loadu_si512(p);
+}
+SIMD_INLINE vu vu_table(const uint8_t *p)
+{
+	return _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)p));
+}
+SIMD_INLINE vu vu_low(vu x)
+{
+	return _mm512_and_si512(x, _mm512_set1_epi8(15));
+}
+SIMD_INLINE vu vu_high(vu x)
+{
+	return vu_low(_mm512_srli_epi16(x, 4));
+}
+SIMD_INLINE vu vu_look(vu table, vu index)
+{
+	return _mm512_shuffle_epi8(table, index);
+}
+SIMD_INLINE vu vu_add8(vu a, vu b)
+{
+	return _mm512_add_epi8(a, b);
+}
+SIMD_INLINE vu vu_add16(vu a, vu b)
+{
+	return _mm512_add_epi16(a, b);
+}
+SIMD_INLINE vu vu_odd(vu x)
+{
+	return _mm512_srli_epi16(x, 8);
+}
+SIMD_INLINE vu vu_even(vu even, vu odd)
+{
+	return _mm512_sub_epi16(even, _mm512_slli_epi16(odd, 8));
+}
 
 SIMD_INLINE void store16(float *sums, __m128i low, __m128i high, bool is_first)
 {
@@ -84,16 +116,46 @@ SIMD_INLINE void store_sums(float *sums, vu even, vu odd, bool is_first)
 typedef __m256i vu;
 #define VECTORS 2
 
-SIMD_INLINE vu vu_zero(void) { return _mm256_setzero_si256(); }
-SIMD_INLINE vu vu_load(const uint8_t *p) { return _mm256_loadu_si256((const void *)p); }
-SIMD_INLINE vu vu_table(const uint8_t *p) { return _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)p)); }
-SIMD_INLINE vu vu_low(vu x) { return _mm256_and_si256(x, _mm256_set1_epi8(15)); }
-SIMD_INLINE vu vu_high(vu x) { return vu_low(_mm256_srli_epi16(x, 4)); }
-SIMD_INLINE vu vu_look(vu table, vu index) { return _mm256_shuffle_epi8(table, index); }
-SIMD_INLINE vu vu_add8(vu a, vu b) { return _mm256_add_epi8(a, b); }
-SIMD_INLINE vu vu_add16(vu a, vu b) { return _mm256_add_epi16(a, b); }
-SIMD_INLINE vu vu_odd(vu x) { return _mm256_srli_epi16(x, 8); }
-SIMD_INLINE vu vu_even(vu even, vu odd) { return _mm256_sub_epi16(even, _mm256_slli_epi16(odd, 8)); }
+SIMD_INLINE vu vu_zero(void)
+{
+	return _mm256_setzero_si256();
+}
+SIMD_INLINE vu vu_load(const uint8_t *p)
+{
+	return _mm256_loadu_si256((const void *)p);
+}
+SIMD_INLINE vu vu_table(const uint8_t *p)
+{
+	return _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)p));
+}
+SIMD_INLINE vu vu_low(vu x)
+{
+	return _mm256_and_si256(x, _mm256_set1_epi8(15));
+}
+SIMD_INLINE vu vu_high(vu x)
+{
+	return vu_low(_mm256_srli_epi16(x, 4));
+}
+SIMD_INLINE vu vu_look(vu table, vu index)
+{
+	return _mm256_shuffle_epi8(table, index);
+}
+SIMD_INLINE vu vu_add8(vu a, vu b)
+{
+	return _mm256_add_epi8(a, b);
+}
+SIMD_INLINE vu vu_add16(vu a, vu b)
+{
+	return _mm256_add_epi16(a, b);
+}
+SIMD_INLINE vu vu_odd(vu x)
+{
+	return _mm256_srli_epi16(x, 8);
+}
+SIMD_INLINE vu vu_even(vu even, vu odd)
+{
+	return _mm256_sub_epi16(even, _mm256_slli_epi16(odd, 8));
+}
 
 SIMD_INLINE void store8(float *sums, __m128i words, bool is_first)
 {
@@ -143,14 +205,14 @@ SIMD_INLINE vu byte_look(const struct byte_table *t, vu code)
 
 	return _mm512_mask_blend_epi8(_mm512_movepi8_mask(code), low, high);
 #else
-	/* A shuffle yields 0 for an index of 128 and more: exactly one of the sixteen tables answers, the one whose
-	 * number is in the upper half of the code. */
+	/* A shuffle yields 0 for an index of 128 and more: exactly one of the sixteen tables answers, the one
+	 * whose number is in the upper half of the code. */
 	vu sum = vu_zero();
 
 	SIMD_UNROLL
 	for (int i = 0; i < 16; i++) {
 		vu index = _mm256_adds_epu8(_mm256_xor_si256(code, _mm256_set1_epi8((char)(i << 4))),
-		                            _mm256_set1_epi8(0x70));
+					    _mm256_set1_epi8(0x70));
 
 		sum = _mm256_or_si256(sum, vu_look(vu_table(t->sixteenths + 16 * i), index));
 	}
@@ -159,20 +221,19 @@ SIMD_INLINE vu byte_look(const struct byte_table *t, vu code)
 }
 
 /*
- * Some blocks at a time share the loads of the tables. Memory is then read in several streams, which a processor does
- * not foresee: the next blocks are asked for in software, into the second cache. (Into the first it would be slower
- * than not at all: its few buffers for lines under way are what the tables' loads need. Where the codes are in a
- * cache already it costs nothing that could be measured.)
+ * Some blocks at a time share the loads of the tables. Memory is then read in several streams, which a
+ * processor does not foresee: the next blocks are asked for in software, into the second cache. (Into the
+ * first it would be slower than not at all: its few buffers for lines under way are what the tables' loads
+ * need. Where the codes are in a cache already it costs nothing that could be measured.)
  */
 #define GROUP 4
 #define PREFETCH_TO_L2 2
 
 SIMD_INLINE void group_sums(bool is_nibbles, int group, float *sums, const uint8_t *codes, size_t code_bytes,
-                            size_t first, size_t last, const uint8_t *tables)
+			    size_t first, size_t last, const uint8_t *tables)
 {
 	const size_t block = BLOCK_ROWS * code_bytes;
 	vu even[GROUP * VECTORS], odd[GROUP * VECTORS];
-
 
 	SIMD_UNROLL
 	for (int i = 0; i < group * VECTORS; i++)
@@ -205,8 +266,8 @@ SIMD_INLINE void group_sums(bool is_nibbles, int group, float *sums, const uint8
 		store_sums(sums + i * (BLOCK_ROWS / VECTORS), vu_even(even[i], odd[i]), odd[i], first == 0);
 }
 
-SIMD_INLINE void all_sums(bool is_nibbles, float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes,
-                          const uint8_t *tables)
+SIMD_INLINE void all_sums(bool is_nibbles, float *sums, const uint8_t *codes, size_t blocks,
+			  size_t code_bytes, const uint8_t *tables)
 {
 	const int group = GROUP / VECTORS;
 
@@ -214,15 +275,16 @@ SIMD_INLINE void all_sums(bool is_nibbles, float *sums, const uint8_t *codes, si
 		size_t last = first + SEGMENT < code_bytes ? first + SEGMENT : code_bytes, b = 0;
 
 		for (; b + (size_t)group <= blocks; b += (size_t)group)
-			group_sums(is_nibbles, group, sums + b * BLOCK_ROWS, codes + b * BLOCK_ROWS * code_bytes,
-			           code_bytes, first, last, tables);
+			group_sums(is_nibbles, group, sums + b * BLOCK_ROWS,
+				   codes + b * BLOCK_ROWS * code_bytes, code_bytes, first, last, tables);
 		for (; b < blocks; b++)
 			group_sums(is_nibbles, 1, sums + b * BLOCK_ROWS, codes + b * BLOCK_ROWS * code_bytes,
-			           code_bytes, first, last, tables);
+				   code_bytes, first, last, tables);
 	}
 }
 
-static void nibbles(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes, const uint8_t *tables)
+static void nibbles(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes,
+		    const uint8_t *tables)
 {
 	all_sums(true, sums, codes, blocks, code_bytes, tables);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * scratch - how functions of quant/ lay out the memory their caller lends them. The function that takes the parts
- * runs twice: on a base of NULL it counts the bytes, on the caller's memory it hands out pointers.
+ * scratch - how functions of quant/ lay out the memory their caller lends them. The function that takes the
+ * parts runs twice: on a base of NULL it counts the bytes, on the caller's memory it hands out pointers.
  */
 #ifndef VECFS_QUANT_SCRATCH_H
 #define VECFS_QUANT_SCRATCH_H

@@ -2,13 +2,14 @@
 /*
  * simd - vectors of the level that a *.kernel.c is being compiled for. For those files only.
  *
- * SIMD_F32 is the number of f32 a vector holds: 1 (scalar), 8 (avx2) or 16 (avx512). At level scalar a vector is
- * a plain number, so that one source is at once the reference and the fast form. Arithmetic on vf and vi is
- * written with the C operators; what those cannot say are the functions below. A multiplication that is to be
- * fused with an addition says so (vf_fma, vf_fnma): the compiler contracts nothing (-ffp-contract=off), which
- * makes each lane compute the same bits on every level.
+ * SIMD_F32 is the number of f32 a vector holds: 1 (scalar), 8 (avx2) or 16 (avx512). At level scalar a vector
+ * is a plain number, so that one source is at once the reference and the fast form. Arithmetic on vf and vi
+ * is written with the C operators; what those cannot say are the functions below. A multiplication that is to
+ * be fused with an addition says so (vf_fma, vf_fnma): the compiler contracts nothing (-ffp-contract=off),
+ * which makes each lane compute the same bits on every level.
  *
- * Loads and stores take any address of a f32 (unaligned is as fast as aligned where the address happens to be).
+ * Loads and stores take any address of a f32 (unaligned is as fast as aligned where the address happens to
+ * be).
  */
 #ifndef VECFS_QUANT_SIMD_H
 #define VECFS_QUANT_SIMD_H
@@ -29,7 +30,15 @@
 /* The name of a kernel's external symbol at this level. */
 #define KERNEL(name) KERNEL_PASTE(name, KERNEL_SUFFIX)
 
+/*
+ * What kernels are made of is inlined by force, so that sums stay in registers. Not where a sanitizer
+ * instruments each copy: there it made functions of a hundred thousand lines, which took minutes to compile.
+ */
+#ifdef SIMD_SANITIZED
+#define SIMD_INLINE static inline __attribute__((unused))
+#else
 #define SIMD_INLINE static inline __attribute__((always_inline, unused))
+#endif
 
 /* vf: f32 lanes, vi: int32 lanes, vm: one truth value a lane. */
 #if SIMD_F32 == 1
@@ -38,17 +47,50 @@ typedef float vf;
 typedef int32_t vi;
 typedef int vm;
 
-SIMD_INLINE vf vf_set1(float x) { return x; }
-SIMD_INLINE vf vf_load(const float *p) { return *p; }
-SIMD_INLINE void vf_store(float *p, vf x) { *p = x; }
-SIMD_INLINE vf vf_fma(vf a, vf b, vf c) { return __builtin_fmaf(a, b, c); }   /* a*b + c */
-SIMD_INLINE vf vf_fnma(vf a, vf b, vf c) { return __builtin_fmaf(-a, b, c); } /* c - a*b */
-SIMD_INLINE vm vf_lt(vf a, vf b) { return a < b; }                             /* false for NaN */
-SIMD_INLINE vf vf_select(vm m, vf yes, vf no) { return m ? yes : no; }
-SIMD_INLINE vi vi_set1(int32_t x) { return x; }
-SIMD_INLINE vi vi_load(const int32_t *p) { return *p; }
-SIMD_INLINE void vi_store(int32_t *p, vi x) { *p = x; }
-SIMD_INLINE vi vi_select(vm m, vi yes, vi no) { return m ? yes : no; }
+SIMD_INLINE vf vf_set1(float x)
+{
+	return x;
+}
+SIMD_INLINE vf vf_load(const float *p)
+{
+	return *p;
+}
+SIMD_INLINE void vf_store(float *p, vf x)
+{
+	*p = x;
+}
+SIMD_INLINE vf vf_fma(vf a, vf b, vf c)
+{
+	return __builtin_fmaf(a, b, c);
+} /* a*b + c */
+SIMD_INLINE vf vf_fnma(vf a, vf b, vf c)
+{
+	return __builtin_fmaf(-a, b, c);
+} /* c - a*b */
+SIMD_INLINE vm vf_lt(vf a, vf b)
+{
+	return a < b;
+} /* false for NaN */
+SIMD_INLINE vf vf_select(vm m, vf yes, vf no)
+{
+	return m ? yes : no;
+}
+SIMD_INLINE vi vi_set1(int32_t x)
+{
+	return x;
+}
+SIMD_INLINE vi vi_load(const int32_t *p)
+{
+	return *p;
+}
+SIMD_INLINE void vi_store(int32_t *p, vi x)
+{
+	*p = x;
+}
+SIMD_INLINE vi vi_select(vm m, vi yes, vi no)
+{
+	return m ? yes : no;
+}
 
 #elif SIMD_F32 == 8
 
@@ -56,17 +98,50 @@ typedef float vf __attribute__((vector_size(32)));
 typedef int32_t vi __attribute__((vector_size(32)));
 typedef __m256 vm;
 
-SIMD_INLINE vf vf_set1(float x) { return (vf)_mm256_set1_ps(x); }
-SIMD_INLINE vf vf_load(const float *p) { return (vf)_mm256_loadu_ps(p); }
-SIMD_INLINE void vf_store(float *p, vf x) { _mm256_storeu_ps(p, (__m256)x); }
-SIMD_INLINE vf vf_fma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
-SIMD_INLINE vf vf_fnma(vf a, vf b, vf c) { return (vf)_mm256_fnmadd_ps((__m256)a, (__m256)b, (__m256)c); }
-SIMD_INLINE vm vf_lt(vf a, vf b) { return _mm256_cmp_ps((__m256)a, (__m256)b, _CMP_LT_OQ); }
-SIMD_INLINE vf vf_select(vm m, vf yes, vf no) { return (vf)_mm256_blendv_ps((__m256)no, (__m256)yes, m); }
-SIMD_INLINE vi vi_set1(int32_t x) { return (vi)_mm256_set1_epi32(x); }
-SIMD_INLINE vi vi_load(const int32_t *p) { return (vi)_mm256_loadu_si256((const void *)p); }
-SIMD_INLINE void vi_store(int32_t *p, vi x) { _mm256_storeu_si256((void *)p, (__m256i)x); }
-SIMD_INLINE vi vi_select(vm m, vi yes, vi no) { return (vi)_mm256_blendv_ps((__m256)no, (__m256)yes, m); }
+SIMD_INLINE vf vf_set1(float x)
+{
+	return (vf)_mm256_set1_ps(x);
+}
+SIMD_INLINE vf vf_load(const float *p)
+{
+	return (vf)_mm256_loadu_ps(p);
+}
+SIMD_INLINE void vf_store(float *p, vf x)
+{
+	_mm256_storeu_ps(p, (__m256)x);
+}
+SIMD_INLINE vf vf_fma(vf a, vf b, vf c)
+{
+	return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+SIMD_INLINE vf vf_fnma(vf a, vf b, vf c)
+{
+	return (vf)_mm256_fnmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+SIMD_INLINE vm vf_lt(vf a, vf b)
+{
+	return _mm256_cmp_ps((__m256)a, (__m256)b, _CMP_LT_OQ);
+}
+SIMD_INLINE vf vf_select(vm m, vf yes, vf no)
+{
+	return (vf)_mm256_blendv_ps((__m256)no, (__m256)yes, m);
+}
+SIMD_INLINE vi vi_set1(int32_t x)
+{
+	return (vi)_mm256_set1_epi32(x);
+}
+SIMD_INLINE vi vi_load(const int32_t *p)
+{
+	return (vi)_mm256_loadu_si256((const void *)p);
+}
+SIMD_INLINE void vi_store(int32_t *p, vi x)
+{
+	_mm256_storeu_si256((void *)p, (__m256i)x);
+}
+SIMD_INLINE vi vi_select(vm m, vi yes, vi no)
+{
+	return (vi)_mm256_blendv_ps((__m256)no, (__m256)yes, m);
+}
 
 #elif SIMD_F32 == 16
 
@@ -74,17 +149,50 @@ typedef float vf __attribute__((vector_size(64)));
 typedef int32_t vi __attribute__((vector_size(64)));
 typedef __mmask16 vm;
 
-SIMD_INLINE vf vf_set1(float x) { return (vf)_mm512_set1_ps(x); }
-SIMD_INLINE vf vf_load(const float *p) { return (vf)_mm512_loadu_ps(p); }
-SIMD_INLINE void vf_store(float *p, vf x) { _mm512_storeu_ps(p, (__m512)x); }
-SIMD_INLINE vf vf_fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
-SIMD_INLINE vf vf_fnma(vf a, vf b, vf c) { return (vf)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)c); }
-SIMD_INLINE vm vf_lt(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
-SIMD_INLINE vf vf_select(vm m, vf yes, vf no) { return (vf)_mm512_mask_blend_ps(m, (__m512)no, (__m512)yes); }
-SIMD_INLINE vi vi_set1(int32_t x) { return (vi)_mm512_set1_epi32(x); }
-SIMD_INLINE vi vi_load(const int32_t *p) { return (vi)_mm512_loadu_si512(p); }
-SIMD_INLINE void vi_store(int32_t *p, vi x) { _mm512_storeu_si512(p, (__m512i)x); }
-SIMD_INLINE vi vi_select(vm m, vi yes, vi no) { return (vi)_mm512_mask_blend_epi32(m, (__m512i)no, (__m512i)yes); }
+SIMD_INLINE vf vf_set1(float x)
+{
+	return (vf)_mm512_set1_ps(x);
+}
+SIMD_INLINE vf vf_load(const float *p)
+{
+	return (vf)_mm512_loadu_ps(p);
+}
+SIMD_INLINE void vf_store(float *p, vf x)
+{
+	_mm512_storeu_ps(p, (__m512)x);
+}
+SIMD_INLINE vf vf_fma(vf a, vf b, vf c)
+{
+	return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+SIMD_INLINE vf vf_fnma(vf a, vf b, vf c)
+{
+	return (vf)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+SIMD_INLINE vm vf_lt(vf a, vf b)
+{
+	return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ);
+}
+SIMD_INLINE vf vf_select(vm m, vf yes, vf no)
+{
+	return (vf)_mm512_mask_blend_ps(m, (__m512)no, (__m512)yes);
+}
+SIMD_INLINE vi vi_set1(int32_t x)
+{
+	return (vi)_mm512_set1_epi32(x);
+}
+SIMD_INLINE vi vi_load(const int32_t *p)
+{
+	return (vi)_mm512_loadu_si512(p);
+}
+SIMD_INLINE void vi_store(int32_t *p, vi x)
+{
+	_mm512_storeu_si512(p, (__m512i)x);
+}
+SIMD_INLINE vi vi_select(vm m, vi yes, vi no)
+{
+	return (vi)_mm512_mask_blend_epi32(m, (__m512i)no, (__m512i)yes);
+}
 
 #endif
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * split - a component of a query as two signed bytes, 128*high + low, for kernels that multiply bytes. Fifteen bits
- * keep the query's rounding below that of a code of 8 bits.
+ * split - a component of a query as two signed bytes, 128*high + low, for kernels that multiply bytes.
+ * Fifteen bits keep the query's rounding below that of a code of 8 bits.
  */
 #ifndef VECFS_QUANT_SPLIT_H
 #define VECFS_QUANT_SPLIT_H

@@ -2,10 +2,10 @@
 /*
  * wide - sixteen lanes of f32, or of f64, on every level. For *.kernel.c files only.
  *
- * A sum over the components of a vector depends on the order of its additions. Here component i is always added
- * in lane i % 16, by a fused multiply-add in the order of i, and the lanes are always added as a tree (i and
- * i + 8, then + 4, + 2, + 1): so a distance is the same float on each level, for one row or for many. It costs
- * nothing: sixteen lanes are one register of avx512 and two of avx2.
+ * A sum over the components of a vector depends on the order of its additions. Here component i is always
+ * added in lane i % 16, by a fused multiply-add in the order of i, and the lanes are always added as a tree
+ * (i and i + 8, then + 4, + 2, + 1): so a distance is the same float on each level, for one row or for many.
+ * It costs nothing: sixteen lanes are one register of avx512 and two of avx2.
  *
  * What a row lacks to a multiple of sixteen counts as zeros.
  */
@@ -40,7 +40,7 @@ SIMD_INLINE wide wide_set1(float x)
 	wide r;
 
 	WIDE_EACH(i)
-		r.v[i] = vf_set1(x);
+	r.v[i] = vf_set1(x);
 	return r;
 }
 
@@ -49,34 +49,34 @@ SIMD_INLINE wide wide_load(const float *p)
 	wide r;
 
 	WIDE_EACH(i)
-		r.v[i] = vf_load(p + i * SIMD_F32);
+	r.v[i] = vf_load(p + i * SIMD_F32);
 	return r;
 }
 
 SIMD_INLINE void wide_store(float *p, wide x)
 {
 	WIDE_EACH(i)
-		vf_store(p + i * SIMD_F32, x.v[i]);
+	vf_store(p + i * SIMD_F32, x.v[i]);
 }
 
 SIMD_INLINE wide wide_add(wide a, wide b)
 {
 	WIDE_EACH(i)
-		a.v[i] = a.v[i] + b.v[i];
+	a.v[i] = a.v[i] + b.v[i];
 	return a;
 }
 
 SIMD_INLINE wide wide_sub(wide a, wide b)
 {
 	WIDE_EACH(i)
-		a.v[i] = a.v[i] - b.v[i];
+	a.v[i] = a.v[i] - b.v[i];
 	return a;
 }
 
 SIMD_INLINE wide wide_mul(wide a, wide b)
 {
 	WIDE_EACH(i)
-		a.v[i] = a.v[i] * b.v[i];
+	a.v[i] = a.v[i] * b.v[i];
 	return a;
 }
 
@@ -84,7 +84,7 @@ SIMD_INLINE wide wide_mul(wide a, wide b)
 SIMD_INLINE wide wide_fma(wide a, wide b, wide c)
 {
 	WIDE_EACH(i)
-		c.v[i] = vf_fma(a.v[i], b.v[i], c.v[i]);
+	c.v[i] = vf_fma(a.v[i], b.v[i], c.v[i]);
 	return c;
 }
 
@@ -92,7 +92,7 @@ SIMD_INLINE wide wide_fma(wide a, wide b, wide c)
 SIMD_INLINE wide wide_fnma(wide a, wide b, wide c)
 {
 	WIDE_EACH(i)
-		c.v[i] = vf_fnma(a.v[i], b.v[i], c.v[i]);
+	c.v[i] = vf_fnma(a.v[i], b.v[i], c.v[i]);
 	return c;
 }
 
@@ -100,14 +100,14 @@ SIMD_INLINE wide wide_fnma(wide a, wide b, wide c)
 SIMD_INLINE wide wide_min(wide a, wide b)
 {
 	WIDE_EACH(i)
-		a.v[i] = vf_select(vf_lt(a.v[i], b.v[i]), a.v[i], b.v[i]);
+	a.v[i] = vf_select(vf_lt(a.v[i], b.v[i]), a.v[i], b.v[i]);
 	return a;
 }
 
 SIMD_INLINE wide wide_max(wide a, wide b)
 {
 	WIDE_EACH(i)
-		a.v[i] = vf_select(vf_lt(b.v[i], a.v[i]), a.v[i], b.v[i]);
+	a.v[i] = vf_select(vf_lt(b.v[i], a.v[i]), a.v[i], b.v[i]);
 	return a;
 }
 
@@ -263,7 +263,7 @@ SIMD_INLINE wide wide_load_part(const float *p, size_t count)
 SIMD_INLINE wide wide_load_f16(const uint16_t *p)
 {
 	return (wide){{(vf)_mm256_cvtph_ps(_mm_loadu_si128((const void *)p)),
-	               (vf)_mm256_cvtph_ps(_mm_loadu_si128((const void *)(p + 8)))}};
+		       (vf)_mm256_cvtph_ps(_mm_loadu_si128((const void *)(p + 8)))}};
 }
 
 SIMD_INLINE vf vf_load_bf16(const uint16_t *p)
@@ -279,28 +279,28 @@ SIMD_INLINE wide wide_load_bf16(const uint16_t *p)
 SIMD_INLINE wide wide_abs(wide x)
 {
 	WIDE_EACH(i)
-		x.v[i] = (vf)_mm256_andnot_ps(_mm256_set1_ps(-0.0f), (__m256)x.v[i]);
+	x.v[i] = (vf)_mm256_andnot_ps(_mm256_set1_ps(-0.0f), (__m256)x.v[i]);
 	return x;
 }
 
 SIMD_INLINE wide wide_floor(wide x)
 {
 	WIDE_EACH(i)
-		x.v[i] = (vf)_mm256_floor_ps((__m256)x.v[i]);
+	x.v[i] = (vf)_mm256_floor_ps((__m256)x.v[i]);
 	return x;
 }
 
 SIMD_INLINE wide wide_round(wide x)
 {
 	WIDE_EACH(i)
-		x.v[i] = (vf)_mm256_round_ps((__m256)x.v[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+	x.v[i] = (vf)_mm256_round_ps((__m256)x.v[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 	return x;
 }
 
 SIMD_INLINE wide wide_sqrt(wide x)
 {
 	WIDE_EACH(i)
-		x.v[i] = (vf)_mm256_sqrt_ps((__m256)x.v[i]);
+	x.v[i] = (vf)_mm256_sqrt_ps((__m256)x.v[i]);
 	return x;
 }
 
@@ -314,8 +314,10 @@ SIMD_INLINE uint32_t wide_mask_gt(wide a, wide b)
 
 SIMD_INLINE uint32_t wide_mask_le(wide a, wide b)
 {
-	unsigned low = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps((__m256)a.v[0], (__m256)b.v[0], _CMP_LE_OQ));
-	unsigned high = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps((__m256)a.v[1], (__m256)b.v[1], _CMP_LE_OQ));
+	unsigned low =
+		(unsigned)_mm256_movemask_ps(_mm256_cmp_ps((__m256)a.v[0], (__m256)b.v[0], _CMP_LE_OQ));
+	unsigned high =
+		(unsigned)_mm256_movemask_ps(_mm256_cmp_ps((__m256)a.v[1], (__m256)b.v[1], _CMP_LE_OQ));
 
 	return low | high << 8;
 }
@@ -324,7 +326,8 @@ SIMD_INLINE wide wide_flip(wide x, uint32_t mask)
 {
 	const __m256i bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
 
-	WIDE_EACH(i) {
+	WIDE_EACH(i)
+	{
 		__m256i set = _mm256_and_si256(_mm256_set1_epi32((int)(mask >> 8 * i)), bits);
 		__m256i sign = _mm256_slli_epi32(_mm256_cmpeq_epi32(set, bits), 31);
 
@@ -343,13 +346,14 @@ SIMD_INLINE void wide_store_u8(uint8_t *p, wide x)
 	__m256i low = _mm256_cvttps_epi32((__m256)x.v[0]), high = _mm256_cvttps_epi32((__m256)x.v[1]);
 	__m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xd8);
 
-	_mm_storeu_si128((void *)p, _mm_packus_epi16(_mm256_castsi256_si128(words),
-	                                             _mm256_extracti128_si256(words, 1)));
+	_mm_storeu_si128((void *)p,
+			 _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
 
 SIMD_INLINE wide wide_load_i32(const int32_t *p)
 {
-	return (wide){{(vf)_mm256_cvtepi32_ps((__m256i)vi_load(p)), (vf)_mm256_cvtepi32_ps((__m256i)vi_load(p + 8))}};
+	return (wide){{(vf)_mm256_cvtepi32_ps((__m256i)vi_load(p)),
+		       (vf)_mm256_cvtepi32_ps((__m256i)vi_load(p + 8))}};
 }
 
 #else /* SIMD_F32 == 16 */
@@ -383,7 +387,8 @@ SIMD_INLINE wide wide_floor(wide x)
 
 SIMD_INLINE wide wide_round(wide x)
 {
-	return (wide){{(vf)_mm512_roundscale_ps((__m512)x.v[0], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}};
+	return (wide){
+		{(vf)_mm512_roundscale_ps((__m512)x.v[0], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}};
 }
 
 SIMD_INLINE wide wide_sqrt(wide x)

@@ -13,11 +13,11 @@
  *
  * Locks, in this order: start_mutex; then lock, which guards the tables, the collections and the contents
  * of the open group, shared by readers and held alone by whoever changes anything; then commit.mutex, for
- * the groups and those who wait for them; then files.mutex, for descriptors and mappings. A change
- * reserves its space in the log before it takes lock (txn_begin may wait there), so a holder of lock
- * never waits for the leader or the applier, who need it. The log and the contents of segments in use are
- * never written, nor synced, under lock. Reads of vectors and some other I/O still happen there:
- * store/README.md lists each.
+ * the groups and those who wait for them; snapshots_mutex, for the lists of open snapshots while lock is
+ * shared; and files.mutex, for descriptors and mappings. A change reserves its space in the log before it
+ * takes lock (txn_begin may wait there), so a holder of lock never waits for the leader or the applier,
+ * who need it. The log and the contents of segments in use are never written, nor synced, under lock.
+ * Some reads of vectors and other I/O still happen there: store/README.md lists each.
  */
 #ifndef VECFS_STORE_ENGINE_H
 #define VECFS_STORE_ENGINE_H
@@ -40,6 +40,7 @@ struct counters {
 	_Atomic uint64_t puts, overwrites, patches, removes, renames, reads, commits, commit_bytes,
 		checkpoints;
 	_Atomic uint64_t batches, checksum_errors, replayed_records;
+	_Atomic uint64_t queries, rows_scanned, rows_verified, search_ns;
 };
 
 #define PERM_MAX 65535u /* the highest class: rows refer to it by 16 bits */
@@ -91,6 +92,7 @@ struct vs_store {
 	struct commit commit;
 	pthread_t committer, applier;
 	struct counters counters;
+	pthread_mutex_t snapshots_mutex; /* the lists of open snapshots, for who holds the lock shared */
 	_Atomic uint32_t spill_number;
 	/* A file that is not needed any more could not be removed: the store is not called clean, so that the
 	 * next opening looks for such files. */

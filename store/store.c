@@ -98,6 +98,7 @@ static void free_store(struct vs_store *s)
 	commit_free(s);
 	engine_unlock(s);
 	pthread_mutex_destroy(&s->start_mutex);
+	pthread_mutex_destroy(&s->snapshots_mutex);
 	pthread_rwlock_destroy(&s->lock);
 	if (s->own_io)
 		io_free_real(s->io);
@@ -114,6 +115,7 @@ static int init_locks(struct vs_store *s)
 	pthread_rwlock_init(&s->lock, &attr);
 	pthread_rwlockattr_destroy(&attr);
 	pthread_mutex_init(&s->start_mutex, NULL);
+	pthread_mutex_init(&s->snapshots_mutex, NULL);
 	return commit_init(s);
 }
 
@@ -286,6 +288,10 @@ void vs_counters(struct vs_store *s, struct vs_counters *out)
 		.batches = c->batches,
 		.checksum_errors = c->checksum_errors,
 		.replayed_records = c->replayed_records,
+		.queries = c->queries,
+		.rows_scanned = c->rows_scanned,
+		.rows_verified = c->rows_verified,
+		.search_ns = c->search_ns,
 	};
 	pthread_rwlock_rdlock(&s->lock);
 	for (uint32_t i = 0; i < s->table.slots; i++) {

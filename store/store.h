@@ -119,6 +119,9 @@ void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *
 struct vs_counters {
 	uint64_t puts, overwrites, patches, removes, renames, reads, commits, commit_bytes, checkpoints;
 	uint64_t batches, checksum_errors, replayed_records;
+	/* Vectors searched for; of stored ones compared, and verified against their checksums; time of
+	 * searching. */
+	uint64_t queries, rows_scanned, rows_verified, search_ns;
 	uint64_t collections, vectors;
 	bool poisoned;
 };
@@ -181,6 +184,7 @@ int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const str
 #define VS_SCHEMA_DIM 1u
 #define VS_SCHEMA_DTYPE 2u
 #define VS_SCHEMA_METRIC 4u
+#define VS_SCHEMA_FREE 8u /* the dtype is that of a new collection, and nobody's wish */
 int vs_schema_change(struct vs_store *s, uint32_t id, unsigned which, const struct vs_schema *schema);
 /* All of them. */
 int vs_schema_set(struct vs_store *s, uint32_t id, const struct vs_schema *schema);
@@ -198,6 +202,7 @@ int vs_root_set(struct vs_store *s, unsigned which, const struct vs_perm *perm, 
 /* What else a collection is: values that the engine keeps, durably, and does not interpret. */
 enum vs_attribute {
 	VS_ATTRIBUTE_VIEWS = 1, /* its views, as their builder writes them */
+	VS_ATTRIBUTE_KEEP = 2,  /* of a batch, "no": it goes with the process that fills it */
 	VS_ATTRIBUTE_COUNT,
 };
 #define VS_ATTRIBUTE_BYTES_MAX 4096u

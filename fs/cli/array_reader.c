@@ -13,6 +13,7 @@
 #include "store/base/idlist.h"
 
 #define IDS_BYTES ((size_t)1 << 20) /* of ids handed out along with rows, about */
+#define SUFFIX_BYTES 64             /* of a name's end: more than any suffix */
 
 struct array_reader {
 	struct stream *in;
@@ -116,10 +117,13 @@ static int check_dim(struct array_reader *s, uint32_t dim, char *why, size_t why
 static int start_array(struct array_reader *s, const struct array_reader_options *o, char *why,
 		       size_t why_size)
 {
+	bool tells_rows = s->format != ARRAY_RAW && array_row_prefix(s->format) == 0;
 	size_t header_bytes = 0;
 	uint64_t size;
-	int rc = read_header(s, &header_bytes, why, why_size);
+	int rc = tells_rows ? 0 : stream_measure(s->in, why, why_size);
 
+	if (rc == 0 || rc == -ESPIPE)
+		rc = read_header(s, &header_bytes, why, why_size);
 	if (rc == 0)
 		rc = check_dim(s, o->dim, why, why_size);
 	if (rc == 0 && stream_size(s->in, &size))
@@ -134,7 +138,7 @@ static int start_text(struct array_reader *s, const struct array_reader_options 
 	struct vectext_options options = {o->text, o->dim != 0 ? o->dim : o->dim_guess, o->escape};
 	uint64_t lines, rows;
 	bool told;
-	int rc = stream_count_lines(s->in, &lines), counted = rc;
+	int rc = stream_count_lines(s->in, &lines, why, why_size), counted = rc;
 
 	if (rc != 0 && rc != -ESPIPE)
 		return rc;
@@ -162,8 +166,8 @@ static int start_text(struct array_reader *s, const struct array_reader_options 
 static int start(struct array_reader *s, const char *path, const struct array_reader_options *o, char *why,
 		 size_t why_size)
 {
-	int rc = o->archived ? stream_open_member(path, o->member, &s->in, why, why_size)
-			     : stream_open(path, &s->in);
+	int rc = o->archived ? stream_open_member(path, o->compressed, o->member, &s->in, why, why_size)
+			     : stream_open(path, o->compressed, &s->in);
 
 	if (rc == 0)
 		rc = o->text != VECTEXT_NONE ? start_text(s, o, why, why_size)
@@ -186,8 +190,11 @@ int array_reader_format_of_name(const char *file_name, struct array_reader_optio
 		{"txt", VECTEXT_ANY},     {"vec", VECTEXT_ANY}, {"word2vec", VECTEXT_WORD2VEC},
 		{"glove", VECTEXT_GLOVE}, {"tsv", VECTEXT_TSV},
 	};
-	const char *dot = strrchr(file_name, '.');
+	char plain[SUFFIX_BYTES];
+	const char *dot;
 
+	out->compressed = stream_plain_name(file_name, plain, sizeof plain);
+	dot = strrchr(plain, '.');
 	out->archived = dot && strcmp(dot, ".npz") == 0;
 	out->text = VECTEXT_NONE;
 	out->format = ARRAY_NPY;
@@ -200,7 +207,7 @@ int array_reader_format_of_name(const char *file_name, struct array_reader_optio
 			out->format = ARRAY_RAW; /* what it is once it has been read */
 			return 0;
 		}
-	return array_format_of_name(file_name, &out->format, &out->dtype);
+	return array_format_of_name(plain, &out->format, &out->dtype);
 }
 
 int array_reader_open(const char *path, const struct array_reader_options *options, struct array_reader **out,

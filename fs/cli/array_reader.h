@@ -19,6 +19,7 @@ struct array_reader;
 /* What a file is. array_reader_format_of_name() fills the first part. */
 struct array_reader_options {
 	bool archived;          /* the array is a member of an .npz archive */
+	bool compressed;        /* by zstd(1) */
 	enum vectext_form text; /* NONE: an array */
 	enum array_format format;
 	enum vs_dtype dtype; /* of a raw file */
@@ -29,8 +30,8 @@ struct array_reader_options {
 	bool escape;        /* percent-encode the ids of a text (ids.h) */
 };
 
-/* The format by a file's suffix: array_format_of_name's, .npz, .txt, .vec, .tsv, ".word2vec", ".glove".
- * -EINVAL. */
+/* The format by a file's suffix: array_format_of_name's, .npz, .txt, .vec, .tsv, ".word2vec", ".glove", each
+ * also with ".zst" behind it. -EINVAL. */
 int array_reader_format_of_name(const char *file_name, struct array_reader_options *out);
 
 /*

@@ -19,6 +19,7 @@
 #include "fs/cli/progress.h"
 #include "fs/cli/recode.h"
 #include "fs/cli/array_reader.h"
+#include "fs/cli/stream.h"
 #include "fs/cli/transfer.h"
 
 #define WHY_BYTES 512
@@ -29,7 +30,8 @@
 static const char help[] =
 	"usage: vecfs export [--ids FILE] [-0] [--escape] [--dtype TYPE] COLLECTION FILE\n\n"
 	"Writes the vectors of COLLECTION, a directory of a mount, to FILE in the format that its name\n"
-	"tells: .npy, .fvecs, .bvecs, .fbin, .u8bin, .i8bin or, raw, .f32, .f16, .bf16, .i8, .u8, .bit.\n"
+	"tells: .npy, .fvecs, .bvecs, .fbin, .u8bin, .i8bin or, raw, .f32, .f16, .bf16, .i8, .u8, .bit;\n"
+	"with .zst behind that, compressed as zstd(1) does.\n"
 	"FILE appears when it is complete. Others may change the collection meanwhile: what is written is\n"
 	"of one moment.\n\n"
 	"  --ids FILE         also write the ids: line n is the id of row n\n"
@@ -55,6 +57,7 @@ struct export
 	struct array_reader *vectors;
 	/* What is written. */
 	enum array_format format;
+	bool compressed;
 	struct array_shape shape;
 	struct output array, ids;
 };
@@ -167,11 +170,12 @@ static int open_moment(struct export *ex)
 
 static int choose_format(struct export *ex)
 {
-	char suffix[64];
+	char suffix[64], plain[64];
 	enum vs_dtype held = ex->shape.dtype, named;
 
 	snprintf(suffix, sizeof suffix, ".%s", ex->format_suffix ? ex->format_suffix : "");
-	if (array_format_of_name(ex->format_suffix ? suffix : ex->file, &ex->format, &named) != 0) {
+	ex->compressed = stream_plain_name(ex->format_suffix ? suffix : ex->file, plain, sizeof plain);
+	if (array_format_of_name(plain, &ex->format, &named) != 0) {
 		message(VS_ERROR, "%s: its name tells no format: give --format", ex->file);
 		return -EINVAL;
 	}
@@ -287,7 +291,8 @@ static int copy_ids(struct export *ex)
 static int copy_vectors(struct export *ex)
 {
 	uint64_t row_bytes = array_row_bytes(&ex->shape);
-	struct transfer_target target = {ex->array.fd, ex->format, ex->shape, .ids_fd = -1};
+	struct transfer_target target = {ex->array.fd, ex->format, ex->shape, .ids_fd = -1,
+					 .compressed = ex->compressed};
 	struct progress progress;
 	char why[WHY_BYTES];
 	int rc;

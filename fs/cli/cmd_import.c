@@ -35,7 +35,8 @@ static const char help[] =
 	"Imports the vectors of FILE into COLLECTION, a directory of a mount, which is made if it is\n"
 	"missing. All of them appear at once and durably, or none does. FILE is a .npy, .npz, .fvecs,\n"
 	".bvecs, .fbin, .u8bin, .i8bin or, raw, a .f32, .f16, .bf16, .i8, .u8 or .bit file, or text with\n"
-	"an id in each line: word2vec's or GloVe's (.vec, .txt), or id, tab, numbers (.tsv).\n\n"
+	"an id in each line: word2vec's or GloVe's (.vec, .txt), or id, tab, numbers (.tsv); each may be\n"
+	"compressed by zstd(1), with .zst behind its suffix.\n\n"
 	"  --ids FILE         line n is the id of row n (-: standard input)\n"
 	"  -0, --null         the ids in that file are separated by NUL bytes\n"
 	"  --escape           percent-encode in ids what no file name can have\n"
@@ -67,8 +68,7 @@ struct import {
 	bool made_collection, made_batch, set_schema;
 	int result;              /* of the batch, opened: what its commit did */
 	struct vs_schema schema; /* of the collection; dim is 0 while it is not fixed */
-	bool is_free;        /* it never had a vector or a schema: it takes the dtype of what comes first, */
-	bool upload_decides; /* of an upload, too */
+	bool is_free; /* it never had a vector or a schema: it takes the dtype of what comes first */
 	/* What is imported. */
 	struct array_reader *source;
 	struct idlist ids;
@@ -161,11 +161,9 @@ static int load_is_free(struct import *im)
 	if (rc != 0)
 		return fail(im->collection, rc);
 	given = keyfile_get(&k, "schema_given");
-	im->upload_decides = given != NULL;
-	if (given)
-		im->is_free = strcmp(given, "0") == 0;
-	else /* it says nothing of it: a schema like that of a new collection is none */
-		im->is_free = im->schema.dim == 0 && im->schema.dtype == VS_F32;
+	if (!given)
+		return fail(im->collection, -EPROTO);
+	im->is_free = strcmp(given, "0") == 0;
 	return 0;
 }
 
@@ -197,11 +195,11 @@ static int write_text(const char *path, const char *text, size_t size)
 	return rc;
 }
 
-static int write_schema(const struct import *im, enum vs_dtype dtype)
+/* dtype: a name, or "any" for that of what comes first. */
+static int write_dtype(const struct import *im, const char *dtype)
 {
-	char path[PATH_MAX], text[96];
-	int n = snprintf(text, sizeof text, "dtype=%s\nmetric=%s\n", vs_dtype_name(dtype),
-			 vs_metric_name(im->schema.metric));
+	char path[PATH_MAX], text[32];
+	int n = snprintf(text, sizeof text, "dtype=%s\n", dtype);
 	int rc = join(path, im->control, "schema");
 
 	if (rc == 0 && (rc = write_text(path, text, (size_t)n)) != 0)
@@ -212,8 +210,7 @@ static int write_schema(const struct import *im, enum vs_dtype dtype)
 /* Whether the rows bring their dtype along: NumPy's names of dtypes have neither bf16 nor bit. */
 static bool upload_decides(const struct import *im)
 {
-	return im->upload_decides && im->shape.rows != ARRAY_ROWS_UNTOLD && im->shape.dtype != VS_BF16 &&
-	       im->shape.dtype != VS_BIT;
+	return im->shape.rows != ARRAY_ROWS_UNTOLD && im->shape.dtype != VS_BF16 && im->shape.dtype != VS_BIT;
 }
 
 static int prepare_collection(struct import *im, bool missing)
@@ -225,24 +222,27 @@ static int prepare_collection(struct import *im, bool missing)
 	im->made_collection = missing;
 	if (!im->is_free || im->shape.dtype == im->schema.dtype || upload_decides(im))
 		return 0;
-	rc = write_schema(im, im->shape.dtype);
+	rc = write_dtype(im, vs_dtype_name(im->shape.dtype));
 	im->set_schema = rc == 0 && !missing;
 	return rc;
 }
 
 /* ------------------------------------------------------------------ what is imported */
 
-/* "FILE.npz:NAME" is the member NAME of FILE.npz, unless there is a file of that name. */
+/* "FILE.npz:NAME" is the member NAME of FILE.npz, unless there is a file of that name; or FILE.npz.zst:NAME.
+ */
 static void split_member(struct import *im)
 {
 	static char path[PATH_MAX];
 	const char *colon = strstr(im->file, ".npz:");
 
+	colon = colon ? colon : strstr(im->file, ".npz.zst:");
 	if (!colon || access(im->file, F_OK) == 0 || strlen(im->file) >= sizeof path)
 		return;
+	colon = strchr(colon, ':');
 	strcpy(path, im->file);
-	path[colon - im->file + 4] = 0;
-	im->member = path + (colon - im->file) + 5;
+	path[colon - im->file] = 0;
+	im->member = path + (colon - im->file) + 1;
 	im->file = path;
 }
 
@@ -402,17 +402,22 @@ static int make_batch(struct import *im)
 	return 0;
 }
 
-/* Opens the file that will say what the commit did, and tells it that numbers must not replace. */
+/*
+ * Opens the file that will say what the commit did, tells it that the batch goes with us should we be killed,
+ * and that numbers must not replace.
+ */
 static int open_result(struct import *im)
 {
-	static const char only_add[] = "replace=no\n";
+	static const char goes_with_us[] = "keep=no\n", only_add[] = "replace=no\n";
 	char path[PATH_MAX];
 	int rc = join(path, im->batch, ".vecfs/result");
 
 	if (rc != 0)
 		return rc;
 	im->result = open(path, O_RDWR | O_CLOEXEC);
-	if (im->result >= 0 && is_numbered(im) && !im->replace)
+	if (im->result >= 0)
+		rc = transfer_write(im->result, goes_with_us, sizeof goes_with_us - 1);
+	if (im->result >= 0 && rc == 0 && is_numbered(im) && !im->replace)
 		rc = transfer_write(im->result, only_add, sizeof only_add - 1);
 	if (im->result < 0)
 		rc = -errno;
@@ -590,12 +595,12 @@ static int run_batch(struct import *im)
 /* No trace is left of what failed. */
 static void undo(struct import *im)
 {
-	if (im->result >= 0)
-		close(im->result);
 	if (im->made_batch && rmdir(im->batch) != 0)
 		fail(im->batch, -errno);
+	if (im->result >= 0)
+		close(im->result);
 	if (im->set_schema)
-		write_schema(im, im->schema.dtype);
+		write_dtype(im, "any");
 	if (im->made_collection && rmdir(im->collection) != 0)
 		fail(im->collection, -errno);
 }

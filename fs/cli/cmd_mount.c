@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vecfs mount - serves a store until it is unmounted or told to end. */
 #include <errno.h>
+#include <execinfo.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,12 +93,16 @@ static int session_store(struct vs_store *store, struct job *job)
 static unsigned segment_files(void)
 {
 	struct rlimit limit;
+	void *frame;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return 0;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
 	getrlimit(RLIMIT_NOFILE, &limit);
+	/* What ends a thread is in a library that is loaded when it is first used, which may be when there
+	 * are none left. */
+	backtrace(&frame, 1);
 	if (limit.rlim_cur >= 2 * SEGMENT_FILES_MAX)
 		return SEGMENT_FILES_MAX;
 	return limit.rlim_cur / 2 ? (unsigned)(limit.rlim_cur / 2) : 1;

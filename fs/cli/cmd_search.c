@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,11 +23,13 @@
 #include "fs/cli/keyfile.h"
 #include "fs/request/message.h"
 #include "fs/cli/output.h"
+#include "fs/cli/progress.h"
 #include "fs/control/query_array.h"
 #include "store/base/idlist.h"
 
 #define WHY_BYTES 512
 #define READ_BYTES (1u << 20)
+#define THREADS_MAX 256u
 
 static const char help[] =
 	"usage: vecfs search COLLECTION QUERY [OPTION...]\n"
@@ -43,6 +47,7 @@ static const char help[] =
 	"  --view V           candidates from the codes of a view\n"
 	"  --rerank N|auto, --recall R\n"
 	"                     how candidates are verified; without a view all are\n"
+	"  --threads N        how many search a store that is not mounted (default: one a CPU)\n"
 	"  --json             one JSON object\n"
 	"  --out FILE         the rows found as a .npy of int64, queries x k, -1 for none\n"
 	"  --distances FILE   their distances as a .npy of f32\n"
@@ -58,7 +63,7 @@ struct bytes {
 
 struct request {
 	const char *collection, *query, *out, *distances;
-	bool json;
+	bool json, is_batch;
 	char params[2048]; /* key=value lines */
 	struct search_params parsed;
 	struct bytes queries, ids; /* ids.data NULL: no list */
@@ -233,9 +238,19 @@ static int search_mount(struct request *r, struct result *out)
 
 /* ------------------------------------------------------------------ a store that is not mounted */
 
-static bool is_over(void *arg)
+/* The threads of a search tell how far they are. */
+struct watch {
+	pthread_mutex_t lock;
+	struct progress progress;
+};
+
+static bool is_over(void *arg, uint64_t rows)
 {
-	(void)arg;
+	struct watch *watch = arg;
+
+	pthread_mutex_lock(&watch->lock);
+	progress_add(&watch->progress, rows * watch->progress.row_bytes);
+	pthread_mutex_unlock(&watch->lock);
 	return interrupt_came();
 }
 
@@ -274,6 +289,7 @@ static int search_here(struct vs_store *store, struct request *r, const struct v
 		       struct result *out, char *why)
 {
 	struct vs_filter *list = r->ids.data ? vs_filter_new() : NULL;
+	struct watch watch = {.lock = PTHREAD_MUTEX_INITIALIZER};
 	struct query_array q = {.count = 0};
 	struct answer a;
 	int rc = query_array_of(r->queries_name, r->queries.data, r->queries.size, &info->schema, &q, why,
@@ -282,9 +298,12 @@ static int search_here(struct vs_store *store, struct request *r, const struct v
 	if (!rc && r->ids.data)
 		rc = list ? add_ids(r, list, why) : -ENOMEM;
 	interrupt_catch();
+	progress_start(&watch.progress, "search", info->count * info->row_bytes, info->row_bytes,
+		       !r->is_batch);
 	if (!rc)
 		rc = answer_make(store, info->id, &info->schema, q.vectors, q.count, &r->parsed, list, 0,
-				 is_over, NULL, &a, why, WHY_BYTES);
+				 is_over, &watch, &a, why, WHY_BYTES);
+	progress_end(&watch.progress, false);
 	if (!rc) {
 		rc = take_results(&a, r->parsed.k, out);
 		answer_free(&a);
@@ -387,6 +406,18 @@ static int add_list(struct request *r, const char *file)
 	return add_param(r, "ids", *file == '!' ? "!list" : "list");
 }
 
+static int take_threads(struct request *r, const char *value)
+{
+	char *end;
+	unsigned long n = strtoul(value, &end, 10);
+
+	if (*value < '0' || *value > '9' || *end || n < 1 || n > THREADS_MAX)
+		return command_misused(&command_search, "--threads %s: want a number from 1 to %u", value,
+				       THREADS_MAX);
+	r->parsed.threads = (unsigned)n;
+	return 0;
+}
+
 static int take_option(struct request *r, int answer, const char *value)
 {
 	static const char *const keys[] = {['k'] = "k",    ['f'] = "filter", ['r'] = "radius",
@@ -395,9 +426,12 @@ static int take_option(struct request *r, int answer, const char *value)
 	switch (answer) {
 	case 'q':
 		r->query = value;
+		r->is_batch = true;
 		snprintf(r->queries_name, sizeof r->queries_name, "queries%s",
 			 strrchr(value, '.') ? strrchr(value, '.') : ".raw");
 		return 0;
+	case 't':
+		return take_threads(r, value);
 	case 'i':
 		return add_list(r, value);
 	case 'j':
@@ -417,19 +451,13 @@ static int take_option(struct request *r, int answer, const char *value)
 static int take_arguments(struct request *r, int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"k", required_argument, NULL, 'k'},
-		{"queries", required_argument, NULL, 'q'},
-		{"filter", required_argument, NULL, 'f'},
-		{"ids-from", required_argument, NULL, 'i'},
-		{"radius", required_argument, NULL, 'r'},
-		{"view", required_argument, NULL, 'v'},
-		{"rerank", required_argument, NULL, 'R'},
-		{"recall", required_argument, NULL, 'c'},
-		{"json", no_argument, NULL, 'j'},
-		{"out", required_argument, NULL, 'o'},
-		{"distances", required_argument, NULL, 'd'},
-		{"help", no_argument, NULL, 'h'},
-		{0},
+		{"k", required_argument, NULL, 'k'},       {"queries", required_argument, NULL, 'q'},
+		{"filter", required_argument, NULL, 'f'},  {"ids-from", required_argument, NULL, 'i'},
+		{"radius", required_argument, NULL, 'r'},  {"view", required_argument, NULL, 'v'},
+		{"rerank", required_argument, NULL, 'R'},  {"recall", required_argument, NULL, 'c'},
+		{"threads", required_argument, NULL, 't'}, {"json", no_argument, NULL, 'j'},
+		{"out", required_argument, NULL, 'o'},     {"distances", required_argument, NULL, 'd'},
+		{"help", no_argument, NULL, 'h'},          {0},
 	};
 	int answer, rc = 0;
 
@@ -505,6 +533,15 @@ static int find(struct request *r, struct result *result)
 	return search_store(slash ? dir : ".", slash ? slash + 1 : dir, r, result);
 }
 
+/* The CPUs that this process may use. */
+static unsigned cpus(void)
+{
+	cpu_set_t set;
+	int n = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+
+	return n < (int)THREADS_MAX ? (unsigned)n : THREADS_MAX;
+}
+
 static int run(int argc, char **argv)
 {
 	struct request r = {.query = NULL};
@@ -512,6 +549,7 @@ static int run(int argc, char **argv)
 	int rc;
 
 	search_params_init(&r.parsed);
+	r.parsed.threads = cpus();
 	rc = take_arguments(&r, argc, argv);
 	if (rc)
 		return rc < 0 ? COMMAND_OK : rc;

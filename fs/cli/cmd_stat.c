@@ -21,6 +21,7 @@
 #define WHY_BYTES 512
 #define METRIC_PREFIX "vecfs_"
 #define METRIC_LINE_BYTES 512
+#define ALL_STATS_BYTES 65536u
 
 static const char help[] =
 	"usage: vecfs stat [--json] PATH\n\n"
@@ -142,26 +143,76 @@ static uint64_t number_of(const struct keyfile *k, const char *key)
 	return value ? strtoull(value, NULL, 10) : 0;
 }
 
-/* What a mount tells of a collection, in the engine's terms; of one that cannot be read only the name. */
-static void load_info(const char *control, const char *name, struct vs_collection_info *info)
+/* What a collection's stats say, in the engine's terms. */
+static void read_info(const struct keyfile *k, struct vs_collection_info *info)
 {
-	static struct keyfile k;
-	const char *dtype, *metric;
+	const char *dtype = keyfile_get(k, "dtype"), *metric = keyfile_get(k, "metric");
 
-	*info = (struct vs_collection_info){.damaged = true};
-	snprintf(info->name, sizeof info->name, "%s", name);
-	if (keyfile_load(control, "stats", &k) != 0)
-		return;
-	dtype = keyfile_get(&k, "dtype");
-	metric = keyfile_get(&k, "metric");
 	if (dtype && vs_dtype_parse(dtype) >= 0)
 		info->schema.dtype = (enum vs_dtype)vs_dtype_parse(dtype);
 	if (metric && vs_metric_parse(metric) >= 0)
 		info->schema.metric = (enum vs_metric)vs_metric_parse(metric);
-	info->schema.dim = (uint32_t)number_of(&k, "dim");
-	info->count = number_of(&k, "vectors");
-	info->row_bytes = number_of(&k, "row_bytes");
-	info->damaged = number_of(&k, "damaged") != 0;
+	info->schema.dim = (uint32_t)number_of(k, "dim");
+	info->count = number_of(k, "vectors");
+	info->row_bytes = number_of(k, "row_bytes");
+	info->damaged = number_of(k, "damaged") != 0;
+}
+
+/* The stats of all collections that everybody may read, one after the other: a name, its stats, each ended by
+ * a NUL, in the order of the directory. */
+struct all_stats {
+	char *text;
+	size_t size, used;
+};
+
+static void all_stats_load(const char *mount, struct all_stats *all)
+{
+	char path[PATH_MAX + 32], *grown;
+	size_t room = 0, n = 1;
+	FILE *file;
+
+	*all = (struct all_stats){0};
+	snprintf(path, sizeof path, "%s/.vecfs/stats", mount);
+	file = fopen(path, "re");
+	/* Without it, or with a part, there are still the collections' own. */
+	for (; file && n && (grown = realloc(all->text, room = 2 * room + ALL_STATS_BYTES)); all->size += n) {
+		all->text = grown;
+		n = fread(all->text + all->size, 1, room - all->size - 2, file);
+		memset(all->text + all->size + n, 0, 2); /* also a part ends in two strings */
+	}
+	if (file)
+		fclose(file);
+}
+
+/* The stats of the next one, if it has this name; else NULL. */
+static char *all_stats_next(struct all_stats *all, const char *name)
+{
+	char *its = all->text + all->used, *stats;
+
+	if (all->used >= all->size || strcmp(its, name) != 0)
+		return NULL;
+	stats = its + strlen(its) + 1;
+	all->used = (size_t)(stats + strlen(stats) + 1 - all->text);
+	return stats;
+}
+
+/* What a mount tells of a collection; of one that cannot be read only the name. */
+static void load_info(const char *mount, const char *name, struct all_stats *all,
+		      struct vs_collection_info *info)
+{
+	static struct keyfile k;
+	char control[PATH_MAX + NAME_MAX + 16], *stats = all_stats_next(all, name);
+	int rc = 0;
+
+	*info = (struct vs_collection_info){.damaged = true};
+	snprintf(info->name, sizeof info->name, "%s", name);
+	snprintf(control, sizeof control, "%s/%s/.vecfs", mount, name);
+	if (stats)
+		keyfile_parse(stats, &k);
+	else
+		rc = keyfile_load(control, "stats", &k);
+	if (rc == 0)
+		read_info(&k, info);
 }
 
 static void print_mounted_collections(struct report *p, const char *mount)
@@ -169,17 +220,18 @@ static void print_mounted_collections(struct report *p, const char *mount)
 	static struct vs_collection_info info;
 	DIR *dir = opendir(mount);
 	struct dirent *entry;
-	char control[PATH_MAX + NAME_MAX + 16];
+	struct all_stats all;
 
+	all_stats_load(mount, &all);
 	report_list_start(p, "collections");
 	while (dir && (entry = readdir(dir))) {
 		if (entry->d_name[0] == '.' && (!entry->d_name[1] || strcmp(entry->d_name, "..") == 0))
 			continue;
-		snprintf(control, sizeof control, "%s/%s/.vecfs", mount, entry->d_name);
-		load_info(control, entry->d_name, &info);
+		load_info(mount, entry->d_name, &all, &info);
 		print_collection(p, &info);
 	}
 	report_list_end(p);
+	free(all.text);
 	if (dir)
 		closedir(dir);
 }

@@ -27,16 +27,12 @@ static int read_text(const char *path, char *text, size_t text_size)
 	return rc;
 }
 
-int keyfile_load(const char *dir, const char *name, struct keyfile *out)
+void keyfile_parse(char *text, struct keyfile *out)
 {
-	char path[PATH_MAX], *rest = out->text, *line;
-	int rc;
+	char *line;
 
 	out->count = 0;
-	if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path)
-		return -ENAMETOOLONG;
-	rc = read_text(path, out->text, sizeof out->text);
-	while (rc == 0 && (line = strsep(&rest, "\n")) && out->count < KEYFILE_LINES_MAX) {
+	while ((line = strsep(&text, "\n")) && out->count < KEYFILE_LINES_MAX) {
 		char *equals = strchr(line, '=');
 
 		if (!equals)
@@ -44,6 +40,19 @@ int keyfile_load(const char *dir, const char *name, struct keyfile *out)
 		*equals = 0;
 		out->lines[out->count++] = (struct keyfile_line){line, equals + 1};
 	}
+}
+
+int keyfile_load(const char *dir, const char *name, struct keyfile *out)
+{
+	char path[PATH_MAX];
+	int rc;
+
+	out->count = 0;
+	if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path)
+		return -ENAMETOOLONG;
+	rc = read_text(path, out->text, sizeof out->text);
+	if (rc == 0)
+		keyfile_parse(out->text, out);
 	return rc;
 }
 

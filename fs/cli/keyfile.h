@@ -17,6 +17,8 @@ struct keyfile {
 
 /* Reads dir/name. What is no key=value line is left out, and what does not fit. -errno. */
 int keyfile_load(const char *dir, const char *name, struct keyfile *out);
+/* The same of a text, which it cuts into pieces, and which must live as long. */
+void keyfile_parse(char *text, struct keyfile *out);
 /* The value of a key, or NULL. It lives as long as k, which must not be copied. */
 const char *keyfile_get(const struct keyfile *k, const char *key);
 

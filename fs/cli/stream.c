@@ -3,25 +3,34 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
+#include <zstd.h>
+#include <zstd_errors.h>
 
 #include "fs/cli/zip.h"
 
 #define AHEAD_BYTES ((off_t)8 << 20)  /* asked of the disk while earlier bytes are written elsewhere */
-#define INPUT_BYTES ((size_t)1 << 18) /* of deflated bytes at a time */
+#define INPUT_BYTES ((size_t)1 << 18) /* of compressed bytes at a time */
 #define COUNT_BYTES ((size_t)1 << 20)
+/* The memory that a compressed file may ask for: as much as zstd(1) grants unasked, and --long uses. */
+#define WINDOW_LOG_MAX 27
 
 struct stream {
 	int fd;
 	bool is_file;
-	uint64_t size; /* of a regular file */
+	uint64_t size; /* of a regular file; of a compressed one, once it is measured, of its plain bytes */
 	off_t off;     /* in the file */
 	off_t ahead;   /* how far the disk has been asked */
+	/* Of a compressed file: frames end to end. */
+	ZSTD_DCtx *frames; /* NULL: it is plain */
+	ZSTD_inBuffer packed;
+	bool in_frame, is_measured;
 	/* Of a member of an archive. */
 	bool is_member;
 	struct zip_member member;
@@ -30,7 +39,7 @@ struct stream {
 	uint32_t crc;       /* of those */
 	bool inflating;     /* z must be ended */
 	z_stream z;
-	unsigned char *input;
+	unsigned char *input; /* bytes as they lie in the file */
 };
 
 /* Nothing is asked for twice: also where all is cached, every asking looks at every page. */
@@ -69,6 +78,169 @@ static ssize_t read_file(struct stream *s, void *buf, size_t size)
 	}
 	read_ahead(s);
 	return (ssize_t)done;
+}
+
+/* ------------------------------------------------------------------ compressed files */
+
+static int refuse_frames(char *why, size_t why_size, size_t status)
+{
+	switch (ZSTD_getErrorCode(status)) {
+	case ZSTD_error_memory_allocation:
+		return -ENOMEM;
+	case ZSTD_error_frameParameter_windowTooLarge:
+		snprintf(why, why_size,
+			 "to unpack it takes more than %d MB of memory: compress it without --ultra "
+			 "and with --long=%d at most",
+			 1 << (WINDOW_LOG_MAX - 20), WINDOW_LOG_MAX);
+		return -EINVAL;
+	case ZSTD_error_prefix_unknown:
+		snprintf(why, why_size, "found bytes that zstd did not compress");
+		return -EINVAL;
+	case ZSTD_error_dictionary_wrong:
+		snprintf(why, why_size, "it was compressed with a dictionary: compress it without one");
+		return -EINVAL;
+	default:
+		snprintf(why, why_size, "the compressed file is damaged: %s", ZSTD_getErrorName(status));
+		return -EINVAL;
+	}
+}
+
+/* Unpacks what has been read; false: more must be read first. */
+static bool unpack(struct stream *s, ZSTD_outBuffer *out, size_t *status)
+{
+	size_t taken = s->packed.pos, given = out->pos;
+
+	*status = 0;
+	if (!s->in_frame && s->packed.pos == s->packed.size)
+		return false;
+	*status = ZSTD_decompressStream(s->frames, out, &s->packed);
+	if (ZSTD_isError(*status))
+		return true;
+	if (s->packed.pos == taken && out->pos == given)
+		return false;
+	s->in_frame = *status != 0;
+	return true;
+}
+
+/* Reads size plain bytes, fewer only at the end; or if some are enough, as many as come of what is there. */
+static ssize_t read_frames(struct stream *s, void *buf, size_t size, bool some, char *why, size_t why_size)
+{
+	ZSTD_outBuffer out = {buf, size, 0};
+
+	while (out.pos < size) {
+		size_t status;
+		ssize_t n;
+
+		if (unpack(s, &out, &status)) {
+			if (ZSTD_isError(status))
+				return refuse_frames(why, why_size, status);
+			continue;
+		}
+		if (some && out.pos > 0)
+			break;
+		n = read_once(s, s->input, INPUT_BYTES);
+		if (n < 0)
+			return n;
+		if (n == 0 && s->in_frame) {
+			snprintf(why, why_size, "the compressed file is cut short");
+			return -EINVAL;
+		}
+		if (n == 0)
+			break;
+		read_ahead(s);
+		s->packed = (ZSTD_inBuffer){s->input, (size_t)n, 0};
+	}
+	return (ssize_t)out.pos;
+}
+
+static int start_frames(struct stream *s)
+{
+	s->input = malloc(INPUT_BYTES);
+	s->frames = ZSTD_createDCtx();
+	if (!s->input || !s->frames)
+		return -ENOMEM;
+	return ZSTD_isError(ZSTD_DCtx_setParameter(s->frames, ZSTD_d_windowLogMax, WINDOW_LOG_MAX)) ? -ENOTSUP
+												    : 0;
+}
+
+static void end_frames(struct stream *s)
+{
+	ZSTD_freeDCtx(s->frames);
+	s->frames = NULL;
+	free(s->input);
+	s->input = NULL;
+}
+
+static int start_again(struct stream *s, off_t start)
+{
+	s->off = s->ahead = start;
+	s->in_frame = false;
+	s->packed = (ZSTD_inBuffer){0};
+	if (s->frames)
+		ZSTD_DCtx_reset(s->frames, ZSTD_reset_session_only);
+	return lseek(s->fd, start, SEEK_SET) < 0 ? -errno : 0;
+}
+
+static int open_nameless(void)
+{
+	const char *dir = getenv("TMPDIR");
+	char path[PATH_MAX];
+	int fd;
+
+	if (!dir || !*dir)
+		dir = "/tmp";
+	fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		return fd;
+	if (snprintf(path, sizeof path, "%s/vecfs.XXXXXX", dir) >= (int)sizeof path)
+		return -ENAMETOOLONG;
+	fd = mkostemp(path, O_CLOEXEC); /* not every file system has files without names */
+	if (fd >= 0)
+		unlink(path);
+	return fd < 0 ? -errno : fd;
+}
+
+static int write_all(int fd, const unsigned char *at, size_t size)
+{
+	while (size > 0) {
+		ssize_t n = write(fd, at, size);
+
+		if (n < 0)
+			return -errno;
+		at += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+/* From now on the stream is that of the unpacked file. */
+static int unpack_file(struct stream *s, char *why, size_t why_size)
+{
+	unsigned char *buf = malloc(COUNT_BYTES);
+	int fd = open_nameless(), rc = buf ? 0 : -ENOMEM;
+	ssize_t n = 1;
+
+	if (fd < 0)
+		snprintf(why, why_size, "cannot unpack it into $TMPDIR: %s", strerror(-fd));
+	if (fd < 0 && rc == 0)
+		rc = fd;
+	while (rc == 0 && n > 0) {
+		n = read_frames(s, buf, COUNT_BYTES, false, why, why_size);
+		rc = n < 0 ? (int)n : write_all(fd, buf, (size_t)n);
+		if (rc != 0 && n >= 0)
+			snprintf(why, why_size, "cannot unpack it into $TMPDIR: %s", strerror(-rc));
+	}
+	free(buf);
+	if (rc != 0) {
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	end_frames(s);
+	close(s->fd);
+	s->fd = fd;
+	s->is_file = true;
+	return 0;
 }
 
 /* ------------------------------------------------------------------ members of archives */
@@ -166,7 +338,23 @@ static int start_member(struct stream *s, const char *member, char *why, size_t 
 
 /* ------------------------------------------------------------------ public */
 
-int stream_open(const char *path, struct stream **out)
+bool stream_plain_name(const char *name, char *plain, size_t plain_size)
+{
+	static const char suffix[] = ".zst";
+	size_t len = strlen(name), suffix_len = sizeof suffix - 1;
+	bool has = len > suffix_len && strcmp(name + len - suffix_len, suffix) == 0;
+
+	if (has)
+		len -= suffix_len;
+	if (len >= plain_size) {
+		name += len - plain_size + 1;
+		len = plain_size - 1;
+	}
+	snprintf(plain, plain_size, "%.*s", (int)len, name);
+	return has;
+}
+
+int stream_open(const char *path, bool is_compressed, struct stream **out)
 {
 	struct stream *s = calloc(1, sizeof *s);
 	struct stat st;
@@ -181,6 +369,8 @@ int stream_open(const char *path, struct stream **out)
 		rc = -errno;
 	else if (S_ISDIR(st.st_mode))
 		rc = -EISDIR;
+	else if (is_compressed)
+		rc = start_frames(s);
 	if (rc != 0) {
 		stream_close(s);
 		return rc;
@@ -195,10 +385,13 @@ int stream_open(const char *path, struct stream **out)
 	return 0;
 }
 
-int stream_open_member(const char *path, const char *member, struct stream **out, char *why, size_t why_size)
+int stream_open_member(const char *path, bool is_compressed, const char *member, struct stream **out,
+		       char *why, size_t why_size)
 {
-	int rc = stream_open(path, out);
+	int rc = stream_open(path, is_compressed, out);
 
+	if (rc == 0 && is_compressed)
+		rc = unpack_file(*out, why, why_size);
 	if (rc == 0)
 		rc = start_member(*out, member, why, why_size);
 	if (rc != 0 && *out) {
@@ -214,17 +407,42 @@ void stream_close(struct stream *s)
 		close(s->fd);
 	if (s->inflating)
 		inflateEnd(&s->z);
-	free(s->input);
+	end_frames(s);
 	free(s);
 }
 
 bool stream_size(const struct stream *s, uint64_t *size)
 {
 	*size = s->is_member ? s->member.plain_size : s->size;
-	return s->is_member || s->is_file;
+	return s->is_member || (s->is_file && (!s->frames || s->is_measured));
 }
 
-int stream_count_lines(struct stream *s, uint64_t *lines)
+int stream_measure(struct stream *s, char *why, size_t why_size)
+{
+	off_t start = s->off;
+	uint64_t size;
+	char *buf;
+	ssize_t n;
+
+	if (stream_size(s, &size))
+		return 0;
+	size = 0;
+	if (!s->is_file)
+		return -ESPIPE;
+	buf = malloc(COUNT_BYTES);
+	if (!buf)
+		return -ENOMEM;
+	while ((n = read_frames(s, buf, COUNT_BYTES, false, why, why_size)) > 0)
+		size += (uint64_t)n;
+	free(buf);
+	if (n < 0)
+		return (int)n;
+	s->size = size;
+	s->is_measured = true;
+	return start_again(s, start);
+}
+
+int stream_count_lines(struct stream *s, uint64_t *lines, char *why, size_t why_size)
 {
 	char *buf, last = '\n';
 	off_t start = s->off;
@@ -236,27 +454,28 @@ int stream_count_lines(struct stream *s, uint64_t *lines)
 	buf = malloc(COUNT_BYTES);
 	if (!buf)
 		return -ENOMEM;
-	while ((n = read_file(s, buf, COUNT_BYTES)) > 0) {
+	while ((n = stream_read(s, buf, COUNT_BYTES, why, why_size)) > 0) {
 		for (const char *p = buf; (p = memchr(p, '\n', (size_t)(buf + n - p))); p++)
 			++*lines;
 		last = buf[n - 1];
 	}
 	*lines += last != '\n';
 	free(buf);
-	s->off = s->ahead = start;
-	if (n < 0)
-		return (int)n;
-	return lseek(s->fd, start, SEEK_SET) < 0 ? -errno : 0;
+	return n < 0 ? (int)n : start_again(s, start);
 }
 
 ssize_t stream_read(struct stream *s, void *buf, size_t size, char *why, size_t why_size)
 {
+	if (s->frames)
+		return read_frames(s, buf, size, false, why, why_size);
 	return s->is_member ? read_plain(s, buf, size, why, why_size) : read_file(s, buf, size);
 }
 
 ssize_t stream_read_some(struct stream *s, void *buf, size_t size, char *why, size_t why_size)
 {
-	return s->is_file ? stream_read(s, buf, size, why, why_size) : read_once(s, buf, size);
+	if (s->is_file)
+		return stream_read(s, buf, size, why, why_size);
+	return s->frames ? read_frames(s, buf, size, true, why, why_size) : read_once(s, buf, size);
 }
 
 int stream_fd(const struct stream *s)

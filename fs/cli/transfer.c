@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/cli/compressor.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/recode.h"
 
@@ -22,6 +23,7 @@
 struct transfer {
 	struct array_reader *source;
 	int fd, ids_fd;
+	struct compressor *compressor; /* NULL: fd gets the plain bytes */
 	struct array_shape from, to;
 	size_t prefix_bytes;
 	struct progress *progress;
@@ -46,6 +48,12 @@ int transfer_write(int fd, const void *data, size_t size)
 		size -= (size_t)n;
 	}
 	return 0;
+}
+
+static int write_file(struct transfer *t, const void *data, size_t size)
+{
+	return t->compressor ? compressor_write(t->compressor, data, size)
+			     : transfer_write(t->fd, data, size);
 }
 
 static bool prepare(struct transfer *t)
@@ -147,9 +155,31 @@ static int copy_rows(struct transfer *t, char *why, size_t why_size)
 		rows_bytes = size;
 		if (t->prefix_bytes > 0)
 			data = add_prefixes(t, data, &size);
-		rc = transfer_write(t->fd, data, size);
+		rc = write_file(t, data, size);
 		progress_add(t->progress, rows_bytes);
 	}
+	return rc;
+}
+
+/* The header, and all rows. */
+static int copy(struct transfer *t, const struct transfer_target *target, char *why, size_t why_size)
+{
+	size_t header_bytes = array_header_build(target->format, &target->shape, t->read);
+	uint64_t row_bytes = t->prefix_bytes + array_row_bytes(&t->to);
+	int rc;
+
+	if (target->compressed) {
+		assert(t->to.rows != ARRAY_ROWS_UNTOLD);
+		t->compressor = compressor_new(t->fd, header_bytes + t->to.rows * row_bytes);
+		if (!t->compressor)
+			return -ENOMEM;
+	}
+	rc = write_file(t, t->read, header_bytes);
+	if (rc == 0)
+		rc = copy_rows(t, why, why_size);
+	if (rc == 0 && t->compressor)
+		rc = compressor_finish(t->compressor);
+	compressor_free(t->compressor);
 	return rc;
 }
 
@@ -170,13 +200,8 @@ int transfer_run(struct array_reader *source, const struct transfer_target *targ
 
 	assert(t.from.rows == t.to.rows);
 	*why = 0;
-	if (prepare(&t)) {
-		size_t header_bytes = array_header_build(target->format, &target->shape, t.read);
-
-		rc = transfer_write(t.fd, t.read, header_bytes);
-	}
-	if (rc == 0)
-		rc = copy_rows(&t, why, why_size);
+	if (prepare(&t))
+		rc = copy(&t, target, why, why_size);
 	free(t.read);
 	free(t.converted);
 	free(t.prefixed);

@@ -6,6 +6,7 @@
 #ifndef VECFS_FS_CLI_TRANSFER_H
 #define VECFS_FS_CLI_TRANSFER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "store/array/array_format.h"
@@ -20,6 +21,7 @@ struct transfer_target {
 	int ids_fd; /* gets a line for each row: the id that source brings, else a number; -1: nothing wants
 		       them */
 	uint64_t first_number;
+	bool compressed; /* as zstd(1) does; only where the rows are told */
 };
 
 /*

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +16,10 @@
 /* ------------------------------------------------------------------ searching */
 
 struct patience {
-	bool (*is_cancelled)(void *arg);
+	bool (*is_cancelled)(void *arg, uint64_t rows);
 	void *arg;
 	int64_t end_ns; /* 0: none */
-	bool timed_out;
+	atomic_bool timed_out;
 };
 
 static int64_t monotonic_ns(void)
@@ -29,16 +30,18 @@ static int64_t monotonic_ns(void)
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static bool is_over(void *arg)
+static bool is_over(void *arg, uint64_t rows)
 {
 	struct patience *p = arg;
 
-	p->timed_out = p->end_ns && monotonic_ns() > p->end_ns;
-	return p->timed_out || (p->is_cancelled && p->is_cancelled(p->arg));
+	if (p->end_ns && monotonic_ns() > p->end_ns)
+		p->timed_out = true;
+	return p->timed_out || (p->is_cancelled && p->is_cancelled(p->arg, rows));
 }
 
-bool answer_is_unwanted(void *req)
+bool answer_is_unwanted(void *req, uint64_t rows)
 {
+	(void)rows;
 	return fuse_req_interrupted(req);
 }
 
@@ -65,7 +68,7 @@ static bool is_same_shape(const struct vs_schema *a, const struct vs_schema *b)
 	return a->dim == b->dim && a->dtype == b->dtype;
 }
 
-static int search(struct answer *a, const struct vs_query *q, struct patience *patience)
+static int search(struct answer *a, const struct vs_query *q, unsigned threads, struct patience *patience)
 {
 	int64_t start_ns = monotonic_ns();
 	int rc;
@@ -74,15 +77,15 @@ static int search(struct answer *a, const struct vs_query *q, struct patience *p
 	a->found = calloc(q->count, sizeof *a->found);
 	if (!a->hits || !a->found)
 		return -ENOMEM;
-	rc = vs_search(a->moment, q, 0, a->info.rows, a->hits, a->found, &a->stats);
+	rc = vs_search_threads(a->moment, q, threads, a->hits, a->found, &a->stats);
 	a->us = (uint64_t)(monotonic_ns() - start_ns) / 1000;
 	return rc == -EINTR && patience->timed_out ? -ETIMEDOUT : rc;
 }
 
 int answer_make(struct vs_store *store, uint32_t collection, const struct vs_schema *schema,
 		const void *vectors, uint32_t count, const struct search_params *params,
-		struct vs_filter *list, uint64_t without, bool (*is_cancelled)(void *arg), void *arg,
-		struct answer *out, char *why, size_t why_size)
+		struct vs_filter *list, uint64_t without, bool (*is_cancelled)(void *arg, uint64_t rows),
+		void *arg, struct answer *out, char *why, size_t why_size)
 {
 	struct patience patience = {.is_cancelled = is_cancelled, .arg = arg};
 	struct vs_query q = {.vectors = vectors,
@@ -116,7 +119,7 @@ int answer_make(struct vs_store *store, uint32_t collection, const struct vs_sch
 			     : -ESTALE;
 	}
 	if (!rc)
-		rc = search(out, &q, &patience);
+		rc = search(out, &q, params->threads, &patience);
 	vs_filter_free(own);
 	if (rc)
 		answer_free(out);

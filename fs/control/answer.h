@@ -19,17 +19,17 @@ struct answer {
 };
 
 /*
- * Searches a snapshot of a collection for count vectors of this schema, -ESTALE if it has another one by now: a
- * collection without rows may get one at any time. without: an entry that is left out, or 0. list: the
- * ids of params->ids, or NULL. is_cancelled may be NULL. -EINVAL with a sentence in why; -ETIMEDOUT, -EINTR.
- * On success answer_free ends it.
+ * Searches a snapshot of a collection for count vectors of this schema, -ESTALE if it has another one by now:
+ * a collection without rows may get one at any time. without: an entry that is left out, or 0. list: the ids
+ * of params->ids, or NULL. is_cancelled may be NULL. -EINVAL with a sentence in why; -ETIMEDOUT, -EINTR. On
+ * success answer_free ends it.
  */
 int answer_make(struct vs_store *store, uint32_t collection, const struct vs_schema *schema,
 		const void *vectors, uint32_t count, const struct search_params *params,
-		struct vs_filter *list, uint64_t without, bool (*is_cancelled)(void *arg), void *arg,
-		struct answer *out, char *why, size_t why_size);
+		struct vs_filter *list, uint64_t without, bool (*is_cancelled)(void *arg, uint64_t rows),
+		void *arg, struct answer *out, char *why, size_t why_size);
 /* is_cancelled for a handler, arg being its request: whoever asked was interrupted. */
-bool answer_is_unwanted(void *req);
+bool answer_is_unwanted(void *req, uint64_t rows);
 void answer_free(struct answer *a);
 /* The hits as lines "rank<TAB>distance<TAB>id", an id as in `ids`; or as one JSON object. malloc'ed. */
 int answer_print(const struct answer *a, bool json, char **text, size_t *size);

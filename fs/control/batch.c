@@ -106,6 +106,20 @@ void batch_forget(uint32_t batch)
 	temporary_forget(batch);
 }
 
+int batch_remove(struct mount *s, uint32_t id)
+{
+	struct inode_set all;
+	int rc = inode_preserve_all_begin(s, id, &all); /* a batch goes with its vectors */
+
+	if (rc)
+		return rc;
+	rc = vs_collection_remove(s->store, id);
+	inode_preserve_all_end(s, &all);
+	if (!rc)
+		batch_forget(id);
+	return rc;
+}
+
 /* ------------------------------------------------------------------ names */
 
 bool batch_has(struct mount *s, uint32_t batch, const struct node *node)
@@ -389,11 +403,12 @@ static ssize_t temporary_read(struct mount *s, const struct node *node, void *bu
 	return vs_batch_text_read(s->store, node->collection, text_of(node), buf, size, (uint64_t)off);
 }
 
-static int temporary_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int temporary_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
 			   const struct fuse_file_info *fi)
 {
 	(void)fi;
-	return vs_batch_text_write(s->store, node->collection, text_of(node), buf, size, (uint64_t)off);
+	return vs_batch_text_write(ops_serve(req)->store, node->collection, text_of(node), buf, size,
+				   (uint64_t)off);
 }
 
 const struct node_ops batch_temporary_ops = {

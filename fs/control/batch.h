@@ -25,6 +25,9 @@ int batch_rename(struct mount *s, uint32_t batch, const char *name, const char *
 bool batch_find_temporary(uint32_t batch, const char *name, struct node *out);
 /* Applies tx/B to its collection; durable when it returns 0. */
 int batch_commit(struct mount *s, const struct vs_collection_info *batch);
+/* Removes a batch with everything in it, or a collection that is empty; open files of its vectors keep those.
+ */
+int batch_remove(struct mount *s, uint32_t id);
 /* The batch is gone: what is remembered of it, too. */
 void batch_forget(uint32_t batch);
 /* Logs "docs/.vecfs/tx/B/.vecfs/NAME: refused: " and the reason, which the commit will give, too (refusal.h).

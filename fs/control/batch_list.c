@@ -225,14 +225,14 @@ static int write_at(struct mount *s, const struct node *node, struct list_handle
 	return 0;
 }
 
-static int list_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int list_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
 		      const struct fuse_file_info *fi)
 {
 	struct list_handle *h = file_of(fi);
 	int rc;
 
 	pthread_mutex_lock(&h->lock);
-	rc = write_at(s, node, h, buf, size, (uint64_t)off);
+	rc = write_at(ops_serve(req), node, h, buf, size, (uint64_t)off);
 	pthread_mutex_unlock(&h->lock);
 	return rc;
 }

@@ -721,14 +721,14 @@ static int write_at(struct mount *s, const struct node *node, struct upload_file
 	return rc ? refuse(s, node, h, rc, strerror(-rc)) : 0;
 }
 
-static int upload_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int upload_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
 			const struct fuse_file_info *fi)
 {
 	struct upload_file *h = file_of(fi);
 	int rc;
 
 	pthread_mutex_lock(&h->lock);
-	rc = write_at(s, node, h, buf, size, (uint64_t)off);
+	rc = write_at(ops_serve(req), node, h, buf, size, (uint64_t)off);
 	pthread_mutex_unlock(&h->lock);
 	return rc;
 }

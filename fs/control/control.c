@@ -21,7 +21,7 @@ struct item {
 };
 
 static const struct item mount_items[] = {
-	{NODE_LOG, 0}, {NODE_METRICS, 0}, {NODE_VERSION, 0}, {NODE_NONE, 0}};
+	{NODE_LOG, 0}, {NODE_METRICS, 0}, {NODE_VERSION, 0}, {NODE_STATS, 0}, {NODE_NONE, 0}};
 
 static const struct item collection_items[] = {
 	{NODE_SCHEMA, 0},
@@ -229,6 +229,8 @@ static bool is_listed(struct mount *s, const struct node *dir, const struct vs_c
 		return upload_is_listed(s, &node);
 	case NODE_TEXT:
 		return batch_has(s, info->id, &node);
+	case NODE_STATS:
+		return dir->collection;
 	case NODE_RESULT: /* what is listed is what has been put there */
 		return false;
 	default:

@@ -63,7 +63,7 @@ static int query_setattr(fuse_req_t req, const struct node *node, const struct s
 }
 
 /* Appends the answers to count vectors. */
-static int add_answers(struct mount *s, const struct node *node, struct query *q, const void *vectors,
+static int add_answers(fuse_req_t req, const struct node *node, struct query *q, const void *vectors,
 		       uint32_t count, char *why, size_t why_size)
 {
 	struct search_params params;
@@ -73,8 +73,8 @@ static int add_answers(struct mount *s, const struct node *node, struct query *q
 	int rc;
 
 	search_params_init(&params);
-	rc = answer_make(s->store, node->collection, &q->schema, vectors, count, &params, NULL, 0, NULL, NULL,
-			 &answer, why, why_size);
+	rc = answer_make(ops_serve(req)->store, node->collection, &q->schema, vectors, count, &params, NULL,
+			 0, answer_is_unwanted, req, &answer, why, why_size);
 	if (rc)
 		return rc;
 	rc = answer_print(&answer, false, &text, &size);
@@ -111,7 +111,7 @@ static int hold_part(struct query *q, const struct vs_collection_info *info)
 }
 
 /* Answers what has come, and keeps the incomplete rest. */
-static int take(struct mount *s, const struct node *node, struct query *q, const char *bytes, size_t size,
+static int take(fuse_req_t req, const struct node *node, struct query *q, const char *bytes, size_t size,
 		char *why, size_t why_size)
 {
 	size_t row = q->row_bytes, total = q->part_bytes + size, whole = total / row, rest = total % row;
@@ -124,7 +124,7 @@ static int take(struct mount *s, const struct node *node, struct query *q, const
 			return -ENOMEM;
 		memcpy(vectors, q->part, q->part_bytes);
 		memcpy(vectors + q->part_bytes, bytes, whole * row - q->part_bytes);
-		rc = add_answers(s, node, q, vectors, (uint32_t)whole, why, why_size);
+		rc = add_answers(req, node, q, vectors, (uint32_t)whole, why, why_size);
 		free(vectors);
 	}
 	if (rc)
@@ -153,9 +153,10 @@ static int judge(const struct query *q, size_t size, const struct vs_collection_
 	return -EINVAL;
 }
 
-static int query_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int query_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
 		       const struct fuse_file_info *fi)
 {
+	struct mount *s = ops_serve(req);
 	struct query *q = query_of(fi);
 	struct vs_collection_info info;
 	char why[512] = "";
@@ -172,7 +173,7 @@ static int query_write(struct mount *s, const struct node *node, const void *buf
 	if (!rc)
 		rc = hold_part(q, &info);
 	if (!rc)
-		rc = take(s, node, q, buf, size, why, sizeof why);
+		rc = take(req, node, q, buf, size, why, sizeof why);
 	if (rc)
 		q->part_bytes = q->size = q->taken = 0;
 	pthread_mutex_unlock(&q->lock);

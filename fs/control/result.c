@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/control/batch.h"
 #include "fs/control/control.h"
 #include "fs/inode/open_files.h"
+#include "fs/request/invalidate.h"
 
 #define TEXT_BYTES 1024
 
@@ -18,7 +20,7 @@ struct result {
 	struct open_file open_file;
 	struct result *prev, *next; /* all of the mount */
 	uint32_t batch;
-	bool adds_only;
+	bool adds_only, removes;
 	char text[TEXT_BYTES];
 };
 
@@ -52,6 +54,26 @@ bool result_adds_only(struct mount *s, uint32_t batch)
 		found = r->batch == batch && r->adds_only;
 	pthread_mutex_unlock(&s->results->lock);
 	return found;
+}
+
+/* Those of one collection. */
+static void remove_abandoned(struct mount *s, uint32_t collection)
+{
+	struct vs_collection_info batch = {0};
+	char keep[8];
+
+	while (!vs_collection_next(s->store, collection, batch.id, &batch))
+		if (vs_attribute_get(s->store, batch.id, VS_ATTRIBUTE_KEEP, keep, sizeof keep) > 0)
+			vs_collection_remove(s->store,
+					     batch.id); /* if it cannot be, the next mount tries again */
+}
+
+void result_remove_abandoned(struct mount *s)
+{
+	struct vs_collection_info c = {0};
+
+	while (!s->options.read_only && !vs_collection_next(s->store, 0, c.id, &c))
+		remove_abandoned(s, c.id);
 }
 
 void result_tell(struct mount *s, uint32_t batch, int rc, const struct vs_batch_change *change,
@@ -149,25 +171,57 @@ static ssize_t result_read(struct mount *s, const struct node *node, void *buf, 
 	return (ssize_t)n;
 }
 
-static int result_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int set_removes(struct mount *s, struct result *r, bool removes)
+{
+	int rc = vs_attribute_set(s->store, r->batch, VS_ATTRIBUTE_KEEP, "no", removes ? 2 : 0);
+
+	if (!rc)
+		r->removes = removes;
+	return rc;
+}
+
+static int set_adds_only(struct mount *s, struct result *r, bool adds_only)
+{
+	pthread_mutex_lock(&s->results->lock);
+	r->adds_only = adds_only;
+	pthread_mutex_unlock(&s->results->lock);
+	return 0;
+}
+
+static int result_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
 			const struct fuse_file_info *fi)
 {
 	static const struct {
 		const char *line;
-		bool adds_only;
-	} known[] = {{"replace=no\n", true}, {"replace=yes\n", false}};
+		int (*set)(struct mount *s, struct result *r, bool on);
+		bool on;
+	} known[] = {
+		{"replace=no\n", set_adds_only, true},
+		{"replace=yes\n", set_adds_only, false},
+		{"keep=no\n", set_removes, true},
+		{"keep=yes\n", set_removes, false},
+	};
+	struct mount *s = ops_serve(req);
 
 	(void)node;
 	(void)off;
-	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-		if (size != strlen(known[i].line) || memcmp(buf, known[i].line, size) != 0)
-			continue;
-		pthread_mutex_lock(&s->results->lock);
-		result_of(fi)->adds_only = known[i].adds_only;
-		pthread_mutex_unlock(&s->results->lock);
-		return 0;
-	}
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		if (size == strlen(known[i].line) && memcmp(buf, known[i].line, size) == 0)
+			return known[i].set(s, result_of(fi), known[i].on);
 	return -EINVAL;
+}
+
+/* It may have been committed, or removed, long ago. */
+static void remove_batch(struct mount *s, uint32_t id)
+{
+	struct vs_collection_info batch;
+	struct node tx;
+
+	if (vs_collection_get(s->store, id, &batch))
+		return;
+	tx = (struct node){.kind = NODE_TX, .collection = batch.parent};
+	if (!batch_remove(s, id))
+		notify_entry(s->notify, node_ino(&tx), batch.name);
 }
 
 static void result_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)
@@ -183,6 +237,8 @@ static void result_release(struct mount *s, const struct node *node, const struc
 	if (r->next)
 		r->next->prev = r->prev;
 	pthread_mutex_unlock(&s->results->lock);
+	if (r->removes)
+		remove_batch(s, r->batch);
 	free(r);
 }
 

@@ -7,7 +7,11 @@
  * "refused=REASON" until the next attempt. Who writes "replace=no" to it wants a commit to be refused that
  * would give an existing id another vector, for as long as the file stays open.
  *
- * All of that is kept with the open file, and goes with it. Functions may be called from any thread.
+ * All of that is kept with the open file, and goes with it. So does the batch, if "keep=no" was written to
+ * the file: a process that dies closes it, and leaves nothing behind. If it is the mount that dies, the next
+ * one removes the batch: who filled it can go on no more.
+ *
+ * Functions may be called from any thread.
  */
 #ifndef VECFS_FS_CONTROL_RESULT_H
 #define VECFS_FS_CONTROL_RESULT_H
@@ -20,6 +24,8 @@ struct result_table;
 
 struct result_table *result_table_new(void);
 void result_table_free(struct result_table *t);
+/* Before the mount serves: removes the batches that should have gone with a file of an earlier one. */
+void result_remove_abandoned(struct mount *s);
 /* Whether somebody wants this batch to add only. */
 bool result_adds_only(struct mount *s, uint32_t batch);
 /* Tells those who have it open how a commit of the batch went: rc is 0 with change, or -errno with why. */

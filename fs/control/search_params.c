@@ -11,7 +11,7 @@
 
 void search_params_init(struct search_params *p)
 {
-	*p = (struct search_params){.k = SEARCH_K_DEFAULT};
+	*p = (struct search_params){.k = SEARCH_K_DEFAULT, .threads = 1};
 }
 
 /* A whole decimal number of at most max. */

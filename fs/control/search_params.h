@@ -28,6 +28,7 @@ struct search_params {
 	bool has_radius, deny, json;
 	float radius;
 	unsigned timeout_ms;
+	unsigned threads; /* that search; no key sets it */
 	char filter[256]; /* "": none; so for the others */
 	char ids[256];
 	char view[64];

@@ -361,7 +361,7 @@ static int make_stats(const struct answer *a, char **text, size_t *size)
 	*size = (size_t)snprintf(*text, 256,
 				 "queries=%u\nrows=%" PRIu64 "\nrows_scanned=%" PRIu64
 				 "\nrows_verified=%" PRIu64 "\nrows_damaged=%" PRIu64 "\nus=%" PRIu64 "\n",
-				 a->count, a->info.rows, a->stats.rows_scanned, a->stats.rows_scanned,
+				 a->count, a->info.rows, a->stats.rows_scanned, a->stats.rows_verified,
 				 a->stats.rows_damaged, a->us);
 	return 0;
 }
@@ -871,9 +871,10 @@ static int judge(struct session_table *t, struct session_file *f, bool is_whole)
 	return -EINVAL;
 }
 
-static int session_file_write(struct mount *serve, const struct node *node, const void *buf, size_t size,
+static int session_file_write(fuse_req_t req, const struct node *node, const void *buf, size_t size,
 			      off_t off, const struct fuse_file_info *fi)
 {
+	struct mount *serve = ops_serve(req);
 	struct session_file *f = file_of(fi);
 	size_t end = (size_t)off + size;
 	int rc = 0;

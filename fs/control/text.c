@@ -69,6 +69,15 @@ static void print_metrics(struct mount *s, FILE *out)
 	print_metric(out, "commit_bytes_total", "counter", "Bytes committed to the log.", c.commit_bytes);
 	print_metric(out, "checkpoints_total", "counter", "Checkpoints.", c.checkpoints);
 	print_metric(out, "batches_total", "counter", "Batches committed.", c.batches);
+	print_metric(out, "queries_total", "counter", "Vectors searched for.", c.queries);
+	print_metric(out, "search_rows_scanned_total", "counter", "Stored vectors compared by searches.",
+		     c.rows_scanned);
+	print_metric(out, "search_rows_verified_total", "counter",
+		     "Stored vectors that searches verified against their checksums.", c.rows_verified);
+	fprintf(out,
+		"# HELP vecfs_search_seconds_total Time of searching, by all threads.\n"
+		"# TYPE vecfs_search_seconds_total counter\nvecfs_search_seconds_total %.6f\n",
+		(double)c.search_ns / 1e9);
 	print_metric(out, "checksum_errors_total", "counter", "Reads refused for a wrong checksum.",
 		     c.checksum_errors);
 	print_metric(out, "replayed_records", "gauge", "Log records replayed when the store was opened.",
@@ -99,6 +108,23 @@ static void print_stats(struct mount *s, const struct vs_collection_info *info, 
 		fprintf(out, "upload_rows=%" PRIu64 "\n", batch.upload_rows);
 }
 
+/*
+ * Of all collections that everybody may read: the name, a NUL, its stats, a NUL. It is not listed, for it is
+ * only to save `vecfs stat` of a mount with very many of them from opening as many files.
+ */
+static void print_all_stats(struct mount *s, FILE *out)
+{
+	struct vs_collection_info info = {0};
+
+	while (!vs_collection_next(s->store, 0, info.id, &info)) {
+		if ((info.perm.mode & 0005) != 0005)
+			continue;
+		fwrite(info.name, 1, strlen(info.name) + 1, out);
+		print_stats(s, &info, out);
+		fputc('\0', out);
+	}
+}
+
 static int print(struct mount *s, const struct node *node, FILE *out)
 {
 	struct vs_collection_info info;
@@ -108,7 +134,9 @@ static int print(struct mount *s, const struct node *node, FILE *out)
 		print_version(out);
 	if (node->kind == NODE_METRICS)
 		print_metrics(s, out);
-	if (node->kind != NODE_SCHEMA && node->kind != NODE_STATS)
+	if (node->kind == NODE_STATS && !node->collection)
+		print_all_stats(s, out);
+	if (!node->collection || (node->kind != NODE_SCHEMA && node->kind != NODE_STATS))
 		return 0;
 	rc = vs_collection_get(s->store, node->collection, &info);
 	if (rc)
@@ -325,6 +353,8 @@ static int parse_line(char *line, struct vs_schema *schema, unsigned *which, cha
 		if (parse_dim(value, &schema->dim))
 			snprintf(why, why_size, "got dim=%s, want a number of values, or 0 for unknown",
 				 value);
+	} else if (!strcmp(line, "dtype") && !strcmp(value, "any")) {
+		*which = VS_SCHEMA_FREE;
 	} else if (!strcmp(line, "dtype")) {
 		*which = VS_SCHEMA_DTYPE;
 		word = vs_dtype_parse(value);
@@ -365,6 +395,9 @@ static void take_line(struct text *t, struct change *change)
 		snprintf(change->why, WHY_BYTES, "got a NUL character, want lines of text");
 	else if (len)
 		parse_line(line, &change->schema, &which, change->why, WHY_BYTES);
+	/* Of two lines about the dtype the later one counts. */
+	if (which & (VS_SCHEMA_DTYPE | VS_SCHEMA_FREE))
+		change->which &= ~(VS_SCHEMA_DTYPE | VS_SCHEMA_FREE);
 	change->which |= which;
 }
 
@@ -405,7 +438,7 @@ static int apply(struct mount *s, const struct node *node, struct text *t, struc
 	return rc;
 }
 
-static int schema_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int schema_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
 			const struct fuse_file_info *fi)
 {
 	struct text *t = text_of(fi);
@@ -418,7 +451,7 @@ static int schema_write(struct mount *s, const struct node *node, const void *bu
 	if (off != t->end) /* another text: from its start, or behind what was there (>>) */
 		t->line_size = 0;
 	add_bytes(t, buf, size, &change);
-	rc = apply(s, node, t, &change);
+	rc = apply(ops_serve(req), node, t, &change);
 	t->end = rc ? off : off + (off_t)size;
 	if (rc)
 		t->line_size = 0;

@@ -344,7 +344,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		     struct fuse_file_info *fi)
 {
 	struct call c = enter(req, ino);
-	int rc = c.ops->write ? c.ops->write(c.s, &c.node, buf, size, off, fi) : -EINVAL;
+	int rc = c.ops->write ? c.ops->write(req, &c.node, buf, size, off, fi) : -EINVAL;
 
 	if (rc) {
 		reply(req, rc);

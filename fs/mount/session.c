@@ -246,6 +246,8 @@ int session_start(struct vs_store *store, const char *mountpoint, const struct m
 	s->node_ops = ops_node_tables;
 	rc = prepare(s, mountpoint);
 	if (!rc)
+		result_remove_abandoned(s);
+	if (!rc)
 		rc = new_session(s, !obstacle);
 	if (rc)
 		snprintf(why, why_size, "%s", strerror(-rc));

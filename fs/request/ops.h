@@ -73,7 +73,7 @@ struct node_ops {
 	/* Fills buf, returns the bytes or -errno. fi->fh is 0 on a stateless mount. */
 	ssize_t (*read)(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 			const struct fuse_file_info *fi);
-	int (*write)(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
+	int (*write)(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
 		     const struct fuse_file_info *fi);
 	/* At each close(2). *changed: something has been since the last, which -o sync makes durable. */
 	int (*flush)(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed);

@@ -104,20 +104,6 @@ static int child_mkdir(struct mount *s, uint32_t parent, const struct create_arg
 	return rc;
 }
 
-static int remove_one(struct mount *s, uint32_t id)
-{
-	struct inode_set all;
-	int rc = inode_preserve_all_begin(s, id, &all); /* a batch goes with its vectors */
-
-	if (rc)
-		return rc;
-	rc = vs_collection_remove(s->store, id);
-	inode_preserve_all_end(s, &all);
-	if (!rc)
-		batch_forget(id);
-	return rc;
-}
-
 /* A collection without vectors is empty for all that can be seen: what nobody has committed goes with it. */
 static int remove_batches(struct mount *s, uint32_t collection)
 {
@@ -125,7 +111,7 @@ static int remove_batches(struct mount *s, uint32_t collection)
 	int rc = 0;
 
 	while (!rc && !vs_collection_next(s->store, collection, batch.id, &batch))
-		rc = remove_one(s, batch.id);
+		rc = batch_remove(s, batch.id);
 	return rc;
 }
 
@@ -136,7 +122,7 @@ static int child_rmdir(struct mount *s, uint32_t parent, const char *name)
 
 	if (!rc && !parent && info.count == 0 && !info.damaged)
 		rc = remove_batches(s, info.id);
-	return rc ? rc : remove_one(s, info.id);
+	return rc ? rc : batch_remove(s, info.id);
 }
 
 static void child_list(struct listing *l, uint32_t parent, off_t off)

@@ -330,9 +330,10 @@ static bool is_by_opener(struct file *h, pid_t thread, const struct fuse_file_in
 	return fi->lock_owner == h->owner;
 }
 
-int file_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
+int file_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
 	       const struct fuse_file_info *fi)
 {
+	struct mount *s = ops_serve(req);
 	struct file *h = file_of(fi);
 	int rc;
 

@@ -53,7 +53,7 @@ int file_create(fuse_req_t req, const struct node *dir, const struct create_args
 int file_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi);
 ssize_t file_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 		  const struct fuse_file_info *fi);
-int file_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
+int file_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
 	       const struct fuse_file_info *fi);
 int file_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed);
 int file_fsync(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi);

@@ -94,13 +94,13 @@ static ssize_t refused_read(struct mount *s, const struct node *node, void *buf,
 	return vector_ops.read(s, &vector, buf, size, off, fi);
 }
 
-static int refused_write(struct mount *s, const struct node *node, const void *buf, size_t size, off_t off,
+static int refused_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
 			 const struct fuse_file_info *fi)
 {
 	struct node vector = vector_of(fi);
 
 	(void)node;
-	return vector_ops.write(s, &vector, buf, size, off, fi);
+	return vector_ops.write(req, &vector, buf, size, off, fi);
 }
 
 static int refused_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi,

@@ -272,10 +272,13 @@ static int schema_merge(const struct collection *c, unsigned which, const struct
 		out->dtype = schema->dtype;
 	if (which & VS_SCHEMA_METRIC)
 		out->metric = schema->metric;
+	if (which & VS_SCHEMA_FREE)
+		out->dtype = VS_F32;
 	if (!schema_is_possible(out))
 		return -EINVAL;
 	if (out->dim != c->schema.dim || out->dtype != c->schema.dtype || out->metric != c->schema.metric ||
-	    (which & VS_SCHEMA_DTYPE && collection_is_free(c)))
+	    (which & VS_SCHEMA_DTYPE && collection_is_free(c)) ||
+	    (which & VS_SCHEMA_FREE && !collection_is_free(c)))
 		return c->schema_fixed || c->committing || c->children ? -EBUSY : 0;
 	return -EALREADY;
 }
@@ -295,7 +298,8 @@ int vs_schema_change(struct vs_store *s, uint32_t id, unsigned which, const stru
 	rc = c ? schema_merge(c, which, schema, &merged) : -ENOENT;
 	if (!rc) {
 		collection_set_schema(c, &merged);
-		c->schema_given |= which & VS_SCHEMA_DTYPE;
+		if (which & (VS_SCHEMA_DTYPE | VS_SCHEMA_FREE))
+			c->schema_given = !(which & VS_SCHEMA_FREE);
 		if (which & VS_SCHEMA_DIM)
 			c->dim_given = merged.dim;
 		c->version++;

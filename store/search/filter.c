@@ -164,6 +164,22 @@ bool vs_filter_passes(const struct vs_filter *f, const char *id, size_t len)
 	return !f->glob || glob_matches(f, id, len);
 }
 
+size_t vs_filter_allowed(const struct vs_filter *f)
+{
+	return f->has_list && !f->deny ? f->count : SIZE_MAX;
+}
+
+const char *vs_filter_next(const struct vs_filter *f, size_t *at, size_t *len)
+{
+	const unsigned char *p = f->heap + *at;
+
+	if (*at == f->heap_used)
+		return NULL;
+	*len = (size_t)(p[0] | p[1] << 8);
+	*at += LENGTH_BYTES + *len;
+	return (const char *)p + LENGTH_BYTES;
+}
+
 size_t vs_filter_bytes(const struct vs_filter *f)
 {
 	return sizeof *f + (f->glob ? strlen(f->glob) + 1 : 0) + f->heap_size +

@@ -26,6 +26,11 @@ int vs_filter_glob(struct vs_filter *f, const char *pattern);
 int vs_filter_add(struct vs_filter *f, const char *id, size_t len);
 void vs_filter_deny(struct vs_filter *f, bool deny);
 bool vs_filter_passes(const struct vs_filter *f, const char *id, size_t len);
+/* How many ids a list lets pass at the most; SIZE_MAX if that is not known, for want of a list that allows.
+ */
+size_t vs_filter_allowed(const struct vs_filter *f);
+/* The next id of the list, *at being 0 for the first; NULL at the end. */
+const char *vs_filter_next(const struct vs_filter *f, size_t *at, size_t *len);
 /* The bytes of memory it holds. */
 size_t vs_filter_bytes(const struct vs_filter *f);
 

@@ -6,7 +6,12 @@
  * Distances are those that users see: Euclidean for l2 (not squared), 1 - cos for cosine, the inner
  * product for ip, where larger is nearer. Equally near vectors come in the order of their entry numbers, the
  * oldest id first, so that a result does not depend on where rows stand. A row with a NaN, or without a
- * direction under cosine, is never found; a row that is damaged is left out, counted and reported.
+ * direction under cosine, is never found.
+ *
+ * A damaged row is never found either: vectors are compared as they lie in the file, and verified against
+ * their checksums before they are taken among the nearest. So hits are those that would be if every row was
+ * verified. A damaged row is counted and reported if it came near enough to be verified, or could not be
+ * read; one that looks far from every query is left out without a word (`vecfs check` finds it).
  */
 #ifndef VECFS_STORE_SEARCH_SEARCH_H
 #define VECFS_STORE_SEARCH_SEARCH_H
@@ -26,8 +31,9 @@ struct vs_query {
 	const float *radius;            /* NULL, or hits are not farther than this (for ip: not smaller) */
 	const struct vs_filter *filter; /* NULL: every row */
 	uint64_t without;               /* this entry is left out; 0: none */
-	/* Asked now and then, from the searching thread: true ends the search with -EINTR. May be NULL. */
-	bool (*is_cancelled)(void *arg);
+	/* Asked now and then, from the searching thread: true ends the search with -EINTR. rows: how many
+	 * more of the range are done since it was asked last. May be NULL. */
+	bool (*is_cancelled)(void *arg, uint64_t rows);
 	void *arg;
 };
 
@@ -38,8 +44,9 @@ struct vs_hit {
 };
 
 struct vs_search_stats {
-	uint64_t rows_scanned; /* vectors compared, once however many queries there are */
-	uint64_t rows_damaged; /* vectors that could not be read */
+	uint64_t rows_scanned;  /* vectors compared, once however many queries there are */
+	uint64_t rows_verified; /* those that came near enough to be verified */
+	uint64_t rows_damaged;  /* vectors that were found to be damaged, or could not be read */
 };
 
 /* 0 if each of the count vectors can be a query: -EINVAL if one has a NaN or an infinity, or no direction
@@ -54,6 +61,9 @@ int vs_query_check(const struct vs_schema *schema, const void *vectors, uint32_t
  */
 int vs_search(struct vs_snapshot *m, const struct vs_query *q, uint64_t first, uint64_t rows,
 	      struct vs_hit *hits, uint32_t *found, struct vs_search_stats *stats);
+/* The same of all rows, by so many threads that begin and end with it; q->is_cancelled is asked by each. */
+int vs_search_threads(struct vs_snapshot *m, const struct vs_query *q, unsigned threads, struct vs_hit *hits,
+		      uint32_t *found, struct vs_search_stats *stats);
 /* Takes what other found into hits. -ENOMEM. */
 int vs_search_merge(enum vs_metric metric, const struct vs_query *q, struct vs_hit *hits, uint32_t *found,
 		    const struct vs_hit *other, const uint32_t *other_found);

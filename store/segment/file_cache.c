@@ -5,28 +5,42 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "store/segment/segment.h"
 
 #define UNMAP_AT_ONCE 64
 #define SYNC_MANY 64u /* files: then one call for all takes less time */
 
+/* At most half of what the process may open: there are others who need some. */
+static unsigned default_open_max(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur / 2 >= FILES_OPEN_DEFAULT)
+		return FILES_OPEN_DEFAULT;
+	return limit.rlim_cur / 2 ? (unsigned)(limit.rlim_cur / 2) : 1;
+}
+
 void files_init(struct files *f, struct io *io, bool read_only, unsigned open_max, unsigned mapped_max)
 {
 	memset(f, 0, sizeof *f);
 	f->io = io;
 	f->read_only = read_only;
-	f->open_max = open_max ? open_max : FILES_OPEN_DEFAULT;
+	f->open_max = open_max ? open_max : default_open_max();
 	f->mapped_max = mapped_max ? mapped_max : FILES_MAPPED_DEFAULT;
 	f->clean.prev = f->clean.next = &f->clean;
 	f->dirty.prev = f->dirty.next = &f->dirty;
 	f->maps.prev = f->maps.next = &f->maps;
+	f->vector_maps.prev = f->vector_maps.next = &f->vector_maps;
+	f->vectors_mapped_max =
+		f->mapped_max < FILES_VECTORS_MAPPED_MAX ? f->mapped_max : FILES_VECTORS_MAPPED_MAX;
 	pthread_mutex_init(&f->mutex, NULL);
 }
 
 void files_free(struct files *f)
 {
-	assert(!f->open && !f->mapped);
+	assert(!f->open && !f->mapped && !f->vectors_mapped);
 	pthread_mutex_destroy(&f->mutex);
 }
 
@@ -37,7 +51,7 @@ void files_attach(struct files *f, struct segment *seg)
 		seg->fd[i] = -1;
 		seg->use[i] = (struct file_use){.seg = seg, .column = i};
 	}
-	seg->map.seg = seg;
+	seg->map.seg = seg->vector_map.seg = seg;
 }
 
 /* ------------------------------------------------------------------ the rings; under the mutex */
@@ -168,12 +182,15 @@ void segment_file_written(struct segment *seg, enum segment_column column)
 void files_put(struct segment *seg, enum segment_column column, int fd)
 {
 	struct files *f = seg->files;
+	bool full;
 
 	pthread_mutex_lock(&f->mutex);
 	seg->fd[column] = fd;
 	use_link(f, &seg->use[column]);
-	f->open++;
+	full = ++f->open > f->open_max;
 	pthread_mutex_unlock(&f->mutex);
+	if (full)
+		files_evict(f);
 }
 
 int segment_read(struct segment *seg, enum segment_column column, void *buf, size_t size, uint64_t off)
@@ -400,6 +417,91 @@ void segment_map_release(struct segment *seg)
 	pthread_mutex_unlock(&seg->files->mutex);
 }
 
+/* ------------------------------------------------------------------ mappings of vectors */
+
+static void vector_map_unlink(struct map_use *m)
+{
+	m->prev->next = m->next;
+	m->next->prev = m->prev;
+	m->prev = m->next = NULL;
+}
+
+/* Begins a use of the mapping, if there is one. Under the mutex. */
+static const char *vectors_use(struct segment *seg)
+{
+	if (seg->vectors && !seg->vector_map.keepers++)
+		vector_map_unlink(&seg->vector_map);
+	return seg->vectors;
+}
+
+/* Maps what was found not mapped; another thread may be as fast. */
+static const char *vectors_add(struct segment *seg)
+{
+	struct files *f = seg->files;
+	int fd = segment_file(seg, SEGMENT_VECTORS), rc;
+	const char *used;
+	void *p;
+
+	if (fd < 0)
+		return NULL;
+	rc = f->io->ops->map(f->io, fd, segment_vectors_bytes(seg), true, &p);
+	segment_file_done(seg, SEGMENT_VECTORS);
+	if (rc < 0)
+		return NULL;
+	pthread_mutex_lock(&f->mutex);
+	used = vectors_use(seg);
+	if (!used) {
+		used = seg->vectors = p;
+		seg->vector_map.keepers = 1;
+		f->vectors_mapped++;
+		p = NULL;
+	}
+	pthread_mutex_unlock(&f->mutex);
+	if (p)
+		f->io->ops->unmap(f->io, p, segment_vectors_bytes(seg));
+	return used;
+}
+
+const char *segment_vectors(struct segment *seg)
+{
+	struct files *f = seg->files;
+	const char *used;
+
+	if (!f)
+		return NULL;
+	pthread_mutex_lock(&f->mutex);
+	used = vectors_use(seg);
+	pthread_mutex_unlock(&f->mutex);
+	return used ? used : vectors_add(seg);
+}
+
+void segment_vectors_done(struct segment *seg)
+{
+	struct files *f = seg->files;
+	struct map_use *m = &seg->vector_map, *oldest;
+	void *unwanted = NULL;
+	size_t bytes = 0;
+
+	pthread_mutex_lock(&f->mutex);
+	assert(m->keepers);
+	if (!--m->keepers) {
+		m->prev = f->vector_maps.prev;
+		m->next = &f->vector_maps;
+		m->prev->next = m->next->prev = m;
+	}
+	oldest = f->vector_maps.next;
+	if (f->vectors_mapped > f->vectors_mapped_max && oldest != &f->vector_maps) {
+		vector_map_unlink(oldest);
+		unwanted = (void *)(uintptr_t)oldest->seg->vectors;
+		bytes = segment_vectors_bytes(oldest->seg);
+		oldest->seg->vectors = NULL;
+		f->vectors_mapped--;
+	}
+	pthread_mutex_unlock(&f->mutex);
+	if (unwanted)
+		f->io->ops->unmap(f->io, unwanted, bytes);
+}
+
 /* ------------------------------------------------------------------ references */
 
 void segment_get(struct segment *seg)
@@ -424,6 +526,11 @@ static void forget(struct files *f, struct segment *seg)
 	}
 	if (seg->map.next)
 		map_unlink(f, &seg->map);
+	if (seg->vectors) {
+		assert(!seg->vector_map.keepers);
+		vector_map_unlink(&seg->vector_map);
+		f->vectors_mapped--;
+	}
 }
 
 void segment_put(struct io *io, struct segment *seg)
@@ -443,6 +550,8 @@ void segment_put(struct io *io, struct segment *seg)
 	if (!last)
 		return;
 	segment_unmap(io, seg, seg->rows, seg->name_bytes);
+	if (seg->vectors)
+		io->ops->unmap(io, (void *)(uintptr_t)seg->vectors, segment_vectors_bytes(seg));
 	for (int i = 0; i < SEGMENT_COLUMNS; i++)
 		if (seg->fd[i] >= 0)
 			io->ops->close(io, seg->fd[i]);

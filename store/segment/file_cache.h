@@ -9,7 +9,8 @@
  * so it keeps their number small.
  *
  * A mapping is made when it is needed (segment_rows), and is used under the store's lock, or kept. Mappings
- * go, oldest first, while the lock is held alone.
+ * go, oldest first, while the lock is held alone. Vectors are mapped for who scans them (segment_vectors):
+ * like a descriptor, a mapping stays while somebody uses it, and then until room is needed.
  *
  * The mutex is the innermost lock, and is never held over a call of the system.
  */
@@ -35,10 +36,10 @@ struct file_use {
 	struct file_use *prev, *next;
 };
 
-/* Of a segment's mappings. */
+/* Of a segment's mappings: rows and names, or vectors. */
 struct map_use {
 	struct segment *seg;
-	unsigned keepers; /* it must stay while there are any */
+	unsigned keepers; /* it must stay while there are any; that of vectors is in no ring then */
 	struct map_use *prev, *next;
 };
 
@@ -53,11 +54,15 @@ struct files {
 	struct map_use maps; /* the same */
 	_Atomic unsigned mapped;
 	unsigned mapped_max;
+	struct map_use vector_maps;                  /* the same of vectors, of those that nobody uses */
+	unsigned vectors_mapped, vectors_mapped_max; /* used ones included */
 };
 
 #define FILES_OPEN_DEFAULT 512u
 /* A process may have 65,530 mappings (vm.max_map_count); a segment has two. */
 #define FILES_MAPPED_DEFAULT 16384u
+/* Of vectors, at 256 MiB and half a MiB of page tables each. */
+#define FILES_VECTORS_MAPPED_MAX 256u
 
 /* open_max and mapped_max: how many there may be, 0 for the defaults. */
 void files_init(struct files *f, struct io *io, bool read_only, unsigned open_max, unsigned mapped_max);

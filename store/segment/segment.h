@@ -4,8 +4,10 @@
  * (format.h).
  *
  * Rows and names are read through shared mappings, vectors with pread (an error of the disk is then an error
- * code and not a signal). Everything is written with pwrite, by the applier (apply.h). Space is allocated
- * before a row is acknowledged, so that writing it later cannot fail for want of space.
+ * code and not a signal), but for searches, which scan a mapping of them at the speed of memory: within
+ * io_guard, so that an error of the disk is no more than a reason to read these rows with pread. Everything
+ * is written with pwrite, by the applier (apply.h). Space is allocated before a row is acknowledged, so that
+ * writing it later cannot fail for want of space.
  *
  * A segment is counted: its collection holds a reference, and so does whoever uses it without the store's
  * lock, or for longer. Descriptors and mappings are caches (file_cache.h): they come when they are needed,
@@ -46,6 +48,8 @@ struct segment {
 	const struct row *rows; /* mappings, or NULL: segment_rows() */
 	const char *name_bytes;
 	struct map_use map;
+	const char *vectors; /* the file of vectors, mapped, or NULL: segment_vectors() */
+	struct map_use vector_map;
 	uint32_t allocated;       /* rows that have space in vectors and rows */
 	uint32_t names_allocated; /* granules */
 	struct name_heap names;
@@ -147,11 +151,23 @@ void segment_map_keep(struct segment *seg);
 void segment_map_release(struct segment *seg);
 void segment_unmap(struct io *io, const struct segment *seg, const struct row *rows, const char *name_bytes);
 
+/*
+ * The file of vectors, header included, mapped until segment_vectors_done; NULL if it cannot be. Any thread,
+ * with a reference to the segment. Where the file cannot be read, or ends, touching it is SIGBUS: look at it
+ * within io_guard.
+ */
+const char *segment_vectors(struct segment *seg);
+void segment_vectors_done(struct segment *seg);
+
 /* Allocates space for rows below rows and names below granules; -ENOSPC. */
 int segment_reserve(struct segment *seg, uint32_t rows, uint32_t granules);
 static inline uint64_t segment_offset(const struct segment *seg, uint32_t slot)
 {
 	return SEGMENT_HEADER_BYTES + (uint64_t)slot * seg->row_bytes;
+}
+static inline size_t segment_vectors_bytes(const struct segment *seg)
+{
+	return segment_offset(seg, seg->rows_max);
 }
 static inline const char *segment_name(const struct segment *seg, const struct row *row)
 {

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/snapshot/snapshot.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/row/row.h"
+#include "store/engine.h"
 #include "store/base/checksum.h"
 
-/* What one call reads under one hold of the store's lock. */
+/* What is read at a time, and how many rows are looked up under one hold of the store's lock. */
 #define READ_BYTES (1u << 20)
+#define RUN_ROWS 1024u
 #define IDS_ROWS 4096u
 
 /*
@@ -184,6 +186,11 @@ static int add_segment(struct vs_snapshot *m, struct segment *seg)
 	return m->deleted[i] ? 0 : -ENOMEM;
 }
 
+/*
+ * Who changes a collection or walks its list of snapshots to keep a row holds the store's lock alone; who
+ * opens or closes one shares it, and a mutex makes one wait for the other. So an opening stops no reader, and
+ * waits for none.
+ */
 static struct vs_snapshot *snapshot_new(struct vs_store *s, struct collection *c)
 {
 	struct vs_snapshot *m = snapshot_alloc(s, c);
@@ -218,15 +225,17 @@ int vs_snapshot_open(struct vs_store *s, uint32_t collection, struct vs_snapshot
 	int rc;
 
 	*out = NULL;
-	pthread_rwlock_wrlock(&s->lock);
+	engine_read_lock(s);
 	c = collection_get(&s->table, collection);
 	rc = !c ? -ENOENT : c->damaged ? -EIO : 0;
+	pthread_mutex_lock(&s->snapshots_mutex);
 	if (!rc && c->snapshots && c->snapshots->info.version == c->version && !c->snapshots->broken)
 		*out = c->snapshots;
 	else if (!rc)
 		*out = snapshot_new(s, c);
 	if (*out)
 		(*out)->users++;
+	pthread_mutex_unlock(&s->snapshots_mutex);
 	pthread_rwlock_unlock(&s->lock);
 	return rc ? rc : *out ? 0 : -ENOMEM;
 }
@@ -237,13 +246,15 @@ void vs_snapshot_close(struct vs_snapshot *m)
 	struct vs_snapshot **p;
 	bool last;
 
-	pthread_rwlock_wrlock(&s->lock);
+	pthread_rwlock_rdlock(&s->lock);
+	pthread_mutex_lock(&s->snapshots_mutex);
 	last = !--m->users;
 	if (last && m->c) {
 		for (p = &m->c->snapshots; *p != m; p = &(*p)->next)
 			;
 		*p = m->next;
 	}
+	pthread_mutex_unlock(&s->snapshots_mutex);
 	pthread_rwlock_unlock(&s->lock);
 	if (!last)
 		return;
@@ -325,81 +336,142 @@ static int row_there(const struct vs_snapshot *m, uint32_t row, const struct row
 	return 0;
 }
 
-static int bytes_there(const struct vs_snapshot *m, uint32_t row, void *buf)
-{
-	struct segment *seg = m->segments[row >> m->shift];
-	uint32_t slot = row & ((1u << m->shift) - 1);
+/*
+ * Reading vectors takes no lock while it waits for the disk. The file is read first, then, under the lock, it
+ * is looked up where each row is: a row that was kept is read from the spill file, what waits for the applier
+ * is copied from its record. A row that is neither was not changed since the snapshot (it would have been
+ * kept before the applier wrote into the file), so that what was read is right, unless the applier wrote it
+ * just then for the first time: then its checksum does not fit, and it is read once more.
+ */
 
-	if (!seg->going)
-		return collection_bytes(m->c, row, buf);
-	return segment_read(seg, SEGMENT_VECTORS, buf, m->info.row_bytes, segment_offset(seg, slot));
+/* Where a row's vector is, as it was looked up. */
+struct place {
+	uint32_t kept; /* in the spill file, or ROW_NONE */
+	uint32_t sum;  /* of the vector, unless it is kept */
+	bool copied;   /* from a record that waits for the applier */
+};
+
+/* The record that waits for the applier with this row's latest vector or metadata, or NULL. Under the lock.
+ */
+static const struct overlay_item *pending_item(const struct vs_snapshot *m, uint32_t row)
+{
+	const struct segment *seg = m->segments[row >> m->shift];
+
+	/* What was to be written into a segment that has gone was kept; its number may be another's by now.
+	 */
+	return m->c && !seg->going ? overlay_find(&m->c->overlay, row) : NULL;
 }
 
-static int read_one(const struct vs_snapshot *m, uint32_t row, void *buf)
+static uint32_t kept_index(const struct vs_snapshot *m, uint32_t row)
 {
-	uint32_t index = entry_map_get(&m->kept, row);
-	struct before_image head;
-	const struct row *r;
-	const char *name;
-	int rc;
+	return m->kept_count ? entry_map_get(&m->kept, row) : ROW_NONE;
+}
 
-	if (index != ROW_NONE) {
-		rc = read_kept(m, index, &head, buf);
-		r = &head.row;
-	} else {
-		rc = row_there(m, row, &r, &name);
-		if (!rc)
-			rc = bytes_there(m, row, buf);
+/* Copies what waits for the applier to buf. Under the lock. */
+static int find_vector(const struct vs_snapshot *m, uint32_t row, void *buf, struct place *out)
+{
+	struct segment *seg = m->segments[row >> m->shift];
+	const struct overlay_item *item;
+	const struct row *rows;
+
+	*out = (struct place){.kept = kept_index(m, row)};
+	if (m->broken || out->kept != ROW_NONE)
+		return m->broken;
+	if (!m->c && !seg->going)
+		return -ESTALE;
+	item = pending_item(m, row);
+	if (item) {
+		out->sum = item->meta->row.data_sum;
+		out->copied = item->data != NULL;
+		return out->copied ? collection_bytes(m->c, row, buf) : 0;
 	}
-	if (!rc && (!r || r->data_sum != sum_data(buf, m->info.row_bytes)))
-		rc = -EBADMSG;
+	rows = segment_rows(seg);
+	if (rows)
+		out->sum = rows[row & ((1u << m->shift) - 1)].data_sum;
+	return rows ? 0 : -ENOMEM;
+}
+
+/* Reads rows as they are in the segment's file; beyond its end, where the applier has yet to write, are
+ * zeros. */
+static int read_file(const struct vs_snapshot *m, uint32_t row, uint32_t count, char *buf)
+{
+	struct segment *seg = m->segments[row >> m->shift];
+	uint64_t off = segment_offset(seg, row & ((1u << m->shift) - 1));
+	size_t size = count * m->info.row_bytes, done = 0;
+	struct io *io = m->s->io;
+	int fd = segment_has_files(seg) ? segment_file(seg, SEGMENT_VECTORS) : -1;
+	ssize_t n = 1;
+
+	if (fd < 0 && segment_has_files(seg))
+		return fd;
+	while (fd >= 0 && done < size && n > 0) {
+		n = io->ops->pread(io, fd, buf + done, size - done, off + done);
+		if (n == -EINTR)
+			n = 1;
+		else if (n > 0)
+			done += (size_t)n;
+	}
+	if (fd >= 0)
+		segment_file_done(seg, SEGMENT_VECTORS);
+	memset(buf + done, 0, size - done);
+	return n < 0 ? (int)n : 0;
+}
+
+/* Makes sure of a vector in buf that was looked up: -EBADMSG if it is not what was written. */
+static int settle(const struct vs_snapshot *m, const struct place *place, void *buf)
+{
+	struct before_image head;
+	uint32_t sum = place->sum;
+
+	if (place->kept != ROW_NONE) {
+		int rc = read_kept(m, place->kept, &head, buf);
+
+		if (rc)
+			return rc;
+		sum = head.row.data_sum;
+	}
+	return sum == sum_data(buf, m->info.row_bytes) ? 0 : -EBADMSG;
+}
+
+static int read_run(const struct vs_snapshot *m, uint32_t row, uint32_t count, char *buf, bool again)
+{
+	size_t bytes = m->info.row_bytes;
+	struct place places[RUN_ROWS];
+	int rc = read_file(m, row, count, buf);
+
+	assert(count <= RUN_ROWS);
+	if (rc)
+		return rc;
+	engine_read_lock(m->s);
+	for (uint32_t i = 0; i < count && !rc; i++)
+		rc = find_vector(m, row + i, buf + i * bytes, &places[i]);
+	pthread_rwlock_unlock(&m->s->lock);
+	for (uint32_t i = 0; i < count && !rc; i++) {
+		rc = settle(m, &places[i], buf + i * bytes);
+		if (rc == -EBADMSG && !again)
+			rc = read_run(m, row + i, 1, buf + i * bytes, true);
+	}
 	return rc;
 }
 
-/* Reads up to max whole rows from row on with one call, if they are all in the segment's file. Returns how
- * many. */
-static int read_run(const struct vs_snapshot *m, uint32_t row, uint32_t max, void *buf)
-{
-	struct segment *seg = m->segments[row >> m->shift];
-	uint32_t slot = row & ((1u << m->shift) - 1);
-	const struct row *rows;
-	int rc;
-
-	if (m->kept_count || max < 2 || (!seg->going && (!m->c || m->c->overlay.count)))
-		return 0;
-	rows = segment_rows(seg);
-	rc = rows ? segment_read(seg, SEGMENT_VECTORS, buf, max * m->info.row_bytes,
-				 segment_offset(seg, slot))
-		  : -ENOMEM;
-	for (uint32_t i = 0; i < max && !rc; i++)
-		if (rows[slot + i].data_sum !=
-		    sum_data((char *)buf + i * m->info.row_bytes, m->info.row_bytes))
-			rc = -EBADMSG;
-	return rc ? rc : (int)max;
-}
-
-/* Reads the rows [first, first + count) into buf; under the lock. */
+/* Reads the rows [first, first + count) into buf. */
 static int read_rows(const struct vs_snapshot *m, uint64_t first, uint64_t count, char *buf)
 {
-	while (count) {
+	int rc = 0;
+
+	while (count && !rc) {
 		uint32_t more, row = snapshot_row(m, first, &more);
-		int n;
 
 		if (more > count)
 			more = (uint32_t)count;
-		n = m->broken ? m->broken : read_run(m, row, more, buf);
-		if (!n) {
-			n = read_one(m, row, buf);
-			if (!n)
-				n = 1;
-		}
-		if (n < 0)
-			return n;
-		buf += (size_t)n * m->info.row_bytes;
-		first += (unsigned)n;
-		count -= (unsigned)n;
+		if (more > RUN_ROWS)
+			more = RUN_ROWS;
+		rc = read_run(m, row, more, buf, false);
+		buf += more * m->info.row_bytes;
+		first += more;
+		count -= more;
 	}
-	return 0;
+	return rc;
 }
 
 static int read_failed(struct vs_snapshot *m, int rc)
@@ -443,9 +515,7 @@ ssize_t vs_snapshot_vectors(struct vs_snapshot *m, void *buf, size_t size, uint6
 			n = left;
 		if (part && !whole && !(whole = malloc(row_bytes)))
 			return -ENOMEM;
-		engine_read_lock(m->s);
 		rc = read_rows(m, row, part ? 1 : n / row_bytes, part ? whole : (char *)buf + done);
-		pthread_rwlock_unlock(&m->s->lock);
 		if (part && !rc)
 			memcpy((char *)buf + done, whole + skip, n);
 		done += n;
@@ -473,7 +543,7 @@ static int find_meta(const struct vs_snapshot *m, uint32_t row, struct before_im
 }
 
 static int each_row(const struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
-		    vs_snapshot_row_fn fn, void *arg)
+		    snapshot_row_fn fn, void *arg)
 {
 	uint32_t row = 0, more = 0;
 	struct before_image head;
@@ -490,13 +560,13 @@ static int each_row(const struct vs_snapshot *m, uint64_t first, uint64_t count,
 		rc = find_meta(m, row, &head, &r, &name);
 		if (rc)
 			return rc;
-		fn(arg, first + i, r ? row_entry(r) : 0, r ? name : NULL, r ? r->name_len : 0);
+		fn(arg, first + i, r, name);
 	}
 	return 0;
 }
 
-int vs_snapshot_rows(struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
-		     vs_snapshot_row_fn fn, void *arg)
+int snapshot_rows(const struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
+		  snapshot_row_fn fn, void *arg)
 {
 	int rc;
 
@@ -507,6 +577,155 @@ int vs_snapshot_rows(struct vs_snapshot *m, uint64_t first, uint64_t count, cons
 	pthread_rwlock_unlock(&m->s->lock);
 	return rc;
 }
+
+struct rows_call {
+	vs_snapshot_row_fn fn;
+	void *arg;
+};
+
+static void tell_row(void *arg, uint64_t n, const struct row *r, const char *name)
+{
+	struct rows_call *call = arg;
+
+	call->fn(call->arg, n, r ? row_entry(r) : 0, r ? name : NULL, r ? r->name_len : 0);
+}
+
+int vs_snapshot_rows(struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
+		     vs_snapshot_row_fn fn, void *arg)
+{
+	struct rows_call call = {fn, arg};
+
+	return snapshot_rows(m, first, count, wanted, tell_row, &call);
+}
+
+/* ------------------------------------------------------------------ searching */
+
+void snapshot_run_begin(const struct vs_snapshot *m, uint64_t first, uint64_t max, struct snapshot_run *out)
+{
+	uint32_t more, row = snapshot_row(m, first, &more), slot = row & ((1u << m->shift) - 1);
+	struct segment *seg = m->segments[row >> m->shift];
+	const char *vectors = segment_vectors(seg);
+
+	*out = (struct snapshot_run){.first = first, .count = more < max ? more : (uint32_t)max};
+	if (!vectors)
+		return;
+	out->seg = seg;
+	out->vectors = vectors + segment_offset(seg, slot);
+}
+
+void snapshot_run_end(const struct snapshot_run *run)
+{
+	if (run->seg)
+		segment_vectors_done(run->seg);
+}
+
+int snapshot_mark_moved(const struct vs_snapshot *m, const struct snapshot_run *run, uint64_t *mask)
+{
+	uint32_t more, row = snapshot_row(m, run->first, &more);
+	int rc;
+
+	engine_read_lock(m->s);
+	rc = m->broken;
+	if (!rc && (m->kept_count || (m->c && m->c->overlay.count)))
+		for (uint32_t i = 0; i < run->count; i++) {
+			bool moved = kept_index(m, row + i) != ROW_NONE;
+			const struct overlay_item *item = moved ? NULL : pending_item(m, row + i);
+
+			if (moved || (item && item->data))
+				mask[i / 64] |= UINT64_C(1) << i % 64;
+		}
+	pthread_rwlock_unlock(&m->s->lock);
+	return rc;
+}
+
+/* Whether a row as it lies in the file might be what is looked for, before its checksum is. Its id must not
+ * be looked for outside of the names. */
+static bool may_pass(const struct segment *seg, const struct row *r, snapshot_pass_fn passes, void *arg)
+{
+	return r->name_len && r->name_at + (uint64_t)names_granules(r->name_len) <= seg->names.end &&
+	       passes(arg, segment_name(seg, r), r->name_len);
+}
+
+static int select_row(const struct vs_snapshot *m, uint32_t row, snapshot_pass_fn passes, void *arg,
+		      bool *chosen)
+{
+	struct before_image head;
+	const struct row *r;
+	const char *name;
+	int rc = find_meta(m, row, &head, &r, &name);
+
+	*chosen = !rc && r && row_entry(r) && passes(arg, name, r->name_len);
+	return rc;
+}
+
+int snapshot_select(const struct vs_snapshot *m, const struct snapshot_run *run, bool only_kept,
+		    snapshot_pass_fn passes, void *arg, uint64_t *mask)
+{
+	uint32_t more, row = snapshot_row(m, run->first, &more), slot = row & ((1u << m->shift) - 1);
+	const struct segment *seg = m->segments[row >> m->shift];
+	const struct row *rows;
+	int rc;
+
+	engine_read_lock(m->s);
+	rc = m->broken;
+	rows = segment_rows(seg);
+	for (uint32_t i = 0; i < run->count && !rc && !(only_kept && !m->kept_count); i++) {
+		bool is_kept = kept_index(m, row + i) != ROW_NONE, chosen;
+
+		if (only_kept && !is_kept)
+			continue;
+		if (rows && !is_kept && !pending_item(m, row + i) &&
+		    !may_pass(seg, &rows[slot + i], passes, arg))
+			continue;
+		rc = select_row(m, row + i, passes, arg, &chosen);
+		mask[i / 64] &= ~(UINT64_C(1) << i % 64);
+		mask[i / 64] |= (uint64_t)chosen << i % 64;
+	}
+	pthread_rwlock_unlock(&m->s->lock);
+	return rc;
+}
+
+/* Which row of the snapshot it is: snapshot_row, backwards. */
+static uint64_t number_of(const struct vs_snapshot *m, uint32_t n, uint32_t slot)
+{
+	const uint64_t *deleted = m->deleted[n];
+	uint64_t number = slot;
+
+	for (uint32_t i = 0; deleted && i < slot / 64; i++)
+		number -= (unsigned)__builtin_popcountll(deleted[i]);
+	if (deleted && slot % 64)
+		number -= (unsigned)__builtin_popcountll(deleted[slot / 64] << (64 - slot % 64));
+	for (uint32_t i = 0; i < n; i++)
+		number += m->living[i];
+	return number;
+}
+
+int snapshot_find(const struct vs_snapshot *m, const char *name, size_t len, uint64_t *out)
+{
+	uint32_t row = ROW_NONE, n, slot;
+	uint64_t entry = 0;
+	int rc;
+
+	engine_read_lock(m->s);
+	rc = m->c ? collection_entry(m->c, name, len, &entry) : -ESTALE;
+	if (!rc && entry)
+		row = entry_map_get(&m->c->entries, entry);
+	n = row >> m->shift;
+	slot = row & ((1u << m->shift) - 1);
+	if (!rc && (row == ROW_NONE || n >= m->segment_count || slot >= m->counts[n] ||
+		    m->segments[n] != m->c->segments[n] || was_deleted(m, n, slot)))
+		rc = -ENOENT;
+	pthread_rwlock_unlock(&m->s->lock);
+	*out = rc ? 0 : number_of(m, n, slot);
+	return rc;
+}
+
+struct counters *snapshot_counters(const struct vs_snapshot *m)
+{
+	return &m->s->counters;
+}
+
+/* ------------------------------------------------------------------ ids as text */
 
 struct ids_text {
 	enum idlist_separator separator;

@@ -3,10 +3,15 @@
 #ifndef VECFS_STORE_SNAPSHOT_SNAPSHOT_H
 #define VECFS_STORE_SNAPSHOT_SNAPSHOT_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct collection;
+struct counters;
+struct row;
 struct segment;
+struct vs_snapshot;
 struct vs_store;
 
 /* Called before the contents of a row change or the row goes away: snapshots keep a copy. Under the lock,
@@ -17,5 +22,41 @@ void snapshot_preserve(struct vs_store *s, struct collection *c, uint32_t row);
 void snapshot_preserve_segment(struct vs_store *s, struct collection *c, struct segment *seg);
 /* The collection's memory goes away; its snapshots live on with what they have. Under the lock, alone. */
 void snapshot_detach(struct collection *c);
+
+/* ---- for who looks at many rows (search.c): any thread, without the lock */
+
+/* Rows of a snapshot in one segment, whose vectors are mapped as they lie in its file. */
+struct snapshot_run {
+	uint64_t first; /* of the snapshot */
+	uint32_t count;
+	const char *vectors; /* of the first row; NULL: they cannot be mapped */
+	struct segment *seg;
+};
+/* At most max rows from first on, max and first being in range. */
+void snapshot_run_begin(const struct vs_snapshot *m, uint64_t first, uint64_t max, struct snapshot_run *out);
+void snapshot_run_end(const struct snapshot_run *run);
+/*
+ * Sets the bits of those rows of a run (bit i: row first + i) whose vectors are not in the file: they have
+ * changed since the snapshot, or wait for the applier. What is read through the mapping is the snapshot's for
+ * rows whose bits are clear when this is called before the reading and again after it. It is not verified.
+ */
+int snapshot_mark_moved(const struct vs_snapshot *m, const struct snapshot_run *run, uint64_t *mask);
+/*
+ * Sets the bits of those rows of a run whose metadata are intact and whose id passes, and, if it has looked
+ * at a row, clears the others: at all, or with only_kept at those alone that have changed since the snapshot.
+ * passes runs under the store's lock, and is asked of damaged ids, too.
+ */
+typedef bool (*snapshot_pass_fn)(void *arg, const char *name, size_t len);
+int snapshot_select(const struct vs_snapshot *m, const struct snapshot_run *run, bool only_kept,
+		    snapshot_pass_fn passes, void *arg, uint64_t *mask);
+/* The row that has this id now, if it is one of the snapshot's; what it was then must be asked for if it has
+ * changed since. -ENOENT: there is none; -ESTALE, -EIO: that cannot be told. */
+int snapshot_find(const struct vs_snapshot *m, const char *name, size_t len, uint64_t *row);
+/* As vs_snapshot_rows, with all of a row's metadata: NULL if they are damaged. */
+typedef void (*snapshot_row_fn)(void *arg, uint64_t n, const struct row *row, const char *name);
+int snapshot_rows(const struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
+		  snapshot_row_fn fn, void *arg);
+/* Of its store. */
+struct counters *snapshot_counters(const struct vs_snapshot *m);
 
 #endif

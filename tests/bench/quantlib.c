@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "quant/codec.h"
+#include "quant/distance.h"
 #include "quant/gemm.h"
 #include "quant/level.h"
 #include "quant/scratch.h"
@@ -312,4 +313,44 @@ void ql_search_exact(size_t rows, uint32_t dim, int metric, const float *x, size
 			ids[i * k + j] = items[j].row;
 	}
 	free(items);
+}
+
+/* distances[n][rows] of n queries at once, each the float that ql_search_exact() finds by. */
+void ql_distances(size_t rows, uint32_t dim, int metric, const float *x, size_t n, const float *queries,
+		  float *distances)
+{
+	distance_batch(distances, VS_F32, (enum vs_metric)metric, queries, n, x, dim * sizeof(float), rows,
+		       dim);
+}
+
+#define BATCH_ROWS 1024
+
+/* What ql_search_exact() finds, for n queries at once. */
+void ql_search_batch(size_t rows, uint32_t dim, int metric, const float *x, size_t n, const float *queries,
+		     size_t k, int64_t *ids)
+{
+	float *distances = lend(n * BATCH_ROWS * sizeof *distances);
+	struct topk_item *items = lend(n * k * sizeof *items);
+	struct topk *tops = lend(n * sizeof *tops);
+
+	for (size_t q = 0; q < n; q++)
+		topk_start(&tops[q], items + q * k, k);
+	for (size_t first = 0; first < rows; first += BATCH_ROWS) {
+		size_t count = rows - first < BATCH_ROWS ? rows - first : BATCH_ROWS;
+		const struct scan_rows part = {.rows = count, .first_row = (uint32_t)first};
+
+		ql_distances(count, dim, metric, x + first * dim, n, queries, distances);
+		for (size_t q = 0; q < n; q++)
+			for (size_t block = 0; block < block_count(count); block++)
+				scan_push(&tops[q], &part, block, distances + q * count + block * BLOCK_ROWS,
+					  block_mask(NULL, count, block));
+	}
+	for (size_t q = 0; q < n; q++) {
+		topk_finish(&tops[q]);
+		for (size_t j = 0; j < k; j++)
+			ids[q * k + j] = items[q * k + j].row;
+	}
+	free(tops);
+	free(items);
+	free(distances);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whole files to import: texts and .npz archives. First byte of the input: the form; second: the dim that is
- * expected, and whether ids are percent-encoded. The rest is the file. What is handed out is whole rows with
- * legal ids, as many as were told.
+ * Whole files to import: texts and .npz archives, and compressed ones. First byte of the input: the form;
+ * second: the dim that is expected, and whether ids are percent-encoded. The rest is the file. What is handed
+ * out is whole rows with legal ids, as many as were told.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -56,7 +56,8 @@ static void read_all(struct array_reader *s, unsigned char *buf)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const names[] = {".txt", ".word2vec", ".glove", ".tsv", ".npz"};
+	static const char *const names[] = {".txt",     ".word2vec", ".glove",   ".tsv",       ".npz",
+					    ".txt.zst", ".npy.zst",  ".npz.zst", ".fvecs.zst", ".f32.zst"};
 	static unsigned char *buf;
 	struct array_reader_options options = {0};
 	struct array_reader *s;
@@ -67,9 +68,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (!buf)
 		assert((buf = malloc(CAPACITY)) != NULL);
-	rc = array_reader_format_of_name(names[data[0] % 5], &options);
+	rc = array_reader_format_of_name(names[data[0] % (sizeof names / sizeof *names)], &options);
 	assert(rc == 0);
 	options.dim_guess = data[1] % 8;
+	if (options.text == VECTEXT_NONE && options.format == ARRAY_RAW)
+		options.dim = data[1] % 8;
 	options.escape = data[1] & 0x80;
 	fd = memfd_create("import", MFD_CLOEXEC);
 	assert(fd >= 0 && write(fd, data + 2, size - 2) == (ssize_t)(size - 2));

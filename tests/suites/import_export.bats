@@ -264,6 +264,52 @@ there_and_back() {
 	[ "$(metric vectors)" = 0 ]
 }
 
+@test "an import that is killed leaves no batch: at once, nor after the daemon is killed along with it" {
+	mkfifo pipe
+	python3 -c 'import numpy as np; np.save("big.npy", np.ones((40000, 256), "<f4"))'
+	begin_import() { # FORMAT: $import has written most of the file
+		background "$VECFS_BIN" import -q --format npy mnt/docs pipe
+		import=$!
+		exec 7>pipe
+		head -c 30000000 big.npy >&7
+		eventually compgen -G 'mnt/docs/.vecfs/tx/import-*'
+	}
+	is_gone() { [ -z "$(ls -A mnt/docs/.vecfs/tx)" ] && ! stat "$1" 2>/dev/null; }
+	store_kb() { sync mnt; du -sk store | cut -f1; }
+	is_small() { [ "$(store_kb)" -lt $((empty_kb + 10000)) ]; }
+	vec 1 256 >mnt/docs/a
+	empty_kb=$(store_kb)
+	begin_import
+	batch=$(echo mnt/docs/.vecfs/tx/import-*)
+	stat "$batch" >/dev/null
+	kill -KILL $import
+	exec 7>&-
+	eventually is_gone "$batch"
+	eventually is_small
+	begin_import
+	kill_daemon
+	kill -KILL $import
+	exec 7>&-
+	take_away "$mnt"
+	mkdir -p mnt
+	start
+	[ -z "$(ls -A mnt/docs/.vecfs/tx)" ]
+	eventually is_small
+	# A batch of which that is not wanted stays, also if its result is open in somebody who dies.
+	mkdir mnt/docs/.vecfs/tx/mine
+	exec 8<>mnt/docs/.vecfs/tx/mine/.vecfs/result
+	exec 8>&-
+	restart
+	[ "$(ls mnt/docs/.vecfs/tx)" = mine ]
+	exec 8<>mnt/docs/.vecfs/tx/mine/.vecfs/result
+	echo keep=no >&8
+	echo keep=yes >&8
+	exec 8>&-
+	restart
+	[ "$(ls mnt/docs/.vecfs/tx)" = mine ]
+	[ "$(ls mnt/docs)" = a ]
+}
+
 @test "import and export say what they do: plain lines without a terminal, a bar on one, nothing with -q" {
 	arrays
 	run vecfs import --ids ids mnt/new a.npy
@@ -386,6 +432,18 @@ there_and_back() {
 	[ "$(cat mnt/free/.vecfs/schema)" = "$before" ]
 	refused "twice: line 8: the id is that of line 7" vecfs import -q --ids twice mnt/free f16.npy
 	[ "$(cat mnt/free/.vecfs/schema)" = "$before" ]
+	for dtype in bf16 bit; do # which no array's header tells
+		head -c -10 a.$dtype | refused "from a file" vecfs import -q --dim 192 --format $dtype mnt/free -
+		zstd -q -f a.$dtype
+		(cat a.$dtype.zst; head -c 10 a.$dtype.zst) >cut.$dtype.zst
+		refused "" vecfs import -q --dim 192 mnt/free cut.$dtype.zst
+		python3 -c 'import numpy as np; np.save("b.npy", np.zeros((50, 24), "<u2"))'
+		(cat b.npy | head -c -10) | refused "" vecfs import -q --dtype bf16 --format npy mnt/free -
+		grep -qx schema_given=0 mnt/free/.vecfs/stats
+		[ "$(cat mnt/free/.vecfs/schema)" = "$before" ]
+	done
+	restart
+	grep -qx schema_given=0 mnt/free/.vecfs/stats
 	vecfs import -q --ids ids mnt/f16 f16.npy
 	refused "want f16" vecfs import -q --ids ids mnt/f16 u8.npy
 	vecfs import -q --dtype f16 mnt/free a.npy
@@ -422,7 +480,6 @@ there_and_back() {
 }
 
 @test "ids with newlines: -0 there and back is exact, and without it line n still names row n" {
-	[ -e mnt/docs/.vecfs/ids0 ] || skip "this mount has no list of ids separated by NUL"
 	arrays
 	{ printf '%s\0' $'a\nb' $'\xef\xbb\xbfc' $'d\r' '100%\n'; tail -n +5 ids | tr '\n' '\0'; } >list0
 	vecfs import -q -0 --ids list0 mnt/new a.npy
@@ -512,6 +569,125 @@ there_and_back() {
 	printf xxxx | dd of=bigpacked.npz bs=1 seek=3000 conv=notrunc status=none
 	refuse "damaged" bigpacked.npz
 	refused "from a file" vecfs import -q --format npz mnt/new /dev/null
+}
+
+@test ".zst of every format: there and back, from and to the zstd tool, in files and pipes" {
+	arrays
+	same() { # FILE [OPTION...]: imports FILE.zst, exports the same file, compressed and plain
+		local file=$1 suffix=${1##*.}
+		shift
+		zstd -q -f $file
+		rm -rf mnt/new
+		vecfs import -q --ids ids "$@" mnt/new $file.zst
+		vecfs export -q mnt/new plain.$suffix
+		cmp plain.$suffix $file
+		vecfs export -q mnt/new packed.$suffix.zst
+		zstd -d -q -c packed.$suffix.zst | cmp - $file
+		rm -rf mnt/again
+		vecfs import -q --ids ids "$@" mnt/again packed.$suffix.zst
+		vecfs export -q mnt/again plain.$suffix
+		cmp plain.$suffix $file
+	}
+	vecfs import -q mnt/one a.npy # as export writes it
+	vecfs export -q mnt/one a.npy
+	for suffix in npy fvecs bvecs fbin u8bin i8bin; do same a.$suffix; done
+	for suffix in f32 f16 bf16 u8 i8; do same a.$suffix --dim 24; done
+	same a.bit --dim 192
+	# The frame tells its size, and has a checksum.
+	zstd -l -v packed.npy.zst | grep -q "Check: XXH64"
+	zstd -l -v packed.npy.zst | grep -q "Decompressed Size: .*($(stat -c %s a.npy) B)"
+	# Frames end to end, also empty ones and some to skip; of a size that is not told; with a window of --long.
+	(printf '' | zstd -q; printf '\x50\x2a\x4d\x18\x05\0\0\0words'; head -c 1000 a.fvecs | zstd -q; tail -c +1001 a.fvecs | zstd -q --long
+		printf '\x5f\x2a\x4d\x18\0\0\0\0'; printf '' | zstd -q) >frames.fvecs.zst
+	vecfs import -q mnt/frames frames.fvecs.zst
+	vecfs export -q --format fvecs.zst mnt/frames - | zstd -dq | cmp - a.fvecs
+	zstd -q -c a.npy | vecfs import -q --format npy.zst mnt/piped -
+	zstd -q <a.fvecs | vecfs import -q --format fvecs.zst mnt/piped-fvecs -
+	vecfs import -q --format u8bin.zst mnt/redirected - <a.u8bin.zst
+	for name in piped piped-fvecs; do
+		vecfs export -q mnt/$name plain.npy
+		cmp plain.npy a.npy
+	done
+	vecfs export -q mnt/redirected plain.u8bin
+	cmp plain.u8bin a.u8bin
+	vecfs export -q --dtype f16 mnt/one half.npy.zst
+	zstd -q -d half.npy.zst
+	vecfs export -q --dtype f16 mnt/one wanted.npy
+	cmp half.npy wanted.npy
+}
+
+@test ".zst of text and archives" {
+	arrays
+	python3 - <<-'P'
+		import numpy as np
+		a = np.load('a.npy')
+		ids = open('ids').read().split()
+		rows = [' '.join([i] + [repr(float(x)) for x in r]) + '\n' for i, r in zip(ids, a)]
+		open('glove.txt', 'w').writelines(rows)
+		open('w2v.vec', 'w').writelines(['50 24\n'] + rows)
+		open('a.tsv', 'w').writelines(r.replace(' ', '\t') for r in rows)
+		np.savez('one.npz', a)
+		np.savez_compressed('two.npz', emb=a, codes=np.load('u8.npy'))
+	P
+	zstd -q glove.txt w2v.vec a.tsv one.npz two.npz
+	mkdir tmp
+	for file in glove.txt w2v.vec a.tsv one.npz two.npz:emb; do
+		TMPDIR=$here/tmp vecfs import -q mnt/$file "${file/.???/&.zst}"
+		vecfs export -q mnt/$file out.npy
+		cmp out.npy a.npy
+	done
+	[ -z "$(ls -A tmp)" ]
+	for file in glove.txt w2v.vec; do
+		vecfs import -q --format txt.zst mnt/piped-$file - < <(cat $file.zst)
+		vecfs export -q --ids out.ids mnt/piped-$file out.npy
+		cmp out.npy a.npy
+		cmp out.ids ids
+	done
+}
+
+@test "a .zst that is damaged, cut short or too much to ask for is refused, and nothing is imported" {
+	arrays
+	seq -f 'id-%g' 3000 >many
+	python3 -c 'import numpy as np; open("a.f32", "wb").write(np.random.default_rng(2).standard_normal((3000, 96)).astype("<f4").tobytes())'
+	python3 -c 'import numpy as np; np.save("b.npy", np.fromfile("a.f32", "<f4").reshape(3000, 96))'
+	zstd -q b.npy a.f32
+	refuse() { # WORDS FILE [OPTION...]
+		local words=$1 file=$2
+		shift 2
+		refused "$words" vecfs import -q "$@" mnt/new "$file"
+		[ "${#lines[@]}" = 1 ]
+		[ ! -e mnt/new ]
+	}
+	for cut in 1 4 5 700 500000; do
+		head -c -$cut b.npy.zst >cut.npy.zst; refuse "cut.npy.zst: the compressed file is cut short" cut.npy.zst
+		head -c -$cut a.f32.zst >cut.f32.zst; refuse "cut.f32.zst: the compressed file is cut short" cut.f32.zst --dim 96
+		refuse "the compressed file is cut short" - --format npy.zst <cut.npy.zst
+	done
+	head -c 3 b.npy.zst >cut.npy.zst; refuse "cut short" cut.npy.zst
+	: >empty.npy.zst;                 refuse "found 0 bytes" empty.npy.zst
+	: >empty.txt.zst;                 refuse "found no vectors" empty.txt.zst
+	cp b.npy plain.npy.zst;           refuse "found bytes that zstd did not compress" plain.npy.zst
+	(cat b.npy.zst; echo x; cat b.npy.zst) >tail.npy.zst; refuse "zstd did not compress" tail.npy.zst
+	(cat b.npy.zst b.npy.zst) >twice.npy.zst;             refuse "more bytes than the header says" twice.npy.zst
+	for at in 20 5000 600000 -2; do
+		python3 -c 'import sys; d = bytearray(open("b.npy.zst", "rb").read()); d[int(sys.argv[1])] ^= 0x55; open("bad.npy.zst", "wb").write(d)' $at
+		refuse "bad.npy.zst: the compressed file is damaged: " bad.npy.zst
+	done
+	head -c 1000003 a.f32 | zstd -q >part.f32.zst; refuse "found 1000003 bytes, want a multiple of 384" part.f32.zst --dim 96
+	# A window that takes more memory than anybody should ask for; and no end of zeros.
+	zstd -q --ultra -22 --long=31 --zstd=wlog=31 -c <b.npy >wide.npy.zst
+	refuse "more than 128 MB of memory" wide.npy.zst
+	(head -c 128 b.npy; head -c 300M /dev/zero) | zstd -q >bomb.npy.zst
+	(ulimit -v 400000; refuse "more bytes than the header says" bomb.npy.zst)
+	head -c 300M /dev/zero | zstd -q >bomb.txt.zst
+	(ulimit -v 400000; refuse "bomb.txt.zst: " bomb.txt.zst)
+	cp b.npy.zst b.npz.zst; refuse "no whole .npz archive" b.npz.zst
+	refuse "its name tells no format" .zst
+	# An export that fails leaves the old file.
+	vecfs import -q mnt/docs b.npy
+	echo old >out.u8bin.zst
+	refused "this format holds u8" vecfs export -q mnt/docs out.u8bin.zst
+	[ "$(cat out.u8bin.zst)" = old ]
 }
 
 @test "text as people have it: word2vec's, GloVe's, id and numbers behind a tab; the numbers are exact" {

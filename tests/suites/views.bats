@@ -105,12 +105,14 @@ assert a.dtype.str.endswith(sys.argv[2]) and len(a) == 2 and a.nbytes == 200, (a
 	[ "$(stat -c %s mnt/i8/.vecfs/vectors.i8bin)" = 208 ]
 }
 
-@test "views of an empty collection: none of vectors while there is no dim, then with no rows" {
+@test "views of an empty collection: none of vectors while there is no dim, else with no rows" {
 	[ "$(size ids)" = 0 ]
 	[ ! -e mnt/docs/.vecfs/vectors.npy ]
 	rows 1 8
-	rm mnt/docs/v0
+	rm mnt/docs/v0 # and with it goes the dim that it had fixed
 	[ "$(size ids)" = 0 ]
+	[ ! -e mnt/docs/.vecfs/vectors.npy ]
+	echo dim=8 >mnt/docs/.vecfs/schema
 	[ "$(size vectors.f32)" = 0 ]
 	python3 -c '
 import numpy as np

@@ -21,18 +21,20 @@ static void test_signs_on_every_level(void **state)
 		uint64_t valid[2];
 
 		x[0] = 0;
-		EACH_LEVEL(level) {
+		EACH_LEVEL(level)
+		{
 			memset(codes, 0xee, 70 * bytes);
 			assert_int_equal(bit_encode(codes, valid, 0, VS_L2, x, 70, dim), 0);
 			assert_true(valid[0] == UINT64_MAX && (valid[1] & 63) == 63);
 			for (size_t i = 0; i < 70; i++)
 				for (uint32_t j = 0; j < bytes * 8; j++)
 					assert_int_equal(codes[i * bytes + j / 8] >> (7 - j % 8) & 1,
-					                 j < dim && x[i * dim + j] > 0);
+							 j < dim && x[i * dim + j] > 0);
 		}
 		bit_decode(back, codes, 0, 70, dim);
 		for (size_t i = 0; i < 70 * dim; i++)
-			assert_true((back[i] > 0) == (x[i] > 0) && fabs(fabs((double)back[i]) - 1 / sqrt(dim)) < 1e-6);
+			assert_true((back[i] > 0) == (x[i] > 0) &&
+				    fabs(fabs((double)back[i]) - 1 / sqrt(dim)) < 1e-6);
 		free(x);
 		free(back);
 		free(codes);
@@ -61,7 +63,8 @@ static void test_distances_follow_the_angle(void **state)
 	assert_true(fabsf(bit_distance(VS_IP, 64, 64) - 1) < 1e-6f);
 	for (enum vs_metric metric = VS_L2; metric < VS_METRIC_COUNT; metric++)
 		for (uint32_t h = 1; h <= 64; h++)
-			assert_true(bit_distance(metric, (float)h, 64) > bit_distance(metric, (float)h - 1, 64));
+			assert_true(bit_distance(metric, (float)h, 64) >
+				    bit_distance(metric, (float)h - 1, 64));
 }
 
 int main(void)

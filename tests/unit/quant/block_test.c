@@ -22,10 +22,12 @@ static void test_rows_are_where_the_header_says(void **state)
 			block_pack(blocks, first, codes, n, code_bytes);
 			for (size_t row = 0; row < block_count(first + n) * BLOCK_ROWS; row++)
 				for (size_t p = 0; p < code_bytes; p++) {
-					uint8_t want = row >= first && row < first + n ?
-						codes[(row - first) * code_bytes + p] : 0; /* others are untouched */
+					uint8_t want = row >= first && row < first + n
+							       ? codes[(row - first) * code_bytes + p]
+							       : 0; /* others are untouched */
 
-					assert_int_equal(blocks[(row / 64 * code_bytes + p) * 64 + row % 64], want);
+					assert_int_equal(blocks[(row / 64 * code_bytes + p) * 64 + row % 64],
+							 want);
 				}
 			block_unpack(back, blocks, first, n, code_bytes);
 			assert_memory_equal(back, codes, n * code_bytes);

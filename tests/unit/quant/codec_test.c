@@ -29,11 +29,12 @@ static void *lend(size_t bytes)
 
 static void test_names(void **state)
 {
-	static const char *const good[] = {"f16", "bf16", "sq8", "bit", "rabitq1", "rabitq8", "pq1", "pq96", "pq192x4",
-	                                   "opq25", "opq50x4"};
-	static const char *const bad[] = {"", "f1", "f16x", "f32", "rabitq", "rabitq0", "rabitq9", "rabitq10", "pq", "pq0",
-	                                  "pq096", "pqx4", "pq8x", "pq8x8", "pq8x44", "pq-1", "pq99999", "opq", "opq8 ",
-	                                  "OPQ8", "pq8x4x4", "sq4", "bit1"};
+	static const char *const good[] = {"f16", "bf16", "sq8",     "bit",   "rabitq1", "rabitq8",
+					   "pq1", "pq96", "pq192x4", "opq25", "opq50x4"};
+	static const char *const bad[] = {"",        "f1",       "f16x",    "f32",  "rabitq",  "rabitq0",
+					  "rabitq9", "rabitq10", "pq",      "pq0",  "pq096",   "pqx4",
+					  "pq8x",    "pq8x8",    "pq8x44",  "pq-1", "pq99999", "opq",
+					  "opq8 ",   "OPQ8",     "pq8x4x4", "sq4",  "bit1"};
 	char buf[CODEC_NAME_BYTES];
 	struct codec_name name;
 
@@ -78,7 +79,8 @@ static void test_plans(void **state)
 	plan = plan_of("bit", 100, VS_L2);
 	assert_true(plan.row_bytes == 13);
 	plan = plan_of("rabitq1", 768, VS_L2);
-	assert_true(plan.block_bytes == 96 && !plan.row_bytes && plan.factors == 2 && plan.model_floats == 768);
+	assert_true(plan.block_bytes == 96 && !plan.row_bytes && plan.factors == 2 &&
+		    plan.model_floats == 768);
 	plan = plan_of("rabitq4", 768, VS_IP);
 	assert_true(plan.block_bytes == 96 && plan.row_bytes == 288 && plan.factors == 4);
 	assert_int_equal(codec_parse("pq96", &name), 0);
@@ -107,7 +109,8 @@ static size_t column_bytes(const struct codec_plan *plan, int which)
 		return block_bytes(ROWS, plan->block_bytes);
 	if (which == 1)
 		return ROWS * plan->row_bytes;
-	return which == 2 ? block_bytes(ROWS, plan->factors) * sizeof(float) : block_count(ROWS) * sizeof(uint64_t);
+	return which == 2 ? block_bytes(ROWS, plan->factors) * sizeof(float)
+			  : block_count(ROWS) * sizeof(uint64_t);
 }
 
 static void train(struct state *s, const float *x)
@@ -126,14 +129,17 @@ static void train(struct state *s, const float *x)
 /* Encodes in pieces that do not match the blocks. */
 static void encode(struct state *s, const float *x)
 {
-	s->columns = (struct codec_columns){.blocks = lend(column_bytes(&s->plan, 0)), .rows = lend(column_bytes(&s->plan, 1)),
-	                                    .factors = lend(column_bytes(&s->plan, 2)), .valid = lend(column_bytes(&s->plan, 3))};
+	s->columns = (struct codec_columns){.blocks = lend(column_bytes(&s->plan, 0)),
+					    .rows = lend(column_bytes(&s->plan, 1)),
+					    .factors = lend(column_bytes(&s->plan, 2)),
+					    .valid = lend(column_bytes(&s->plan, 3))};
 	memset(s->columns.blocks, 0, column_bytes(&s->plan, 0));
 	memset(s->columns.factors, 0, column_bytes(&s->plan, 2));
 	memset(s->columns.valid, 0, column_bytes(&s->plan, 3));
 	for (size_t first = 0, n = 1; first < ROWS; first += n, n = n * 3 % 101) {
 		n = n < ROWS - first ? n : ROWS - first;
-		s->lost += codec_encode(&s->codec, &s->columns, first, n, x + first * s->plan.dim, s->scratch);
+		s->lost +=
+			codec_encode(&s->codec, &s->columns, first, n, x + first * s->plan.dim, s->scratch);
 	}
 }
 
@@ -187,7 +193,8 @@ static double exact(enum vs_metric metric, bool is_half, const float *q, const f
 	return metric == VS_IP ? -product : squares;
 }
 
-/* Distances of a scan over all rows are those to the decoded vectors, within a tolerance that the codec has. */
+/* Distances of a scan over all rows are those to the decoded vectors, within a tolerance that the codec has.
+ */
 static void check_scan(struct state *s, const float *x, double tolerance)
 {
 	uint32_t dim = s->plan.dim;
@@ -206,7 +213,8 @@ static void check_scan(struct state *s, const float *x, double tolerance)
 	found = topk_finish(&top);
 	assert_true(found + s->lost == ROWS);
 	for (size_t i = 0; i < found; i++) {
-		double want = exact(s->plan.metric, is_half, x + 5 * dim, decoded + (size_t)items[i].row * dim, dim);
+		double want = exact(s->plan.metric, is_half, x + 5 * dim,
+				    decoded + (size_t)items[i].row * dim, dim);
 		double told = (double)codec_distance(&s->codec, items[i].distance);
 
 		assert_true(items[i].row != 70 && items[i].row != 71);

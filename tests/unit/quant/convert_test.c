@@ -160,7 +160,8 @@ static void test_levels_agree(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < PATTERNS; i++) {
 		halves[i] = (uint16_t)(i * 40503u);
-		in[i] = i % 5 ? i * 2654435761u : 0x7f800000u + (i * 2654435761u & 0x807fffffu) + (i % 10 ? 1 : 0);
+		in[i] = i % 5 ? i * 2654435761u
+			      : 0x7f800000u + (i * 2654435761u & 0x807fffffu) + (i % 10 ? 1 : 0);
 	}
 	for (enum level level = LEVEL_SCALAR; level < LEVEL_COUNT; level++) {
 		const float *floats = (const void *)in;

@@ -23,7 +23,8 @@ static float laned_sum(enum vs_metric metric, const float *q, const float *x, ui
 	for (uint32_t i = 0; i < (dim + 15) / 16 * 16; i++) {
 		float a = i < dim ? q[i] : 0, b = i < dim ? x[i] : 0;
 
-		lanes[i % 16] = metric == VS_L2 ? fmaf(a - b, a - b, lanes[i % 16]) : fmaf(a, b, lanes[i % 16]);
+		lanes[i % 16] =
+			metric == VS_L2 ? fmaf(a - b, a - b, lanes[i % 16]) : fmaf(a, b, lanes[i % 16]);
 	}
 	for (int half = 8; half; half /= 2)
 		for (int i = 0; i < half; i++)
@@ -38,7 +39,7 @@ static float specified(enum vs_metric metric, const float *q, const float *x, ui
 	if (metric == VS_IP)
 		return -laned_sum(VS_IP, q, x, dim);
 	return (float)(1 - (double)laned_sum(VS_IP, q, x, dim) / sqrt((double)laned_sum(VS_IP, q, q, dim) *
-	                                                             (double)laned_sum(VS_IP, x, x, dim)));
+								      (double)laned_sum(VS_IP, x, x, dim)));
 }
 
 static double true_distance(enum vs_metric metric, const float *q, const float *x, uint32_t dim)
@@ -75,11 +76,13 @@ static void *stored(enum vs_dtype dtype, float *x, size_t n)
 
 static void check_floats(enum vs_dtype dtype, enum vs_metric metric, uint32_t dim)
 {
-	float *q = random_vectors(1, 5, dim), *x = random_vectors(2, ROWS, dim), out[ROWS + 1], batch[5 * ROWS];
+	float *q = random_vectors(1, 5, dim), *x = random_vectors(2, ROWS, dim), out[ROWS + 1],
+	      batch[5 * ROWS];
 	void *rows = stored(dtype, x, (size_t)ROWS * dim);
 	size_t stride = vs_dtype_row_bytes(dtype, dim);
 
-	EACH_LEVEL(level) {
+	EACH_LEVEL(level)
+	{
 		for (size_t n = 0; n <= ROWS; n++) {
 			out[n] = 7;
 			distance_rows(out, dtype, metric, q, rows, stride, n, dim);
@@ -87,11 +90,11 @@ static void check_floats(enum vs_dtype dtype, enum vs_metric metric, uint32_t di
 			for (size_t i = 0; i < n; i++) {
 				float want = specified(metric, q, x + i * dim, dim);
 				double scale = fabs(true_distance(VS_L2, q, x + i * dim, dim)) + 1 +
-				               fabs(true_distance(VS_IP, q, x + i * dim, dim));
+					       fabs(true_distance(VS_IP, q, x + i * dim, dim));
 
 				assert_memory_equal(&out[i], &want, sizeof want);
 				assert_true(fabs(true_distance(metric, q, x + i * dim, dim) - (double)want) <=
-				            2 * 0x1p-23 * sqrt(dim) * scale);
+					    2 * 0x1p-23 * sqrt(dim) * scale);
 			}
 		}
 		distance_batch(batch, dtype, metric, q, 5, rows, stride, ROWS, dim);
@@ -114,7 +117,8 @@ static void test_floats_have_one_order_of_summation(void **state)
 				check_floats(dtype, metric, dims[i]);
 }
 
-static void check_integers(enum vs_dtype dtype, enum vs_metric metric, uint32_t dim, const uint8_t *q, const uint8_t *x)
+static void check_integers(enum vs_dtype dtype, enum vs_metric metric, uint32_t dim, const uint8_t *q,
+			   const uint8_t *x)
 {
 	int64_t l2 = 0, dot = 0, qq = 0, xx = 0;
 	float want, out, batch;
@@ -127,9 +131,11 @@ static void check_integers(enum vs_dtype dtype, enum vs_metric metric, uint32_t 
 		qq += a * a;
 		xx += b * b;
 	}
-	want = metric == VS_L2 ? (float)l2 : metric == VS_IP ? (float)-dot :
-	       (float)(1 - (double)dot / sqrt((double)qq * (double)xx));
-	EACH_LEVEL(level) {
+	want = metric == VS_L2   ? (float)l2
+	       : metric == VS_IP ? (float)-dot
+				 : (float)(1 - (double)dot / sqrt((double)qq * (double)xx));
+	EACH_LEVEL(level)
+	{
 		distance_rows(&out, dtype, metric, q, x, dim, 1, dim);
 		distance_batch(&batch, dtype, metric, q, 1, x, dim, 1, dim);
 		assert_true(out == want && batch == want);
@@ -181,7 +187,8 @@ static void test_bits_are_counted(void **state)
 			of_q += a;
 			of_x += b;
 		}
-		EACH_LEVEL(level) {
+		EACH_LEVEL(level)
+		{
 			float out[3];
 
 			for (enum vs_metric metric = VS_L2; metric < VS_METRIC_COUNT; metric++)
@@ -200,23 +207,25 @@ static void test_cosine_of_any_length(void **state)
 
 	(void)state;
 	EACH_LEVEL(level)
-		for (size_t a = 0; a < 8; a++)
-			for (size_t b = 0; b < 8; b++) {
-				for (int i = 0; i < 20; i++) {
-					q[i] = lengths[a] * (float)(i % 3);
-					x[i] = lengths[b] * (float)(i % 4);
-				}
-				distance_rows(&out, VS_F32, VS_COSINE, q, x, sizeof x, 1, 20);
-				assert_true(fabs((double)out - true_distance(VS_COSINE, q, x, 20)) < 1e-6);
+	for (size_t a = 0; a < 8; a++)
+		for (size_t b = 0; b < 8; b++) {
+			for (int i = 0; i < 20; i++) {
+				q[i] = lengths[a] * (float)(i % 3);
+				x[i] = lengths[b] * (float)(i % 4);
 			}
+			distance_rows(&out, VS_F32, VS_COSINE, q, x, sizeof x, 1, 20);
+			assert_true(fabs((double)out - true_distance(VS_COSINE, q, x, 20)) < 1e-6);
+		}
 	memset(x, 0, sizeof x);
-	EACH_LEVEL(level) {
+	EACH_LEVEL(level)
+	{
 		distance_rows(&out, VS_F32, VS_COSINE, q, x, sizeof x, 1, 20);
 		assert_true(isnan(out));
 	}
 	x[3] = NAN;
 	for (enum vs_metric metric = VS_L2; metric < VS_METRIC_COUNT; metric++)
-		EACH_LEVEL(level) {
+		EACH_LEVEL(level)
+		{
 			distance_rows(&out, VS_F32, metric, q, x, sizeof x, 1, 20);
 			assert_true(isnan(out));
 		}

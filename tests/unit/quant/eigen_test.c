@@ -42,7 +42,8 @@ static double dot(size_t dim, const double *a, const double *b)
 	return sum;
 }
 
-/* Vectors are orthonormal, matrix x vector = value x vector, values fall, and every level has the same bits. */
+/* Vectors are orthonormal, matrix x vector = value x vector, values fall, and every level has the same bits.
+ */
 static void check(size_t dim, const double *matrix)
 {
 	double largest = 1e-300, *product = malloc(dim * sizeof *product);
@@ -69,7 +70,8 @@ static void check(size_t dim, const double *matrix)
 
 		assert_true(i == 0 || first.values[i - 1] >= first.values[i]);
 		for (size_t j = 0; j <= i; j++)
-			assert_true(fabs(dot(dim, v, first.vectors + j * dim) - (i == j)) < 1e-12 * (double)(dim + 10));
+			assert_true(fabs(dot(dim, v, first.vectors + j * dim) - (i == j)) <
+				    1e-12 * (double)(dim + 10));
 		for (size_t j = 0; j < dim; j++) {
 			product[j] = dot(dim, matrix + j * dim, v) - first.values[i] * v[j];
 			assert_true(fabs(product[j]) < 1e-13 * largest * (double)(dim + 10));

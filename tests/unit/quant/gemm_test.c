@@ -22,8 +22,8 @@ static float *random_matrix(struct rng *rng, size_t n)
 	return x;
 }
 
-static void reference(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float *c,
-                      size_t ldc)
+static void reference(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b, size_t ldb,
+		      float *c, size_t ldc)
 {
 	for (size_t i = 0; i < m; i++)
 		for (size_t j = 0; j < n; j++) {
@@ -61,8 +61,9 @@ static void check(struct rng *rng, size_t m, size_t n, size_t k)
 
 static void test_product_is_the_same_bits_everywhere(void **state)
 {
-	static const size_t sizes[][3] = {{1, 1, 1},    {1, 70, 5},   {12, 32, 64}, {13, 33, 17}, {5, 3, 1000},
-	                                  {300, 40, 20}, {250, 65, 400}, {3, 2, 0},   {0, 4, 4}};
+	static const size_t sizes[][3] = {{1, 1, 1},      {1, 70, 5},   {12, 32, 64},
+					  {13, 33, 17},   {5, 3, 1000}, {300, 40, 20},
+					  {250, 65, 400}, {3, 2, 0},    {0, 4, 4}};
 	struct rng rng;
 
 	(void)state;

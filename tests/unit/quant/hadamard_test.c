@@ -31,7 +31,8 @@ static void check(uint32_t dim)
 	struct hadamard h;
 
 	hadamard_init(&h, dim, 42, memory);
-	EACH_LEVEL(level) {
+	EACH_LEVEL(level)
+	{
 		memset(a, 0, padded * 4);
 		memset(b, 0, padded * 4);
 		memcpy(a, x, dim * 4);

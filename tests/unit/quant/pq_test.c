@@ -36,7 +36,8 @@ static float *make_data(size_t rows, size_t dim, uint64_t seed)
 	rng_seed(&rng, seed);
 	for (size_t i = 0; i < rows; i++)
 		for (size_t d = 0; d < dim; d++)
-			x[i * dim + d] = (float)(rng_unit(&rng) + (double)((i * 7 + d) % 5) / (double)(d + 1));
+			x[i * dim + d] =
+				(float)(rng_unit(&rng) + (double)((i * 7 + d) % 5) / (double)(d + 1));
 	return x;
 }
 
@@ -157,7 +158,8 @@ static void test_kmeans_is_as_good_as_many_plain_rounds(void **state)
 
 	(void)state;
 	assert_true(kmeans(ROWS, 1, x, ROWS, K, centroids) < 1.1 * plain);
-	for (size_t i = 1; i < K; i++) /* a start of equal rows: all but one centroid must find rows elsewhere */
+	for (size_t i = 1; i < K;
+	     i++) /* a start of equal rows: all but one centroid must find rows elsewhere */
 		x[i] = x[0];
 	assert_true(kmeans(ROWS, 1, x, ROWS, K, centroids) < 8 * plain);
 	free(x);
@@ -184,23 +186,26 @@ struct trained {
 	uint8_t *codes;
 };
 
-static struct trained train(const struct pq_shape *shape, size_t rows, const float *x, const struct parallel *parallel,
-                            bool with_rotation)
+static struct trained train(const struct pq_shape *shape, size_t rows, const float *x,
+			    const struct parallel *parallel, bool with_rotation)
 {
 	struct trained t = {lend(pq_codebook_floats(shape) * sizeof(float)),
-	                    lend((size_t)shape->dim * shape->dim * sizeof(float)),
-	                    lend(rows * pq_code_bytes(shape))};
+			    lend((size_t)shape->dim * shape->dim * sizeof(float)),
+			    lend(rows * pq_code_bytes(shape))};
 	size_t bytes = with_rotation ? opq_train_scratch_bytes(shape, rows, parallel_workers(parallel))
-	                             : pq_train_scratch_bytes(shape, rows, parallel_workers(parallel));
-	void *scratch = lend(bytes), *encoding = lend(pq_encode_scratch_bytes(shape)), *product = lend(GEMM_SCRATCH_BYTES);
-	float *memory = lend(pq_bound_floats(shape) * sizeof(float)), *rotated = lend(rows * shape->dim * sizeof(float));
+				     : pq_train_scratch_bytes(shape, rows, parallel_workers(parallel));
+	void *scratch = lend(bytes), *encoding = lend(pq_encode_scratch_bytes(shape)),
+	     *product = lend(GEMM_SCRATCH_BYTES);
+	float *memory = lend(pq_bound_floats(shape) * sizeof(float)),
+	      *rotated = lend(rows * shape->dim * sizeof(float));
 	struct pq pq;
 	double error;
 
 	memcpy(rotated, x, rows * shape->dim * sizeof *x);
 	memset(t.rotation, 0, (size_t)shape->dim * shape->dim * sizeof(float));
 	if (with_rotation) {
-		assert_int_equal(opq_train(shape, rows, x, 1, parallel, t.rotation, t.codebook, &error, scratch), 0);
+		assert_int_equal(
+			opq_train(shape, rows, x, 1, parallel, t.rotation, t.codebook, &error, scratch), 0);
 		opq_rotate(shape->dim, t.rotation, rows, x, rotated, product);
 	} else {
 		pq_train(shape, rows, x, 1, parallel, t.codebook, scratch);
@@ -238,9 +243,10 @@ static void same_everywhere(const struct pq_shape *shape, size_t rows, bool with
 				first = t;
 				continue;
 			}
-			assert_memory_equal(t.codebook, first.codebook, pq_codebook_floats(shape) * sizeof(float));
+			assert_memory_equal(t.codebook, first.codebook,
+					    pq_codebook_floats(shape) * sizeof(float));
 			assert_memory_equal(t.rotation, first.rotation,
-			                    (size_t)shape->dim * shape->dim * sizeof(float));
+					    (size_t)shape->dim * shape->dim * sizeof(float));
 			assert_memory_equal(t.codes, first.codes, rows * pq_code_bytes(shape));
 			drop(t);
 		}
@@ -262,8 +268,10 @@ static void test_codebooks_and_codes_are_the_same_bytes_on_all_levels_and_thread
 static void check_codes(const struct pq_shape *shape, size_t rows, const float *x)
 {
 	struct trained t = train(shape, rows, x, NULL, false);
-	float *memory = lend(pq_bound_floats(shape) * sizeof(float)), *decoded = lend(rows * shape->dim * sizeof(float));
-	float *tables = lend(shape->subs * pq_centroids(shape) * sizeof(float)), *told = lend(rows * sizeof(float));
+	float *memory = lend(pq_bound_floats(shape) * sizeof(float)),
+	      *decoded = lend(rows * shape->dim * sizeof(float));
+	float *tables = lend(shape->subs * pq_centroids(shape) * sizeof(float)),
+	      *told = lend(rows * sizeof(float));
 	struct pq pq;
 
 	pq_bind(&pq, shape, t.codebook, memory);
@@ -279,7 +287,8 @@ static void check_codes(const struct pq_shape *shape, size_t rows, const float *
 			for (size_t d = 0; d < shape->dim; d++) {
 				double q = (double)query[d], y = (double)decoded[i * shape->dim + d];
 
-				want += metric == VS_IP ? -q * y : (q - y) * (q - y) / (metric == VS_COSINE ? 2 : 1);
+				want += metric == VS_IP ? -q * y
+							: (q - y) * (q - y) / (metric == VS_COSINE ? 2 : 1);
 				size += fabs(q * y);
 			}
 			assert_true(fabs((double)told[i] - want) < 1e-5 * size);
@@ -308,7 +317,8 @@ static void test_tables_tell_distances_to_decoded_rows(void **state)
 static double error_of(const struct pq_shape *shape, size_t rows, const float *x)
 {
 	struct trained t = train(shape, rows, x, NULL, false);
-	float *memory = lend(pq_bound_floats(shape) * sizeof(float)), *decoded = lend(rows * shape->dim * sizeof(float));
+	float *memory = lend(pq_bound_floats(shape) * sizeof(float)),
+	      *decoded = lend(rows * shape->dim * sizeof(float));
 	struct pq pq;
 	double error = 0;
 
@@ -333,7 +343,8 @@ static void test_rows_few_constant_zero_or_far_from_the_origin(void **state)
 	assert_true(error_of(&shape, 200, x) < 1e-10);
 	for (size_t i = 0; i < 1000 * 12; i++)
 		x[i] += 1000;
-	far_error = error_of(&shape, 1000, x); /* as good, but for how finely f32 tells numbers of this size */
+	far_error =
+		error_of(&shape, 1000, x); /* as good, but for how finely f32 tells numbers of this size */
 	assert_true(far_error < near_error * 1.05 + 1e-6);
 	for (size_t i = 0; i < 1000 * 12; i++)
 		x[i] = 0.1f;
@@ -378,7 +389,8 @@ static void test_what_is_not_finite_changes_no_other_row(void **state)
 
 static void test_axes_are_dealt_out_evenly_whatever_the_scale(void **state)
 {
-	/* Variances below 1 have negative logarithms: dealt out by those, one sub-vector would get all large ones. */
+	/* Variances below 1 have negative logarithms: dealt out by those, one sub-vector would get all large
+	 * ones. */
 	static const double scales[] = {1e-6, 1, 1e6};
 	struct pq_shape shape = {12, 3, 8};
 	uint32_t axes[12];
@@ -423,7 +435,8 @@ static void test_axes_of_data_without_variance(void **state)
 static void test_rotation_keeps_lengths_and_comes_back(void **state)
 {
 	struct pq_shape shape = {30, 5, 4};
-	float *x = make_data(600, 30, 8), *there = lend(600 * 30 * sizeof *there), *back = lend(600 * 30 * sizeof *back);
+	float *x = make_data(600, 30, 8), *there = lend(600 * 30 * sizeof *there),
+	      *back = lend(600 * 30 * sizeof *back);
 	struct trained t = train(&shape, 600, x, NULL, true);
 	void *scratch = lend(GEMM_SCRATCH_BYTES + 30 * 30 * sizeof(float));
 	float query[30];

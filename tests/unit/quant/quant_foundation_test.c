@@ -19,7 +19,7 @@ static void test_dtypes_have_names_and_widths(void **state)
 		unsigned bits;
 		size_t row_bytes_of_9;
 	} want[VS_DTYPE_COUNT] = {{"f32", 32, 36}, {"f16", 16, 18}, {"bf16", 16, 18},
-	                          {"i8", 8, 9},    {"u8", 8, 9},    {"bit", 1, 2}};
+				  {"i8", 8, 9},    {"u8", 8, 9},    {"bit", 1, 2}};
 
 	(void)state;
 	for (int i = 0; i < VS_DTYPE_COUNT; i++) {

@@ -45,7 +45,8 @@ static struct set set_of(const float *x, size_t n, uint32_t dim, unsigned bits, 
 
 static size_t encode(struct set *s, const float *x, size_t first, size_t n)
 {
-	return rabitq_encode(&s->rq, s->signs, s->rq.bits > 1 ? s->extra : NULL, s->factors, first, x, n, s->scratch);
+	return rabitq_encode(&s->rq, s->signs, s->rq.bits > 1 ? s->extra : NULL, s->factors, first, x, n,
+			     s->scratch);
 }
 
 static void set_free(struct set *s)
@@ -83,7 +84,8 @@ static void check_levels(uint32_t dim, unsigned bits, enum vs_metric metric)
 	struct topk_item want[K], got[K];
 
 	x[17 * dim] = NAN;
-	EACH_LEVEL(level) {
+	EACH_LEVEL(level)
+	{
 		struct set s = set_of(x, n, dim, bits, metric);
 		struct rabitq_query q;
 		void *memory;
@@ -142,10 +144,11 @@ static void check_estimates(enum vs_metric metric)
 
 			for (size_t i = 0; i < n; i++) {
 				float want;
-				double error, got = (double)rabitq_distance(&q, s.signs, s.extra, s.factors, i);
+				double error,
+					got = (double)rabitq_distance(&q, s.signs, s.extra, s.factors, i);
 
-				distance_rows(&want, VS_F32, metric, x + (n + k) * dim, x + i * dim, dim * 4, 1,
-				              (uint32_t)dim);
+				distance_rows(&want, VS_F32, metric, x + (n + k) * dim, x + i * dim, dim * 4,
+					      1, (uint32_t)dim);
 				error = got - (double)want;
 				bias += error;
 				square += error * error;
@@ -197,8 +200,8 @@ static void test_two_stages_select_what_the_distances_say(void **state)
 		topk_start(&top, want, K);
 		for (size_t i = 0; i < n; i++)
 			if (valid[i / 64] >> i % 64 & 1)
-				topk_push(&top, rabitq_distance(&q, s.signs, s.extra, s.factors, i), (uint32_t)i,
-				          keys[i]);
+				topk_push(&top, rabitq_distance(&q, s.signs, s.extra, s.factors, i),
+					  (uint32_t)i, keys[i]);
 		assert_int_equal(topk_finish(&top), K);
 		assert_int_equal(scan(got, &s, &q), K);
 		for (size_t i = 0; i < K; i++)
@@ -262,19 +265,21 @@ static void test_what_cannot_be_found(void **state)
 			assert_int_equal(scan(items, &s, &q), K);
 			for (size_t i = 0; i < K; i++)
 				assert_true(items[i].row < 3 || items[i].row > 6 ||
-				            (items[i].row == 5 && metric != VS_COSINE));
+					    (items[i].row == 5 && metric != VS_COSINE));
 			rabitq_decode(&s.rq, back, s.signs, s.extra, s.factors, 4, 1, s.scratch);
 			assert_true(isnan(back[0]) && isnan(back[9]));
 			assert_int_equal(rabitq_query_init(&q, &s.rq, x + 3 * dim, 1, memory), -EINVAL);
 			if (metric == VS_COSINE)
-				assert_int_equal(rabitq_query_init(&q, &s.rq, x + 5 * dim, 1, memory), -EINVAL);
+				assert_int_equal(rabitq_query_init(&q, &s.rq, x + 5 * dim, 1, memory),
+						 -EINVAL);
 			free(memory);
 			set_free(&s);
 		}
 	free(x);
 }
 
-/* All rows equal their mean: distances are exact, of any number of rows and dims, also of subnormal numbers. */
+/* All rows equal their mean: distances are exact, of any number of rows and dims, also of subnormal numbers.
+ */
 static void test_constant_data(void **state)
 {
 	static const uint32_t dims[] = {1, 7, 64};
@@ -300,8 +305,9 @@ static void test_constant_data(void **state)
 				assert_int_equal(scan(items, &s, &q), n < K ? n : K);
 				for (uint32_t i = 0; i < (n < K ? n : K); i++) {
 					assert_int_equal(items[i].row, i); /* ties by row */
-					assert_true(fabsf(items[i].distance - (bits == 3 ? 20.25f : 4) * (float)dim) <
-					            1e-3f * (float)dim);
+					assert_true(fabsf(items[i].distance -
+							  (bits == 3 ? 20.25f : 4) * (float)dim) <
+						    1e-3f * (float)dim);
 				}
 				free(memory);
 				set_free(&s);
@@ -329,7 +335,7 @@ static void test_recall_on_real_words(void **state)
 
 			topk_start(&top, want, K);
 			scan_exact(&top, &s.rows, VS_F32, VS_COSINE, x + i * 29 * GLOVE_DIM, x, GLOVE_DIM * 4,
-			           GLOVE_DIM);
+				   GLOVE_DIM);
 			assert_int_equal(topk_finish(&top), K);
 			assert_int_equal(scan(got, &s, &q), K);
 			for (size_t a = 0; a < K; a++)

@@ -13,7 +13,8 @@
 
 #define K 12
 
-/* A column with keys that do not follow the rows, and with holes: single rows, a whole block, and a sparse one. */
+/* A column with keys that do not follow the rows, and with holes: single rows, a whole block, and a sparse
+ * one. */
 struct column {
 	struct scan_rows rows;
 	uint64_t *valid, *keys;
@@ -29,7 +30,8 @@ static struct column column_of(size_t n, bool has_holes)
 		block_set_valid(c.valid, i, !is_hole);
 		c.keys[i] = (i * 7919 + 13) % 100003;
 	}
-	c.rows = (struct scan_rows){.rows = n, .valid = has_holes ? c.valid : NULL, .keys = c.keys, .first_row = 5000};
+	c.rows = (struct scan_rows){
+		.rows = n, .valid = has_holes ? c.valid : NULL, .keys = c.keys, .first_row = 5000};
 	return c;
 }
 
@@ -75,13 +77,17 @@ static void test_exact_rows(void **state)
 			struct topk_item want[K], got[K];
 
 			for (enum vs_metric metric = VS_L2; metric < VS_METRIC_COUNT; metric++)
-				EACH_LEVEL(level) {
+				EACH_LEVEL(level)
+				{
 					struct topk top;
 
-					distance_rows(distances, VS_F32, metric, x + 3 * dim, x, 4 * dim, n, dim);
+					distance_rows(distances, VS_F32, metric, x + 3 * dim, x, 4 * dim, n,
+						      dim);
 					topk_start(&top, got, K);
-					scan_exact(&top, &c.rows, VS_F32, metric, x + 3 * dim, x, 4 * dim, dim);
-					assert_same(got, topk_finish(&top), want, selected(want, &c, distances));
+					scan_exact(&top, &c.rows, VS_F32, metric, x + 3 * dim, x, 4 * dim,
+						   dim);
+					assert_same(got, topk_finish(&top), want,
+						    selected(want, &c, distances));
 				}
 			column_free(&c);
 		}
@@ -110,7 +116,10 @@ static float *tables_of(enum kind kind, size_t count)
 	float *t = random_vectors(11, 1, count);
 
 	for (size_t i = 0; i < count; i++)
-		t[i] = kind == POSITIVE ? t[i] * t[i] : kind == CONSTANT ? 3 : kind == TINY ? t[i] * 1e-30f : t[i];
+		t[i] = kind == POSITIVE   ? t[i] * t[i]
+		       : kind == CONSTANT ? 3
+		       : kind == TINY     ? t[i] * 1e-30f
+					  : t[i];
 	if (kind == ONE_LARGE)
 		t[count / 2] = -1e6f;
 	return t;
@@ -136,7 +145,8 @@ static void check_codes(enum kind kind, unsigned centroids, size_t code_bytes, s
 	for (size_t i = 0; i < n; i++)
 		distances[i] = plain_sum(tables, codes + i * code_bytes, code_bytes, centroids);
 	wanted = selected(want, &c, distances);
-	EACH_LEVEL(level) {
+	EACH_LEVEL(level)
+	{
 		struct scan_tables t;
 		struct topk top;
 

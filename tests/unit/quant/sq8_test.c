@@ -42,7 +42,8 @@ static void set_free(struct set *s)
 	free(s->scratch);
 }
 
-/* The rows that the codes find are, to the last bit, those that the f32 scan finds. Returns how many were read. */
+/* The rows that the codes find are, to the last bit, those that the f32 scan finds. Returns how many were
+ * read. */
 static size_t check_search(const struct set *s, const float *query)
 {
 	struct topk_item want[K], got[K];
@@ -51,7 +52,8 @@ static size_t check_search(const struct set *s, const float *query)
 	size_t read = 0, first = 0;
 	struct topk top;
 
-	EACH_LEVEL(level) {
+	EACH_LEVEL(level)
+	{
 		size_t wanted, found;
 
 		topk_start(&top, want, K);
@@ -88,7 +90,7 @@ static void test_search_is_exact(void **state)
 			struct set s;
 
 			memcpy(x + 500 * dim, x, 100 * dim * 4); /* ties */
-			for (size_t j = 0; j < 20 * dim; j++)     /* near ties */
+			for (size_t j = 0; j < 20 * dim; j++)    /* near ties */
 				x[600 * dim + j] = x[j % dim] * (1 + (float)(j / dim) * 0x1p-22f);
 			s = encoded(x, n, dims[i], metric, 0);
 			check_search(&s, x + 5 * dim);
@@ -163,7 +165,8 @@ static void test_codes_are_the_same_and_as_near_as_they_say(void **state)
 		uint8_t *first = malloc(n * dim);
 		float *first_factors = lines(block_bytes(n, 12));
 
-		EACH_LEVEL(level) {
+		EACH_LEVEL(level)
+		{
 			struct set s = encoded(x, 50, dims[i], VS_L2, 0);
 
 			set_free(&s);

@@ -24,7 +24,8 @@ static void fill(struct topk_item *all, uint64_t seed)
 
 	rng_seed(&rng, seed);
 	for (uint32_t i = 0; i < ROWS; i++)
-		all[i] = (struct topk_item){.key = i * 7919 % 1009, .distance = (float)rng_below(&rng, 20) - 5, .row = i};
+		all[i] = (struct topk_item){
+			.key = i * 7919 % 1009, .distance = (float)rng_below(&rng, 20) - 5, .row = i};
 }
 
 static void test_the_k_first_whatever_the_order(void **state)

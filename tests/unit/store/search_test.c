@@ -7,12 +7,17 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/unit/scratch.h"
+#include "store/io/io.h"
 #include "store/search/search.h"
 #include "store/store.h"
 
@@ -292,9 +297,320 @@ static void queries_that_mean_nothing_are_refused(void **state)
 	assert_int_equal(vs_query_check(&cosine, x, 1), 0);
 }
 
+/* ------------------------------------------------------------------ damage */
+
+/* What is acknowledged is in the files now, and the store does not look at them again. */
+static int reopen(struct fixture *f)
+{
+	char why[256], path[256];
+	struct vs_options options = {.log_bytes = 1u << 20};
+
+	assert_int_equal(vs_close(f->s), 0);
+	assert_int_equal(vs_open(f->sc.dir, &options, &f->s, why, sizeof why), 0);
+	snprintf(path, sizeof path, "%s/collections/%u/0.npy", f->sc.dir, f->docs);
+	return open(path, O_RDWR);
+}
+
+static void a_damaged_row_is_not_among_the_nearest(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_query q = {.vectors = f->vectors[2500], .count = 1, .k = K};
+	float other[DIM] = {9};
+	struct vs_search_stats stats;
+	struct vs_hit hits[K], wanted[K];
+	uint32_t found, count;
+	struct vs_snapshot *m;
+	int fd = reopen(f);
+
+	/* One that was the nearest and would be, one that was not and looks like it, one that looks far. */
+	assert_int_equal(pwrite(fd, f->vectors[2499], DIM, 4096 + 2500 * sizeof other), DIM);
+	assert_int_equal(pwrite(fd, f->vectors[2500], sizeof other, 4096 + 20 * sizeof other), sizeof other);
+	assert_int_equal(pwrite(fd, other, sizeof other, 4096 + 21 * sizeof other), sizeof other);
+	close(fd);
+	f->entries[2500] = f->entries[20] = f->entries[21] = 0;
+	count = expect(f, f->vectors[2500], NULL, wanted);
+	for (unsigned threads = 1; threads <= 4; threads += 3) {
+		assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+		assert_int_equal(vs_search_threads(m, &q, threads, hits, &found, &stats), 0);
+		vs_snapshot_close(m);
+		assert_hits(hits, found, wanted, count);
+		assert_true(stats.rows_damaged >= 1);
+		assert_true(stats.rows_damaged <= 3);
+		assert_int_equal(stats.rows_scanned, ROWS);
+	}
+}
+
+static void a_file_that_cannot_be_read_costs_its_rows_and_no_more(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_query q = {.vectors = f->vectors[2500], .count = 1, .k = K};
+	const uint32_t left = 1000;
+	const off_t end = 4096 + (off_t)(left * sizeof f->vectors[0]),
+		    whole = 4096 + (off_t)sizeof f->vectors;
+	struct vs_search_stats stats;
+	struct vs_hit hits[K], wanted[K];
+	uint32_t found, count;
+	struct vs_snapshot *m;
+	int fd = reopen(f);
+
+	assert_int_equal(ftruncate(fd, end), 0); /* touching what is gone would be SIGBUS */
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+	for (uint32_t i = left; i < ROWS; i++)
+		f->entries[i] = 0;
+	count = expect(f, f->vectors[2500], NULL, wanted);
+	assert_int_equal(vs_search(m, &q, 0, ROWS, hits, &found, &stats), 0);
+	vs_snapshot_close(m);
+	assert_hits(hits, found, wanted, count);
+	assert_int_equal(stats.rows_damaged, ROWS - left);
+	assert_int_equal(ftruncate(fd, whole), 0);
+	close(fd);
+}
+
+/* ------------------------------------------------------------------ bulk reading */
+
+static const struct io_ops *real_ops;
+static _Atomic unsigned reads;
+
+static ssize_t counted_pread(struct io *io, int fd, void *buf, size_t size, uint64_t off)
+{
+	reads++;
+	return real_ops->pread(io, fd, buf, size, off);
+}
+
+/* A row that waits for the applier, or has changed since, is no reason to read all others one by one. */
+static void a_few_changed_rows_do_not_make_all_be_read_singly(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_options options = {.commit_ms = 10000};
+	float *got = malloc(sizeof f->vectors), changed[DIM] = {5};
+	struct io_ops ops;
+	struct vs_snapshot *m;
+	char why[256];
+
+	assert_int_equal(vs_close(f->s), 0);
+	assert_int_equal(io_new_real(f->sc.dir, false, &options.io), 0);
+	real_ops = options.io->ops;
+	ops = *real_ops;
+	ops.pread = counted_pread;
+	options.io->ops = &ops;
+	assert_int_equal(vs_open(f->sc.dir, &options, &f->s, why, sizeof why), 0);
+	/* Two wait for the applier in the snapshot, one of them and another change after it. */
+	for (uint32_t row = 100; row < 102; row++) {
+		assert_int_equal(
+			vs_write(f->s, f->docs, f->entries[row], changed, sizeof changed, 0, 0, NULL), 0);
+		memcpy(f->vectors[row], changed, sizeof changed);
+	}
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+	changed[0] = 6;
+	for (uint32_t row = 101; row < 103; row++)
+		assert_int_equal(
+			vs_write(f->s, f->docs, f->entries[row], changed, sizeof changed, 0, 0, NULL), 0);
+	reads = 0;
+	assert_int_equal(vs_snapshot_vectors(m, got, sizeof f->vectors, 0), sizeof f->vectors);
+	assert_true(reads < 20);
+	assert_memory_equal(got, f->vectors, sizeof f->vectors);
+	vs_snapshot_close(m);
+	free(got);
+	assert_int_equal(vs_close(f->s), 0);
+	options.io->ops = real_ops;
+	io_free_real(options.io);
+	assert_int_equal(vs_open(f->sc.dir, &(struct vs_options){0}, &f->s, why, sizeof why), 0);
+}
+
+/* ------------------------------------------------------------------ beside changes */
+
+/* What the collection is after each change; both change under the mutex. */
+struct model {
+	struct fixture *f;
+	pthread_mutex_t mutex;
+	atomic_bool stop;
+	char first[ROWS]; /* the first letter of each vector's id, which renaming changes */
+	uint64_t entries[ROWS];
+	float vectors[ROWS][DIM];
+	unsigned changes;
+};
+
+static void model_id(const struct model *m, uint32_t row, char id[16])
+{
+	snprintf(id, 16, "%c%05u", m->first[row], row);
+}
+
+static void change(struct model *m, uint32_t *seed)
+{
+	struct vs_attr attr = {.perm = perm};
+	uint32_t row, what;
+	char id[16], new_id[16];
+	uint64_t entry, replaced;
+	struct fixture *f = m->f;
+
+	*seed = *seed * 1664525u + 1013904223u;
+	row = (*seed >> 8) % ROWS;
+	what = *seed >> 29;
+	model_id(m, row, id);
+	if (!m->entries[row] || what < 2) { /* a new one, or a put over one */
+		assert_int_equal(vs_entry_reserve(f->s, f->docs, &attr.entry), 0);
+		for (int d = 0; d < DIM; d++)
+			m->vectors[row][d] = value(seed);
+		assert_int_equal(
+			vs_put(f->s, f->docs, id, &attr, m->vectors[row], sizeof m->vectors[row], NULL), 0);
+		m->entries[row] = attr.entry;
+	} else if (what < 4) { /* overwritten in place */
+		for (int d = 0; d < DIM; d++)
+			m->vectors[row][d] = value(seed);
+		assert_int_equal(vs_write(f->s, f->docs, m->entries[row], m->vectors[row],
+					  sizeof m->vectors[row], 0, 0, NULL),
+				 0);
+	} else if (what < 6) {
+		assert_int_equal(vs_remove(f->s, f->docs, id, NULL), 0);
+		m->entries[row] = 0;
+	} else {
+		m->first[row] = m->first[row] == 'c' ? 'a' : (char)(m->first[row] + 1);
+		model_id(m, row, new_id);
+		assert_int_equal(vs_rename(f->s, f->docs, id, f->docs, new_id, true, &entry, &replaced), 0);
+	}
+	m->changes++;
+}
+
+static void *change_always(void *arg)
+{
+	struct model *m = arg;
+	uint32_t seed = 77;
+
+	while (!m->stop) {
+		pthread_mutex_lock(&m->mutex);
+		for (int i = 0; i < 20; i++)
+			change(m, &seed);
+		pthread_mutex_unlock(&m->mutex);
+		usleep(20); /* or who waits for the mutex never gets it */
+	}
+	return NULL;
+}
+
+/* The K nearest of the model's rows that pass, the oldest first among equals. */
+static uint32_t model_expect(const struct model *m, const float *query, const struct vs_filter *filter,
+			     struct vs_hit *out)
+{
+	uint32_t found = 0;
+
+	for (uint32_t row = 0; row < ROWS; row++) {
+		float d = distance(query, m->vectors[row]);
+		uint32_t at = found;
+		char id[16];
+
+		model_id(m, row, id);
+		if (!m->entries[row] || (filter && !vs_filter_passes(filter, id, strlen(id))))
+			continue;
+		while (at && (out[at - 1].distance > d ||
+			      (out[at - 1].distance == d && out[at - 1].entry > m->entries[row])))
+			at--;
+		if (at == K)
+			continue;
+		found += found < K;
+		memmove(out + at + 1, out + at, (found - at - 1) * sizeof *out);
+		out[at] = (struct vs_hit){.entry = m->entries[row], .distance = d};
+	}
+	return found;
+}
+
+/* Every answer is that of the moment that it belongs to, with changes under way. */
+static void check_snapshot(struct model *m, struct model *then, const struct vs_filter *const filters[3],
+			   uint32_t round)
+{
+	struct vs_hit hits[K], wanted[K];
+	struct vs_search_stats stats;
+	struct vs_snapshot *snapshot;
+	float *all = malloc(sizeof m->vectors);
+	uint32_t found, count, alive = 0;
+	struct vs_snapshot_info info;
+
+	pthread_mutex_lock(&m->mutex);
+	assert_int_equal(vs_snapshot_open(m->f->s, m->f->docs, &snapshot), 0);
+	memcpy(then, m, sizeof *then);
+	pthread_mutex_unlock(&m->mutex);
+	for (uint32_t i = 0; i < 12; i++) {
+		struct vs_query q = {.vectors = then->vectors[(round * 31 + i * 7) % ROWS],
+				     .count = 1,
+				     .k = K,
+				     .filter = i % 4 ? filters[i % 4 - 1] : NULL};
+
+		assert_int_equal(vs_search_threads(snapshot, &q, 1 + i % 2, hits, &found, &stats), 0);
+		assert_int_equal(stats.rows_damaged, 0);
+		count = model_expect(then, q.vectors, q.filter, wanted);
+		assert_hits(hits, found, wanted, count);
+	}
+	for (uint32_t i = 0; i < ROWS; i++)
+		alive += then->entries[i] != 0;
+	vs_snapshot_info(snapshot, &info);
+	assert_int_equal(info.rows, alive);
+	assert_int_equal(vs_snapshot_vectors(snapshot, all, sizeof m->vectors, 0),
+			 alive * sizeof m->vectors[0]);
+	vs_snapshot_close(snapshot);
+	free(all);
+}
+
+static void answers_are_exact_beside_changes(void **state)
+{
+	struct model *m = calloc(1, sizeof *m), *then = malloc(sizeof *then);
+	struct vs_filter *filters[3];
+	pthread_t thread;
+
+	m->f = *state;
+	pthread_mutex_init(&m->mutex, NULL);
+	memcpy(m->entries, m->f->entries, sizeof m->entries);
+	memcpy(m->vectors, m->f->vectors, sizeof m->vectors);
+	for (uint32_t i = 0; i < ROWS; i++)
+		m->first[i] = (char)('a' + i % 3);
+	for (int i = 0; i < 3; i++)
+		filters[i] = vs_filter_new();
+	assert_int_equal(vs_filter_glob(filters[0], "b*"), 0);
+	for (uint32_t i = 0; i < 300; i++) { /* looked up */
+		char id[16];
+
+		snprintf(id, sizeof id, "%c%05u", 'a' + (int)(i % 3), i * 9);
+		assert_int_equal(vs_filter_add(filters[1], id, strlen(id)), 0);
+		assert_int_equal(vs_filter_add(filters[2], id, strlen(id)), 0);
+	}
+	vs_filter_deny(filters[2], true);
+	pthread_create(&thread, NULL, change_always, m);
+	for (uint32_t round = 0; round < 40; round++)
+		check_snapshot(m, then, (const struct vs_filter *const *)filters, round);
+	m->stop = true;
+	pthread_join(thread, NULL);
+	assert_true(m->changes > 1000);
+	for (int i = 0; i < 3; i++)
+		vs_filter_free(filters[i]);
+	pthread_mutex_destroy(&m->mutex);
+	free(m);
+	free(then);
+}
+
+static void searches_are_counted(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_query q = {.vectors = f->vectors[5], .count = 3, .k = K};
+	struct vs_counters c;
+	struct vs_search_stats stats;
+	struct vs_hit hits[3 * K];
+	uint32_t found[3];
+	struct vs_snapshot *m;
+
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+	assert_int_equal(vs_search_threads(m, &q, 2, hits, found, &stats), 0);
+	vs_snapshot_close(m);
+	vs_counters(f->s, &c);
+	assert_int_equal(c.queries, 3);
+	assert_int_equal(c.rows_scanned, ROWS);
+	assert_true(c.rows_verified >= K && c.rows_verified <= ROWS);
+	assert_true(c.search_ns > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* First, for cmocka takes SIGBUS at the start of each test, and the engine at the first
+		   search. */
+		cmocka_unit_test_setup_teardown(a_file_that_cannot_be_read_costs_its_rows_and_no_more,
+						new_store, free_store),
 		cmocka_unit_test_setup_teardown(the_nearest_are_found_the_oldest_first_among_equals,
 						new_store, free_store),
 		cmocka_unit_test_setup_teardown(filters_leave_exactly_what_passes, new_store, free_store),
@@ -302,6 +618,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(parts_of_a_moment_make_the_same_result, new_store,
 						free_store),
 		cmocka_unit_test_setup_teardown(a_moment_is_searched_as_it_was, new_store, free_store),
+		cmocka_unit_test_setup_teardown(a_damaged_row_is_not_among_the_nearest, new_store,
+						free_store),
+		cmocka_unit_test_setup_teardown(a_few_changed_rows_do_not_make_all_be_read_singly, new_store,
+						free_store),
+		cmocka_unit_test_setup_teardown(answers_are_exact_beside_changes, new_store, free_store),
+		cmocka_unit_test_setup_teardown(searches_are_counted, new_store, free_store),
 		cmocka_unit_test(queries_that_mean_nothing_are_refused),
 	};
 

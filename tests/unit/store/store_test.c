@@ -604,6 +604,57 @@ static void a_batch_tells_what_it_changed(void **state)
 	}
 }
 
+/* ------------------------------------------------------------------ permissions */
+
+static void assert_owner(struct fixture *f, const char *id, uint32_t uid)
+{
+	struct vs_attr attr;
+
+	assert_int_equal(vs_lookup(f->s, f->docs, id, &attr), 0);
+	assert_int_equal(attr.perm.uid, uid);
+}
+
+/* What keeps its owner all the time, of each kind of thing that has one. */
+static void assert_kept_owners(struct fixture *f)
+{
+	struct vs_collection_info c;
+	struct vs_root root;
+
+	assert_owner(f, "kept", 7777777);
+	assert_owner(f, "0", 20);
+	assert_int_equal(vs_collection_get(f->s, f->docs, &c), 0);
+	assert_int_equal(c.perm.uid, perm.uid);
+	vs_root_get(f->s, &root);
+	assert_int_equal(root.perm.uid, 8888888);
+}
+
+/* Rows refer to their permissions by 16 bits: classes that nobody uses any more are given out anew. */
+static void more_permissions_than_there_are_classes(void **state)
+{
+	enum { OWNERS = 70000, BATCH_ROWS = 40000 };
+	struct fixture *f = *state;
+	struct vs_attr attr = {.perm = {.mode = 0640, .uid = 7777777}};
+	struct vs_perm owner = {.mode = 0755, .uid = 8888888};
+	uint64_t kept = put(f, f->docs, "kept", 1), changed = put(f, f->docs, "changed", 2);
+	uint32_t batch = new_batch(f, NULL, BATCH_ROWS);
+	char why[256];
+
+	assert_int_equal(vs_root_set(f->s, VS_SET_MODE | VS_SET_UID | VS_SET_GID, &owner, 0), 0);
+	assert_int_equal(vs_collection_set(f->s, batch, VS_SET_UID, &(struct vs_perm){.uid = 20}, 0), 0);
+	assert_int_equal(vs_batch_commit(f->s, batch, 0, NULL, why, sizeof why), 0);
+	assert_int_equal(vs_attr_set(f->s, f->docs, kept, VS_SET_UID, &attr), 0);
+	for (uint32_t uid = 0; uid < OWNERS; uid++) {
+		attr.perm.uid = uid;
+		assert_int_equal(vs_attr_set(f->s, f->docs, changed, VS_SET_UID, &attr), 0);
+		if (uid == 1000 || uid == OWNERS - 10)
+			reopen(f);
+	}
+	for (int i = 0; i < 2; i++, reopen(f)) {
+		assert_owner(f, "changed", OWNERS - 1);
+		assert_kept_owners(f);
+	}
+}
+
 /* ------------------------------------------------------------------ a vacuum that fails */
 
 /* The real table, but that the first segment of collection 1 cannot be read while that is wanted. */
@@ -835,6 +886,7 @@ int main(void)
 		WITH_STORE(a_batch_that_is_wrong_is_refused_and_stays),
 		WITH_STORE(rows_without_ids_are_numbered),
 		WITH_STORE(a_batch_tells_what_it_changed),
+		WITH_STORE(more_permissions_than_there_are_classes),
 		WITH_STORE(a_vacuum_that_fails_refuses_neither_a_batch_nor_a_view),
 		WITH_STORE(one_process_holds_a_store),
 		WITH_STORE(a_read_only_store_refuses_changes),
