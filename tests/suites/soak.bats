@@ -1,11 +1,11 @@
 #!/usr/bin/env bats
 # A mixed load with random SIGKILL and unmounts: no torn read, no lost vector, no stuck mount, no process left.
-# A minute for each transport; VECFS_LONG=1: half an hour.
+# Forty seconds for each transport; VECFS_LONG=1: half an hour.
 # timeout: 300
 
 case ${VECFS_LONG:-0} in
 1) seconds=1800 ;;
-*) seconds=${VECFS_SOAK_SECONDS:-60} ;;
+*) seconds=${VECFS_SOAK_SECONDS:-40} ;;
 esac
 BATS_TEST_TIMEOUT=$((seconds + 180))
 load helper
