@@ -353,6 +353,9 @@ static void a_file_that_cannot_be_read_costs_its_rows_and_no_more(void **state)
 	struct vs_snapshot *m;
 	int fd = reopen(f);
 
+#ifdef __SANITIZE_THREAD__
+	skip(); /* ThreadSanitizer ends the process at a SIGBUS, whoever handles it */
+#endif
 	assert_int_equal(ftruncate(fd, end), 0); /* touching what is gone would be SIGBUS */
 	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
 	for (uint32_t i = left; i < ROWS; i++)
