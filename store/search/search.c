@@ -33,9 +33,6 @@
 #define BLOCK_BYTES_FEW (4u << 20) /* for so few queries that a row is not read again: */
 #define FEW_QUERIES 4u
 #define BLOCK_ROWS_MAX 2048u
-#define BLOCK_ROWS_FIRST                                                                                     \
-	64u /* all of the first rows are near, and verified: blocks begin small and double                   \
-	     */
 #define GROUP 64u
 #define SQUARE_SLACK (1 + 1e-6f)
 #define SPARSE 4u        /* if not one row in so many is wanted, these are gathered */
@@ -580,7 +577,6 @@ static void tell(struct search *s, struct vs_hit *hits, uint32_t *found)
 static int search_rows(struct search *s, uint64_t first, uint64_t end)
 {
 	const struct vs_query *q = s->q;
-	uint64_t step = BLOCK_ROWS_FIRST;
 	uint32_t done = 0;
 	int rc = look_up(s, first, end);
 
@@ -594,7 +590,6 @@ static int search_rows(struct search *s, uint64_t first, uint64_t end)
 		rc = search_block(s, &run);
 		snapshot_run_end(&run);
 		first += done = run.count;
-		step *= 2;
 	}
 	return rc;
 }
