@@ -399,7 +399,7 @@ int staging_truncate(struct mount *s, struct file *h, uint64_t size)
 		return rc;
 	if (size > limit)
 		return refuse_too_big(s, h, size);
-	if (size == 0 && h->state == HANDLE_EXISTS)
+	if (size == 0 && has_run(h))
 		rc = settle(s, h->inode); /* it may be that the replacement never becomes complete */
 	if (rc)
 		return rc;
@@ -517,7 +517,7 @@ int staging_publish(struct mount *s, struct file *h, bool judge)
 
 	if (!rc && h->state == HANDLE_REFUSED)
 		return publish_refused(h);
-	if (!rc && h->state == HANDLE_EXISTS)
+	if (!rc && has_run(h)) /* pieces that only others have written are theirs to publish */
 		rc = settle(s, h->inode);
 	if (rc)
 		return refuse_for(s, h, rc);

@@ -23,6 +23,39 @@ mix() {
 	mix 3000 3
 }
 
+# A pause of the writer would publish its pieces: an attempt that took so long does not count.
+@test "who closes or empties a vector does not publish the pieces that somebody else is still writing" {
+	vec 1 768 >mnt/docs/v
+	python3 - <<-'P'
+		import os, time
+		path, half = 'mnt/docs/v', 1536
+		old, mine, new = (bytes([n]) * 3072 for n in (1, 2, 3))
+		def read():
+		    with open(path, 'rb') as f:
+		        return f.read()
+		def attempt():
+		    start = time.monotonic()
+		    one, two = (os.open(path, os.O_WRONLY) for _ in range(2))
+		    os.write(two, old)
+		    os.write(one, mine[:half])
+		    os.close(two)
+		    after_close = read()
+		    three = os.open(path, os.O_WRONLY | os.O_TRUNC)
+		    after_truncation = read()
+		    in_time = time.monotonic() - start < 0.1
+		    os.write(three, new)
+		    os.close(three)
+		    after_replacement = read()
+		    os.write(one, mine[half:])
+		    os.close(one)
+		    if in_time:
+		        assert after_close == old and after_truncation == old
+		        assert after_replacement == new and read() == mine
+		    return in_time
+		assert any(attempt() for _ in range(50))
+	P
+}
+
 @test "4 processes create 4,000 vectors in one collection: none is lost" {
 	python3 - <<-'P'
 		import os, whole
