@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fs/mount/humanize.h"
+#include "store/base/clock.h"
 
 #define BAR_CHARS 24
 #define BAR_CHARS_MIN 4
@@ -19,14 +19,6 @@
 #define NS_PER_MS 1000000
 #define NS_PER_S 1e9
 #define CLEAR_LINE "\r\033[K"
-
-static int64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 /* One that can clear a line; what is not said (no TERM) is not so. */
 static bool is_terminal(void)
@@ -45,7 +37,7 @@ void progress_start(struct progress *p, const char *what, uint64_t total_bytes, 
 		.row_bytes = row_bytes,
 		.quiet = quiet,
 	};
-	p->start_ns = p->drawn_ns = now_ns();
+	p->start_ns = p->drawn_ns = clock_ns();
 	p->terminal = is_terminal();
 }
 
@@ -118,7 +110,7 @@ static void draw(const struct progress *p, int64_t at_ns)
 
 void progress_add(struct progress *p, uint64_t size_bytes)
 {
-	int64_t at_ns = now_ns();
+	int64_t at_ns = clock_ns();
 
 	p->done_bytes += size_bytes;
 	if (p->quiet || at_ns - p->drawn_ns < (int64_t)(p->terminal ? REDRAW_MS : LINE_MS) * NS_PER_MS)
@@ -140,7 +132,7 @@ void progress_note(struct progress *p, const char *note)
 void progress_end(struct progress *p, bool done)
 {
 	char vectors[QUANTITY_SIZE], size[QUANTITY_SIZE], rate[QUANTITY_SIZE];
-	double time_s = (double)(now_ns() - p->start_ns) / NS_PER_S;
+	double time_s = (double)(clock_ns() - p->start_ns) / NS_PER_S;
 
 	if (p->quiet)
 		return;

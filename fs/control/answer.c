@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "store/base/clock.h"
 #include "store/base/idlist.h"
 #include "store/array/npy.h"
 
@@ -22,19 +22,11 @@ struct patience {
 	atomic_bool timed_out;
 };
 
-static int64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 static bool is_over(void *arg, uint64_t rows)
 {
 	struct patience *p = arg;
 
-	if (p->end_ns && monotonic_ns() > p->end_ns)
+	if (p->end_ns && clock_ns() > p->end_ns)
 		p->timed_out = true;
 	return p->timed_out || (p->is_cancelled && p->is_cancelled(p->arg, rows));
 }
@@ -70,7 +62,7 @@ static bool is_same_shape(const struct vs_schema *a, const struct vs_schema *b)
 
 static int search(struct answer *a, const struct vs_query *q, unsigned threads, struct patience *patience)
 {
-	int64_t start_ns = monotonic_ns();
+	int64_t start_ns = clock_ns();
 	int rc;
 
 	a->hits = calloc((size_t)q->count * q->k, sizeof *a->hits);
@@ -78,7 +70,7 @@ static int search(struct answer *a, const struct vs_query *q, unsigned threads, 
 	if (!a->hits || !a->found)
 		return -ENOMEM;
 	rc = vs_search_threads(a->moment, q, threads, a->hits, a->found, &a->stats);
-	a->us = (uint64_t)(monotonic_ns() - start_ns) / 1000;
+	a->us = (uint64_t)(clock_ns() - start_ns) / 1000;
 	return rc == -EINTR && patience->timed_out ? -ETIMEDOUT : rc;
 }
 
@@ -99,7 +91,7 @@ int answer_make(struct vs_store *store, uint32_t collection, const struct vs_sch
 
 	memset(out, 0, sizeof *out);
 	if (params->timeout_ms)
-		patience.end_ns = monotonic_ns() + (int64_t)params->timeout_ms * 1000000;
+		patience.end_ns = clock_ns() + (int64_t)params->timeout_ms * 1000000;
 	if (params->has_radius)
 		q.radius = &params->radius;
 	if (params->filter[0] && !list)

@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "store/base/clock.h"
+
 #define THREADS_MAX 1024
 #define THREAD_NAME "fuse-ring-" /* libfuse's, one a CPU */
 #define NS_PER_MS INT64_C(1000000)
@@ -243,18 +245,10 @@ static bool has_waited(struct schedule *s, int64_t window_ns)
 
 /* ------------------------------------------------------------------ the watch */
 
-static int64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* False: it is time to end. */
 static bool rest(struct schedule *s, unsigned ms)
 {
-	int64_t until_ns = now_ns() + ms * NS_PER_MS;
+	int64_t until_ns = clock_ns() + ms * NS_PER_MS;
 	struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
 	bool go_on;
 
@@ -270,11 +264,11 @@ static bool rest(struct schedule *s, unsigned ms)
 static bool await_requests(struct schedule *s)
 {
 	unsigned ms = REST_MS;
-	int64_t from_ns = now_ns();
+	int64_t from_ns = clock_ns();
 
 	look_at_all(s);
 	while (rest(s, ms)) {
-		int64_t at_ns = now_ns();
+		int64_t at_ns = clock_ns();
 		uint64_t ran_ns = look_at_all(s);
 
 		if (ran_ns * 100 > (uint64_t)(at_ns - from_ns) * ACTIVE_PERCENT)
@@ -288,7 +282,7 @@ static bool await_requests(struct schedule *s)
 /* Part of the time that all of the threads have run, over so many looks; negative: it is time to end. */
 static double measure(struct schedule *s, unsigned looks)
 {
-	int64_t from_ns = now_ns();
+	int64_t from_ns = clock_ns();
 	uint64_t ran_ns = 0;
 
 	look_at_all(s);
@@ -297,7 +291,7 @@ static double measure(struct schedule *s, unsigned looks)
 			return -1;
 		ran_ns += look_at_all(s);
 	}
-	return (double)ran_ns / (double)(now_ns() - from_ns);
+	return (double)ran_ns / (double)(clock_ns() - from_ns);
 }
 
 enum verdict { QUIET, STARVED, END };
@@ -308,7 +302,7 @@ enum verdict { QUIET, STARVED, END };
  */
 static enum verdict watch(struct schedule *s, int64_t grace_ms, double *part)
 {
-	int64_t start_ns = now_ns(), active_ns = start_ns, at_ns = start_ns;
+	int64_t start_ns = clock_ns(), active_ns = start_ns, at_ns = start_ns;
 	int64_t window_ns = start_ns,
 		last_window_ns = start_ns; /* the present one's start, and that of the one before */
 	uint64_t ran_ns = 0, last_ran_ns = 0, ran;
@@ -316,7 +310,7 @@ static enum verdict watch(struct schedule *s, int64_t grace_ms, double *part)
 
 	set_policies(s, SCHED_IDLE);
 	for (unsigned looks = 1; !starved && rest(s, WATCH_MS); looks++) {
-		bool in_grace = (at_ns = now_ns()) - start_ns < grace_ms * NS_PER_MS;
+		bool in_grace = (at_ns = clock_ns()) - start_ns < grace_ms * NS_PER_MS;
 
 		ran = look_at_all(s);
 		ran_ns += ran;

@@ -37,10 +37,15 @@ vs_time vs_time_after(vs_time before, vs_time now)
 	return before < now || before - now > AHEAD_MAX ? now : before + 1;
 }
 
-int64_t clock_ms(void)
+int64_t clock_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int64_t clock_ms(void)
+{
+	return clock_ns() / 1000000;
 }

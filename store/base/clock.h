@@ -7,5 +7,7 @@
 
 /* Milliseconds since some moment in the past, whatever is done to the system's clock. */
 int64_t clock_ms(void);
+/* The same in nanoseconds. */
+int64_t clock_ns(void);
 
 #endif

@@ -5,12 +5,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "quant/convert.h"
 #include "quant/distance.h"
 #include "quant/topk.h"
 #include "store/base/checksum.h"
+#include "store/base/clock.h"
 #include "store/engine.h"
 #include "store/io/guard.h"
 #include "store/snapshot/snapshot.h"
@@ -604,20 +604,12 @@ static void count(const struct search *s, int64_t ns)
 	c->search_ns += (uint64_t)ns;
 }
 
-static int64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 int vs_search(struct vs_snapshot *m, const struct vs_query *q, uint64_t first, uint64_t rows,
 	      struct vs_hit *hits, uint32_t *found, struct vs_search_stats *stats)
 {
 	struct search s = {.m = m, .q = q, .stats = stats};
 	uint64_t end = first + rows;
-	int64_t begin = now_ns();
+	int64_t begin = clock_ns();
 	int rc;
 
 	*stats = (struct vs_search_stats){0};
@@ -636,7 +628,7 @@ int vs_search(struct vs_snapshot *m, const struct vs_query *q, uint64_t first, u
 	if (!rc)
 		tell(&s, hits, found);
 	search_free(&s);
-	count(&s, now_ns() - begin);
+	count(&s, clock_ns() - begin);
 	if (!first) /* not for each part of a search in parts */
 		snapshot_counters(m)->queries += q->count;
 	return rc;
