@@ -209,16 +209,6 @@ static int near_open(fuse_req_t req, const struct node *node, struct fuse_file_i
 	return 0;
 }
 
-static ssize_t copy_part(const struct near_file *file, void *buf, size_t size, off_t off)
-{
-	size_t n = (size_t)off < file->size ? file->size - (size_t)off : 0;
-
-	if (n > size)
-		n = size;
-	memcpy(buf, file->text + (n ? off : 0), n);
-	return (ssize_t)n;
-}
-
 static ssize_t near_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 			 const struct fuse_file_info *fi)
 {
@@ -228,11 +218,11 @@ static ssize_t near_read(struct mount *s, const struct node *node, void *buf, si
 	int rc;
 
 	if (file)
-		return copy_part(file, buf, size, off);
+		return ops_copy_part(file->text, file->size, buf, size, off);
 	rc = recall(s, node, &slot);
 	if (!rc)
 		rc = find_neighbours(s, NULL, &slot, &made);
-	got = rc ? rc : copy_part(&made, buf, size, off);
+	got = rc ? rc : ops_copy_part(made.text, made.size, buf, size, off);
 	free(made.text);
 	return got;
 }

@@ -158,17 +158,13 @@ static ssize_t result_read(struct mount *s, const struct node *node, void *buf, 
 			   const struct fuse_file_info *fi)
 {
 	const struct result *r = result_of(fi);
-	size_t n, len;
+	ssize_t got;
 
 	(void)node;
 	pthread_mutex_lock(&s->results->lock);
-	len = strlen(r->text);
-	n = (size_t)off < len ? len - (size_t)off : 0;
-	if (n > size)
-		n = size;
-	memcpy(buf, r->text + (n ? off : 0), n);
+	got = ops_copy_part(r->text, strlen(r->text), buf, size, off);
 	pthread_mutex_unlock(&s->results->lock);
-	return (ssize_t)n;
+	return got;
 }
 
 static int set_removes(struct mount *s, struct result *r, bool removes)

@@ -794,17 +794,14 @@ static ssize_t session_file_read(struct mount *serve, const struct node *node, v
 				 off_t off, const struct fuse_file_info *fi)
 {
 	struct session_file *f = file_of(fi);
-	size_t n;
+	ssize_t got;
 
 	(void)serve;
 	(void)node;
 	pthread_mutex_lock(&f->lock);
-	n = (size_t)off < f->bytes->size ? f->bytes->size - (size_t)off : 0;
-	if (n > size)
-		n = size;
-	memcpy(buf, f->bytes->data + (n ? off : 0), n);
+	got = ops_copy_part(f->bytes->data, f->bytes->size, buf, size, off);
 	pthread_mutex_unlock(&f->lock);
-	return (ssize_t)n;
+	return got;
 }
 
 /* What the session has now: the truncation of an open(O_TRUNC) comes after the open itself. With the file's

@@ -222,16 +222,6 @@ static int text_open(fuse_req_t req, const struct node *node, struct fuse_file_i
 	return 0;
 }
 
-static ssize_t copy_part(const char *bytes, size_t bytes_size, void *buf, size_t size, off_t off)
-{
-	size_t n = (size_t)off < bytes_size ? bytes_size - (size_t)off : 0;
-
-	if (n > size)
-		n = size;
-	memcpy(buf, bytes + (n ? off : 0), n);
-	return (ssize_t)n;
-}
-
 /* With the lock held: takes what has been logged since. A text that has become long forgets its first half.
  */
 static int extend_log(struct text *t, const struct node *node)
@@ -269,7 +259,7 @@ static ssize_t read_log(struct text *t, const struct node *node, void *buf, size
 		rc = extend_log(t, node);
 	if (!rc && (uint64_t)off < t->forgotten)
 		rc = -ESTALE;
-	return rc ? rc : copy_part(t->bytes, t->size, buf, size, off - (off_t)t->forgotten);
+	return rc ? rc : ops_copy_part(t->bytes, t->size, buf, size, off - (off_t)t->forgotten);
 }
 
 static ssize_t text_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
@@ -284,14 +274,14 @@ static ssize_t text_read(struct mount *s, const struct node *node, void *buf, si
 	if (t) {
 		pthread_mutex_lock(&t->lock);
 		got = node->kind == NODE_LOG ? read_log(t, node, buf, size, off)
-					     : copy_part(t->bytes, t->size, buf, size, off);
+					     : ops_copy_part(t->bytes, t->size, buf, size, off);
 		pthread_mutex_unlock(&t->lock);
 		return got;
 	}
 	rc = make(s, node, &bytes, &bytes_size);
 	if (rc)
 		return rc;
-	got = copy_part(bytes, bytes_size, buf, size, off);
+	got = ops_copy_part(bytes, bytes_size, buf, size, off);
 	free(bytes);
 	return got;
 }

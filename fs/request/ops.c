@@ -49,3 +49,13 @@ unsigned ops_setattr_which(const struct stat *st, int set, struct vs_attr *attr)
 		which |= VS_SET_MTIME;
 	return which;
 }
+
+ssize_t ops_copy_part(const char *bytes, size_t bytes_size, void *buf, size_t size, off_t off)
+{
+	size_t n = (size_t)off < bytes_size ? bytes_size - (size_t)off : 0;
+
+	if (n > size)
+		n = size;
+	memcpy(buf, bytes + (n ? off : 0), n);
+	return (ssize_t)n;
+}

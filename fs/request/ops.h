@@ -90,6 +90,9 @@ const struct node_ops *ops_of(const struct mount *s, enum node_kind kind);
 int ops_entry(struct mount *s, const struct node *node, double entry_timeout_s, struct fuse_entry_param *e);
 /* The VS_SET_* of a SETATTR, its values in attr. Times of access are not kept. */
 unsigned ops_setattr_which(const struct stat *st, int set, struct vs_attr *attr);
+/* A READ of [off, off + size) of bytes that are in memory: copies what there is of it, and returns how much.
+ */
+ssize_t ops_copy_part(const char *bytes, size_t bytes_size, void *buf, size_t size, off_t off);
 /* Nanoseconds since 1970. */
 int64_t ops_now_ns(void);
 
