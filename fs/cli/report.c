@@ -6,48 +6,10 @@
 #include <string.h>
 
 #include "fs/mount/humanize.h"
+#include "fs/request/json.h"
 
 #define NAME_CHARS 18
 #define TEXT_CHARS 8 /* of a text in a row */
-
-/* Bytes of the UTF-8 sequence at s (RFC 3629), or 0 if there is none. */
-static size_t utf8_len(const unsigned char *s)
-{
-	size_t len = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] < 0xc2 || s[0] > 0xf4)
-		return 0;
-
-	for (size_t i = 1; i < len; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	/* Overlong, a surrogate, beyond the last code point. */
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-	    (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return len;
-}
-
-static void print_json_string(const char *text)
-{
-	const unsigned char *s = (const unsigned char *)text;
-
-	putchar('"');
-	while (*s) {
-		size_t len = utf8_len(s);
-
-		if (len == 0)
-			printf("\\udc%02x", *s++);
-		else if (*s < ' ' || *s == '"' || *s == '\\' || *s == 0x7f)
-			printf("\\u%04x", *s++);
-		else
-			for (; len > 0; len--)
-				putchar(*s++);
-	}
-	putchar('"');
-}
 
 /* Returns the columns that it takes, near enough. */
 static int print_plain_string(const char *text)
@@ -56,7 +18,7 @@ static int print_plain_string(const char *text)
 	int columns = 0;
 
 	while (*s) {
-		size_t len = utf8_len(s);
+		size_t len = json_utf8_len(s);
 		bool is_c1 = len == 2 && s[0] == 0xc2 && s[1] < 0xa0;
 
 		if (len == 0 || is_c1 || *s < ' ' || *s == 0x7f || *s == '\\') {
@@ -76,7 +38,7 @@ static void print_name(struct report *p, const char *name)
 {
 	if (p->json) {
 		printf("%s", p->first ? "" : ", ");
-		print_json_string(name);
+		json_print_string(stdout, name);
 		printf(": ");
 	} else if (p->in_row) {
 		printf("  ");
@@ -109,7 +71,7 @@ void report_text(struct report *p, const char *name, const char *value)
 {
 	print_name(p, name);
 	if (p->json)
-		print_json_string(value);
+		json_print_string(stdout, value);
 	else
 		for (int columns = print_plain_string(value); p->in_row && columns < TEXT_CHARS; columns++)
 			putchar(' ');

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/request/json.h"
 #include "store/base/clock.h"
 #include "store/base/idlist.h"
 #include "store/array/npy.h"
@@ -130,7 +131,7 @@ void answer_free(struct answer *a)
 /* ------------------------------------------------------------------ telling */
 
 struct name_call {
-	char name[VS_NAME_MAX];
+	char name[VS_NAME_MAX + 1];
 	size_t len;
 };
 
@@ -141,6 +142,7 @@ static void take_name(void *arg, uint64_t row, uint64_t entry, const char *name,
 	(void)row;
 	(void)entry;
 	memcpy(call->name, len ? name : "", len);
+	call->name[len] = '\0';
 	call->len = len;
 }
 
@@ -175,30 +177,14 @@ static void print_line(void *arg, uint32_t rank, const char *id, size_t len)
 	fwrite(line, 1, idlist_line(id, len, line), call->out);
 }
 
-/* Ids are taken for UTF-8, as JSON wants it; control characters, quotes and backslashes are escaped. */
-static void print_json_string(FILE *out, const char *text, size_t len)
-{
-	fputc('"', out);
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)text[i];
-
-		if (c < ' ' || c == 0x7f)
-			fprintf(out, "\\u%04x", c);
-		else if (c == '"' || c == '\\')
-			fprintf(out, "\\%c", c);
-		else
-			fputc(c, out);
-	}
-	fputc('"', out);
-}
-
 static void print_object(void *arg, uint32_t rank, const char *id, size_t len)
 {
 	struct print_call *call = arg;
 
+	(void)len;
 	fprintf(call->out, "%s{\"rank\":%u,\"distance\":%.9g,\"id\":", rank ? "," : "", rank + 1,
 		(double)call->hits[rank].distance);
-	print_json_string(call->out, id, len);
+	json_print_string(call->out, id);
 	fputc('}', call->out);
 }
 

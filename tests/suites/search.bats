@@ -58,6 +58,20 @@ expected_near() {
 	PYTHON
 }
 
+@test "JSON is valid whatever bytes an id has: quotes, control characters, what is no UTF-8" {
+	python3 - "$mnt" <<-'PYTHON'
+		import json, os, sys
+		docs = os.fsencode(sys.argv[1]) + b'/docs/'
+		vector = open(docs + b'a042', 'rb').read()
+		odd = [b'quo"te\\', b'\x01\x7f\n', b'\xff\xfe\xed\xa0\x80', 'Stra\u00dfe'.encode()]
+		for name in odd:
+		    open(docs + name, 'wb').write(vector)
+		text = open(docs + b'.vecfs/near@k=4,format=json/a042', 'rb').read()
+		found = json.loads(text.decode()) # strict UTF-8
+		assert [os.fsencode(hit['id']) for hit in found['results'][0]] == odd, text
+	PYTHON
+}
+
 @test "near@OPTIONS that mean nothing are refused, and the log says what would do" {
 	local options
 	expect_log 'near@.*: refused: '
