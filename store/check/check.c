@@ -164,21 +164,30 @@ static void tables_free(struct vs_store *s)
 	free(s);
 }
 
+/* Opens a store that was not closed; *s is NULL if there was damage, which is then told. */
+static int open_not_closed(struct check *k, bool read_only, struct vs_store **s)
+{
+	struct vs_options options = {.io = k->io, .read_only = read_only};
+	char why[256];
+	int rc = vs_open(NULL, &options, s, why, sizeof why);
+
+	if (!rc)
+		return 0;
+	*s = NULL;
+	if (rc != -EUCLEAN)
+		return check_stop(k, rc, "not closed, and cannot be %s: %s", read_only ? "read" : "recovered",
+				  why);
+	check_found(k, "%s", why);
+	return 0;
+}
+
 int check_recover(struct check *k, bool *done)
 {
-	struct vs_options options = {.io = k->io};
 	struct vs_store *s;
-	char why[256];
-	int rc = vs_open(NULL, &options, &s, why, sizeof why);
+	int rc = open_not_closed(k, false, &s);
 
-	*done = !rc;
-	if (rc == -EUCLEAN) {
-		check_found(k, "%s", why);
-		return 0;
-	}
-	if (rc)
-		return check_stop(k, rc, "not closed, and cannot be recovered: %s", why);
-	return vs_close(s);
+	*done = s != NULL;
+	return s ? vs_close(s) : rc;
 }
 
 static int check_recovered_row(struct check *k, const struct collection *c, uint32_t row, void *buf)
@@ -223,18 +232,12 @@ static int check_recovered_collection(struct check *k, const struct collection *
 
 int check_recovered(struct check *k, bool *done)
 {
-	struct vs_options options = {.io = k->io, .read_only = true};
 	struct vs_store *s;
-	char why[256];
-	int rc = vs_open(NULL, &options, &s, why, sizeof why);
+	int rc = open_not_closed(k, true, &s);
 
-	*done = !rc;
-	if (rc == -EUCLEAN) {
-		check_found(k, "%s", why);
-		return 0;
-	}
-	if (rc)
-		return check_stop(k, rc, "not closed, and cannot be read: %s", why);
+	*done = s != NULL;
+	if (!s)
+		return rc;
 	k->s = s;
 	for (uint32_t i = 0; i < s->table.count && !rc; i++)
 		rc = check_recovered_collection(k, s->table.all[i]);
