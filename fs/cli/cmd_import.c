@@ -183,18 +183,6 @@ static int look_at_collection(struct import *im, bool *missing)
 	return rc == 0 ? load_is_free(im) : rc;
 }
 
-static int write_text(const char *path, const char *text, size_t size)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), rc;
-
-	if (fd < 0)
-		return -errno;
-	rc = transfer_write(fd, text, size);
-	if (close(fd) != 0 && rc == 0)
-		rc = -errno;
-	return rc;
-}
-
 /* dtype: a name, or "any" for that of what comes first. */
 static int write_dtype(const struct import *im, const char *dtype)
 {
@@ -202,7 +190,7 @@ static int write_dtype(const struct import *im, const char *dtype)
 	int n = snprintf(text, sizeof text, "dtype=%s\n", dtype);
 	int rc = join(path, im->control, "schema");
 
-	if (rc == 0 && (rc = write_text(path, text, (size_t)n)) != 0)
+	if (rc == 0 && (rc = transfer_write_path(path, text, (size_t)n)) != 0)
 		fail(path, rc);
 	return rc;
 }

@@ -24,6 +24,7 @@
 #include "fs/request/message.h"
 #include "fs/cli/output.h"
 #include "fs/cli/progress.h"
+#include "fs/cli/transfer.h"
 #include "fs/control/query_array.h"
 #include "store/base/idlist.h"
 
@@ -114,40 +115,14 @@ static int load(const char *path, struct bytes *out)
 	return rc;
 }
 
-static int save(const char *path, const struct bytes *bytes)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), rc = fd < 0 ? -errno : 0;
-	size_t done = 0;
-
-	while (!rc && done < bytes->size) {
-		ssize_t n = write(fd, bytes->data + done, bytes->size - done);
-
-		if (n < 0)
-			rc = -errno;
-		else
-			done += (size_t)n;
-	}
-	if (fd >= 0 && close(fd) != 0 && !rc)
-		rc = -errno;
-	return rc;
-}
-
 static int write_output(const char *path, const struct bytes *bytes)
 {
 	struct output out;
-	size_t done = 0;
 	int rc = output_open(path, &out);
 
 	if (rc)
 		return rc;
-	while (!rc && done < bytes->size) {
-		ssize_t n = write(out.fd, bytes->data + done, bytes->size - done);
-
-		if (n < 0)
-			rc = -errno;
-		else
-			done += (size_t)n;
-	}
+	rc = transfer_write(out.fd, bytes->data, bytes->size);
 	if (rc)
 		output_drop(&out);
 	else
@@ -183,8 +158,9 @@ static int put(const char *dir, const char *name, const struct bytes *bytes)
 {
 	char path[PATH_MAX];
 
-	return (size_t)snprintf(path, sizeof path, "%s/%s", dir, name) < sizeof path ? save(path, bytes)
-										     : -ENAMETOOLONG;
+	return (size_t)snprintf(path, sizeof path, "%s/%s", dir, name) < sizeof path
+		       ? transfer_write_path(path, bytes->data, bytes->size)
+		       : -ENAMETOOLONG;
 }
 
 static int get(const char *dir, const char *name, struct bytes *out)

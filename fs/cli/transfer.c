@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,18 @@ int transfer_write(int fd, const void *data, size_t size)
 		size -= (size_t)n;
 	}
 	return 0;
+}
+
+int transfer_write_path(const char *path, const void *data, size_t size)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), rc;
+
+	if (fd < 0)
+		return -errno;
+	rc = transfer_write(fd, data, size);
+	if (close(fd) != 0 && rc == 0)
+		rc = -errno;
+	return rc;
 }
 
 static int write_file(struct transfer *t, const void *data, size_t size)

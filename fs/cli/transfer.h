@@ -33,5 +33,7 @@ int transfer_run(struct array_reader *source, const struct transfer_target *targ
 		 char *why, size_t why_size);
 /* Writes all of data. -errno. */
 int transfer_write(int fd, const void *data, size_t size);
+/* Writes all of data to the file at path, which is made or emptied first, such as a control file. -errno. */
+int transfer_write_path(const char *path, const void *data, size_t size);
 
 #endif
