@@ -14,6 +14,7 @@
 #include "fs/request/listing.h"
 #include "fs/request/message.h"
 #include "fs/control/query_array.h"
+#include "store/base/clock.h"
 #include "store/base/idlist.h"
 
 #define IDLE_NS INT64_C(60000000000)
@@ -181,7 +182,7 @@ static struct session *session_get(struct session_table *t, uint64_t n)
 			found = t->sessions[i];
 	if (found) {
 		found->users++;
-		found->used_ns = ops_now_ns();
+		found->used_ns = clock_ns();
 	}
 	pthread_mutex_unlock(&t->lock);
 	return found;
@@ -201,7 +202,7 @@ static struct session **place_for(struct session_table *t, struct session **idle
 		if (!oldest || (*place)->used_ns < (*oldest)->used_ns)
 			oldest = place;
 	}
-	if ((*oldest)->used_ns > ops_now_ns() - IDLE_NS)
+	if ((*oldest)->used_ns > clock_ns() - IDLE_NS)
 		return NULL;
 	*idle = *oldest;
 	return oldest;
@@ -218,7 +219,7 @@ static int make(struct session_table *t, uint32_t collection, const struct creat
 	made->users = 1; /* the table's */
 	made->collection = collection;
 	made->perm = create->perm;
-	made->used_ns = ops_now_ns();
+	made->used_ns = clock_ns();
 	made->changed = vs_time_now();
 	strcpy(made->name, create->name);
 	pthread_mutex_lock(&t->lock);
@@ -891,8 +892,9 @@ static int session_file_write(fuse_req_t req, const struct node *node, const voi
 	return rc;
 }
 
-/* Puts what was written into the session, whose bytes are then exactly as large as they are. With the file's
- * lock. */
+/* Puts what was written into the session, whose bytes are then exactly as large as they are. What is
+ * published is no longer the writer's own: the close of another descriptor of it puts nothing over a newer
+ * writer's. With the file's lock. */
 static int publish(struct mount *serve, struct session_file *f)
 {
 	struct session *s = f->session;
@@ -910,6 +912,9 @@ static int publish(struct mount *serve, struct session_file *f)
 	bytes_put(t, s->files[f->file]);
 	s->files[f->file] = b;
 	changed(t, s);
+	bytes_put(t, f->bytes);
+	f->bytes = bytes_get(b);
+	f->is_changed = false;
 	pthread_mutex_unlock(&s->lock);
 	return 0;
 }

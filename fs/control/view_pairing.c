@@ -9,6 +9,7 @@
 #include "fs/request/invalidate.h"
 #include "fs/request/process.h"
 #include "fs/control/array_file.h"
+#include "store/base/clock.h"
 
 #define SECOND_NS INT64_C(1000000000)
 #define NESTED_NS SECOND_NS   /* opening one again that is open since so long belongs to the same loading */
@@ -299,7 +300,7 @@ static int keep_for_stranger(struct pairing_table *t, struct pairing *m)
 		}
 		r->current = m;
 	}
-	r->seen_ns = ops_now_ns();
+	r->seen_ns = clock_ns();
 	return 0;
 }
 
@@ -314,7 +315,7 @@ static int keep_for_process(struct pairing_table *t, process_t process, pid_t th
 		return -ENOMEM;
 	}
 	r->thread = thread;
-	r->seen_ns = ops_now_ns();
+	r->seen_ns = clock_ns();
 	if (stays(r, half, r->seen_ns)) /* another thread of the process has been quicker */
 		unref(t, m);
 	else if (m == r->current)
@@ -333,9 +334,9 @@ static int choose(struct mount *s, process_t process, pid_t thread, const struct
 	struct pairing *m;
 	int rc;
 
-	if (r && stays(r, half_of(view), ops_now_ns())) {
+	if (r && stays(r, half_of(view), clock_ns())) {
 		r->thread = thread;
-		r->seen_ns = ops_now_ns();
+		r->seen_ns = clock_ns();
 		*info = r->current->info;
 		return 0;
 	}
@@ -386,7 +387,7 @@ int pairing_open(struct mount *s, const struct node *node, process_t process, st
 	rc = take(s, node, out);
 	r = rc || process == PROCESS_UNKNOWN ? NULL : get_reader(t, process, node->collection);
 	if (r) {
-		r->seen_ns = ops_now_ns();
+		r->seen_ns = clock_ns();
 		if (r->current != *out) {
 			(*out)->refs++;
 			set_current(t, r, *out);
@@ -408,7 +409,7 @@ void pairing_leave(struct mount *s, const struct node *node, process_t process, 
 	r = find_reader(t, process, node->collection);
 	if (r && r->current == m && r->halves[half_of(node)].opens) {
 		r->halves[half_of(node)].opens--;
-		r->seen_ns = ops_now_ns();
+		r->seen_ns = clock_ns();
 	}
 	unlock(t);
 	notify_housekeeping(s->notify);
@@ -470,7 +471,7 @@ void pairing_changed(struct mount *s, uint32_t collection, pid_t thread)
 bool pairing_sweep(struct mount *s)
 {
 	struct pairing_table *t = s->pairings;
-	int64_t now_ns = ops_now_ns();
+	int64_t now_ns = clock_ns();
 	bool more = false;
 
 	lock(t);

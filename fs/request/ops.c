@@ -3,15 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
-
-int64_t ops_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 const struct node_ops *ops_of(const struct mount *s, enum node_kind kind)
 {

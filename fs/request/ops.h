@@ -93,7 +93,5 @@ unsigned ops_setattr_which(const struct stat *st, int set, struct vs_attr *attr)
 /* A READ of [off, off + size) of bytes that are in memory: copies what there is of it, and returns how much.
  */
 ssize_t ops_copy_part(const char *bytes, size_t bytes_size, void *buf, size_t size, off_t off);
-/* Nanoseconds since 1970. */
-int64_t ops_now_ns(void);
 
 #endif
