@@ -289,6 +289,17 @@ expected_near() {
 	[ ! -e "$s" ]
 }
 
+@test "search/S: the last close of a shared descriptor puts nothing over what a newer writer wrote" {
+	local s=$mnt/docs/.vecfs/search/s
+	mkdir "$s"
+	exec 7>"$s/params"
+	(echo k=3 >&7)
+	[ "$(cat "$s/params")" = k=3 ]
+	echo k=5 >"$s/params"
+	exec 7>&-
+	[ "$(cat "$s/params")" = k=5 ]
+}
+
 @test "sessions are bounded: one too many is EDQUOT, and each is its maker's own" {
 	local i
 	for i in $(seq 64); do mkdir "$mnt/docs/.vecfs/search/$i"; done
