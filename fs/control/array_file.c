@@ -8,7 +8,7 @@
 
 #include "fs/control/control.h"
 #include "fs/inode/open_files.h"
-#include "fs/control/view_pairing.h"
+#include "fs/control/array_pairing.h"
 #include "fs/request/process.h"
 
 struct array_file {
@@ -21,7 +21,7 @@ struct array_file {
 static enum array_format format_of(const struct node *node)
 {
 	assert(!node_is_ids(node));
-	return (enum array_format)(node->which - NODE_VIEW_VECTORS);
+	return (enum array_format)(node->which - NODE_ARRAY_VECTORS);
 }
 
 static struct array_shape shape_of(const struct vs_snapshot_info *info)
@@ -34,17 +34,17 @@ static uint64_t size_of(const struct node *node, const struct vs_snapshot_info *
 	unsigned char header[ARRAY_HEADER_BYTES_MAX];
 	struct array_shape shape = shape_of(info);
 
-	if (node->which == NODE_VIEW_IDS)
+	if (node->which == NODE_ARRAY_IDS)
 		return info->ids_bytes;
-	if (node->which == NODE_VIEW_IDS0)
+	if (node->which == NODE_ARRAY_IDS0)
 		return info->ids0_bytes;
 	return array_header_build(format_of(node), &shape, header) +
 	       info->rows * (array_row_prefix(format_of(node)) + info->row_bytes);
 }
 
-int view_attr(struct mount *s, const struct node *node, const struct vs_snapshot_info *info, struct stat *st)
+int array_attr(struct mount *s, const struct node *node, const struct vs_snapshot_info *info, struct stat *st)
 {
-	struct node fixed = {.kind = NODE_VIEW, .collection = node->collection, .which = node->which};
+	struct node fixed = {.kind = NODE_ARRAY, .collection = node->collection, .which = node->which};
 	struct node moment = fixed;
 	struct vs_collection_info collection;
 	int rc = vs_collection_get(s->store, node->collection, &collection);
@@ -66,7 +66,7 @@ static int pairing_attr(struct mount *s, const struct node *node, struct stat *s
 	int rc = pairing_find(s, node, &info);
 
 	*timeout_s = ops_timeout_s(s);
-	return rc ? rc : view_attr(s, node, &info, st);
+	return rc ? rc : array_attr(s, node, &info, st);
 }
 
 static int pairing_node_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
@@ -204,9 +204,9 @@ static ssize_t pairing_node_read(struct mount *s, const struct node *node, void 
 	if (h)
 		moment = h->moment;
 	vs_snapshot_info(pairing_of(moment), &info);
-	if (node->which == NODE_VIEW_IDS)
+	if (node->which == NODE_ARRAY_IDS)
 		return vs_snapshot_ids(pairing_of(moment), buf, size, (uint64_t)off);
-	if (node->which == NODE_VIEW_IDS0)
+	if (node->which == NODE_ARRAY_IDS0)
 		return vs_snapshot_ids0(pairing_of(moment), buf, size, (uint64_t)off);
 	return read_vectors(node, pairing_of(moment), &info, buf, size, (uint64_t)off);
 }

@@ -6,7 +6,8 @@
 
 #include "fs/request/ops.h"
 
-/* The attributes of a NODE_VIEW, or of the NODE_MOMENT that stands for it, at one version. */
-int view_attr(struct mount *s, const struct node *node, const struct vs_snapshot_info *info, struct stat *st);
+/* The attributes of a NODE_ARRAY, or of the NODE_MOMENT that stands for it, at one version. */
+int array_attr(struct mount *s, const struct node *node, const struct vs_snapshot_info *info,
+	       struct stat *st);
 
 #endif

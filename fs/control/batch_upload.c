@@ -56,7 +56,7 @@ static struct upload_file *file_of(const struct fuse_file_info *fi)
 
 static enum array_format format_of(const struct node *node)
 {
-	return (enum array_format)(node->which - NODE_VIEW_VECTORS);
+	return (enum array_format)(node->which - NODE_ARRAY_VECTORS);
 }
 
 /* The batch's file for an array of this format. */
@@ -77,7 +77,7 @@ static bool has_array(struct mount *s, uint32_t batch, enum array_format format)
 bool upload_is_listed(struct mount *s, const struct node *node)
 {
 	struct node npy = {
-		.kind = NODE_UPLOAD, .collection = node->collection, .which = NODE_VIEW_VECTORS + ARRAY_NPY};
+		.kind = NODE_UPLOAD, .collection = node->collection, .which = NODE_ARRAY_VECTORS + ARRAY_NPY};
 
 	if (has_array(s, node->collection, format_of(node)))
 		return true;
@@ -593,7 +593,7 @@ int upload_settle(struct mount *s, uint32_t batch, char *why, size_t why_size)
 	if (format > ARRAY_RAW)
 		return 0;
 	h.format = format;
-	node.which = NODE_VIEW_VECTORS + format;
+	node.which = NODE_ARRAY_VECTORS + format;
 	rc = settle(s, &node, &h);
 	free(h.header);
 	if (rc)

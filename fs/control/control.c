@@ -10,7 +10,7 @@
 #include "fs/control/batch.h"
 #include "fs/request/listing.h"
 #include "fs/request/message.h"
-#include "fs/control/view_pairing.h"
+#include "fs/control/array_pairing.h"
 #include "fs/control/temporary.h"
 #include "fs/control/batch_upload.h"
 #include "fs/control/near.h"
@@ -26,15 +26,15 @@ static const struct item mount_items[] = {
 static const struct item collection_items[] = {
 	{NODE_SCHEMA, 0},
 	{NODE_STATS, 0},
-	{NODE_VIEW, NODE_VIEW_IDS},
-	{NODE_VIEW, NODE_VIEW_IDS0},
-	{NODE_VIEW, NODE_VIEW_VECTORS + ARRAY_NPY},
-	{NODE_VIEW, NODE_VIEW_VECTORS + ARRAY_FVECS},
-	{NODE_VIEW, NODE_VIEW_VECTORS + ARRAY_BVECS},
-	{NODE_VIEW, NODE_VIEW_VECTORS + ARRAY_FBIN},
-	{NODE_VIEW, NODE_VIEW_VECTORS + ARRAY_U8BIN},
-	{NODE_VIEW, NODE_VIEW_VECTORS + ARRAY_I8BIN},
-	{NODE_VIEW, NODE_VIEW_VECTORS + ARRAY_RAW},
+	{NODE_ARRAY, NODE_ARRAY_IDS},
+	{NODE_ARRAY, NODE_ARRAY_IDS0},
+	{NODE_ARRAY, NODE_ARRAY_VECTORS + ARRAY_NPY},
+	{NODE_ARRAY, NODE_ARRAY_VECTORS + ARRAY_FVECS},
+	{NODE_ARRAY, NODE_ARRAY_VECTORS + ARRAY_BVECS},
+	{NODE_ARRAY, NODE_ARRAY_VECTORS + ARRAY_FBIN},
+	{NODE_ARRAY, NODE_ARRAY_VECTORS + ARRAY_U8BIN},
+	{NODE_ARRAY, NODE_ARRAY_VECTORS + ARRAY_I8BIN},
+	{NODE_ARRAY, NODE_ARRAY_VECTORS + ARRAY_RAW},
 	{NODE_SEGMENTS, 0},
 	{NODE_TX, 0},
 	{NODE_COMMIT, 0},
@@ -49,13 +49,13 @@ static const struct item batch_items[] = {
 	{NODE_TEXT, VS_BATCH_IDS0},
 	{NODE_TEXT, VS_BATCH_DELETE0},
 	{NODE_RESULT, 0},
-	{NODE_UPLOAD, NODE_VIEW_VECTORS + ARRAY_NPY},
-	{NODE_UPLOAD, NODE_VIEW_VECTORS + ARRAY_FVECS},
-	{NODE_UPLOAD, NODE_VIEW_VECTORS + ARRAY_BVECS},
-	{NODE_UPLOAD, NODE_VIEW_VECTORS + ARRAY_FBIN},
-	{NODE_UPLOAD, NODE_VIEW_VECTORS + ARRAY_U8BIN},
-	{NODE_UPLOAD, NODE_VIEW_VECTORS + ARRAY_I8BIN},
-	{NODE_UPLOAD, NODE_VIEW_VECTORS + ARRAY_RAW},
+	{NODE_UPLOAD, NODE_ARRAY_VECTORS + ARRAY_NPY},
+	{NODE_UPLOAD, NODE_ARRAY_VECTORS + ARRAY_FVECS},
+	{NODE_UPLOAD, NODE_ARRAY_VECTORS + ARRAY_BVECS},
+	{NODE_UPLOAD, NODE_ARRAY_VECTORS + ARRAY_FBIN},
+	{NODE_UPLOAD, NODE_ARRAY_VECTORS + ARRAY_U8BIN},
+	{NODE_UPLOAD, NODE_ARRAY_VECTORS + ARRAY_I8BIN},
+	{NODE_UPLOAD, NODE_ARRAY_VECTORS + ARRAY_RAW},
 	{NODE_NONE, 0},
 };
 
@@ -102,7 +102,7 @@ bool control_find(struct mount *s, const char *name, uint32_t batch, struct node
 		bool found = is_called(item, schema.dtype, name);
 
 		/* Where any dtype will do, the name may tell which it is. */
-		if (is_free && item->kind == NODE_UPLOAD && item->which != NODE_VIEW_VECTORS + ARRAY_RAW)
+		if (is_free && item->kind == NODE_UPLOAD && item->which != NODE_ARRAY_VECTORS + ARRAY_RAW)
 			for (int dtype = 0; dtype < VS_DTYPE_COUNT && !found; dtype++)
 				found = is_called(item, (enum vs_dtype)dtype, name);
 		if (!found)
@@ -175,7 +175,7 @@ static int find_item(fuse_req_t req, const struct node *dir, const struct vs_col
 	struct node node = {.kind = item->kind, .collection = dir->collection, .which = item->which};
 	bool is_dir = node_type(item->kind) == S_IFDIR;
 
-	if (item->kind == NODE_VIEW)
+	if (item->kind == NODE_ARRAY)
 		return pairing_lookup(req, &node, e);
 	if (item->kind == NODE_LOG)
 		node.entry = message_log_start();
@@ -223,8 +223,9 @@ static bool is_listed(struct mount *s, const struct node *dir, const struct vs_c
 	struct node node = {.kind = item->kind, .collection = dir->collection, .which = item->which};
 
 	switch (item->kind) {
-	case NODE_VIEW:
-		return item->which == NODE_VIEW_IDS || item->which == NODE_VIEW_IDS0 || info->schema.dim > 0;
+	case NODE_ARRAY:
+		return item->which == NODE_ARRAY_IDS || item->which == NODE_ARRAY_IDS0 ||
+		       info->schema.dim > 0;
 	case NODE_UPLOAD:
 		return upload_is_listed(s, &node);
 	case NODE_TEXT:

@@ -7,7 +7,7 @@
 
 #include "fs/request/reply_buffer.h"
 #include "fs/inode/open_files.h"
-#include "fs/control/view_pairing.h"
+#include "fs/control/array_pairing.h"
 #include "fs/request/tsan_order.h"
 #include "fs/control/control.h"
 #include "fs/tree/dir.h"

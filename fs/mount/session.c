@@ -15,7 +15,7 @@
 #include "fs/mount/connection.h"
 #include "fs/inode/open_files.h"
 #include "fs/request/message.h"
-#include "fs/control/view_pairing.h"
+#include "fs/control/array_pairing.h"
 #include "fs/control/near.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/request/invalidate.h"

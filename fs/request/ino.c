@@ -11,8 +11,8 @@
 #define REFUSED_BIT (UINT64_C(1) << (VS_ENTRY_BITS - 2))
 #define MOMENT_BIT (UINT64_C(1) << 63)
 #define ENTRY_MASK ((UINT64_C(1) << VS_ENTRY_BITS) - 1)
-#define VIEW_BITS 4
-#define VERSION_MASK (ENTRY_MASK >> VIEW_BITS)
+#define WHICH_BITS 4
+#define VERSION_MASK (ENTRY_MASK >> WHICH_BITS)
 
 /* What a mount remembers: these in the place of which. */
 static const enum node_kind remembered[] = {
@@ -22,8 +22,8 @@ static const enum node_kind remembered[] = {
 #define IO_BYTES 4096
 
 _Static_assert(NODE_KIND_COUNT <= VS_ENTRY_FIRST, "control nodes and vectors have numbers of their own");
-_Static_assert((unsigned)NODE_VIEW_COUNT <= NODE_WHICH_MASK + 1, "which fits beside the kind");
-_Static_assert((unsigned)NODE_VIEW_COUNT <= REMEMBERED_FIRST, "which fits beside the version");
+_Static_assert((unsigned)NODE_ARRAY_COUNT <= NODE_WHICH_MASK + 1, "which fits beside the kind");
+_Static_assert((unsigned)NODE_ARRAY_COUNT <= REMEMBERED_FIRST, "which fits beside the version");
 _Static_assert(((uint64_t)VS_COLLECTION_MAX << VS_ENTRY_BITS) < MOMENT_BIT, "the top bit is free");
 
 static struct node control_node(uint32_t collection, unsigned number)
@@ -32,7 +32,7 @@ static struct node control_node(uint32_t collection, unsigned number)
 
 	if (number >= NODE_KIND_COUNT) {
 		node.kind = NODE_NONE;
-	} else if (number >= NODE_VIEW) {
+	} else if (number >= NODE_ARRAY) {
 		node.kind = (enum node_kind)(number & ~31u);
 		node.which = number & NODE_WHICH_MASK;
 	}
@@ -47,7 +47,7 @@ struct node node_of(uint64_t ino)
 	if (ino == ROOT_INO) {
 		node.kind = NODE_ROOT;
 	} else if (ino & MOMENT_BIT) {
-		node.entry = low >> VIEW_BITS;
+		node.entry = low >> WHICH_BITS;
 		node.which = (unsigned)low & NODE_WHICH_MASK;
 		node.kind = node.which < REMEMBERED_FIRST ? NODE_MOMENT : remembered[node.which];
 	} else if (low == 0) {
@@ -91,12 +91,12 @@ uint64_t node_ino(const struct node *node)
 	case NODE_REFUSED:
 		return base | SEGMENT_BIT | REFUSED_BIT | (node->entry & (REFUSED_BIT - 1));
 	case NODE_MOMENT:
-		return MOMENT_BIT | base | (node->entry & VERSION_MASK) << VIEW_BITS | node->which;
+		return MOMENT_BIT | base | (node->entry & VERSION_MASK) << WHICH_BITS | node->which;
 	case NODE_NEAR_AT:
 	case NODE_NEAR_FILE:
 	case NODE_SESSION:
 	case NODE_SESSION_FILE:
-		return MOMENT_BIT | base | (node->entry & VERSION_MASK) << VIEW_BITS | which_of(node->kind);
+		return MOMENT_BIT | base | (node->entry & VERSION_MASK) << WHICH_BITS | which_of(node->kind);
 	default:
 		assert(node->kind != NODE_NONE);
 		return base | (uint64_t)node->kind | node->which;
@@ -143,7 +143,7 @@ mode_t node_type(enum node_kind kind)
 /* "vectors." and the suffix of the array's format, if that can hold the dtype. */
 static const char *array_name(unsigned which, enum vs_dtype dtype, char buffer[32])
 {
-	enum array_format format = (enum array_format)(which - NODE_VIEW_VECTORS);
+	enum array_format format = (enum array_format)(which - NODE_ARRAY_VECTORS);
 	const char *suffix = format == ARRAY_RAW ? vs_dtype_name(dtype) : array_format_name(format);
 
 	if (!array_format_fits(format, dtype))
@@ -184,9 +184,9 @@ const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, 
 		return "search";
 	case NODE_QUERY:
 		return "query";
-	case NODE_VIEW:
-		if (which == NODE_VIEW_IDS || which == NODE_VIEW_IDS0)
-			return which == NODE_VIEW_IDS ? "ids" : "ids0";
+	case NODE_ARRAY:
+		if (which == NODE_ARRAY_IDS || which == NODE_ARRAY_IDS0)
+			return which == NODE_ARRAY_IDS ? "ids" : "ids0";
 		return array_name(which, dtype, buffer);
 	case NODE_UPLOAD:
 		return array_name(which, dtype, buffer);

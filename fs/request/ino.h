@@ -57,8 +57,8 @@ enum node_kind {
 	NODE_NEAR,            /* near/ */
 	NODE_SEARCH,          /* search/ */
 	NODE_QUERY,           /* search/query */
-	NODE_VIEW = 32,       /* | enum node_view */
-	NODE_UPLOAD = 64,     /* | enum node_view: a batch's vectors.* */
+	NODE_ARRAY = 32,      /* | enum node_array */
+	NODE_UPLOAD = 64,     /* | enum node_array: a batch's vectors.* */
 	NODE_TEXT = 96,       /* | enum vs_batch_text: a batch's ids, delete, and their NUL-separated twins */
 	NODE_TEMPORARY = 128, /* | its number: what is to be renamed to one of a batch's files */
 	NODE_KIND_COUNT = 160,
@@ -66,11 +66,11 @@ enum node_kind {
 #define NODE_WHICH_MASK 15u
 
 /* The arrays that a collection can be read as: its ids, and its vectors in each enum array_format. */
-enum node_view {
-	NODE_VIEW_IDS,
-	NODE_VIEW_VECTORS,
-	NODE_VIEW_IDS0 = NODE_VIEW_VECTORS + ARRAY_RAW + 1, /* NUL-separated */
-	NODE_VIEW_COUNT
+enum node_array {
+	NODE_ARRAY_IDS,
+	NODE_ARRAY_VECTORS,
+	NODE_ARRAY_IDS0 = NODE_ARRAY_VECTORS + ARRAY_RAW + 1, /* NUL-separated */
+	NODE_ARRAY_COUNT
 };
 
 struct node {
@@ -79,14 +79,15 @@ struct node {
 	/* A vector's number, a segment's, a refusal's, a collection's version, one of near.h or
 	 * search_session.h, or where a NODE_LOG begins. */
 	uint64_t entry;
-	unsigned which; /* of NODE_VIEW, NODE_UPLOAD, NODE_MOMENT (enum node_view), NODE_TEXT, NODE_TEMPORARY
-			 */
+	unsigned
+		which; /* of NODE_ARRAY, NODE_UPLOAD, NODE_MOMENT (enum node_array), NODE_TEXT, NODE_TEMPORARY
+			*/
 };
 
-/* Whether a NODE_VIEW or NODE_MOMENT is the ids, not the vectors. */
+/* Whether a NODE_ARRAY or NODE_MOMENT is the ids, not the vectors. */
 static inline bool node_is_ids(const struct node *node)
 {
-	return node->which == NODE_VIEW_IDS || node->which == NODE_VIEW_IDS0;
+	return node->which == NODE_ARRAY_IDS || node->which == NODE_ARRAY_IDS0;
 }
 struct node node_of(uint64_t ino);
 uint64_t node_ino(const struct node *node);
@@ -97,7 +98,7 @@ mode_t node_type(enum node_kind kind);
 /* Whether the mount of such a version is still what a NODE_MOMENT's number means. */
 bool node_is_version(const struct node *node, uint64_t version);
 
-/* The name of a control node in its directory (for views by the dtype); NULL if it has none. */
+/* The name of a control node in its directory (for arrays by the dtype); NULL if it has none. */
 const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, char buffer[32]);
 
 /* Attributes of anything of this type and size that goes with a collection's (or the root's) permissions. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * view_pairing - which version of a collection a process sees in its array views.
+ * array_pairing - which version of a collection a process sees in its arrays.
  *
  * `ids` and `vectors.*` that one process opens one after the other must belong together, though others write
- * in between. So each process that looks at the views of a collection has a current version, a snapshot of
+ * in between. So each process that looks at the arrays of a collection has a current version, a snapshot of
  * the engine, and a lookup by name stays with it
  *
  *   - if the process has opened one half of it (ids, or vectors in any format) in the last ten seconds, but
@@ -12,21 +12,21 @@
  *     mmap_mode, one within the other.
  *
  * Every other lookup takes the collection's newest version. Changes that the same thread makes end the
- * pairing, unless a view is open. A process that cannot be told from others (PROCESS_UNKNOWN: it lives in
+ * pairing, unless an array is open. A process that cannot be told from others (PROCESS_UNKNOWN: it lives in
  * another pid namespace) is never paired with anything: each of its lookups takes the newest version. The
- * inode number of a view is made of the version, so that the pages and the size that the kernel caches are
+ * inode number of an array is made of the version, so that the pages and the size that the kernel caches are
  * right for as long as they are kept, and are used again while nothing changes.
  *
  * The number that stat(2) shows is the same, so that a reader can see of two that he has open whether they
  * are of one version: they differ in the last four bits only.
  *
- * An open view, and a mapping of one, pins its snapshot, which costs a copy of each row that changes
+ * An open array, and a mapping of one, pins its snapshot, which costs a copy of each row that changes
  * meanwhile. What was looked up and not opened is let go after a second, what was closed after ten; opening
  * it then is ESTALE, upon which the kernel looks it up again. On a stateless (and so read-only) mount nothing
  * changes, and there is one version for all.
  */
-#ifndef VECFS_FS_CONTROL_VIEW_PAIRING_H
-#define VECFS_FS_CONTROL_VIEW_PAIRING_H
+#ifndef VECFS_FS_CONTROL_ARRAY_PAIRING_H
+#define VECFS_FS_CONTROL_ARRAY_PAIRING_H
 
 #include "fs/request/ops.h"
 #include "fs/request/process.h"
@@ -36,8 +36,8 @@ struct pairing;
 struct pairing_table *pairing_table_new(void);
 void pairing_table_free(struct pairing_table *t);
 
-/* The NODE_MOMENT that the requesting process shall see as this NODE_VIEW. */
-int pairing_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_param *e);
+/* The NODE_MOMENT that the requesting process shall see as this NODE_ARRAY. */
+int pairing_lookup(fuse_req_t req, const struct node *array, struct fuse_entry_param *e);
 /* Opens a NODE_MOMENT for this process: -ESTALE if it is gone. */
 int pairing_open(struct mount *s, const struct node *node, process_t process, struct pairing **out);
 /* The process has closed it, but may still have it mapped. */

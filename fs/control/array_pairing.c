@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/control/view_pairing.h"
+#include "fs/control/array_pairing.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -14,21 +14,21 @@
 #define SECOND_NS INT64_C(1000000000)
 #define NESTED_NS SECOND_NS   /* opening one again that is open since so long belongs to the same loading */
 #define UNOPENED_NS SECOND_NS /* how long a process may take from lookup to open */
-#define CLOSED_NS (10 * SECOND_NS) /* and from closing one view to looking up the other */
+#define CLOSED_NS (10 * SECOND_NS) /* and from closing one array to looking up the other */
 
 struct pairing {
 	struct pairing *next;
 	struct vs_snapshot *m;
 	struct vs_snapshot_info info;
-	unsigned refs; /* open views, and the readers whose current version it is */
+	unsigned refs; /* open arrays, and the readers whose current version it is */
 };
 
 /* What pairs up: the ids, and the vectors in whichever format. */
 enum half { HALF_IDS, HALF_VECTORS, HALF_COUNT };
 
 /*
- * A process that looks at the views of a collection. One that cannot be told from others (PROCESS_UNKNOWN) is
- * never found again: it only keeps the version of a lookup until that can be opened.
+ * A process that looks at the arrays of a collection. One that cannot be told from others (PROCESS_UNKNOWN)
+ * is never found again: it only keeps the version of a lookup until that can be opened.
  */
 struct reader {
 	struct reader *next;
@@ -221,9 +221,9 @@ static void set_current(struct pairing_table *t, struct reader *r, struct pairin
 		unref(t, old);
 }
 
-static enum half half_of(const struct node *view)
+static enum half half_of(const struct node *array)
 {
-	return node_is_ids(view) ? HALF_IDS : HALF_VECTORS;
+	return node_is_ids(array) ? HALF_IDS : HALF_VECTORS;
 }
 
 static bool was_opened(const struct reader *r)
@@ -326,21 +326,21 @@ static int keep_for_process(struct pairing_table *t, process_t process, pid_t th
 }
 
 /* With the lock held, which it may give up meanwhile. */
-static int choose(struct mount *s, process_t process, pid_t thread, const struct node *view,
+static int choose(struct mount *s, process_t process, pid_t thread, const struct node *array,
 		  struct vs_snapshot_info *info)
 {
 	struct pairing_table *t = s->pairings;
-	struct reader *r = find_reader(t, process, view->collection);
+	struct reader *r = find_reader(t, process, array->collection);
 	struct pairing *m;
 	int rc;
 
-	if (r && stays(r, half_of(view), clock_ns())) {
+	if (r && stays(r, half_of(array), clock_ns())) {
 		r->thread = thread;
 		r->seen_ns = clock_ns();
 		*info = r->current->info;
 		return 0;
 	}
-	rc = open_current(s, view->collection, &m);
+	rc = open_current(s, array->collection, &m);
 	if (rc)
 		return rc;
 	m = enter(t, m);
@@ -348,33 +348,33 @@ static int choose(struct mount *s, process_t process, pid_t thread, const struct
 		*info = m->info;
 		return keep_for_stranger(t, m);
 	}
-	rc = keep_for_process(t, process, thread, half_of(view), m);
+	rc = keep_for_process(t, process, thread, half_of(array), m);
 	if (!rc)
-		*info = find_reader(t, process, view->collection)->current->info;
+		*info = find_reader(t, process, array->collection)->current->info;
 	return rc;
 }
 
-int pairing_lookup(fuse_req_t req, const struct node *view, struct fuse_entry_param *e)
+int pairing_lookup(fuse_req_t req, const struct node *array, struct fuse_entry_param *e)
 {
 	struct mount *s = ops_serve(req);
-	struct node node = {.kind = NODE_MOMENT, .collection = view->collection, .which = view->which};
+	struct node node = {.kind = NODE_MOMENT, .collection = array->collection, .which = array->which};
 	pid_t thread = fuse_req_ctx(req)->pid;
 	process_t process = process_of(thread);
 	struct vs_snapshot_info info;
 	int rc;
 
 	lock(s->pairings);
-	rc = choose(s, process, thread, view, &info);
+	rc = choose(s, process, thread, array, &info);
 	unlock(s->pairings);
 	if (rc)
 		return rc;
 	notify_housekeeping(s->notify);
-	if (!node_is_ids(view) && info.row_bytes == 0)
+	if (!node_is_ids(array) && info.row_bytes == 0)
 		return -ENOENT;
 	node.entry = info.version;
 	e->ino = node_ino(&node);
 	e->attr_timeout = ops_timeout_s(s); /* a version's size does not change */
-	return view_attr(s, view, &info, &e->attr);
+	return array_attr(s, array, &info, &e->attr);
 }
 
 int pairing_open(struct mount *s, const struct node *node, process_t process, struct pairing **out)
