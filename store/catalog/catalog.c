@@ -94,8 +94,8 @@ static char *put_collection(char *p, const struct collection *c, bool clean)
 
 		cs->count = seg->count;
 		cs->name_heap_end = seg->names.end;
-		cs->rows_digest = clean ? seg->rows_digest : 0;
-		cs->names_digest = clean ? seg->names_digest : 0;
+		cs->rows_digest = clean ? seg->digests[SEGMENT_ROWS] : 0;
+		cs->names_digest = clean ? seg->digests[SEGMENT_NAMES] : 0;
 		p = (char *)(cs + 1);
 	}
 	return p;
@@ -430,8 +430,8 @@ static int load_segments(struct vs_store *s, struct collection *c, const struct 
 			segment_put(s->io, seg);
 			return -ENOMEM;
 		}
-		seg->rows_digest = cs[i].rows_digest;
-		seg->names_digest = cs[i].names_digest;
+		seg->digests[SEGMENT_ROWS] = cs[i].rows_digest;
+		seg->digests[SEGMENT_NAMES] = cs[i].names_digest;
 		collection_add_segment(&s->table, c, seg);
 	}
 	return 0;

@@ -95,8 +95,7 @@ void check_collection_close(struct check_collection *cc)
 
 		if (!seg)
 			continue; /* it stays open, that is all */
-		seg->rows_digest = old->rows_digest;
-		seg->names_digest = old->names_digest;
+		memcpy(seg->digests, old->digests, sizeof seg->digests);
 		segment_put(cc->k->io, old);
 		c->segments[i] = seg;
 	}

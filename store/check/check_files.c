@@ -40,15 +40,10 @@ bool check_number_parse(const char *text, size_t len, uint32_t *out)
 
 bool check_file_parse(const char *name, uint32_t *n, enum segment_column *column)
 {
-	static const char *const suffixes[SEGMENT_COLUMNS] = {".npy", ".rows", ".names"};
 	size_t len = strcspn(name, ".");
 
-	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
-		if (!strcmp(name + len, suffixes[i])) {
-			*column = i;
-			return check_number_parse(name, len, n);
-		}
-	return false;
+	*column = name[len] ? column_of_suffix(name + len + 1) : SEGMENT_COLUMNS;
+	return *column != SEGMENT_COLUMNS && check_number_parse(name, len, n);
 }
 
 struct listing {
@@ -97,7 +92,8 @@ static bool is_left(const char *name)
 	size_t digits = strspn(name, "0123456789");
 
 	return check_file_parse(name, &n, &column) || !strcmp(name, "index.new") ||
-	       !strncmp(name, "upload.", 7) || (digits && !strcmp(name + digits, ".adopt"));
+	       !strncmp(name, "upload.", 7) ||
+	       (digits && name[digits] == '.' && column_is_handed_over(name + digits + 1));
 }
 
 static int file_of_collection(void *arg, const char *name)

@@ -70,7 +70,6 @@ static int column_resize(struct column *col, uint64_t whole, uint64_t want)
  */
 static int column_open(struct column *col, uint64_t want, uint64_t unit, uint64_t *have)
 {
-	static const char *const contents[SEGMENT_COLUMNS] = {"the bytes", "the metadata", "the ids"};
 	struct io *io = col->cc->k->io;
 	char problem[96];
 	uint64_t size;
@@ -80,8 +79,8 @@ static int column_open(struct column *col, uint64_t want, uint64_t unit, uint64_
 	segment_path(col->path, col->cc->c->id, col->seg->n, col->which);
 	fd = io->ops->open(io, col->path, col->cc->k->mend ? O_RDWR | O_CREAT : O_RDONLY, 0600);
 	if (fd == -ENOENT) {
-		snprintf(problem, sizeof problem, "missing; it held %s of %u vectors", contents[col->which],
-			 col->cs->count);
+		snprintf(problem, sizeof problem, "missing; it held %s of %u vectors",
+			 column_defs[col->which].contents, col->cs->count);
 		column_found(col, problem);
 		return 0;
 	}
@@ -144,12 +143,12 @@ static int check_vectors(struct column *col)
 }
 
 /*
- * Opens, verifies and maps the rows or names: count units there should be, at most max; *have is how many
- * there are.
+ * Opens, verifies and maps a column that is digested: count units there should be; *have is how many there
+ * are.
  */
-static int check_column(struct column *col, uint64_t count, uint64_t max, size_t unit, uint64_t digest_want,
-			uint32_t *have, void **map)
+static int check_column(struct column *col, uint64_t count, uint32_t *have, void **map)
 {
+	size_t unit = column_unit_bytes(col->which, col->seg->row_bytes);
 	struct io *io = col->cc->k->io;
 	uint64_t bytes;
 	int rc = column_open(col, count * unit, unit, &bytes);
@@ -158,10 +157,11 @@ static int check_column(struct column *col, uint64_t count, uint64_t max, size_t
 	*map = NULL;
 	if (rc || col->seg->fd[col->which] < 0)
 		return rc;
-	rc = column_digest(col, &bytes, digest_want);
+	rc = column_digest(col, &bytes, col->seg->digests[col->which]);
 	*have = (uint32_t)(bytes / unit);
 	if (!rc)
-		rc = io->ops->map(io, col->seg->fd[col->which], max * unit, true, map);
+		rc = io->ops->map(io, col->seg->fd[col->which],
+				  segment_column_bytes_max(col->seg, col->which), true, map);
 	if (rc < 0)
 		*map = NULL;
 	return rc < 0 ? rc : 0;
@@ -186,14 +186,12 @@ int check_segment_open(struct check_collection *cc, uint32_t i)
 	if (rc)
 		return rc;
 	col.which = SEGMENT_ROWS;
-	rc = check_column(&col, cs->count, seg->rows_max, sizeof(struct row), seg->rows_digest, &cs->rows,
-			  &map);
+	rc = check_column(&col, cs->count, &cs->rows, &map);
 	if (rc)
 		return rc;
 	seg->rows = map;
 	col.which = SEGMENT_NAMES;
-	rc = check_column(&col, cs->name_heap_end, (uint64_t)seg->rows_max * NAMES_CLASSES, NAME_GRANULE,
-			  seg->names_digest, &name_heap_end, &map);
+	rc = check_column(&col, cs->name_heap_end, &name_heap_end, &map);
 	if (rc)
 		return rc;
 	seg->name_bytes = map;
@@ -234,15 +232,14 @@ static int digest_matches(struct check_collection *cc, uint32_t i, enum segment_
 {
 	const struct check_segment *cs = &cc->segments[i];
 	const struct segment *seg = cc->c->segments[i];
-	bool rows = column == SEGMENT_ROWS;
-	uint64_t want = rows ? cs->count * sizeof(struct row) : (uint64_t)cs->name_heap_end * NAME_GRANULE;
-	uint64_t size, got, sum = rows ? seg->rows_digest : seg->names_digest;
+	uint64_t units = column_defs[column].is_heap ? cs->name_heap_end : cs->count;
+	uint64_t want = segment_column_bytes(seg, column, units), size, got;
 	int rc = cc->k->io->ops->size(cc->k->io, fd, &size);
 
 	*out = false;
 	if (rc >= 0 && size == want) {
 		rc = digest(cc->k->io, fd, size, &got);
-		*out = !rc && got == sum;
+		*out = !rc && got == seg->digests[column];
 	}
 	return rc == -EIO ? 0 : rc;
 }

@@ -340,15 +340,14 @@ static int segment_load(struct vs_store *s, struct collection *c, uint32_t i, bo
 		return 0; /* whatever files there are of it are orphans */
 	rc = segment_open(&s->files, c->id, i, &c->schema, replaying ? 0 : old->count,
 			  replaying ? 0 : old->names.end, &seg);
-	if (rc == -ENOENT && replaying && !old->rows_digest)
+	if (rc == -ENOENT && replaying && !old->digests[SEGMENT_ROWS])
 		rc = segment_create_missing(&s->files, c->id, i, &c->schema, &seg);
 	if (rc)
 		return rc;
 	seg->count = seg->high = seg->applied = old->count;
 	seg->adopts = old->adopts;
-	seg->rows_digest = old->rows_digest;
-	seg->names_digest = old->names_digest;
-	seg->digest_valid = !replaying && old->rows_digest;
+	memcpy(seg->digests, old->digests, sizeof seg->digests);
+	seg->digest_valid = !replaying && old->digests[SEGMENT_ROWS];
 	name_heap_init(&seg->names, old->names.end);
 	if (!replaying)
 		seg->header_rows = seg->count;
@@ -488,9 +487,9 @@ static bool file_is_left(const struct collection *c, const char *name)
 		return true;
 	if (end == name)
 		return false;
-	if (!strcmp(end, ".npy") || !strcmp(end, ".rows") || !strcmp(end, ".names"))
+	if (*end == '.' && column_of_suffix(end + 1) != SEGMENT_COLUMNS)
 		return n >= c->segment_count || !segment_has_files(c->segments[n]);
-	return !strcmp(end, ".adopt");
+	return *end == '.' && column_is_handed_over(end + 1);
 }
 
 /* What a directory that cannot be listed has is for the next recovery to find. */

@@ -333,27 +333,39 @@ int files_relieve(struct files *f)
 
 /* ------------------------------------------------------------------ mappings */
 
-int segment_map(struct segment *seg)
+/* Maps what is to be mapped of a segment. */
+static int map_columns(struct segment *seg, const void *maps[SEGMENT_COLUMNS])
 {
-	struct files *f = seg->files;
-	size_t bytes[SEGMENT_COLUMNS] = {0, seg->rows_max * sizeof(struct row), (size_t)seg->rows_max * 256};
-	void *p[SEGMENT_COLUMNS] = {NULL, NULL, NULL};
-	bool used = false;
+	struct io *io = seg->files->io;
 	int rc = 0;
 
-	for (enum segment_column i = SEGMENT_ROWS; i < SEGMENT_COLUMNS && rc >= 0; i++) {
-		int fd = segment_file(seg, i);
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && rc >= 0; i++) {
+		void *p;
+		int fd;
 
-		rc = fd < 0 ? fd : f->io->ops->map(f->io, fd, bytes[i], true, &p[i]);
-		if (rc < 0)
-			p[i] = NULL;
+		if (!column_defs[i].is_mapped)
+			continue;
+		fd = segment_file(seg, i);
+		rc = fd < 0 ? fd : io->ops->map(io, fd, segment_column_bytes_max(seg, i), true, &p);
+		if (rc >= 0)
+			maps[i] = p;
 		if (fd >= 0)
 			segment_file_done(seg, i);
 	}
+	return rc < 0 ? rc : 0;
+}
+
+int segment_map(struct segment *seg)
+{
+	const void *maps[SEGMENT_COLUMNS] = {NULL};
+	int rc = map_columns(seg, maps);
+	struct files *f = seg->files;
+	bool used = false;
+
 	pthread_mutex_lock(&f->mutex);
-	if (rc >= 0 && !seg->rows) {
-		seg->name_bytes = p[SEGMENT_NAMES];
-		__atomic_store_n(&seg->rows, p[SEGMENT_ROWS], __ATOMIC_RELEASE);
+	if (!rc && !seg->rows) {
+		seg->name_bytes = maps[SEGMENT_NAMES];
+		__atomic_store_n(&seg->rows, maps[SEGMENT_ROWS], __ATOMIC_RELEASE);
 		seg->map.prev = f->maps.prev;
 		seg->map.next = &f->maps;
 		f->maps.prev->next = &seg->map;
@@ -363,8 +375,8 @@ int segment_map(struct segment *seg)
 	}
 	pthread_mutex_unlock(&f->mutex);
 	if (!used)
-		segment_unmap(f->io, seg, p[SEGMENT_ROWS], p[SEGMENT_NAMES]);
-	return rc < 0 ? rc : 0;
+		segment_unmap(f->io, seg, maps);
+	return rc;
 }
 
 void files_unmap_oldest(struct files *f)
@@ -372,8 +384,7 @@ void files_unmap_oldest(struct files *f)
 	unsigned n = 0, seen = 0;
 
 	while (n < UNMAP_AT_ONCE && seen < 2 * UNMAP_AT_ONCE && files_mapped_full(f)) {
-		const struct row *rows = NULL;
-		const char *names = NULL;
+		const void *unwanted[SEGMENT_COLUMNS] = {NULL};
 		struct segment *seg;
 		struct map_use *m;
 
@@ -388,15 +399,15 @@ void files_unmap_oldest(struct files *f)
 			f->maps.prev = m;
 			f->mapped++;
 		} else {
-			rows = seg->rows;
-			names = seg->name_bytes;
+			for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
+				unwanted[i] = segment_mapping(seg, i);
 			__atomic_store_n(&seg->rows, NULL, __ATOMIC_RELEASE);
 			seg->name_bytes = NULL;
 		}
 		seg->refs++;
 		pthread_mutex_unlock(&f->mutex);
-		segment_unmap(f->io, seg, rows, names);
-		n += rows != NULL;
+		segment_unmap(f->io, seg, unwanted);
+		n += unwanted[SEGMENT_ROWS] != NULL;
 		seen++;
 		segment_put(f->io, seg);
 	}
@@ -444,7 +455,7 @@ static const char *vectors_add(struct segment *seg)
 
 	if (fd < 0)
 		return NULL;
-	rc = f->io->ops->map(f->io, fd, segment_vectors_bytes(seg), true, &p);
+	rc = f->io->ops->map(f->io, fd, segment_column_bytes_max(seg, SEGMENT_VECTORS), true, &p);
 	segment_file_done(seg, SEGMENT_VECTORS);
 	if (rc < 0)
 		return NULL;
@@ -458,7 +469,7 @@ static const char *vectors_add(struct segment *seg)
 	}
 	pthread_mutex_unlock(&f->mutex);
 	if (p)
-		f->io->ops->unmap(f->io, p, segment_vectors_bytes(seg));
+		f->io->ops->unmap(f->io, p, segment_column_bytes_max(seg, SEGMENT_VECTORS));
 	return used;
 }
 
@@ -493,7 +504,7 @@ void segment_vectors_done(struct segment *seg)
 	if (f->vectors_mapped > f->vectors_mapped_max && oldest != &f->vector_maps) {
 		vector_map_unlink(oldest);
 		unwanted = (void *)(uintptr_t)oldest->seg->vectors;
-		bytes = segment_vectors_bytes(oldest->seg);
+		bytes = segment_column_bytes_max(oldest->seg, SEGMENT_VECTORS);
 		oldest->seg->vectors = NULL;
 		f->vectors_mapped--;
 	}
@@ -536,6 +547,7 @@ static void forget(struct files *f, struct segment *seg)
 void segment_put(struct io *io, struct segment *seg)
 {
 	struct files *f = seg ? seg->files : NULL;
+	const void *maps[SEGMENT_COLUMNS];
 	bool last;
 
 	if (!seg)
@@ -549,9 +561,12 @@ void segment_put(struct io *io, struct segment *seg)
 		pthread_mutex_unlock(&f->mutex);
 	if (!last)
 		return;
-	segment_unmap(io, seg, seg->rows, seg->name_bytes);
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
+		maps[i] = segment_mapping(seg, i);
+	segment_unmap(io, seg, maps);
 	if (seg->vectors)
-		io->ops->unmap(io, (void *)(uintptr_t)seg->vectors, segment_vectors_bytes(seg));
+		io->ops->unmap(io, (void *)(uintptr_t)seg->vectors,
+			       segment_column_bytes_max(seg, SEGMENT_VECTORS));
 	for (int i = 0; i < SEGMENT_COLUMNS; i++)
 		if (seg->fd[i] >= 0)
 			io->ops->close(io, seg->fd[i]);

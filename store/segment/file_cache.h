@@ -22,10 +22,9 @@
 #include <stdbool.h>
 
 #include "store/io/io.h"
+#include "store/segment/column.h"
 
 struct segment;
-
-enum segment_column { SEGMENT_VECTORS, SEGMENT_ROWS, SEGMENT_NAMES, SEGMENT_COLUMNS };
 
 /* Of a descriptor: its place in the list of those that nobody uses. */
 struct file_use {

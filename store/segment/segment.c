@@ -21,8 +21,6 @@
 #define PUNCH_BYTES_MIN (1u << 20)
 #define PUNCH_SHARE 16u
 
-static const char *const suffixes[SEGMENT_COLUMNS] = {"npy", "rows", "names"};
-
 unsigned segment_shift(size_t row_bytes)
 {
 	unsigned shift = SEGMENT_ROWS_BITS_MAX;
@@ -35,39 +33,21 @@ unsigned segment_shift(size_t row_bytes)
 
 void segment_path(char path[SEGMENT_PATH_MAX], uint32_t collection, uint32_t n, enum segment_column column)
 {
-	snprintf(path, SEGMENT_PATH_MAX, "collections/%u/%u.%s", collection, n, suffixes[column]);
+	snprintf(path, SEGMENT_PATH_MAX, "collections/%u/%u.%s", collection, n, column_defs[column].suffix);
 }
 
 void segment_attach_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_t batch, uint32_t n,
 			  bool uploaded)
 {
-	static const char *const adopted[SEGMENT_COLUMNS] = {"npy", "adopt", "names"};
-
 	for (int i = 0; i < SEGMENT_COLUMNS; i++)
 		snprintf(paths[i], SEGMENT_PATH_MAX, "collections/%u/%s%u.%s", batch,
-			 uploaded ? "upload." : "", n, adopted[i]);
+			 uploaded ? "upload." : "", n, column_defs[i].suffix_attach);
 }
 
-static size_t rows_map_bytes(const struct segment *seg)
-{
-	return (size_t)seg->rows_max * sizeof(struct row);
-}
-
-static size_t names_map_bytes(const struct segment *seg)
-{
-	return (size_t)seg->rows_max * 256;
-}
-
+/* Of what is in use. */
 static uint64_t column_bytes(const struct segment *seg, enum segment_column column)
 {
-	switch (column) {
-	case SEGMENT_VECTORS:
-		return segment_offset(seg, seg->count);
-	case SEGMENT_ROWS:
-		return (uint64_t)seg->count * sizeof(struct row);
-	default:
-		return (uint64_t)seg->names.end * NAME_GRANULE;
-	}
+	return segment_column_bytes(seg, column, column_defs[column].is_heap ? seg->names.end : seg->count);
 }
 
 struct segment *segment_placeholder(uint32_t n, uint32_t count, uint32_t name_heap_end)
@@ -110,12 +90,11 @@ static struct segment *segment_new(struct files *files, uint32_t collection, uin
 	return seg;
 }
 
-void segment_unmap(struct io *io, const struct segment *seg, const struct row *rows, const char *name_bytes)
+void segment_unmap(struct io *io, const struct segment *seg, const void *const maps[SEGMENT_COLUMNS])
 {
-	if (rows)
-		io->ops->unmap(io, (void *)(uintptr_t)rows, rows_map_bytes(seg));
-	if (name_bytes)
-		io->ops->unmap(io, (void *)(uintptr_t)name_bytes, names_map_bytes(seg));
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
+		if (maps[i])
+			io->ops->unmap(io, (void *)(uintptr_t)maps[i], segment_column_bytes_max(seg, i));
 }
 
 int segment_unlink(struct io *io, uint32_t collection, uint32_t n)
@@ -435,8 +414,9 @@ int segment_finalize(struct segment *seg, const struct vs_schema *schema)
 		return rc;
 	seg->allocated = seg->names_allocated = 0;
 	seg->high = seg->count;
-	seg->rows_digest = XXH3_64bits(seg->rows, column_bytes(seg, SEGMENT_ROWS));
-	seg->names_digest = XXH3_64bits(seg->name_bytes, column_bytes(seg, SEGMENT_NAMES));
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
+		if (column_defs[i].is_digested)
+			seg->digests[i] = XXH3_64bits(segment_mapping(seg, i), column_bytes(seg, i));
 	seg->digest_valid = true;
 	return 0;
 }

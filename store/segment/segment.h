@@ -54,7 +54,7 @@ struct segment {
 	uint32_t names_allocated; /* granules */
 	struct name_heap names;
 	bool digest_valid; /* the digests of the last clean catalog still hold */
-	uint64_t rows_digest, names_digest;
+	uint64_t digests[SEGMENT_COLUMNS];
 	uint32_t high;   /* the most rows it has had since space was given back */
 	uint32_t trims;  /* RECORD_TRIM that the applier has not passed: until then rows beyond count may be
 			    written */
@@ -149,7 +149,14 @@ static inline const struct row *segment_rows(const struct segment *seg)
  * knows it. */
 void segment_map_keep(struct segment *seg);
 void segment_map_release(struct segment *seg);
-void segment_unmap(struct io *io, const struct segment *seg, const struct row *rows, const char *name_bytes);
+void segment_unmap(struct io *io, const struct segment *seg, const void *const maps[SEGMENT_COLUMNS]);
+/* Where a column that the cache keeps mapped is, or NULL. */
+static inline const void *segment_mapping(const struct segment *seg, enum segment_column column)
+{
+	return column == SEGMENT_ROWS    ? (const void *)seg->rows
+	       : column == SEGMENT_NAMES ? seg->name_bytes
+					 : NULL;
+}
 
 /*
  * The file of vectors, header included, mapped until segment_vectors_done; NULL if it cannot be. Any thread,
@@ -165,9 +172,16 @@ static inline uint64_t segment_offset(const struct segment *seg, uint32_t slot)
 {
 	return SEGMENT_HEADER_BYTES + (uint64_t)slot * seg->row_bytes;
 }
-static inline size_t segment_vectors_bytes(const struct segment *seg)
+/* Bytes of a column with so many units, and of one of the largest segment. */
+static inline uint64_t segment_column_bytes(const struct segment *seg, enum segment_column column,
+					    uint64_t units)
 {
-	return segment_offset(seg, seg->rows_max);
+	return column_defs[column].header_bytes + units * column_unit_bytes(column, seg->row_bytes);
+}
+static inline uint64_t segment_column_bytes_max(const struct segment *seg, enum segment_column column)
+{
+	return segment_column_bytes(seg, column,
+				    (uint64_t)seg->rows_max * column_defs[column].units_a_slot_max);
 }
 static inline const char *segment_name(const struct segment *seg, const struct row *row)
 {

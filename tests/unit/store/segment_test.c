@@ -115,7 +115,7 @@ static void a_settled_segment_has_no_slack(void **state)
 	assert_int_equal(file_size(sc, SEGMENT_VECTORS), SEGMENT_HEADER_BYTES + 3 * 16);
 	assert_int_equal(file_size(sc, SEGMENT_ROWS), 3 * sizeof(struct row));
 	assert_int_equal(file_size(sc, SEGMENT_NAMES), 5 * NAME_GRANULE);
-	assert_int_equal(seg->rows_digest, XXH3_64bits(segment_rows(seg), 3 * sizeof(struct row)));
+	assert_int_equal(seg->digests[SEGMENT_ROWS], XXH3_64bits(segment_rows(seg), 3 * sizeof(struct row)));
 	assert_int_equal(segment_read(seg, SEGMENT_VECTORS, page, sizeof page, 0), 0);
 	assert_int_equal(npy_header_parse(page, sizeof page, &shape, &header_bytes, why, sizeof why), 0);
 	assert_int_equal(shape.rows, 3);

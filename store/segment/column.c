@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/segment/column.h"
+
+#include <string.h>
+
+#include "store/base/format.h"
+#include "store/segment/name_heap.h"
+
+const struct column_def column_defs[COLUMN_KINDS] = {
+	[SEGMENT_VECTORS] = {.suffix = "npy",
+			     .suffix_attach = "npy",
+			     .contents = "the bytes",
+			     .header_bytes = SEGMENT_HEADER_BYTES,
+			     .units_a_slot_max = 1},
+	[SEGMENT_ROWS] = {.suffix = "rows",
+			  .suffix_attach = "adopt",
+			  .contents = "the metadata",
+			  .unit_bytes = sizeof(struct row),
+			  .units_a_slot_max = 1,
+			  .is_mapped = true,
+			  .is_digested = true},
+	[SEGMENT_NAMES] = {.suffix = "names",
+			   .suffix_attach = "names",
+			   .contents = "the ids",
+			   .unit_bytes = NAME_GRANULE,
+			   .units_a_slot_max = NAMES_CLASSES,
+			   .is_heap = true,
+			   .is_mapped = true,
+			   .is_digested = true},
+	[COLUMN_BLOCKS] = {.suffix = "codes.npy", .header_bytes = SEGMENT_HEADER_BYTES, .is_derived = true},
+	[COLUMN_CODE_ROWS] = {.suffix = "rows.npy", .header_bytes = SEGMENT_HEADER_BYTES, .is_derived = true},
+	[COLUMN_FACTORS] = {.suffix = "factors.npy",
+			    .header_bytes = SEGMENT_HEADER_BYTES,
+			    .is_derived = true},
+	[COLUMN_TAGS] = {.suffix = "tags", .unit_bytes = 2 * sizeof(uint64_t), .is_derived = true},
+};
+
+enum segment_column column_of_suffix(const char *suffix)
+{
+	enum segment_column i = 0;
+
+	while (i < SEGMENT_COLUMNS && strcmp(suffix, column_defs[i].suffix))
+		i++;
+	return i;
+}
+
+bool column_is_handed_over(const char *suffix)
+{
+	enum segment_column i = 0;
+
+	while (i < SEGMENT_COLUMNS && strcmp(suffix, column_defs[i].suffix_attach))
+		i++;
+	return i < SEGMENT_COLUMNS && column_of_suffix(suffix) == SEGMENT_COLUMNS;
+}
