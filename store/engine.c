@@ -28,7 +28,7 @@ void engine_report(struct vs_store *s, enum vs_severity severity, const char *fo
 	s->options.report(s->options.report_arg, severity, line);
 }
 
-void engine_read_lock(struct vs_store *s)
+unsigned engine_read_lock(struct vs_store *s)
 {
 	if (files_mapped_full(&s->files)) {
 		pthread_rwlock_wrlock(&s->lock);
@@ -36,6 +36,15 @@ void engine_read_lock(struct vs_store *s)
 		pthread_rwlock_unlock(&s->lock);
 	}
 	pthread_rwlock_rdlock(&s->lock);
+	return s->io->lost;
+}
+
+int engine_read_unlock(struct vs_store *s, unsigned lost, int rc)
+{
+	bool same = s->io->lost == lost;
+
+	pthread_rwlock_unlock(&s->lock);
+	return same ? rc : -EIO;
 }
 
 int engine_perm_find(const struct vs_store *s, const struct vs_perm *perm)

@@ -111,8 +111,13 @@ void engine_report(struct vs_store *s, enum vs_severity severity, const char *fo
 int engine_lock(struct vs_store *s, char *why, size_t why_size);
 void engine_unlock(struct vs_store *s);
 void engine_random(void *p, size_t size);
-/* Takes the store's lock, shared, to look at rows. */
-void engine_read_lock(struct vs_store *s);
+/* Takes the store's lock, shared, to look at rows. What it returns is for engine_read_unlock. */
+unsigned engine_read_lock(struct vs_store *s);
+/*
+ * Gives it back. rc; but -EIO if a page of a mapping was lost meanwhile: a row whose checksum fitted may have
+ * been zeros when it was used.
+ */
+int engine_read_unlock(struct vs_store *s, unsigned lost, int rc);
 /* Index of a permission class; -ENOENT if it is not in the table yet. Under the lock. */
 int engine_perm_find(const struct vs_store *s, const struct vs_perm *perm);
 /* The class a row or collection refers to; of a damaged reference, some class. */

@@ -169,6 +169,10 @@ int vs_open(const char *dir, const struct vs_options *options, struct vs_store *
 		rc = recover(s, why, why_size);
 	if (rc == -ENOENT && s->io && !s->read_only)
 		rc = create_store(s);
+	if (!rc && s->io->lost) {
+		snprintf(why, why_size, "cannot read a mapped file: %s", strerror(EIO));
+		rc = -EIO;
+	}
 	if (!rc && !s->read_only)
 		rc = start_threads(s);
 	if (rc) {
@@ -302,7 +306,7 @@ void vs_counters(struct vs_store *s, struct vs_counters *out)
 	}
 	pthread_rwlock_unlock(&s->lock);
 	pthread_mutex_lock(&s->commit.mutex);
-	out->poisoned = s->commit.failed;
+	out->poisoned = s->commit.failed || s->io->lost;
 	pthread_mutex_unlock(&s->commit.mutex);
 }
 

@@ -278,7 +278,7 @@ static ssize_t collection_list(fuse_req_t req, const struct node *dir, char *buf
 	if (!listing_dots(&l.base, node_ino(dir), FUSE_ROOT_ID, off))
 		return (ssize_t)l.base.used;
 	rc = vs_list(ops_serve(req)->store, dir->collection, after, add_vector, &l);
-	return rc && !l.base.used ? rc : (ssize_t)l.base.used;
+	return rc ? rc : (ssize_t)l.base.used;
 }
 
 const struct node_ops dir_collection_ops = {

@@ -146,6 +146,8 @@ int catalog_write(struct vs_store *s, struct catalog_image *image)
 	char *buf;
 
 	assert(head->bytes <= room);
+	if (s->io->lost) /* then it may have been made of zeros */
+		return -EIO;
 	head->seq = s->catalog_seq + 1;
 	head->sum = catalog_sum(head);
 	/* The rest of the slot is zeros, so that every byte of it can be checked. */

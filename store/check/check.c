@@ -384,6 +384,9 @@ int vs_check(const char *dir, struct io *io, bool repair, void (*report)(void *a
 	enum vs_check_result result = VS_CHECK_CLEAN;
 	int rc = io ? 0 : io_new_real(dir, false, &k.io);
 
+	/* What could not be read must not pass for damage, which a repair gives up. */
+	if (!rc && !io)
+		k.io->unguarded = true;
 	if (!rc)
 		rc = check_pass(&k);
 	if (!rc && k.converted)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "store/base/checksum.h"
+#include "store/io/guard.h"
 
 #define GAPS_MIN 64u
 
@@ -455,12 +456,17 @@ uint64_t collection_hash(const struct collection *c, const char *name, size_t le
 	return XXH3_64bits_withSeed(name, len, c->hash_seed);
 }
 
-/* Whether a row cannot be looked at for want of a mapping, which is not the same as being damaged. */
-static bool is_out_of_reach(const struct collection *c, uint32_t row)
+bool collection_row_is_unread(const struct collection *c, uint32_t row)
 {
 	const struct segment *seg = collection_segment(c, row);
 
-	return segment_has_files(seg) && !overlay_find(&c->overlay, row) && !segment_rows(seg);
+	return segment_has_files(seg) && !overlay_find(&c->overlay, row) &&
+	       (!segment_rows(seg) || seg->files->io->lost);
+}
+
+bool collection_index_is_unread(const struct collection *c)
+{
+	return c->image && io_guard_has_lost(c->image);
 }
 
 int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash)
@@ -471,14 +477,14 @@ int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash)
 	const struct row *r = row == ROW_NONE ? NULL : collection_row(c, row, &name);
 
 	*hash = r ? collection_hash(c, name, r->name_len) : 0;
-	return !r && row != ROW_NONE && is_out_of_reach(c, row) ? -EIO : 0;
+	return !r && row != ROW_NONE && collection_row_is_unread(c, row) ? -EIO : 0;
 }
 
 struct id_key {
 	const struct collection *c;
 	const char *name;
 	size_t len;
-	bool unsure; /* a row that could have been it is out of reach */
+	bool unsure; /* a row that could have been it was not read */
 };
 
 static bool id_matches(void *arg, uint64_t entry)
@@ -488,7 +494,7 @@ static bool id_matches(void *arg, uint64_t entry)
 	uint32_t row = entry_map_get(&key->c->entries, entry);
 	const struct row *r = row == ROW_NONE ? NULL : collection_row(key->c, row, &name);
 
-	if (!r && row != ROW_NONE && is_out_of_reach(key->c, row))
+	if (!r && row != ROW_NONE && collection_row_is_unread(key->c, row))
 		key->unsure = true;
 	return r && row_entry(r) == entry && r->name_len == key->len && !memcmp(name, key->name, key->len);
 }
@@ -498,7 +504,7 @@ int collection_entry(const struct collection *c, const char *name, size_t len, u
 	struct id_key key = {.c = c, .name = name, .len = len};
 
 	*entry = id_index_find(&c->index, collection_hash(c, name, len), id_matches, &key);
-	return !*entry && key.unsure ? -EIO : 0;
+	return !*entry && (key.unsure || collection_index_is_unread(c)) ? -EIO : 0;
 }
 
 int collection_scan_names(struct collection *c, struct segment *seg)

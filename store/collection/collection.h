@@ -158,6 +158,12 @@ static inline uint32_t collection_slot(const struct collection *c, uint32_t row)
  * verified: NULL if it is damaged. A deleted row has entry 0.
  */
 const struct row *collection_row(const struct collection *c, uint32_t row, const char **name);
+/*
+ * Whether a row that seems damaged may be sound, and was only not read: it could not be mapped, or pages of
+ * mappings have been lost (io.h) and read as zeros. The same of an index in which something is not found.
+ */
+bool collection_row_is_unread(const struct collection *c, uint32_t row);
+bool collection_index_is_unread(const struct collection *c);
 /* The row of an entry, or ROW_NONE; an index that leads to another entry's row does not count. */
 uint32_t collection_row_of(const struct collection *c, uint64_t entry);
 /* Reserves n entry numbers; -ENOSPC: there are no more. The store's lock may be shared. */
@@ -165,7 +171,7 @@ int collection_take_entries(struct collection *c, uint64_t n, uint64_t *first);
 /* The bytes of a row as they are, not verified. */
 int collection_bytes(const struct collection *c, uint32_t row, void *buf);
 uint64_t collection_hash(const struct collection *c, const char *name, size_t len);
-/* The entry with this id, or 0. -EIO: that cannot be told, for want of a mapping. */
+/* The entry with this id, or 0. -EIO: that cannot be told, since not all was read. */
 int collection_entry(const struct collection *c, const char *name, size_t len, uint64_t *entry);
 /* id_index_hash_fn; arg is the collection. The hash is 0 for a damaged row: it cannot be found by its id any
  * more anyway. */

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/io/guard.h"
+
 struct real {
 	struct io io;
 	int root; /* descriptor of the store's directory */
@@ -23,18 +25,33 @@ static int root_of(struct io *io)
 	return ((struct real *)io)->root;
 }
 
+/*
+ * What a network file system says when it has gone away, or has shut this machine out. It is no more than an
+ * error of the disk here: for who uses our mount such an error would mean that we are gone.
+ */
+static bool is_gone(int error)
+{
+	return error == ENOTCONN || error == ESHUTDOWN || error == ECONNABORTED || error == ESTALE ||
+	       error == ETIMEDOUT || error == EHOSTDOWN || error == EHOSTUNREACH;
+}
+
+static int last_error(void)
+{
+	return is_gone(errno) ? -EIO : -errno;
+}
+
 static int result(long rc)
 {
-	return rc < 0 ? -errno : (int)rc;
+	return rc < 0 ? last_error() : (int)rc;
 }
 
 /*
  * Of what makes a file longer: where it may not be (ulimit -f, or the file system's own limit), there is no
  * space, and all is done that is done without space.
  */
-static int space_error(int error)
+static int space_error(void)
 {
-	return error == EFBIG ? -ENOSPC : -error;
+	return errno == EFBIG ? -ENOSPC : last_error();
 }
 
 /* What is allocated beyond a file's size is not measured by its limit until it is written: too late for an
@@ -88,7 +105,7 @@ static ssize_t real_pread(struct io *io, int fd, void *buf, size_t size, uint64_
 	ssize_t n = pread(fd, buf, size, (off_t)off);
 
 	(void)io;
-	return n < 0 ? -errno : n;
+	return n < 0 ? last_error() : n;
 }
 
 static ssize_t real_pwritev(struct io *io, int fd, const struct iovec *iov, int count, uint64_t off)
@@ -96,7 +113,7 @@ static ssize_t real_pwritev(struct io *io, int fd, const struct iovec *iov, int 
 	ssize_t n = pwritev(fd, iov, count, (off_t)off);
 
 	(void)io;
-	return n < 0 ? space_error(errno) : n;
+	return n < 0 ? space_error() : n;
 }
 
 static int real_fallocate(struct io *io, int fd, int mode, uint64_t off, uint64_t len)
@@ -104,7 +121,7 @@ static int real_fallocate(struct io *io, int fd, int mode, uint64_t off, uint64_
 	(void)io;
 	if (!(mode & FALLOC_FL_PUNCH_HOLE) && !may_reach(off + len))
 		return -ENOSPC;
-	return fallocate(fd, mode, (off_t)off, (off_t)len) != 0 ? space_error(errno) : 0;
+	return fallocate(fd, mode, (off_t)off, (off_t)len) != 0 ? space_error() : 0;
 }
 
 static int real_truncate(struct io *io, int fd, uint64_t size)
@@ -131,7 +148,7 @@ static int real_syncdir(struct io *io, const char *path)
 	int rc;
 
 	if (fd < 0)
-		return -errno;
+		return last_error();
 	rc = result(fsync(fd));
 	close(fd);
 	return rc;
@@ -150,7 +167,7 @@ static int real_size(struct io *io, int fd, uint64_t *size)
 
 	(void)io;
 	if (fstat(fd, &st))
-		return -errno;
+		return last_error();
 	*size = (uint64_t)st.st_size;
 	return 0;
 }
@@ -185,7 +202,7 @@ static int real_list(struct io *io, const char *path, io_name_fn fn, void *arg)
 	int rc = 0;
 
 	if (!dir) {
-		rc = -errno;
+		rc = last_error();
 		if (fd >= 0)
 			close(fd);
 		return rc;
@@ -194,22 +211,29 @@ static int real_list(struct io *io, const char *path, io_name_fn fn, void *arg)
 		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
 			rc = fn(arg, e->d_name);
 	if (!rc && errno)
-		rc = -errno;
+		rc = last_error();
 	closedir(dir);
 	return rc;
 }
 
 static int real_map(struct io *io, int fd, size_t size, bool shared, void **addr)
 {
-	(void)io;
+	int rc;
+
 	*addr = mmap(NULL, size, shared ? PROT_READ : PROT_READ | PROT_WRITE,
 		     shared ? MAP_SHARED : MAP_PRIVATE, fd, 0);
-	return *addr == MAP_FAILED ? -errno : 0;
+	if (*addr == MAP_FAILED)
+		return last_error();
+	rc = io->unguarded ? 0 : io_guard_add(*addr, size, !shared, &io->lost);
+	if (rc)
+		munmap(*addr, size);
+	return rc;
 }
 
 static int real_unmap(struct io *io, void *addr, size_t size)
 {
-	(void)io;
+	if (!io->unguarded)
+		io_guard_remove(addr, size);
 	return result(munmap(addr, size));
 }
 
@@ -261,10 +285,10 @@ int io_new_real(const char *dir, bool create, struct io **out)
 
 	*out = NULL;
 	if (create && mkdir(dir, 0700) && errno != EEXIST)
-		return -errno;
+		return last_error();
 	root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
-		return -errno;
+		return last_error();
 	real = calloc(1, sizeof *real);
 	if (!real) {
 		rc = -ENOMEM;

@@ -51,6 +51,7 @@ struct io_ops {
 	/*
 	 * Maps [0, size) of a file; size may lie beyond its end (those pages are not touched until the file
 	 * has grown over them). shared: read-only and coherent with pwritev. Otherwise private and writable.
+	 * A page that cannot be read is zeros, and counted in io->lost (guard.h).
 	 */
 	int (*map)(struct io *io, int fd, size_t size, bool shared, void **addr);
 	int (*unmap)(struct io *io, void *addr, size_t size);
@@ -66,6 +67,8 @@ struct io_ops {
 struct io {
 	const struct io_ops *ops;
 	bool read_only; /* files are opened for reading only, and nothing else is changed either */
+	bool unguarded; /* a page of a mapping that cannot be read is SIGBUS, as it is without guard.h */
+	_Atomic unsigned lost; /* pages of mappings that could not be read */
 };
 
 /* The real thing: a table over the directory dir (created 0700 if missing and create). Freed with

@@ -10,6 +10,8 @@
 #include "store/base/clock.h"
 #include "store/engine.h"
 
+#define LOST_LOOK_MS 500 /* whoever loses a page is in no position to tell */
+
 struct waiter {
 	uint64_t target; /* changes that must be durable */
 	void (*fn)(void *arg, int result);
@@ -103,6 +105,12 @@ void commit_poison(struct vs_store *s, const char *what, int error)
 	if (first)
 		engine_report(s, VS_ERROR, "%s: %s; the store is read-only until it is mounted again", what,
 			      strerror(-error));
+}
+
+void commit_mind_lost(struct vs_store *s)
+{
+	if (s->io->lost)
+		commit_poison(s, "cannot read a mapped file", -EIO);
 }
 
 void commit_deadline(struct timespec *t, int64_t ms)
@@ -214,6 +222,9 @@ static void lead(struct vs_store *s)
 	if (rc)
 		return;
 	rc = group_seal(s, fresh, ends, &g);
+	commit_mind_lost(s);
+	if (s->io->lost)
+		rc = -EIO;
 	if (!rc && g->used) {
 		((struct frame *)(void *)g->buf)->time = vs_time_now();
 		rc = log_write(&s->log, g->buf, g->used);
@@ -438,7 +449,7 @@ void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *
 
 /*
  * While there are changes it wakes up by itself when the open group is due: a signal for each group would
- * cost more than the group.
+ * cost more than the group. While there are none it looks now and then whether a mapping has been lost.
  */
 void *commit_thread(void *store)
 {
@@ -448,14 +459,20 @@ void *commit_thread(void *store)
 	pthread_mutex_lock(&c->mutex);
 	while (!c->stop) {
 		int64_t due_ms = c->open->opened_ms + s->options.commit_ms;
+		int64_t now_ms = clock_ms(), look_ms = now_ms + LOST_LOOK_MS;
 		struct timespec t;
 
-		if (c->failed || c->changes == c->durable_changes) {
+		if (s->io->lost && !c->failed) {
+			pthread_mutex_unlock(&c->mutex);
+			commit_mind_lost(s);
+			pthread_mutex_lock(&c->mutex);
+		} else if (c->failed || c->changes == c->durable_changes) {
 			c->committer_idle = true;
-			pthread_cond_wait(&c->work, &c->mutex);
+			commit_deadline(&t, look_ms);
+			pthread_cond_timedwait(&c->work, &c->mutex, &t);
 			c->committer_idle = false;
-		} else if (clock_ms() < due_ms) {
-			commit_deadline(&t, due_ms);
+		} else if (now_ms < due_ms) {
+			commit_deadline(&t, due_ms < look_ms ? due_ms : look_ms);
 			pthread_cond_timedwait(&c->work, &c->mutex, &t);
 		} else if (c->leading) {
 			pthread_cond_wait(&c->done, &c->mutex);
@@ -516,6 +533,7 @@ int txn_begin(struct vs_store *s, struct txn *txn, size_t bytes)
 	struct commit *c = &s->commit;
 	int rc = 0;
 
+	commit_mind_lost(s);
 	if (s->read_only || __atomic_load_n(&c->failed, __ATOMIC_RELAXED))
 		return -EROFS;
 	if (!__atomic_load_n(&s->logging, __ATOMIC_ACQUIRE) && (rc = start_logging(s)))

@@ -82,6 +82,9 @@ void commit_deadline(struct timespec *t, int64_t ms);
 /* A write failed: from now on nothing is written, and changes answer -EROFS. No lock but perhaps the store's.
  */
 void commit_poison(struct vs_store *s, const char *what, int error);
+/* Poisons the store if a page of a mapping has been lost (io.h): what has been made of its zeros must never
+ * be logged. */
+void commit_mind_lost(struct vs_store *s);
 
 /* ---- one change */
 

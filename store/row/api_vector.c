@@ -78,6 +78,12 @@ static void attr_fill(const struct vs_store *s, const struct collection *c, cons
 	out->size = c->row_bytes;
 }
 
+/* What an entry that the index does not know is. */
+static int absent(const struct collection *c)
+{
+	return collection_index_is_unread(c) ? -EIO : -ENOENT;
+}
+
 static int entry_attr(struct vs_store *s, const struct collection *c, uint64_t entry, struct vs_attr *out)
 {
 	uint32_t row = collection_row_of(c, entry);
@@ -85,7 +91,7 @@ static int entry_attr(struct vs_store *s, const struct collection *c, uint64_t e
 	const char *name;
 
 	if (row == ROW_NONE)
-		return -ENOENT;
+		return absent(c);
 	r = collection_row(c, row, &name);
 	if (!r)
 		return -EIO;
@@ -97,30 +103,26 @@ int vs_lookup(struct vs_store *s, uint32_t collection, const char *name, struct 
 {
 	struct collection *c;
 	uint64_t entry;
-	int rc;
+	unsigned lost = engine_read_lock(s);
+	int rc = usable(s, collection, &c);
 
-	engine_read_lock(s);
-	rc = usable(s, collection, &c);
 	if (!rc) {
 		rc = collection_entry(c, name, strlen(name), &entry);
 		if (!rc)
 			rc = entry ? entry_attr(s, c, entry, out) : -ENOENT;
 	}
-	pthread_rwlock_unlock(&s->lock);
-	return rc;
+	return engine_read_unlock(s, lost, rc);
 }
 
 int vs_attr_get(struct vs_store *s, uint32_t collection, uint64_t entry, struct vs_attr *out)
 {
 	struct collection *c;
-	int rc;
+	unsigned lost = engine_read_lock(s);
+	int rc = usable(s, collection, &c);
 
-	engine_read_lock(s);
-	rc = usable(s, collection, &c);
 	if (!rc)
 		rc = entry_attr(s, c, entry, out);
-	pthread_rwlock_unlock(&s->lock);
-	return rc;
+	return engine_read_unlock(s, lost, rc);
 }
 
 int vs_name_get(struct vs_store *s, uint32_t collection, uint64_t entry, char name[VS_NAME_MAX + 1])
@@ -129,45 +131,47 @@ int vs_name_get(struct vs_store *s, uint32_t collection, uint64_t entry, char na
 	const struct row *r;
 	const char *p;
 	uint32_t row;
-	int rc;
+	unsigned lost = engine_read_lock(s);
+	int rc = usable(s, collection, &c);
 
-	engine_read_lock(s);
-	rc = usable(s, collection, &c);
 	if (!rc) {
 		row = collection_row_of(c, entry);
 		r = row == ROW_NONE ? NULL : collection_row(c, row, &p);
-		rc = row == ROW_NONE ? -ENOENT : r ? 0 : -EIO;
+		rc = row == ROW_NONE ? absent(c) : r ? 0 : -EIO;
 		if (!rc) {
 			memcpy(name, p, r->name_len);
 			name[r->name_len] = 0;
 		}
 	}
-	pthread_rwlock_unlock(&s->lock);
-	return rc;
+	return engine_read_unlock(s, lost, rc);
 }
 
 int vs_list(struct vs_store *s, uint32_t collection, uint64_t after, vs_list_fn fn, void *arg)
 {
 	struct collection *c;
 	uint64_t entry;
-	int rc;
+	bool unread = false, any = false;
+	unsigned lost = engine_read_lock(s);
+	int rc = usable(s, collection, &c);
 
-	engine_read_lock(s);
-	rc = usable(s, collection, &c);
-	for (entry = after; !rc && (entry = entry_map_next(&c->entries, entry));) {
+	for (entry = after; !rc && !unread && (entry = entry_map_next(&c->entries, entry));) {
 		const char *name;
 		uint32_t row = collection_row_of(c, entry);
 		const struct row *r = row == ROW_NONE ? NULL : collection_row(c, row, &name);
 		struct vs_attr attr;
 
-		if (!r)
+		if (!r) {
+			unread = row != ROW_NONE && collection_row_is_unread(c, row);
 			continue; /* check names it; the others must be listed */
+		}
 		attr_fill(s, c, r, &attr);
 		if (!fn(arg, &attr, name, r->name_len))
 			break;
+		any = true;
 	}
-	pthread_rwlock_unlock(&s->lock);
-	return rc;
+	if (!rc && !entry)
+		unread = collection_index_is_unread(c);
+	return engine_read_unlock(s, lost, rc || any || !unread ? rc : -EIO);
 }
 
 /* ------------------------------------------------------------------ reading */
@@ -177,7 +181,7 @@ static int read_row(const struct collection *c, uint32_t row, void *buf)
 {
 	const char *name;
 	const struct row *r = collection_row(c, row, &name);
-	int rc = r ? collection_bytes(c, row, buf) : -EBADMSG;
+	int rc = r ? collection_bytes(c, row, buf) : collection_row_is_unread(c, row) ? -EIO : -EBADMSG;
 
 	return rc ? rc : sum_data(buf, c->row_bytes) == r->data_sum ? 0 : -EBADMSG;
 }
@@ -205,16 +209,12 @@ ssize_t vs_read(struct vs_store *s, uint32_t collection, uint64_t entry, void *b
 	struct collection *c;
 	void *whole = NULL;
 	size_t n = 0;
-	uint32_t row;
-	int rc;
+	unsigned lost = engine_read_lock(s);
+	int rc = usable(s, collection, &c);
+	uint32_t row = rc ? ROW_NONE : collection_row_of(c, entry);
 
-	engine_read_lock(s);
-	rc = usable(s, collection, &c);
-	row = rc ? ROW_NONE : collection_row_of(c, entry);
-	if (rc || row == ROW_NONE) {
-		pthread_rwlock_unlock(&s->lock);
-		return rc ? rc : -ENOENT;
-	}
+	if (rc || row == ROW_NONE)
+		return engine_read_unlock(s, lost, rc ? rc : absent(c));
 	if (off < c->row_bytes)
 		n = size < c->row_bytes - off ? size : c->row_bytes - off;
 	if (n == c->row_bytes)
@@ -223,7 +223,7 @@ ssize_t vs_read(struct vs_store *s, uint32_t collection, uint64_t entry, void *b
 		rc = -ENOMEM;
 	else if (n && !(rc = read_row(c, row, whole)))
 		memcpy(buf, (char *)whole + off, n);
-	pthread_rwlock_unlock(&s->lock);
+	rc = engine_read_unlock(s, lost, rc);
 	free(whole);
 	s->counters.reads++;
 	return rc ? read_failed(s, collection, entry, rc) : (ssize_t)n;

@@ -3,11 +3,12 @@
  * segment - the files of up to 2^shift rows of a collection: vectors (a valid .npy file), rows, names
  * (format.h).
  *
- * Rows and names are read through shared mappings, vectors with pread (an error of the disk is then an error
- * code and not a signal), but for searches, which scan a mapping of them at the speed of memory: within
- * io_guard, so that an error of the disk is no more than a reason to read these rows with pread. Everything
- * is written with pwrite, by the applier (apply.h). Space is allocated before a row is acknowledged, so that
- * writing it later cannot fail for want of space.
+ * Rows and names are read through shared mappings (a page that cannot be read is zeros, which no checksum
+ * fits: io.h), vectors with pread (an error of the disk is then an error code and not a signal), but for
+ * searches, which scan a mapping of them at the speed of memory: within io_guard, so that an error of the disk
+ * is no more than a reason to read these rows with pread. Everything is written with pwrite, by the applier
+ * (apply.h). Space is allocated before a row is acknowledged, so that writing it later cannot fail for want of
+ * space.
  *
  * A segment is counted: its collection holds a reference, and so does whoever uses it without the store's
  * lock, or for longer. Descriptors and mappings are caches (file_cache.h): they come when they are needed,

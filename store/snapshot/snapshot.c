@@ -95,7 +95,7 @@ static int keep(struct vs_snapshot *m, uint32_t row)
 		copy->row = *r;
 		memcpy(copy->name, name, r->name_len);
 	}
-	rc = collection_bytes(m->c, row, copy + 1);
+	rc = !r && collection_row_is_unread(m->c, row) ? -EIO : collection_bytes(m->c, row, copy + 1);
 	if (!rc)
 		rc = entry_map_reserve(&m->kept, row);
 	if (!rc)
@@ -315,17 +315,20 @@ static int read_kept(const struct vs_snapshot *m, uint32_t index, struct before_
 }
 
 /*
- * A row that was not kept, wherever it is now: NULL if it is damaged. Of a segment that has lost all its rows
- * at once nothing was kept, for its files stay as they were as long as somebody has a reference.
+ * A row that was not kept, wherever it is now: NULL if it is damaged, -EIO if it was not read. Of a segment
+ * that has lost all its rows at once nothing was kept, for its files stay as they were as long as somebody
+ * has a reference.
  */
 static int row_there(const struct vs_snapshot *m, uint32_t row, const struct row **out, const char **name)
 {
 	struct segment *seg = m->segments[row >> m->shift];
 	const struct row *rows;
 
+	if (!seg->going && !m->c)
+		return -ESTALE;
 	if (!seg->going) {
-		*out = m->c ? collection_row(m->c, row, name) : NULL;
-		return m->c ? 0 : -ESTALE;
+		*out = collection_row(m->c, row, name);
+		return !*out && collection_row_is_unread(m->c, row) ? -EIO : 0;
 	}
 	rows = segment_rows(seg);
 	*out = rows ? rows + (row & ((1u << m->shift) - 1)) : NULL;
@@ -333,7 +336,7 @@ static int row_there(const struct vs_snapshot *m, uint32_t row, const struct row
 		*out = NULL;
 	if (*out)
 		*name = segment_name(seg, *out);
-	return 0;
+	return !*out && m->s->io->lost ? -EIO : 0;
 }
 
 /*
@@ -568,14 +571,12 @@ static int each_row(const struct vs_snapshot *m, uint64_t first, uint64_t count,
 int snapshot_rows(const struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
 		  snapshot_row_fn fn, void *arg)
 {
-	int rc;
+	unsigned lost;
 
 	if (first > m->info.rows || count > m->info.rows - first)
 		return -EINVAL;
-	engine_read_lock(m->s);
-	rc = each_row(m, first, count, wanted, fn, arg);
-	pthread_rwlock_unlock(&m->s->lock);
-	return rc;
+	lost = engine_read_lock(m->s);
+	return engine_read_unlock(m->s, lost, each_row(m, first, count, wanted, fn, arg));
 }
 
 struct rows_call {
@@ -663,12 +664,10 @@ int snapshot_select(const struct vs_snapshot *m, const struct snapshot_run *run,
 {
 	uint32_t more, row = snapshot_row(m, run->first, &more), slot = row & ((1u << m->shift) - 1);
 	const struct segment *seg = m->segments[row >> m->shift];
-	const struct row *rows;
-	int rc;
+	unsigned lost = engine_read_lock(m->s);
+	const struct row *rows = m->s->io->lost ? NULL : segment_rows(seg);
+	int rc = m->broken;
 
-	engine_read_lock(m->s);
-	rc = m->broken;
-	rows = segment_rows(seg);
 	for (uint32_t i = 0; i < run->count && !rc && !(only_kept && !m->kept_count); i++) {
 		bool is_kept = kept_index(m, row + i) != ROW_NONE, chosen;
 
@@ -681,8 +680,7 @@ int snapshot_select(const struct vs_snapshot *m, const struct snapshot_run *run,
 		mask[i / 64] &= ~(UINT64_C(1) << i % 64);
 		mask[i / 64] |= (uint64_t)chosen << i % 64;
 	}
-	pthread_rwlock_unlock(&m->s->lock);
-	return rc;
+	return engine_read_unlock(m->s, lost, rc);
 }
 
 /* Which row of the snapshot it is: snapshot_row, backwards. */
@@ -704,10 +702,9 @@ int snapshot_find(const struct vs_snapshot *m, const char *name, size_t len, uin
 {
 	uint32_t row = ROW_NONE, n, slot;
 	uint64_t entry = 0;
-	int rc;
+	unsigned lost = engine_read_lock(m->s);
+	int rc = m->c ? collection_entry(m->c, name, len, &entry) : -ESTALE;
 
-	engine_read_lock(m->s);
-	rc = m->c ? collection_entry(m->c, name, len, &entry) : -ESTALE;
 	if (!rc && entry)
 		row = entry_map_get(&m->c->entries, entry);
 	n = row >> m->shift;
@@ -715,7 +712,7 @@ int snapshot_find(const struct vs_snapshot *m, const char *name, size_t len, uin
 	if (!rc && (row == ROW_NONE || n >= m->segment_count || slot >= m->counts[n] ||
 		    m->segments[n] != m->c->segments[n] || was_deleted(m, n, slot)))
 		rc = -ENOENT;
-	pthread_rwlock_unlock(&m->s->lock);
+	rc = engine_read_unlock(m->s, lost, rc);
 	*out = rc ? 0 : number_of(m, n, slot);
 	return rc;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "store/base/format.h"
+#include "store/engine.h"
 #include "store/store.h"
 #include "store/base/checksum.h"
 
@@ -25,13 +26,13 @@ struct file {
 	size_t size;
 };
 
-struct files {
+struct file_set {
 	struct file all[FILES_MAX];
 	unsigned count;
 };
 
 static char dir[64];
-static struct files original[2]; /* as a kill leaves it; closed */
+static struct file_set original[2]; /* as a kill leaves it; closed */
 
 const char *victim_dir(void)
 {
@@ -101,7 +102,7 @@ static void each_file(const char *path, void (*fn)(void *arg, const char *path, 
 
 static void keep_file(void *arg, const char *path, bool is_dir)
 {
-	struct files *files = arg;
+	struct file_set *files = arg;
 	struct file *f = &files->all[files->count];
 
 	if (is_dir)
@@ -131,7 +132,7 @@ static void make_dir(const char *path)
 		abort();
 }
 
-static void write_files(const struct files *files)
+static void write_files(const struct file_set *files)
 {
 	each_file("", remove_file, NULL);
 	make_dir("collections");
@@ -197,7 +198,18 @@ struct vs_store *victim_open(void)
 	struct vs_store *s;
 	char why[256];
 
-	return vs_open(dir, &options, &s, why, sizeof why) ? NULL : s;
+	if (!vs_open(dir, &options, &s, why, sizeof why))
+		return s;
+	if (strstr(why, "mapped file"))
+		abort();
+	return NULL;
+}
+
+void victim_close(struct vs_store *s)
+{
+	if (s->io->lost)
+		abort();
+	vs_close(s);
 }
 
 static void remove_all(void)

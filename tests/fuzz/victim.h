@@ -18,6 +18,8 @@ struct vs_store;
 const char *victim_dir(void);
 /* NULL if it does not open. */
 struct vs_store *victim_open(void);
+/* Also says that no byte beyond a file's end was touched. */
+void victim_close(struct vs_store *s);
 /* Writes the store anew: closed, or as a kill leaves it. */
 void victim_reset(bool closed);
 /* Replaces a file, or creates it. */

@@ -162,11 +162,11 @@ static void use_store(void)
 	each_collection(s, 0, use_collection);
 	vs_collection_create(s, 0, "fresh", &perm, &id);
 	vs_collection_remove(s, id);
-	vs_close(s);
+	victim_close(s);
 	s = victim_open();
 	if (s) {
 		each_collection(s, 0, read_collection);
-		vs_close(s);
+		victim_close(s);
 	}
 }
 
