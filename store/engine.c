@@ -47,29 +47,62 @@ int engine_read_unlock(struct vs_store *s, unsigned lost, int rc)
 	return same ? rc : -EIO;
 }
 
-int engine_perm_find(const struct vs_store *s, const struct vs_perm *perm)
+static uint32_t *perm_chain(struct vs_store *s, uint32_t mode, uint32_t uid, uint32_t gid)
 {
-	/* The latest are the likeliest. */
-	for (uint32_t i = s->perm_count; i--;)
-		if (s->perms[i].mode == (perm->mode & 07777) && s->perms[i].uid == perm->uid &&
-		    s->perms[i].gid == perm->gid)
-			return (int)i;
+	uint32_t hash = (mode * 0x9e3779b1u + uid) * 0x85ebca6bu + gid;
+
+	return &s->perm_chains[hash * 0xc2b2ae35u / (UINT32_MAX / PERM_CHAINS + 1)];
+}
+
+int engine_perm_find(struct vs_store *s, const struct vs_perm *perm)
+{
+	uint32_t mode = perm->mode & 07777;
+
+	for (uint32_t n = *perm_chain(s, mode, perm->uid, perm->gid); n; n = s->perm_next[n - 1]) {
+		const struct perm_class *class = &s->perms[n - 1];
+
+		if (class->mode == mode && class->uid == perm->uid && class->gid == perm->gid)
+			return (int)(n - 1);
+	}
 	return -ENOENT;
+}
+
+/* A class that nobody uses is to become another. */
+static void perm_unchain(struct vs_store *s, uint32_t index)
+{
+	const struct perm_class *old = &s->perms[index];
+	uint32_t *link = perm_chain(s, old->mode, old->uid, old->gid);
+
+	while (*link != index + 1) {
+		assert(*link);
+		link = &s->perm_next[*link - 1];
+	}
+	*link = s->perm_next[index];
 }
 
 int engine_perm_add(struct vs_store *s, uint32_t index, const struct perm_class *perm)
 {
+	uint32_t *next, *chain;
 	struct perm_class *p;
 
-	if (index > s->perm_count || index > UINT16_MAX)
+	if (index > s->perm_count || index > PERM_MAX)
 		return -EUCLEAN;
 	p = realloc(s->perms, (s->perm_count + 1) * sizeof *p);
-	if (!p)
+	if (p)
+		s->perms = p;
+	next = realloc(s->perm_next, (s->perm_count + 1) * sizeof *next);
+	if (next)
+		s->perm_next = next;
+	if (!p || !next)
 		return -ENOMEM;
-	s->perms = p;
-	p[index] = *perm;
-	if (index == s->perm_count)
+	if (index < s->perm_count)
+		perm_unchain(s, index);
+	else
 		s->perm_count++;
+	p[index] = *perm;
+	chain = perm_chain(s, perm->mode, perm->uid, perm->gid);
+	next[index] = *chain;
+	*chain = index + 1;
 	return 0;
 }
 

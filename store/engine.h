@@ -44,6 +44,7 @@ struct counters {
 };
 
 #define PERM_MAX 65535u /* the highest class: rows refer to it by 16 bits */
+#define PERM_CHAINS 4096u
 
 /* Classes that rows will refer to which no collection has yet: those of a batch being committed. */
 struct perm_hold {
@@ -69,12 +70,14 @@ struct vs_store {
 	pthread_rwlock_t lock;
 	struct collection_table table;
 	uint32_t next_collection;
+	/* Classes, and how one is found: in its hash's chain, where a class is its number + 1, 0 the end. */
 	struct perm_class *perms;
 	uint32_t perm_count;
+	uint32_t *perm_next, perm_chains[PERM_CHAINS];
 	/* Once all numbers are given out: a bit for each class that may be in use, and where to look for the
 	 * next that is not. Numbers that somebody will use, of whom no row or collection tells yet. */
 	uint64_t *perm_used;
-	uint32_t perm_next;
+	uint32_t perm_unused_from;
 	struct perm_hold *perm_holds;
 	struct catalog_root root;
 	uint32_t version;               /* of what is on the disk, while it is opened */
@@ -119,7 +122,7 @@ unsigned engine_read_lock(struct vs_store *s);
  */
 int engine_read_unlock(struct vs_store *s, unsigned lost, int rc);
 /* Index of a permission class; -ENOENT if it is not in the table yet. Under the lock. */
-int engine_perm_find(const struct vs_store *s, const struct vs_perm *perm);
+int engine_perm_find(struct vs_store *s, const struct vs_perm *perm);
 /* The class a row or collection refers to; of a damaged reference, some class. */
 static inline const struct perm_class *engine_perm_get(const struct vs_store *s, uint32_t index)
 {

@@ -94,6 +94,7 @@ static void free_store(struct vs_store *s)
 	files_free(&s->files);
 	recover_free(s);
 	free(s->perms);
+	free(s->perm_next);
 	free(s->perm_used);
 	commit_free(s);
 	engine_unlock(s);

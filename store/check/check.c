@@ -158,6 +158,7 @@ static void tables_free(struct vs_store *s)
 {
 	collection_table_free(&s->table, s->io);
 	free(s->perms);
+	free(s->perm_next);
 	engine_unlock(s);
 	pthread_rwlock_destroy(&s->lock);
 	free(s);

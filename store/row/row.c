@@ -66,7 +66,7 @@ static int find_unused(struct vs_store *s)
 	}
 	free(s->perm_used);
 	s->perm_used = used;
-	s->perm_next = 0;
+	s->perm_unused_from = 0;
 	return 0;
 }
 
@@ -80,9 +80,9 @@ static int new_class(struct vs_store *s, uint32_t *index)
 		return 0;
 	}
 	for (int tries = 0; tries < 2; tries++) {
-		for (; s->perm_used && s->perm_next <= PERM_MAX; s->perm_next++)
-			if (!(s->perm_used[s->perm_next / 64] >> (s->perm_next % 64) & 1)) {
-				*index = s->perm_next++;
+		for (; s->perm_used && s->perm_unused_from <= PERM_MAX; s->perm_unused_from++)
+			if (!(s->perm_used[s->perm_unused_from / 64] >> (s->perm_unused_from % 64) & 1)) {
+				*index = s->perm_unused_from++;
 				return 0;
 			}
 		rc = tries ? -ENOSPC : find_unused(s);
