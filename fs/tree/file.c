@@ -28,6 +28,7 @@ static struct file *file_new(const char *name, pid_t thread, int flags)
 	if (!h)
 		return NULL;
 	h->writable = is_writing(flags);
+	h->readable = (flags & O_ACCMODE) == O_RDWR;
 	h->appends = flags & O_APPEND;
 	h->untouched = true;
 	h->opener = thread;
@@ -379,7 +380,7 @@ int file_flush(fuse_req_t req, const struct node *node, const struct fuse_file_i
 	rc = staging_publish(s, h, false);
 	by_opener = is_by_opener(h, fuse_req_ctx(req)->pid, fi);
 	if (rc == -EAGAIN)
-		rc = by_opener ? staging_publish(s, h, true) : 0;
+		rc = by_opener ? staging_close(s, h) : 0;
 	*changed = h->unsynced;
 	h->unsynced = false;
 	unlock_published(h, name);

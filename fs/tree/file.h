@@ -23,6 +23,7 @@ struct file {
 	struct inode *inode;
 	struct file *next; /* of the same vector */
 	bool writable;
+	bool readable;     /* as well: it may be mapped and written so */
 	bool appends;      /* O_APPEND */
 	bool unprivileged; /* opened by somebody whose writes take set-user-ID away */
 	bool untouched;    /* not used since it was opened: a truncation by its opener is open(2)'s own */
@@ -33,6 +34,7 @@ struct file {
 	uint64_t owner; /* the kernel's mark of the process that used it first: its lock_owner */
 	enum file_state state;
 	bool is_new;      /* created by this file, and not yet published: its name is in creating */
+	bool awaits_map;  /* was truncated, and closed with nothing written, as who has mapped it does */
 	bool told;        /* the refusal of the bytes staged now has been logged */
 	bool unsynced;    /* something was published, and no close has made it durable yet */
 	bool counted;     /* in inode->staged */

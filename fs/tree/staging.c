@@ -148,7 +148,7 @@ static int resize(struct mount *s, struct file *h, size_t size)
 	h->size = size;
 	if (h->filled > size)
 		h->filled = size;
-	h->told = false;
+	h->told = h->awaits_map = false;
 	recount(s, h);
 	return 0;
 }
@@ -167,7 +167,7 @@ static int stage(struct mount *s, struct file *h, const void *data, size_t size,
 	if (off <= h->filled && off + size > h->filled)
 		h->filled = off + size;
 	h->written_ms = staging_now_ms();
-	h->told = false;
+	h->told = h->awaits_map = false;
 	recount(s, h);
 	return 0;
 }
@@ -326,6 +326,17 @@ int staging_write(struct mount *s, struct file *h, const void *data, size_t size
 	return overwrite(s, h, data, size, off);
 }
 
+/* Somebody stores to a mapping: those that have truncated the vector to write it so have now begun. */
+static int start_mapped(struct mount *s, struct inode *o)
+{
+	int rc = 0;
+
+	for (struct file *h = o->files; h && !rc; h = h->next)
+		if (h->awaits_map)
+			rc = staging_fault(s, h);
+	return rc;
+}
+
 /* A mapping shows the published vector, whatever else the file has staged. */
 int staging_write_page(struct mount *s, struct file *h, const void *data, size_t size, size_t off)
 {
@@ -340,6 +351,9 @@ int staging_write_page(struct mount *s, struct file *h, const void *data, size_t
 		return -EFBIG; /* other vectors have fixed the dim meanwhile */
 	if (h->is_new)
 		return stage(s, h, data, size, off);
+	rc = start_mapped(s, h->inode);
+	if (rc)
+		return rc;
 	if (!draft_is_pending(d))
 		return modify(s, h, data, size, off, true);
 	page = malloc(2 * size);
@@ -362,6 +376,7 @@ int staging_fault(struct mount *s, struct file *h)
 	int rc;
 
 	h->inode->mapped = true;
+	h->awaits_map = false;
 	if (h->is_new)
 		return 0; /* nobody else has it open */
 	rc = settle_runs(s, h->inode);
@@ -376,7 +391,7 @@ void staging_start_over(struct mount *s, struct file *h)
 	h->state = h->is_new ? HANDLE_NEW : HANDLE_REPLACE;
 	h->size = h->filled = 0;
 	h->which = 0;
-	h->told = false;
+	h->told = h->awaits_map = false;
 	recount(s, h);
 }
 
@@ -503,6 +518,11 @@ static int publish_refused(struct file *h)
 
 static int publish_incomplete(struct mount *s, struct file *h)
 {
+	/* It may have been mapped to be written so (numpy.memmap, "w+"): of that a file system hears nothing.
+	 */
+	h->awaits_map = h->state == HANDLE_REPLACE && h->readable && h->size == 0;
+	if (h->awaits_map)
+		return 0;
 	/* A shell closes its first descriptor of "> docs/x" before anything is written: no news. */
 	if (h->size > 0)
 		refuse_incomplete(s, h);
@@ -536,6 +556,13 @@ int staging_publish(struct mount *s, struct file *h, bool judge)
 	h->unsynced = true;
 	end_run(s, h);
 	return 0;
+}
+
+int staging_close(struct mount *s, struct file *h)
+{
+	if (h->state == HANDLE_REPLACE && h->readable && h->size == 0)
+		h->awaits_map = true;
+	return staging_publish(s, h, true);
 }
 
 int64_t staging_now_ms(void)

@@ -43,6 +43,13 @@ int staging_extend(struct mount *s, struct file *h, uint64_t size);
  * that is_new the lock of its name is held.
  */
 int staging_publish(struct mount *s, struct file *h, bool judge);
+/*
+ * The same with judge, at a close by whoever has opened the file. But who has truncated a vector and written
+ * nothing may have mapped it, to write it so (numpy.memmap, "w+"): a file system hears nothing of that before
+ * a page is used. So this is 0; the first page that is used makes the vector zeros, and without any it stays
+ * as it was.
+ */
+int staging_close(struct mount *s, struct file *h);
 /* Whether something is staged that its writer will hardly go on with: it has paused. */
 bool staging_is_paused(const struct file *h, int64_t now_ms);
 int64_t staging_now_ms(void);

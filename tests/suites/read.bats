@@ -140,6 +140,53 @@ setup() {
 	cmp new mnt/fresh/a
 }
 
+@test "mmap, shared and writable: numpy.memmap w+ over a vector replaces it, once a page of it is used" {
+	mkdir mnt/large
+	python3 - <<-'P'
+		import os, time
+		import numpy as np
+		def w(path, n): return np.memmap(path, '<f4', 'w+', shape=(n,))
+		def stored(path): return np.fromfile(path, '<f4')
+		for path, n in ('mnt/docs/apple', 768), ('mnt/large/a', 3000):
+		    old = np.arange(n, dtype='<f4')
+		    for reader in False, True: # who maps the old one sees the new
+		        old.tofile(path)
+		        beside = np.memmap(path, '<f4', 'r') if reader else old
+		        m = w(path, n)
+		        assert (m == 0).all() and (stored(path) == 0).all()
+		        m[:] = 7
+		        m.flush()
+		        assert (stored(path) == 7).all() and (not reader or (beside == 7).all())
+		        del m
+		        m = w(path, n)
+		        m[5] = 1 # the first that is done with it
+		        del m
+		        assert list(stored(path).nonzero()[0]) == [5]
+		    old.tofile(path)
+		    m = w(path, n)
+		    m[:] = 8
+		    os.fsync(os.open(path, os.O_RDWR))
+		    del m
+		    assert (stored(path) == 8).all()
+		    m = w(path, n) # nothing is done with it
+		    del m
+		    open(path, 'w+b').close()
+		    time.sleep(0.1)
+		    assert (stored(path) == 8).all()
+		    with open(path, 'w+b', buffering=0) as f: # nor is it mapped
+		        f.write(bytes(4 * n))
+		    assert (stored(path) == 0).all()
+		    f = open(path, 'w+b', buffering=0)
+		    f.write(b'1234')
+		    try: f.close()
+		    except OSError as e: assert e.errno == 22
+		    else: raise SystemExit('a part of a vector was accepted')
+	P
+	crash
+	start
+	[ "$(cat mnt/large/a mnt/docs/apple | tr -d '\0' | wc -c)" = 0 ]
+}
+
 @test "mmap of a vector larger than a page, by two processes at once" {
 	mkdir mnt/large
 	vec 3 3000 >mnt/large/a
