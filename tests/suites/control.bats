@@ -294,7 +294,7 @@ for i in range(100): open(f"mnt/docs/v{i}", "wb").write(i.to_bytes(4, "little") 
 	need_root
 	python3 -c 'import numpy as np; np.save("a.npy", np.ones((50, 100), "<f4"))'
 	for n in 1 2; do
-		background unshare --fork --pid --mount-proc sh -c "echo 99 >/proc/sys/kernel/ns_last_pid
+		background unshare --fork --pid --mount-proc "$tools/namespace.sh" "$here" sh -c "echo 99 >/proc/sys/kernel/ns_last_pid
 			'$VECFS_BIN' import -q --format npy --ids ids.$n mnt/docs - <slow.$n"
 		mkfifo slow.$n
 		seq $((n * 100)) $((n * 100 + 49)) >ids.$n

@@ -268,7 +268,7 @@ assert np.load("mnt/docs/.vecfs/vectors.npy").shape == (0, 8)'
 		"$VECFS_BIN" umount mnt
 	S
 	log=$(mktemp "$here/daemon.XXXXXX.log")
-	transport=$transport timeout 50 unshare --fork --pid --mount-proc sh inside "$log"
+	transport=$transport timeout 50 unshare --fork --pid --mount-proc "$tools/namespace.sh" "$here" sh inside "$log"
 	awk '$1 == $3 { same++ } $2 != $4 { print; wrong = 1 } END { print same + 0, "had the same number"; exit wrong || !same }' found
 }
 
