@@ -409,7 +409,8 @@ float rabitq_distance(const struct rabitq_query *rqq, const uint8_t *signs, cons
 	return side[place_of_scale(rq) * BLOCK_ROWS] * dot + (side[ADD * BLOCK_ROWS] + rqq->add);
 }
 
-/* Finishes the rows of a block whose bound is not above that of the selection. */
+/* Finishes the rows of a block whose bound is not above that of the selection. A row counts as no nearer than
+ * its bound: this one may err, and else it would depend on what was met before whether the row is found. */
 static size_t finish_block(struct topk *top, const struct scan_rows *column, const struct rabitq_query *rqq,
 			   const uint8_t *signs, const uint8_t *extra, const float *factors, size_t block,
 			   const float *bounds, uint64_t mask)
@@ -422,7 +423,8 @@ static size_t finish_block(struct topk *top, const struct scan_rows *column, con
 
 		if (!(bounds[r] <= top->bound))
 			continue;
-		scan_push_row(top, column, row, rabitq_distance(rqq, signs, extra, factors, row));
+		scan_push_row(top, column, row,
+			      fmaxf(rabitq_distance(rqq, signs, extra, factors, row), bounds[r]));
 		finished++;
 	}
 	return finished;

@@ -100,7 +100,8 @@ int rabitq_query_init(struct rabitq_query *rqq, const struct rabitq *rq, const f
 float rabitq_distance(const struct rabitq_query *rqq, const uint8_t *signs, const uint8_t *extra,
 		      const float *factors, size_t row);
 /* The nearest rows by their estimates. With more than 1 bit: of the rows whose estimate by the signs, less
- * its error, is not above the bound. Adds how many these are to *finished if that is not NULL. */
+ * its error, is not above the bound; that is also what they are at least selected by, so that what is found
+ * does not depend on the order of rows. Adds how many these are to *finished if that is not NULL. */
 void rabitq_scan(struct topk *top, const struct scan_rows *column, const struct rabitq_query *rqq,
 		 const uint8_t *signs, const uint8_t *extra, const float *factors, size_t *finished);
 

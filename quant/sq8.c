@@ -161,6 +161,12 @@ void sq8_scan(struct topk *top, const struct scan_rows *column, const struct sq8
 	}
 }
 
+uint64_t sq8_bounds(float *out, const struct scan_rows *column, const struct sq8_query *sq,
+		    const uint8_t *codes, const float *factors, size_t block)
+{
+	return block_estimates(out, true, column, sq, codes, factors, block);
+}
+
 void sq8_search(struct topk *top, const struct scan_rows *column, const struct sq8_query *sq,
 		const uint8_t *codes, const float *factors, const float *query, const float *vectors,
 		size_t stride, size_t *read)
@@ -168,7 +174,7 @@ void sq8_search(struct topk *top, const struct scan_rows *column, const struct s
 	float bounds[BLOCK_ROWS];
 
 	for (size_t block = 0; block < block_count(column->rows); block++) {
-		uint64_t mask = block_estimates(bounds, true, column, sq, codes, factors, block);
+		uint64_t mask = sq8_bounds(bounds, column, sq, codes, factors, block);
 
 		if (mask)
 			mask &= scan_not_above(bounds, top->bound);

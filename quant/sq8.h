@@ -59,6 +59,9 @@ int sq8_query_init(struct sq8_query *sq, enum vs_metric metric, const float *que
 void sq8_scan(struct topk *top, const struct scan_rows *column, const struct sq8_query *sq,
 	      const uint8_t *codes, const float *factors);
 
+/* What the distances of a block's rows are not below, 64 of them. Returns which rows count. */
+uint64_t sq8_bounds(float *out, const struct scan_rows *column, const struct sq8_query *sq,
+		    const uint8_t *codes, const float *factors, size_t block);
 /* The nearest rows exactly: what scan_exact() over f32 vectors, stride bytes apart, selects. Of those it
  * reads the rows it must, and adds their number to *read if that is not NULL. */
 void sq8_search(struct topk *top, const struct scan_rows *column, const struct sq8_query *sq,

@@ -6,6 +6,9 @@
  * result does not depend on where a row stands or when it is met. Keys are different from each other. A
  * distance that is a NaN or +infinity is never selected.
  *
+ * Where a key costs more than a distance it may be told late, of those rows alone that are equally far as
+ * another: see topk_start_late().
+ *
  * A heap with the farthest of the k on top: the bound is exact after every row. A scan accepts some k ln(n/k)
  * rows, each for log k steps; what a buffer with a late selection saves there it loses by a bound that is
  * late.
@@ -30,10 +33,19 @@ struct topk {
 	struct topk_item *items; /* of the caller: k */
 	size_t k, count;
 	float bound; /* a row must not be farther than this: that of items[0] once there are k */
+	/* NULL, or what tells a row's key, which is not TOPK_KEY_LATE. */
+	uint64_t (*key_of)(void *arg, uint32_t row);
+	void *arg;
 };
+
+#define TOPK_KEY_LATE 0
 
 /* k may be 0: nothing is selected then. */
 void topk_start(struct topk *top, struct topk_item *items, size_t k);
+/* The same; whatever keys are pushed, key_of is asked for the key of a row when it is compared with one as
+ * far away. Items may have the key TOPK_KEY_LATE at the end. */
+void topk_start_late(struct topk *top, struct topk_item *items, size_t k,
+		     uint64_t (*key_of)(void *arg, uint32_t row), void *arg);
 /* Offers a row. */
 void topk_push(struct topk *top, float distance, uint32_t row, uint64_t key);
 /* Offers the rows of a block whose bit is set in mask: bit i is row first_row + i at distances[i]. Their keys

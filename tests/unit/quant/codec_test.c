@@ -194,7 +194,7 @@ static double exact(enum vs_metric metric, bool is_half, const float *q, const f
 }
 
 /* Distances of a scan over all rows are those to the decoded vectors, within a tolerance that the codec has.
- */
+ * Of rabitq's a few are what the signs say that they are not below (quant/rabitq.h). */
 static void check_scan(struct state *s, const float *x, double tolerance)
 {
 	uint32_t dim = s->plan.dim;
@@ -203,7 +203,8 @@ static void check_scan(struct state *s, const float *x, double tolerance)
 	struct topk_item items[ROWS];
 	struct codec_query query;
 	struct topk top;
-	size_t found;
+	size_t found, raised = 0;
+	bool may_raise = s->plan.name.kind == CODEC_RABITQ && s->plan.name.bits > 1;
 	bool is_half = s->plan.name.kind == CODEC_F16 || s->plan.name.kind == CODEC_BF16;
 
 	codec_decode(&s->codec, &s->columns, 0, ROWS, decoded, s->scratch);
@@ -218,9 +219,12 @@ static void check_scan(struct state *s, const float *x, double tolerance)
 		double told = (double)codec_distance(&s->codec, items[i].distance);
 
 		assert_true(items[i].row != 70 && items[i].row != 71);
-		if (fabs(told - want) > tolerance * (1 + fabs(want)))
+		if (may_raise && told > want + tolerance * (1 + fabs(want)))
+			raised++;
+		else if (fabs(told - want) > tolerance * (1 + fabs(want)))
 			fail_msg("row %u: told %g, decoded %g", items[i].row, told, want);
 	}
+	assert_true(raised <= ROWS / 10);
 	free(decoded);
 	free(memory);
 }

@@ -212,6 +212,47 @@ static void test_two_stages_select_what_the_distances_say(void **state)
 	free(x);
 }
 
+/* A bound that errs excludes a row wherever it stands, or nowhere. */
+static void test_what_is_found_does_not_depend_on_the_order_of_rows(void **state)
+{
+	const size_t n = 2000, dim = 40;
+	float *x = random_vectors(9, n, dim), *moved = malloc(n * dim * 4);
+	uint64_t keys[2000];
+
+	(void)state;
+	for (size_t i = 0; i < n; i++) { /* row i goes to (i * 777 + 5) % n */
+		memcpy(moved + (i * 777 + 5) % n * dim, x + i * dim, dim * 4);
+		keys[(i * 777 + 5) % n] = i;
+	}
+	for (unsigned bits = 2; bits <= 4; bits++)
+		for (uint64_t query = 0; query < 20; query++) {
+			struct set a = set_of(x, n, (uint32_t)dim, bits, VS_L2),
+				   b = set_of(x, n, (uint32_t)dim, bits, VS_L2);
+			struct topk_item in_order[K], in_another[K];
+			float *q = random_vectors(100 + query, 1, dim);
+			struct rabitq_query query_a, query_b;
+			void *memory_a, *memory_b;
+
+			encode(&a, x, 0, n);
+			encode(&b, moved, 0, n);
+			memory_a = query_of(&query_a, &a, q, 0.3f); /* a bound that errs often */
+			memory_b = query_of(&query_b, &b, q, 0.3f);
+			b.rows.keys = keys;
+			assert_int_equal(scan(in_order, &a, &query_a), K);
+			assert_int_equal(scan(in_another, &b, &query_b), K);
+			for (size_t i = 0; i < K; i++)
+				assert_true(in_order[i].key == in_another[i].key &&
+					    in_order[i].distance == in_another[i].distance);
+			free(memory_a);
+			free(memory_b);
+			free(q);
+			set_free(&a);
+			set_free(&b);
+		}
+	free(x);
+	free(moved);
+}
+
 static void test_decoded_vectors_are_near(void **state)
 {
 	const size_t n = 100;
@@ -357,6 +398,7 @@ int main(void)
 		cmocka_unit_test(test_codes_and_answers_are_the_same_on_every_level),
 		cmocka_unit_test(test_estimates_are_unbiased_and_get_better),
 		cmocka_unit_test(test_two_stages_select_what_the_distances_say),
+		cmocka_unit_test(test_what_is_found_does_not_depend_on_the_order_of_rows),
 		cmocka_unit_test(test_decoded_vectors_are_near),
 		cmocka_unit_test(test_what_cannot_be_found),
 		cmocka_unit_test(test_constant_data),

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <string.h>
 
 #include "quant/topk.h"
 #include "tests/unit/vectors.h"
@@ -57,6 +58,40 @@ static void test_the_k_first_whatever_the_order(void **state)
 		}
 }
 
+static unsigned asked;
+
+static uint64_t key_of_row(void *arg, uint32_t row)
+{
+	asked++;
+	return ((const struct topk_item *)arg)[row].key;
+}
+
+/* The same selection; a key is asked for where rows are equally far. */
+static void test_keys_may_be_told_late(void **state)
+{
+	struct topk_item all[ROWS], sorted[ROWS], items[40];
+	struct topk top;
+
+	(void)state;
+	for (size_t k = 1; k <= 40; k += 3) {
+		fill(all, k);
+		memcpy(sorted, all, sizeof all);
+		qsort(sorted, ROWS, sizeof *sorted, by_order);
+		topk_start_late(&top, items, k, key_of_row, all);
+		for (size_t i = 0; i < ROWS; i++)
+			topk_push(&top, all[i * 31 % ROWS].distance, (uint32_t)(i * 31 % ROWS), 12345);
+		assert_int_equal(topk_finish(&top), k);
+		for (size_t i = 0; i < k; i++)
+			assert_int_equal(items[i].row, sorted[i].row);
+	}
+	asked = 0;
+	topk_start_late(&top, items, 10, key_of_row, all);
+	for (uint32_t i = 0; i < ROWS; i++)
+		topk_push(&top, (float)(i * 31 % ROWS), i, i);
+	assert_int_equal(topk_finish(&top), 10);
+	assert_int_equal(asked, 0);
+}
+
 static void test_blocks_take_keys_or_row_numbers(void **state)
 {
 	float distances[64];
@@ -102,6 +137,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_k_first_whatever_the_order),
+		cmocka_unit_test(test_keys_may_be_told_late),
 		cmocka_unit_test(test_blocks_take_keys_or_row_numbers),
 		cmocka_unit_test(test_no_number_and_no_k),
 	};
