@@ -15,9 +15,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quant/dtype.h"
+
 void convert_f32_to_f16(uint16_t *out, const float *in, size_t n);
 void convert_f16_to_f32(float *out, const uint16_t *in, size_t n);
 void convert_f32_to_bf16(uint16_t *out, const float *in, size_t n);
 void convert_bf16_to_f32(float *out, const uint16_t *in, size_t n);
+/* A vector of any dtype, of dim components; a bit is 0 or 1. */
+void convert_vector_to_f32(float *out, enum vs_dtype dtype, const void *in, uint32_t dim);
 
 #endif

@@ -28,6 +28,16 @@ void engine_report(struct vs_store *s, enum vs_severity severity, const char *fo
 	s->options.report(s->options.report_arg, severity, line);
 }
 
+void engine_wake_builder(struct vs_store *s)
+{
+	if (!atomic_load(&s->builder_idle))
+		return;
+	pthread_mutex_lock(&s->builder_mutex);
+	s->builder_idle = false;
+	pthread_cond_signal(&s->builder_work);
+	pthread_mutex_unlock(&s->builder_mutex);
+}
+
 unsigned engine_read_lock(struct vs_store *s)
 {
 	if (files_mapped_full(&s->files)) {

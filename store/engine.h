@@ -95,6 +95,11 @@ struct vs_store {
 	struct commit commit;
 	pthread_t committer, applier;
 	struct counters counters;
+	/* The views' builder (store/view/); idle: it sleeps until somebody wakes it. */
+	struct views *views;
+	pthread_mutex_t builder_mutex;
+	pthread_cond_t builder_work;
+	_Atomic bool builder_idle;
 	pthread_mutex_t snapshots_mutex; /* the lists of open snapshots, for who holds the lock shared */
 	_Atomic uint32_t spill_number;
 	/* A file that is not needed any more could not be removed: the store is not called clean, so that the
@@ -114,6 +119,8 @@ void engine_report(struct vs_store *s, enum vs_severity severity, const char *fo
 int engine_lock(struct vs_store *s, char *why, size_t why_size);
 void engine_unlock(struct vs_store *s);
 void engine_random(void *p, size_t size);
+/* Tells the builder that something has changed, if it sleeps. */
+void engine_wake_builder(struct vs_store *s);
 /* Takes the store's lock, shared, to look at rows. What it returns is for engine_read_unlock. */
 unsigned engine_read_lock(struct vs_store *s);
 /*

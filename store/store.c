@@ -11,6 +11,8 @@
 #include "store/replay/recover.h"
 #include "store/row/row.h"
 #include "store/snapshot/snapshot.h"
+#include "store/view/builder.h"
+#include "store/view/views.h"
 
 #define COMMIT_MS_DEFAULT 5u
 #define SETTLE_MANY 32u /* collections: one sync of everything takes less time than one for each file */
@@ -80,6 +82,7 @@ static void uuid_format(struct vs_store *s)
 
 static void free_store(struct vs_store *s)
 {
+	views_free(s);
 	while (s->dropped) {
 		struct collection *c = s->dropped;
 
@@ -100,6 +103,8 @@ static void free_store(struct vs_store *s)
 	engine_unlock(s);
 	pthread_mutex_destroy(&s->start_mutex);
 	pthread_mutex_destroy(&s->snapshots_mutex);
+	pthread_mutex_destroy(&s->builder_mutex);
+	pthread_cond_destroy(&s->builder_work);
 	pthread_rwlock_destroy(&s->lock);
 	if (s->own_io)
 		io_free_real(s->io);
@@ -117,6 +122,8 @@ static int init_locks(struct vs_store *s)
 	pthread_rwlockattr_destroy(&attr);
 	pthread_mutex_init(&s->start_mutex, NULL);
 	pthread_mutex_init(&s->snapshots_mutex, NULL);
+	pthread_mutex_init(&s->builder_mutex, NULL);
+	pthread_cond_init(&s->builder_work, NULL);
 	return commit_init(s);
 }
 
@@ -132,6 +139,19 @@ static int start_threads(struct vs_store *s)
 		pthread_join(s->applier, NULL);
 	}
 	return -rc;
+}
+
+/* The threads must run before a builder does. */
+static int open_views(struct vs_store *s)
+{
+	int rc = views_load(s);
+
+	if (!rc || s->read_only)
+		return rc;
+	commit_stop(s);
+	pthread_join(s->committer, NULL);
+	pthread_join(s->applier, NULL);
+	return rc;
 }
 
 int vs_open(const char *dir, const struct vs_options *options, struct vs_store **out, char *why,
@@ -176,6 +196,8 @@ int vs_open(const char *dir, const struct vs_options *options, struct vs_store *
 	}
 	if (!rc && !s->read_only)
 		rc = start_threads(s);
+	if (!rc)
+		rc = open_views(s);
 	if (rc) {
 		if (!*why)
 			snprintf(why, why_size, "%s", strerror(-rc));
@@ -256,7 +278,10 @@ int vs_close(struct vs_store *s)
 	int rc = 0;
 
 	if (!s->read_only) {
-		int filled = vacuum_all(s);
+		int filled;
+
+		builder_stop(s);
+		filled = vacuum_all(s);
 
 		if (s->logging)
 			rc = commit_checkpoint(s);

@@ -24,6 +24,7 @@ void npy_header_build(const struct npy_shape *shape, unsigned char *buf, size_t 
 {
 	const size_t text_bytes = bytes - PREFIX_BYTES_V1;
 	uint32_t columns = shape->dtype == VS_BIT ? (shape->dim + 7) / 8 : shape->dim;
+	char third[16] = "";
 	int n;
 
 	assert(shape->dtype < VS_DTYPE_COUNT && shape->dim > 0);
@@ -31,9 +32,11 @@ void npy_header_build(const struct npy_shape *shape, unsigned char *buf, size_t 
 	memcpy(buf, MAGIC "\x01", MAGIC_BYTES + 2); /* version 1.0: its zero is the literal's NUL */
 	buf[8] = text_bytes & 0xff;
 	buf[9] = (unsigned char)(text_bytes >> 8);
+	if (shape->inner)
+		snprintf(third, sizeof third, ", %u", shape->inner);
 	n = snprintf((char *)buf + PREFIX_BYTES_V1, text_bytes,
-		     "{'descr': '%s', 'fortran_order': False, 'shape': (%llu, %u), }", descrs[shape->dtype],
-		     (unsigned long long)shape->rows, columns);
+		     "{'descr': '%s', 'fortran_order': False, 'shape': (%llu, %u%s), }", descrs[shape->dtype],
+		     (unsigned long long)shape->rows, columns, third);
 	assert(n > 0 && (size_t)n < text_bytes);
 	buf[PREFIX_BYTES_V1 + n] = ' ';
 	buf[bytes - 1] = '\n';

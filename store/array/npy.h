@@ -30,6 +30,7 @@ struct npy_shape {
 	enum vs_dtype dtype;
 	uint32_t dim;
 	uint64_t rows;
+	uint32_t inner; /* built: a third dimension, of u8 or f32; 0: there is none */
 	bool is_uint16; /* parsed: bf16 is a guess, the header says '<u2', which is also what real integers
 			   have */
 };

@@ -10,6 +10,8 @@
  *   collections/C/N.names     its name heap: ids, each at a multiple of NAME_GRANULE bytes, zero padded
  *   collections/C/index       the id index and entry map, written by a clean close; the catalog has its
  *                             stamp, so that an old one is never taken for a new one
+ *   collections/C/N.V.E.*     derived columns of segment N: codes of the view V by its model of epoch E,
+ *                             view.V.E.npy (view/code_file.h, model.h)
  *   collections/C/N.adopt     the rows column of a segment that a committing batch is about to hand over
  *   collections/C/upload.N.*  parts of an open batch's upload: .npy as above; while it commits also .names
  *                             and .adopt

@@ -111,6 +111,8 @@ static int check_collection(struct check *k, struct collection *c)
 
 	if (!rc)
 		rc = check_rows(&cc);
+	if (!rc)
+		rc = check_views(&cc);
 	if (!rc && c->parent && !k->mend)
 		rc = check_upload(&cc);
 	check_collection_close(&cc);

@@ -113,6 +113,8 @@ int check_column_matches(struct check_collection *cc, uint32_t i, enum segment_c
 /* Verifies all rows, vectors and the index. When mending, what is bad becomes a deleted row. */
 int check_rows(struct check_collection *cc);
 
+/* Verifies models and codes of views. When mending, what is not as it was written is removed. */
+int check_views(struct check_collection *cc);
 /* Tells what is wrong with the upload of a batch. */
 int check_upload(struct check_collection *cc);
 

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/view/code_file.h"
+#include "store/view/views.h"
+
 bool check_file_exists(struct io *io, const char *path)
 {
 	int fd = io->ops->open(io, path, O_RDONLY, 0);
@@ -100,16 +103,23 @@ static int file_of_collection(void *arg, const char *name)
 {
 	const struct listing *l = arg;
 	char path[SEGMENT_PATH_MAX + NAME_MAX];
+	char view[VS_VIEW_NAME_MAX + 1];
 	enum segment_column column;
-	uint32_t n;
+	uint32_t n, epoch;
+	bool left = false;
 
 	if (check_file_parse(name, &n, &column) && n < l->c->segment_count)
 		return 0;
 	/* An image that is not in use was left by a close that had no space for another. */
 	if (!strcmp(name, "index") || (l->c->parent && !strncmp(name, "upload.", 7)))
 		return 0;
+	if (code_file_parse(name, &n, view, &epoch)) {
+		left = views_file_is_left(l->c, name);
+		if (!left)
+			return 0;
+	}
 	snprintf(path, sizeof path, "collections/%u/%s", l->c->id, name);
-	return l->unknown_file(l->arg, path, is_left(name));
+	return l->unknown_file(l->arg, path, left || is_left(name));
 }
 
 static int list(const struct listing *l, const char *path, io_name_fn fn)

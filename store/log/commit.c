@@ -601,5 +601,6 @@ void txn_end(struct txn *txn)
 	if (c->reserved == 0)
 		pthread_cond_broadcast(&c->space);
 	pthread_mutex_unlock(&c->mutex);
+	engine_wake_builder(s); /* still under the lock: it looks again, under it, before it sleeps */
 	pthread_rwlock_unlock(&s->lock);
 }

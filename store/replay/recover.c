@@ -13,6 +13,7 @@
 #include "store/replay/convert_v1.h"
 #include "store/engine.h"
 #include "store/collection/index_file.h"
+#include "store/view/views.h"
 
 struct replay {
 	struct vs_store *s;
@@ -483,6 +484,8 @@ static bool file_is_left(const struct collection *c, const char *name)
 
 	if (!strncmp(name, "upload.", 7))
 		return !c->parent;
+	if (views_file_is_left(c, name))
+		return true;
 	if (!strcmp(name, "index") || !strcmp(name, "index.new"))
 		return true;
 	if (end == name)

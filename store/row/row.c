@@ -227,6 +227,7 @@ static struct record_row *log_row(struct txn *txn, struct collection *c, uint32_
 	memcpy(r + 1, name, meta->name_len);
 	r->row.row_sum = sum_row(&r->row, name);
 	if (data) {
+		codes_mark(collection_segment(c, row)->codes, collection_slot(c, row));
 		r->head.flags = RECORD_HAS_DATA;
 		memcpy((char *)(r + 1) + name_bytes, data, c->row_bytes);
 	}

@@ -40,7 +40,7 @@ void files_init(struct files *f, struct io *io, bool read_only, unsigned open_ma
 
 void files_free(struct files *f)
 {
-	assert(!f->open && !f->mapped && !f->vectors_mapped);
+	assert(!f->open && !f->mapped && !f->vectors_mapped && !f->codes_mapped);
 	pthread_mutex_destroy(&f->mutex);
 }
 
@@ -563,6 +563,7 @@ void segment_put(struct io *io, struct segment *seg)
 		return;
 	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
 		maps[i] = segment_mapping(seg, i);
+	codes_free_all(seg->codes);
 	segment_unmap(io, seg, maps);
 	if (seg->vectors)
 		io->ops->unmap(io, (void *)(uintptr_t)seg->vectors,

@@ -24,6 +24,7 @@
 #include "store/io/io.h"
 #include "store/segment/column.h"
 
+struct codes;
 struct segment;
 
 /* Of a descriptor: its place in the list of those that nobody uses. */
@@ -55,6 +56,8 @@ struct files {
 	unsigned mapped_max;
 	struct map_use vector_maps;                  /* the same of vectors, of those that nobody uses */
 	unsigned vectors_mapped, vectors_mapped_max; /* used ones included */
+	struct codes *codes_first, *codes_last; /* mapped ones that nobody uses, oldest first (codes.h) */
+	unsigned codes_mapped;                  /* at most vectors_mapped_max, too */
 };
 
 #define FILES_OPEN_DEFAULT 512u

@@ -5,10 +5,10 @@
  *
  * Rows and names are read through shared mappings (a page that cannot be read is zeros, which no checksum
  * fits: io.h), vectors with pread (an error of the disk is then an error code and not a signal), but for
- * searches, which scan a mapping of them at the speed of memory: within io_guard, so that an error of the disk
- * is no more than a reason to read these rows with pread. Everything is written with pwrite, by the applier
- * (apply.h). Space is allocated before a row is acknowledged, so that writing it later cannot fail for want of
- * space.
+ * searches, which scan a mapping of them at the speed of memory: within io_guard, so that an error of the
+ * disk is no more than a reason to read these rows with pread. Everything is written with pwrite, by the
+ * applier (apply.h). Space is allocated before a row is acknowledged, so that writing it later cannot fail
+ * for want of space.
  *
  * A segment is counted: its collection holds a reference, and so does whoever uses it without the store's
  * lock, or for longer. Descriptors and mappings are caches (file_cache.h): they come when they are needed,
@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "store/segment/codes.h"
 #include "store/segment/file_cache.h"
 #include "store/base/format.h"
 #include "store/io/io.h"
@@ -51,6 +52,7 @@ struct segment {
 	struct map_use map;
 	const char *vectors; /* the file of vectors, mapped, or NULL: segment_vectors() */
 	struct map_use vector_map;
+	struct codes *codes;      /* derived columns, under the store's lock (codes.h) */
 	uint32_t allocated;       /* rows that have space in vectors and rows */
 	uint32_t names_allocated; /* granules */
 	struct name_heap names;

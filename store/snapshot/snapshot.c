@@ -717,6 +717,19 @@ int snapshot_find(const struct vs_snapshot *m, const char *name, size_t len, uin
 	return rc;
 }
 
+struct segment *snapshot_segment(const struct vs_snapshot *m, uint64_t n, uint32_t *slot, uint32_t *count)
+{
+	uint32_t row = snapshot_row(m, n, count);
+
+	*slot = row & ((1u << m->shift) - 1);
+	return m->segments[row >> m->shift];
+}
+
+struct vs_store *snapshot_store(const struct vs_snapshot *m)
+{
+	return m->s;
+}
+
 struct counters *snapshot_counters(const struct vs_snapshot *m)
 {
 	return &m->s->counters;

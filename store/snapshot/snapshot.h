@@ -56,6 +56,10 @@ int snapshot_find(const struct vs_snapshot *m, const char *name, size_t len, uin
 typedef void (*snapshot_row_fn)(void *arg, uint64_t n, const struct row *row, const char *name);
 int snapshot_rows(const struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
 		  snapshot_row_fn fn, void *arg);
+/* The segment of a row, its place there, and how many follow it without deleted ones among them, itself
+ * included. The snapshot has a reference to it. */
+struct segment *snapshot_segment(const struct vs_snapshot *m, uint64_t row, uint32_t *slot, uint32_t *count);
+struct vs_store *snapshot_store(const struct vs_snapshot *m);
 /* Of its store. */
 struct counters *snapshot_counters(const struct vs_snapshot *m);
 

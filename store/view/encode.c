@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/view/encode.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quant/convert.h"
+#include "store/base/checksum.h"
+#include "store/view/workers.h"
+
+#define JOBS_MAX 64u             /* blocks of a step */
+#define PART_BYTES (1536u << 10) /* of vectors as f32 that a worker has at a time, but at least a block */
+#define PART_BLOCKS_MAX 8u
+#define ERROR_ROWS 4u /* of a part, whose error is measured */
+
+/* A block of which some rows are busy. */
+struct job {
+	uint32_t block;
+	uint64_t rows; /* in use */
+	uint64_t todo; /* busy */
+	uint64_t done; /* of these */
+	bool whole;    /* all other rows in use have their codes */
+	uint32_t sums[CODES_BLOCK_ROWS];
+};
+
+struct worker {
+	float *x;  /* vectors of a part, one after the other */
+	char *raw; /* vectors of a block as they are stored; NULL: as x */
+	void *scratch;
+	struct code_blocks fresh; /* their codes, one after the other */
+	uint64_t valid[PART_BLOCKS_MAX];
+	struct code_blocks block; /* one of the file */
+	float *decoded;
+	double error, variance;
+	int rc;
+};
+
+struct encoder {
+	struct vs_store *s;
+	uint32_t collection;
+	struct view_model *m;
+	const _Atomic bool *stop;
+	struct vs_schema schema;
+	uint32_t part_blocks;
+	struct worker workers[ENCODE_WORKERS_MAX];
+	struct job jobs[JOBS_MAX];
+	uint32_t job_count;
+	/* Of the segment under way. */
+	struct segment *seg;
+	struct code_files files;
+	bool measured;
+};
+
+int encoder_new(struct vs_store *s, uint32_t collection, const struct vs_schema *schema, struct view_model *m,
+		const _Atomic bool *stop, struct encoder **out)
+{
+	struct encoder *e = calloc(1, sizeof *e);
+	size_t block = CODES_BLOCK_ROWS * (size_t)m->codec.plan.dim * sizeof(float);
+
+	*out = e;
+	if (!e)
+		return -ENOMEM;
+	e->s = s;
+	e->collection = collection;
+	e->schema = *schema;
+	e->m = m;
+	e->stop = stop;
+	e->part_blocks = (uint32_t)(PART_BYTES / block);
+	if (!e->part_blocks)
+		e->part_blocks = 1;
+	if (e->part_blocks > PART_BLOCKS_MAX)
+		e->part_blocks = PART_BLOCKS_MAX;
+	return 0;
+}
+
+static void *aligned(size_t bytes)
+{
+	return aligned_alloc(64, (bytes + 64) / 64 * 64);
+}
+
+static int worker_init(struct encoder *e, struct worker *w)
+{
+	size_t dim = e->m->codec.plan.dim;
+
+	if (w->x)
+		return 0;
+	w->x = aligned(e->part_blocks * CODES_BLOCK_ROWS * dim * sizeof *w->x);
+	w->scratch = aligned(codec_scratch_bytes(&e->m->codec));
+	w->decoded = aligned((ERROR_ROWS + 1) * dim * sizeof *w->decoded);
+	if (e->schema.dtype != VS_F32)
+		w->raw = aligned(CODES_BLOCK_ROWS * vs_row_bytes(&e->schema));
+	if (w->x && w->scratch && w->decoded && (w->raw || e->schema.dtype == VS_F32) &&
+	    code_blocks_alloc(&w->fresh, e->m, e->part_blocks) && code_blocks_alloc(&w->block, e->m, 1))
+		return 0;
+	return -ENOMEM;
+}
+
+void encoder_free(struct encoder *e)
+{
+	for (int i = 0; e && i < ENCODE_WORKERS_MAX; i++) {
+		struct worker *w = &e->workers[i];
+
+		free(w->x);
+		free(w->raw);
+		free(w->scratch);
+		free(w->decoded);
+		code_blocks_free(&w->fresh);
+		code_blocks_free(&w->block);
+	}
+	free(e);
+}
+
+/* ------------------------------------------------------------------ taking blocks */
+
+static uint64_t bit(uint32_t slot)
+{
+	return UINT64_C(1) << slot % CODES_BLOCK_ROWS;
+}
+
+/* The rows of a block that are in use: neither past the end nor waiting for the vacuum. Under the lock. */
+static uint64_t rows_in_use(const struct segment *seg, uint32_t block)
+{
+	uint32_t first = block * CODES_BLOCK_ROWS, left = seg->count > first ? seg->count - first : 0;
+	uint64_t in_use = left >= CODES_BLOCK_ROWS ? UINT64_MAX : bit(left) - 1;
+
+	return seg->deleted ? in_use & ~seg->deleted_map[block] : in_use;
+}
+
+/* Makes the stale rows of a block busy, but for those that wait for the applier. false: there are none. Under
+ * the lock. */
+static bool job_take(struct job *job, const struct collection *c, const struct segment *seg, struct codes *k,
+		     uint32_t block, bool *waiting)
+{
+	const struct row *rows = segment_rows(seg) + (size_t)block * CODES_BLOCK_ROWS;
+	uint64_t stale = atomic_load(&k->stale[block]);
+
+	*job = (struct job){.block = block, .rows = rows_in_use(seg, block)};
+	job->todo = stale & job->rows;
+	if (!job->todo)
+		return false;
+	for (uint64_t left = job->rows; left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left);
+		const struct overlay_item *item =
+			c->overlay.count ? overlay_find(&c->overlay,
+							(seg->n << c->shift) | (block * CODES_BLOCK_ROWS + i))
+					 : NULL;
+
+		job->sums[i] = item ? item->meta->row.data_sum : rows[i].data_sum;
+		if (item && item->data)
+			job->todo &= ~bit(i);
+	}
+	job->whole = !(stale & job->rows & ~job->todo);
+	*waiting |= !job->whole;
+	if (!job->todo)
+		return false;
+	atomic_fetch_or(&k->busy[block], job->todo);
+	atomic_fetch_and(&k->stale[block], ~job->todo);
+	return true;
+}
+
+/* Takes the next blocks from *block on; none if the segment is not its collection's any more. */
+static void take(struct encoder *e, struct codes *k, uint32_t *block, uint32_t end, bool *waiting)
+{
+	struct segment *seg = e->seg;
+	const struct collection *c;
+
+	e->job_count = 0;
+	engine_read_lock(e->s);
+	c = collection_get(&e->s->table, e->collection);
+	if (c && seg->n < c->segment_count && c->segments[seg->n] == seg && !seg->going &&
+	    segment_rows(seg)) {
+		uint32_t blocks = (seg->count + CODES_BLOCK_ROWS - 1) / CODES_BLOCK_ROWS;
+
+		for (; *block < blocks && *block < end && e->job_count < JOBS_MAX; ++*block)
+			e->job_count += job_take(&e->jobs[e->job_count], c, seg, k, *block, waiting);
+	}
+	pthread_rwlock_unlock(&e->s->lock);
+}
+
+/* Ends the taking: what is not done is stale again. */
+static void give_back(struct encoder *e, struct codes *k)
+{
+	for (uint32_t i = 0; i < e->job_count; i++) {
+		const struct job *job = &e->jobs[i];
+
+		atomic_fetch_or(&k->stale[job->block], job->todo & ~job->done);
+		atomic_fetch_and(&k->busy[job->block], ~job->todo);
+	}
+}
+
+static void set_valid(struct codes *k, const struct job *job, uint64_t valid)
+{
+	uint64_t old = atomic_load(&k->valid[job->block]);
+
+	atomic_store(&k->valid[job->block], (old & ~job->done) | (valid & job->done));
+}
+
+/* ------------------------------------------------------------------ verifying */
+
+/* Which of the jobs' blocks are as the files have them; they follow each other from the first on. */
+static int verify_jobs(struct encoder *e, struct codes *k, struct code_blocks *blocks,
+		       struct encode_result *out)
+{
+	struct block_tag tags[JOBS_MAX];
+	int rc = 0;
+
+	for (uint32_t i = 0; i < e->job_count && !rc; i++) {
+		struct job *job = &e->jobs[i];
+		uint64_t want;
+
+		rc = code_files_read_tags(&e->files, job->block, 1, &tags[i]);
+		if (!rc && tags[i].tag)
+			rc = code_files_read(&e->files, job->block, 1, blocks);
+		if (rc || !tags[i].tag)
+			continue;
+		want = code_block_tag(e->m, blocks, tags[i].valid, job->sums);
+		out->blocks_failed += !code_tag_is_intact(tags[i].tag, want);
+		if (tags[i].tag != want || !job->whole)
+			continue;
+		job->done = job->todo;
+		set_valid(k, job, tags[i].valid);
+	}
+	return rc;
+}
+
+int encode_verify(struct encoder *e, struct segment *seg, struct codes *k, struct encode_result *out)
+{
+	struct code_blocks blocks;
+	uint32_t block = 0, end = 0;
+	bool waiting = false;
+	int rc = code_files_open(&e->files, k, e->m, false);
+
+	*out = (struct encode_result){0};
+	if (rc) {
+		k->verified = true; /* there is nothing to verify */
+		return rc == -ENOENT ? 0 : rc;
+	}
+	e->seg = seg;
+	rc = code_files_blocks(&e->files, &end);
+	k->blocks = end;
+	if (!code_blocks_alloc(&blocks, e->m, 1))
+		rc = -ENOMEM;
+	while (!rc && block < end && !*e->stop) {
+		take(e, k, &block, end, &waiting);
+		if (!e->job_count)
+			break;
+		rc = verify_jobs(e, k, &blocks, out);
+		give_back(e, k);
+	}
+	code_blocks_free(&blocks);
+	code_files_close(&e->files);
+	k->verified = !*e->stop;
+	return rc;
+}
+
+/* ------------------------------------------------------------------ encoding */
+
+/* Reads the vectors of a job as f32 to x; those that do not fit their checksums are left out. Returns how
+ * many there are, and which. */
+static int read_job(struct encoder *e, struct worker *w, const struct job *job, float *x, uint64_t *read)
+{
+	size_t bytes = e->seg->row_bytes, dim = e->m->codec.plan.dim, n = 0;
+	uint64_t left = job->todo;
+
+	*read = 0;
+	while (left) {
+		uint32_t first = (uint32_t)__builtin_ctzll(left);
+		uint64_t rest = ~(left >> first);
+		uint32_t count = rest ? (uint32_t)__builtin_ctzll(rest) : 64;
+		char *raw = w->raw ? w->raw : (char *)(x + n * dim);
+		int rc;
+
+		if (count > CODES_BLOCK_ROWS - first)
+			count = CODES_BLOCK_ROWS - first;
+		rc = segment_read(e->seg, SEGMENT_VECTORS, raw, count * bytes,
+				  segment_offset(e->seg, job->block * CODES_BLOCK_ROWS + first));
+		if (rc && rc != -EIO && rc != -ENODATA)
+			return rc;
+		for (uint32_t i = 0; !rc && i < count; i++) {
+			if (sum_data(raw + i * bytes, bytes) != job->sums[first + i])
+				continue;
+			if (w->raw)
+				convert_vector_to_f32(x + n * dim, e->schema.dtype, raw + i * bytes,
+						      (uint32_t)dim);
+			else if (raw + i * bytes != (char *)(x + n * dim))
+				memmove(x + n * dim, raw + i * bytes, bytes);
+			*read |= bit(first + i);
+			n++;
+		}
+		left &= count + first >= 64 ? 0 : ~(bit(first + count) - 1);
+	}
+	return (int)n;
+}
+
+/* Copies the code of row `from` of fresh codes to a row of a block. */
+static void copy_row(const struct view_model *m, struct code_blocks *to, uint32_t slot,
+		     const struct code_blocks *fresh, size_t from)
+{
+	const struct codec_plan *plan = &m->codec.plan;
+	size_t block = from / CODES_BLOCK_ROWS, row = from % CODES_BLOCK_ROWS;
+
+	for (size_t p = 0; p < plan->block_bytes; p++)
+		to->column[0][p * CODES_BLOCK_ROWS + slot] =
+			fresh->column[0][block * m->block_bytes[0] + p * CODES_BLOCK_ROWS + row];
+	if (plan->row_bytes)
+		memcpy(to->column[1] + slot * plan->row_bytes, fresh->column[1] + from * plan->row_bytes,
+		       plan->row_bytes);
+	for (unsigned p = 0; p < plan->factors; p++)
+		memcpy(to->column[2] + (p * CODES_BLOCK_ROWS + slot) * sizeof(float),
+		       fresh->column[2] + block * m->block_bytes[2] +
+			       (p * CODES_BLOCK_ROWS + row) * sizeof(float),
+		       sizeof(float));
+}
+
+/* Writes the codes of the rows `read` of a job, which are the fresh ones from `from` on. */
+static int write_job(struct encoder *e, struct worker *w, struct job *job, uint64_t read, size_t from)
+{
+	bool all = read == UINT64_MAX && from % CODES_BLOCK_ROWS == 0;
+	struct block_tag tag = {0};
+	struct code_blocks at = w->block;
+	struct codes *k = e->files.k;
+	uint64_t valid = 0;
+	int rc = 0;
+
+	for (int i = 0; i < CODES_COLUMNS && all; i++)
+		if (at.column[i])
+			at.column[i] = w->fresh.column[i] + from / CODES_BLOCK_ROWS * e->m->block_bytes[i];
+	if (!all && read == job->rows)
+		for (int i = 0; i < CODES_COLUMNS; i++)
+			memset(at.column[i] ? at.column[i] : (uint8_t *)&valid, 0, e->m->block_bytes[i]);
+	else if (!all)
+		rc = code_files_read(&e->files, job->block, 1, &at);
+	for (uint64_t left = read; left && !rc; left &= left - 1, from++) {
+		uint32_t slot = (uint32_t)__builtin_ctzll(left);
+
+		if (!all)
+			copy_row(e->m, &at, slot, &w->fresh, from);
+		valid |= (w->valid[from / CODES_BLOCK_ROWS] >> from % CODES_BLOCK_ROWS & 1) << slot;
+	}
+	if (rc)
+		return rc;
+	tag.valid = (atomic_load(&k->valid[job->block]) & ~read & job->rows) | valid;
+	if (job->whole && read == job->todo)
+		tag.tag = code_block_tag(e->m, &at, tag.valid, job->sums);
+	rc = code_files_write(&e->files, job->block, 1, &at);
+	if (!rc)
+		rc = code_files_write_tag(&e->files, job->block, &tag);
+	if (rc)
+		return rc;
+	job->done = read;
+	set_valid(k, job, valid);
+	return 0;
+}
+
+/* Measures the error of some of a part's rows. */
+static void measure(struct encoder *e, struct worker *w, const float *x, size_t n)
+{
+	struct codec_columns columns = code_blocks_columns(&w->fresh, w->valid);
+	size_t dim = e->m->codec.plan.dim;
+
+	for (size_t i = 0; i < n && i < ERROR_ROWS; i++) {
+		if (!(w->valid[i / CODES_BLOCK_ROWS] >> i % CODES_BLOCK_ROWS & 1))
+			continue;
+		codec_decode(&e->m->codec, &columns, i, 1, w->decoded, w->scratch);
+		view_model_add_error(e->m, x + i * dim, w->decoded, w->decoded + ERROR_ROWS * dim, &w->error,
+				     &w->variance);
+	}
+}
+
+/* A part: some jobs, by one worker. */
+static void encode_part(void *arg, size_t part, unsigned worker)
+{
+	struct encoder *e = arg;
+	struct worker *w = &e->workers[worker];
+	struct job *jobs = e->jobs + part * e->part_blocks;
+	uint32_t count = e->job_count - (uint32_t)part * e->part_blocks;
+	struct codec_columns columns = code_blocks_columns(&w->fresh, w->valid);
+	uint64_t read[PART_BLOCKS_MAX];
+	size_t n = 0, first[PART_BLOCKS_MAX];
+
+	count = count < e->part_blocks ? count : e->part_blocks;
+	for (uint32_t i = 0; i < count && !w->rc && !*e->stop; i++) {
+		int got = read_job(e, w, &jobs[i], w->x + n * e->m->codec.plan.dim, &read[i]);
+
+		w->rc = got < 0 ? got : 0;
+		first[i] = n;
+		n += got < 0 ? 0 : (size_t)got;
+	}
+	if (w->rc || *e->stop)
+		return;
+	memset(w->valid, 0, sizeof w->valid);
+	codec_encode(&e->m->codec, &columns, 0, n, w->x, w->scratch);
+	if (e->measured)
+		measure(e, w, w->x, n);
+	for (uint32_t i = 0; i < count && !w->rc; i++)
+		if (read[i])
+			w->rc = write_job(e, w, &jobs[i], read[i], first[i]);
+}
+
+/* Encodes the jobs that were taken. */
+static int encode_jobs(struct encoder *e, struct codes *k, struct encode_result *out)
+{
+	size_t parts = (e->job_count + e->part_blocks - 1) / e->part_blocks;
+	unsigned workers = parts > 1 ? ENCODE_WORKERS_MAX : 1;
+	uint32_t end = e->jobs[e->job_count - 1].block + 1;
+	struct parallel parallel = {.workers = workers, .run = workers_run};
+	int rc = 0;
+
+	for (unsigned i = 0; i < workers && !rc; i++)
+		rc = worker_init(e, &e->workers[i]);
+	for (unsigned i = 0; i < workers; i++)
+		e->workers[i].rc = 0;
+	k->dirty = true;
+	if (!rc)
+		rc = code_files_extend(&e->files, end);
+	if (!rc)
+		parallel_for(&parallel, parts, encode_part, e);
+	for (unsigned i = 0; i < workers; i++) {
+		rc = rc ? rc : e->workers[i].rc;
+		out->error += e->workers[i].error;
+		out->variance += e->workers[i].variance;
+		e->workers[i].error = e->workers[i].variance = 0;
+	}
+	for (uint32_t i = 0; i < e->job_count; i++)
+		out->rows += (unsigned)__builtin_popcountll(e->jobs[i].done);
+	return rc;
+}
+
+/* How many rows that were not done are as they were, and so damaged. */
+static uint32_t count_damaged(struct encoder *e, struct codes *k)
+{
+	const struct segment *seg = e->seg;
+	const struct row *rows;
+	uint32_t damaged = 0;
+
+	engine_read_lock(e->s);
+	rows = seg->going ? NULL : segment_rows(seg);
+	for (uint32_t i = 0; i < e->job_count && rows; i++) {
+		const struct job *job = &e->jobs[i];
+		uint64_t same = job->todo & ~job->done & ~atomic_load(&k->stale[job->block]) &
+				rows_in_use(seg, job->block);
+
+		for (; same; same &= same - 1) {
+			uint32_t slot = (uint32_t)__builtin_ctzll(same);
+
+			damaged += rows[job->block * CODES_BLOCK_ROWS + slot].data_sum == job->sums[slot];
+		}
+	}
+	pthread_rwlock_unlock(&e->s->lock);
+	return damaged;
+}
+
+static bool is_undone(const struct encoder *e)
+{
+	for (uint32_t i = 0; i < e->job_count; i++)
+		if (e->jobs[i].todo & ~e->jobs[i].done)
+			return true;
+	return false;
+}
+
+/* The whole of a segment may be encoded at once, so its end is known: no more space than that. */
+static int prepare(struct encoder *e, struct segment *seg, struct codes *k)
+{
+	uint32_t count;
+	int rc;
+
+	engine_read_lock(e->s);
+	count = seg->count;
+	pthread_rwlock_unlock(&e->s->lock);
+	rc = code_files_open(&e->files, k, e->m, true);
+	if (!rc && !k->blocks && count)
+		rc = code_files_extend(&e->files, (count + CODES_BLOCK_ROWS - 1) / CODES_BLOCK_ROWS);
+	e->seg = seg;
+	e->measured = e->m->floats;
+	if (rc)
+		code_files_close(&e->files);
+	return rc;
+}
+
+int encode_stale(struct encoder *e, struct segment *seg, struct codes *k, struct encode_result *out)
+{
+	uint32_t block = 0;
+	bool waiting = false;
+	int rc;
+
+	*out = (struct encode_result){0};
+	atomic_store(&k->wanted, false);
+	rc = prepare(e, seg, k);
+	while (!rc && !*e->stop) {
+		take(e, k, &block, UINT32_MAX, &waiting);
+		if (!e->job_count)
+			break;
+		rc = encode_jobs(e, k, out);
+		if (!rc && !*e->stop && is_undone(e))
+			out->damaged += count_damaged(e, k);
+		give_back(e, k);
+	}
+	if (waiting || rc || *e->stop)
+		atomic_store(&k->wanted, true);
+	out->more = atomic_load(&k->wanted);
+	k->damaged = out->damaged;
+	code_files_close(&e->files);
+	return rc;
+}

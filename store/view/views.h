@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * views - the table of a store's views.
+ *
+ * Locks: `define` is held while the definitions of a collection change, over the transaction that makes them
+ * durable; it is taken before the store's lock. `mutex` guards the table and what it has, and is innermost:
+ * it is taken under the store's lock, and held over nothing. A view is freed by the builder alone, or by the
+ * close.
+ */
+#ifndef VECFS_STORE_VIEW_VIEWS_H
+#define VECFS_STORE_VIEW_VIEWS_H
+
+#include <pthread.h>
+
+#include "store/view/model.h"
+
+struct view {
+	struct view *next;
+	uint32_t collection;
+	unsigned refs; /* the table's, and the builder's while it is at work on it */
+	bool dropped;
+	struct view_definition d;
+	struct view_model *current;  /* that readers get; NULL: none yet */
+	struct view_model *coming;   /* takes its place once all segments have its codes; or NULL */
+	unsigned retrain, retrained; /* how often that was wanted, and how often it was done */
+	bool stored_unsettled;       /* what the durable definition says */
+	bool was_complete;           /* with the current model */
+	bool is_lagging, has_failed;
+	char why[200];
+	/* Of rows written since the view was complete, moving averages. */
+	double error, variance, rows_measured;
+	bool drift_told;
+	/* The builder's. */
+	struct vs_schema schema; /* that it works with */
+	uint64_t failed_version; /* of the collection, when training failed */
+	int64_t retry_ms;        /* nothing is tried before, after an error */
+	uint32_t segments;       /* that had codes when it looked last */
+	bool sweep;              /* files may lie there that are nobody's */
+};
+
+struct views {
+	pthread_mutex_t define, mutex;
+	pthread_cond_t changed; /* something that vs_view_wait may wait for */
+	struct view *first;
+	pthread_t thread;
+	bool running;
+	_Atomic bool stop;
+};
+
+/* The views of the store's collections, by their attributes; nothing of them is opened. -ENOMEM. */
+int views_load(struct vs_store *s);
+void views_free(struct vs_store *s);
+/* The view of this name; NULL: there is none. Under mutex. */
+struct view *views_find(struct views *vs, uint32_t collection, const char *name);
+/* Makes the definitions of a collection durable with the next sync. Under define. */
+int views_store(struct vs_store *s, uint32_t collection);
+/* Whether a file of a collection's directory is of a view, and not wanted: for a recovery and a check. Reads
+ * the attribute, not the table; the segment must be looked for by the caller. */
+bool views_file_is_left(const struct collection *c, const char *file);
+
+#endif

@@ -1,0 +1,596 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Views through the engine's public interface, on a real directory: codes are always those of the vectors. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "quant/block.h"
+#include "quant/convert.h"
+#include "store/io/io.h"
+#include "store/view/view.h"
+#include "tests/unit/scratch.h"
+
+#define DIM 40
+#define WAIT_MS 20000
+
+struct fixture {
+	struct scratch sc;
+	struct vs_store *s;
+	uint32_t docs;
+	struct numbers numbers;
+	_Atomic unsigned warnings;
+	char warning[512]; /* the last */
+};
+
+static const struct vs_perm perm = {.mode = 0644, .uid = 10, .gid = 20};
+static const char *const all_codecs[] = {"f16",     "bf16",    "sq8", "bit",   "rabitq1", "rabitq2",
+					 "rabitq4", "rabitq8", "pq8", "pq8x4", "opq8",    "opq7x4"};
+#define CODECS (sizeof all_codecs / sizeof *all_codecs)
+
+static void keep_warning(void *arg, enum vs_severity severity, const char *line)
+{
+	struct fixture *f = arg;
+
+	if (severity == VS_INFO)
+		return;
+	snprintf(f->warning, sizeof f->warning, "%s", line);
+	f->warnings++;
+}
+
+static void open_with(struct fixture *f, struct io *io, bool read_only)
+{
+	struct vs_options options = {.log_bytes = 1u << 20,
+				     .io = io,
+				     .read_only = read_only,
+				     .report = keep_warning,
+				     .report_arg = f};
+	char why[256];
+
+	if (vs_open(f->sc.dir, &options, &f->s, why, sizeof why))
+		fail_msg("the store does not open: %s", why);
+}
+
+static int new_store(void **state)
+{
+	struct fixture *f = calloc(1, sizeof *f);
+
+	scratch_new(&f->sc);
+	f->numbers.state = 42;
+	open_with(f, NULL, false);
+	assert_int_equal(vs_collection_create(f->s, 0, "docs", &perm, &f->docs), 0);
+	*state = f;
+	return 0;
+}
+
+static void say(void *arg, const char *line)
+{
+	(void)arg;
+	print_message("check: %s\n", line);
+}
+
+static int free_store(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(vs_close(f->s), 0);
+	assert_int_equal(vs_check(f->sc.dir, NULL, false, say, NULL), VS_CHECK_CLEAN);
+	scratch_free(&f->sc);
+	free(f);
+	return 0;
+}
+
+static void reopen(struct fixture *f)
+{
+	assert_int_equal(vs_close(f->s), 0);
+	open_with(f, NULL, false);
+}
+
+static void fill(struct numbers *n, float v[DIM])
+{
+	for (int i = 0; i < DIM; i++)
+		v[i] = (float)(numbers_below(n, 2000)) / 1000 - 1;
+	if (numbers_below(n, 50) == 0)
+		v[3] = NAN;
+	if (numbers_below(n, 50) == 0)
+		memset(v, 0, DIM * sizeof *v);
+}
+
+static int put_id(struct fixture *f, struct numbers *n, const char *id)
+{
+	struct vs_attr attr = {.mtime = 77, .perm = perm};
+	float v[DIM];
+	int rc = vs_entry_reserve(f->s, f->docs, &attr.entry);
+
+	fill(n, v);
+	return rc ? rc : vs_put(f->s, f->docs, id, &attr, v, sizeof v, NULL);
+}
+
+static void put_many(struct fixture *f, unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i++) {
+		char id[16];
+
+		snprintf(id, sizeof id, "v%u", i);
+		assert_int_equal(put_id(f, &f->numbers, id), 0);
+	}
+}
+
+static void create(struct fixture *f, const char *name)
+{
+	char why[200] = "";
+	int rc = vs_view_create(f->s, f->docs, name, NULL, why, sizeof why);
+
+	if (rc)
+		fail_msg("%s: %d: %s", name, rc, why);
+}
+
+static void pause_ms(long ms)
+{
+	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
+}
+
+static struct vs_view_info info_of(struct fixture *f, const char *name)
+{
+	struct vs_view_info info;
+
+	assert_int_equal(vs_view_get(f->s, f->docs, name, &info), 0);
+	return info;
+}
+
+/* Waits until every row has its code. */
+static struct vs_view_info wait_whole(struct fixture *f, const char *name)
+{
+	struct vs_view_info info;
+
+	for (int i = 0; i < WAIT_MS / 5; i++) {
+		info = info_of(f, name);
+		if (info.state == VS_VIEW_READY && info.rows_encoded == info.rows)
+			return info;
+		pause_ms(5);
+	}
+	fail_msg("%s: %llu of %llu rows after %d ms, state %d: %s", name,
+		 (unsigned long long)info.rows_encoded, (unsigned long long)info.rows, WAIT_MS,
+		 (int)info.state, info.why);
+	return info;
+}
+
+/* ------------------------------------------------------------------ the model: codes made of the vectors */
+
+static void *aligned(size_t bytes)
+{
+	void *p = aligned_alloc(64, (bytes + 64) / 64 * 64);
+
+	assert_non_null(p);
+	memset(p, 0, (bytes + 64) / 64 * 64);
+	return p;
+}
+
+/* The codes of all rows of a snapshot, row-major, as the codec makes them of its vectors. */
+static char *codes_of_vectors(struct vs_snapshot *m, const struct codec *codec, uint64_t rows,
+			      size_t code_bytes)
+{
+	const struct codec_plan *plan = &codec->plan;
+	size_t blocks = block_count(rows) + 1;
+	float *x = aligned(rows * DIM * sizeof *x);
+	struct codec_columns c = {.blocks = aligned(blocks * 64 * plan->block_bytes),
+				  .rows = aligned(blocks * 64 * plan->row_bytes),
+				  .factors = aligned(blocks * 64 * plan->factors * sizeof(float)),
+				  .valid = aligned(blocks * 8)};
+	void *scratch = aligned(codec_scratch_bytes(codec));
+	char *out = aligned(rows * code_bytes);
+
+	assert_int_equal(vs_snapshot_vectors(m, x, rows * DIM * sizeof *x, 0), rows * DIM * sizeof *x);
+	codec_encode(codec, &c, 0, rows, x, scratch);
+	for (size_t i = 0; i < rows; i++) {
+		char *at = out + i * code_bytes;
+
+		for (size_t p = 0; p < plan->block_bytes; p++)
+			*at++ = (char)c.blocks[block_offset(i, plan->block_bytes) + p * 64];
+		memcpy(at, c.rows + i * plan->row_bytes, plan->row_bytes);
+		at += plan->row_bytes;
+		for (unsigned p = 0; p < plan->factors; p++, at += sizeof(float))
+			memcpy(at, &c.factors[block_factor_offset(i, plan->factors) + p * 64], sizeof(float));
+	}
+	free(x);
+	free(c.blocks);
+	free(c.rows);
+	free(c.factors);
+	free(c.valid);
+	free(scratch);
+	return out;
+}
+
+/* false: the view cannot be read yet. */
+static bool compare(struct fixture *f, const char *name)
+{
+	struct vs_snapshot_info info;
+	struct vs_snapshot *m;
+	struct vs_view *v;
+	int rc;
+
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+	vs_snapshot_info(m, &info);
+	rc = vs_view_open(m, name, &v);
+	if (!rc && info.rows) {
+		size_t bytes = vs_view_code_bytes(v);
+		char *got = malloc(info.rows * bytes), *want;
+
+		assert_int_equal(vs_view_codes(v, 0, info.rows, got), 0);
+		want = codes_of_vectors(m, vs_view_codec(v), info.rows, bytes);
+		for (uint64_t i = 0; i < info.rows; i++)
+			if (memcmp(got + i * bytes, want + i * bytes, bytes) != 0)
+				fail_msg("%s: row %llu of %llu has another code", name, (unsigned long long)i,
+					 (unsigned long long)info.rows);
+		free(got);
+		free(want);
+	}
+	if (!rc)
+		vs_view_close(v);
+	vs_snapshot_close(m);
+	assert_true(!rc || rc == -EAGAIN);
+	return !rc;
+}
+
+/* Of the view's own, in the collection's directory; part: of their names. */
+static unsigned count_files(struct fixture *f, const char *part)
+{
+	char path[128];
+	struct dirent *e;
+	unsigned n = 0;
+	DIR *d;
+
+	snprintf(path, sizeof path, "%s/collections/%u", f->sc.dir, f->docs);
+	d = opendir(path);
+	assert_non_null(d);
+	while ((e = readdir(d)))
+		n += strstr(e->d_name, part) != NULL;
+	closedir(d);
+	return n;
+}
+
+/* ------------------------------------------------------------------ tests */
+
+static void codes_of_every_codec_are_those_of_the_vectors(void **state)
+{
+	struct fixture *f = *state;
+
+	put_many(f, 0, 700);
+	for (size_t i = 0; i < CODECS; i++)
+		create(f, all_codecs[i]);
+	for (size_t i = 0; i < CODECS; i++) {
+		struct vs_view_info info = wait_whole(f, all_codecs[i]);
+
+		assert_int_equal(info.epoch, 1);
+		assert_true(info.model);
+		assert_true(info.rows_nonfinite > 0 && info.rows_nonfinite < 100);
+		assert_true(compare(f, all_codecs[i]));
+	}
+	put_many(f, 650, 800);
+	assert_int_equal(vs_remove(f->s, f->docs, "v5", NULL), 0);
+	for (size_t i = 0; i < CODECS; i++) {
+		assert_true(compare(f, all_codecs[i]));
+		wait_whole(f, all_codecs[i]);
+		assert_true(compare(f, all_codecs[i]));
+	}
+	assert_int_equal(f->warnings, 0);
+}
+
+static void codes_stay_over_a_close(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_view_info before, after;
+
+	put_many(f, 0, 1000);
+	create(f, "opq8");
+	before = wait_whole(f, "opq8");
+	reopen(f);
+	after = wait_whole(f, "opq8");
+	assert_true(before.model == after.model && before.epoch == after.epoch);
+	assert_true(compare(f, "opq8"));
+	assert_int_equal(f->warnings, 0);
+	assert_int_equal(vs_close(f->s), 0);
+	open_with(f, NULL, true);
+	assert_true(compare(f, "opq8"));
+	assert_int_equal(info_of(f, "opq8").rows_encoded, 1000);
+	reopen(f);
+}
+
+static void flip(struct fixture *f, const char *file, off_t at)
+{
+	char path[160], byte;
+	int fd;
+
+	snprintf(path, sizeof path, "%s/collections/%u/%s", f->sc.dir, f->docs, file);
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 4;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	close(fd);
+}
+
+static void a_flipped_byte_is_found_and_encoded_anew(void **state)
+{
+	struct fixture *f = *state;
+
+	put_many(f, 0, 1000);
+	create(f, "pq8");
+	wait_whole(f, "pq8");
+	assert_int_equal(vs_close(f->s), 0);
+	flip(f, "0.pq8.1.codes.npy", 4096 + 64 * 8 * 5 + 77);
+	assert_int_equal(vs_check(f->sc.dir, NULL, false, NULL, NULL), VS_CHECK_DAMAGED);
+	open_with(f, NULL, false);
+	wait_whole(f, "pq8");
+	assert_true(compare(f, "pq8"));
+	assert_int_equal(f->warnings, 1);
+	assert_non_null(
+		strstr(f->warning, "docs/.vecfs/views/pq8: segment 0: 1 blocks of codes are not as they"));
+	assert_int_equal(vs_close(f->s), 0);
+	flip(f, "0.pq8.1.codes.npy", 4096 + 64 * 8 * 5 + 77);
+	assert_int_equal(vs_check(f->sc.dir, NULL, true, NULL, NULL), VS_CHECK_REPAIRED);
+	assert_int_equal(vs_check(f->sc.dir, NULL, false, say, NULL), VS_CHECK_CLEAN);
+	open_with(f, NULL, false);
+	wait_whole(f, "pq8");
+	assert_true(compare(f, "pq8"));
+}
+
+static void a_damaged_model_is_trained_anew(void **state)
+{
+	struct fixture *f = *state;
+
+	put_many(f, 0, 400);
+	create(f, "pq4x4");
+	wait_whole(f, "pq4x4");
+	assert_int_equal(vs_close(f->s), 0);
+	flip(f, "view.pq4x4.1.npy", 4100);
+	assert_int_equal(vs_check(f->sc.dir, NULL, false, NULL, NULL), VS_CHECK_DAMAGED);
+	open_with(f, NULL, false);
+	assert_int_equal(wait_whole(f, "pq4x4").epoch, 2);
+	assert_true(compare(f, "pq4x4"));
+	assert_non_null(strstr(f->warning, "its model cannot be used"));
+	pause_ms(50);
+	assert_int_equal(count_files(f, ".pq4x4.1."), 0);
+}
+
+static void missing_and_short_files_are_made_anew(void **state)
+{
+	struct fixture *f = *state;
+	char path[160];
+
+	put_many(f, 0, 1000);
+	create(f, "rabitq2");
+	create(f, "f16");
+	wait_whole(f, "rabitq2");
+	wait_whole(f, "f16");
+	assert_int_equal(vs_close(f->s), 0);
+	snprintf(path, sizeof path, "%s/collections/%u/0.rabitq2.1.factors.npy", f->sc.dir, f->docs);
+	assert_int_equal(truncate(path, 5000), 0);
+	snprintf(path, sizeof path, "%s/collections/%u/0.f16.1.tags", f->sc.dir, f->docs);
+	assert_int_equal(unlink(path), 0);
+	open_with(f, NULL, false);
+	assert_true(compare(f, "f16"));
+	wait_whole(f, "rabitq2");
+	wait_whole(f, "f16");
+	assert_true(compare(f, "rabitq2") && compare(f, "f16"));
+}
+
+static void a_dropped_view_leaves_no_file_and_its_readers_go_on(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_snapshot *m;
+	struct vs_view *v;
+	struct vs_view_info info;
+	char code[2 * DIM];
+
+	put_many(f, 0, 500);
+	create(f, "f16");
+	wait_whole(f, "f16");
+	assert_true(count_files(f, ".f16.") > 0);
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+	assert_int_equal(vs_view_open(m, "f16", &v), 0);
+	assert_int_equal(vs_view_drop(f->s, f->docs, "f16"), 0);
+	assert_int_equal(vs_view_drop(f->s, f->docs, "f16"), -ENOENT);
+	assert_int_equal(vs_view_get(f->s, f->docs, "f16", &info), -ENOENT);
+	for (int i = 0; i < WAIT_MS / 5 && count_files(f, ".f16."); i++)
+		pause_ms(5);
+	assert_int_equal(count_files(f, ".f16."), 0);
+	assert_int_equal(vs_view_codes(v, 499, 1, code), 0);
+	vs_view_close(v);
+	vs_snapshot_close(m);
+	create(f, "f16");
+	wait_whole(f, "f16");
+	assert_true(compare(f, "f16"));
+}
+
+static void what_cannot_be_is_refused_with_what_would_fit(void **state)
+{
+	static const struct {
+		const char *name, *why;
+	} cases[] = {
+		{"pq8", "256 vectors are the least for pq8; there are 200"},
+		{"pq50", "50 sub-vectors are more than the 40 dims: 1 to 40 fit, 5 is usual"},
+		{"rabitq9", "no view is called so"},
+		{"pq08", "no view is called so"},
+		{"..", "no view is called so"},
+		{"sq8sq8sq8sq8sq8sq8sq8sq8sq8sq8sq8sq8", "no view is called so"},
+	};
+	struct fixture *f = *state;
+	char why[200];
+
+	assert_int_equal(vs_view_create(f->s, f->docs, "f16", NULL, why, sizeof why), -EINVAL);
+	assert_string_equal(why, "there are no vectors yet");
+	put_many(f, 0, 200);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		assert_int_equal(vs_view_create(f->s, f->docs, cases[i].name, NULL, why, sizeof why),
+				 -EINVAL);
+		assert_non_null(strstr(why, cases[i].why));
+	}
+	create(f, "bit");
+	assert_int_equal(vs_view_create(f->s, f->docs, "bit", NULL, why, sizeof why), -EEXIST);
+	assert_int_equal(vs_view_wait(f->s, f->docs, "bit", NULL, NULL), 0);
+	assert_int_equal(vs_view_wait(f->s, f->docs, "sq8", NULL, NULL), -ENOENT);
+}
+
+static void another_seed_trains_anew_without_a_gap(void **state)
+{
+	struct vs_view_params params = {.seed = 7};
+	struct fixture *f = *state;
+	struct vs_view_info before, now;
+	struct vs_snapshot *m;
+	struct vs_view *v;
+	char *want, *got;
+
+	put_many(f, 0, 3000);
+	create(f, "pq8x4");
+	before = wait_whole(f, "pq8x4");
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+	assert_int_equal(vs_view_open(m, "pq8x4", &v), 0);
+	want = codes_of_vectors(m, vs_view_codec(v), 3000, 4);
+	got = malloc(3000 * 4);
+	assert_int_equal(vs_view_set_params(f->s, f->docs, "pq8x4", &params), 0);
+	do {
+		assert_true(compare(f, "pq8x4"));
+		now = info_of(f, "pq8x4");
+	} while (now.state != VS_VIEW_READY);
+	assert_int_equal(now.epoch, 2);
+	assert_true(now.model != before.model);
+	put_many(f, 0, 100);
+	assert_int_equal(vs_view_codes(v, 0, 3000, got), 0);
+	assert_memory_equal(got, want, 3000 * 4);
+	free(want);
+	free(got);
+	vs_view_close(v);
+	vs_snapshot_close(m);
+	reopen(f);
+	assert_int_equal(wait_whole(f, "pq8x4").epoch, 2);
+	assert_int_equal(info_of(f, "pq8x4").params.seed, 7);
+	for (int i = 0; i < 200 && count_files(f, ".pq8x4.1."); i++)
+		pause_ms(5);
+	assert_int_equal(count_files(f, ".pq8x4.1."), 0);
+}
+
+/* ------------------------------------------------------------------ beside writers */
+
+struct writer {
+	struct fixture *f;
+	pthread_t thread;
+	unsigned number;
+	_Atomic bool *stop;
+	unsigned changes;
+};
+
+static void batch(struct fixture *f, struct numbers *n, unsigned number)
+{
+	struct vs_schema schema = {.dim = DIM, .dtype = VS_F32};
+	char name[16], text[4000] = "", why[200];
+	struct vs_upload *u;
+	uint32_t id;
+	size_t len = 0;
+
+	snprintf(name, sizeof name, "b%u", number);
+	assert_int_equal(vs_collection_create(f->s, f->docs, name, &perm, &id), 0);
+	assert_int_equal(vs_upload_begin(f->s, id, &schema, &u), 0);
+	for (int i = 0; i < 100; i++) {
+		float v[DIM];
+
+		fill(n, v);
+		assert_int_equal(vs_upload_append(u, v, sizeof v), 0);
+		len += (size_t)snprintf(text + len, sizeof text - len, "w%u-%d\n", number, i);
+	}
+	assert_int_equal(vs_upload_end(u, true), 0);
+	assert_int_equal(vs_batch_text_write(f->s, id, VS_BATCH_IDS, text, len, 0), 0);
+	if (vs_batch_commit(f->s, id, 0, NULL, why, sizeof why))
+		fail_msg("batch: %s", why);
+}
+
+static void *write_on(void *arg)
+{
+	struct writer *w = arg;
+	struct numbers n = {.state = 1000 + w->number};
+
+	for (; !*w->stop; w->changes++) {
+		char id[32], to[32];
+		uint64_t what = numbers_below(&n, 100), entry, replaced;
+		struct vs_attr attr;
+		float x = (float)numbers_below(&n, 100);
+
+		snprintf(id, sizeof id, "w%u-%u", w->number, (unsigned)numbers_below(&n, 400));
+		snprintf(to, sizeof to, "w%u-%u", w->number, (unsigned)numbers_below(&n, 400));
+		if (what < 50)
+			assert_int_equal(put_id(w->f, &n, id), 0);
+		else if (what < 75)
+			vs_remove(w->f->s, w->f->docs, id, NULL);
+		else if (what < 85)
+			vs_rename(w->f->s, w->f->docs, id, w->f->docs, to, false, &entry, &replaced);
+		else if (what < 99 && !vs_lookup(w->f->s, w->f->docs, id, &attr))
+			vs_write(w->f->s, w->f->docs, attr.entry, &x, sizeof x, 4 * numbers_below(&n, DIM), 0,
+				 NULL);
+		else if (what == 99)
+			batch(w->f, &n, w->number);
+	}
+	return NULL;
+}
+
+static void every_snapshot_has_its_codes_beside_writers(void **state)
+{
+	static const char *const names[] = {"f16", "sq8", "opq8", "rabitq2"};
+	struct fixture *f = *state;
+	struct writer writers[4];
+	_Atomic bool stop = false;
+	unsigned compared = 0;
+	time_t end;
+
+	put_many(f, 0, 600);
+	for (unsigned i = 0; i < 4; i++) {
+		create(f, names[i]);
+		writers[i] = (struct writer){.f = f, .number = i, .stop = &stop};
+		assert_int_equal(pthread_create(&writers[i].thread, NULL, write_on, &writers[i]), 0);
+	}
+	for (end = time(NULL) + 6; time(NULL) < end; compared++)
+		compare(f, names[compared % 4]);
+	stop = true;
+	for (unsigned i = 0; i < 4; i++)
+		pthread_join(writers[i].thread, NULL);
+	for (unsigned i = 0; i < 4; i++) {
+		wait_whole(f, names[i]);
+		assert_true(compare(f, names[i]));
+	}
+	reopen(f);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(compare(f, names[i]));
+		wait_whole(f, names[i]);
+	}
+	assert_int_equal(f->warnings, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, new_store, free_store)
+		TEST(codes_of_every_codec_are_those_of_the_vectors),
+		TEST(codes_stay_over_a_close),
+		TEST(a_flipped_byte_is_found_and_encoded_anew),
+		TEST(a_damaged_model_is_trained_anew),
+		TEST(missing_and_short_files_are_made_anew),
+		TEST(a_dropped_view_leaves_no_file_and_its_readers_go_on),
+		TEST(what_cannot_be_is_refused_with_what_would_fit),
+		TEST(another_seed_trains_anew_without_a_gap),
+		TEST(every_snapshot_has_its_codes_beside_writers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
