@@ -126,13 +126,32 @@ void engine_random(void *p, size_t size)
 
 /* ------------------------------------------------------------------ the lock file */
 
-/* Whoever writes to the store leaves its number there; who only reads it cannot. */
-static int lock_holder(struct vs_store *s)
+#define LOCK_NAME_MAX 64 /* bytes of a machine's name */
+#define LOCK_TEXT_MAX 96
+
+static void machine_name(char out[LOCK_NAME_MAX + 1])
 {
-	char text[32] = "";
+	if (gethostname(out, LOCK_NAME_MAX + 1))
+		*out = 0;
+	out[LOCK_NAME_MAX] = 0;
+}
+
+/*
+ * Whoever writes to the store leaves its number and its machine's name there; who only reads it cannot. The
+ * machine is told where it is another one. 0: nobody is named.
+ */
+static int lock_holder(struct vs_store *s, char on_machine[LOCK_TEXT_MAX])
+{
+	char text[LOCK_TEXT_MAX] = "", name[LOCK_TEXT_MAX] = "", here[LOCK_NAME_MAX + 1];
+	int holder = 0;
 
 	s->io->ops->pread(s->io, s->lock_fd, text, sizeof text - 1, 0);
-	return atoi(text);
+	sscanf(text, "%d %64s", &holder, name);
+	machine_name(here);
+	*on_machine = 0;
+	if (*name && strcmp(name, here))
+		snprintf(on_machine, LOCK_TEXT_MAX, " on %s", name);
+	return holder;
 }
 
 /*
@@ -142,10 +161,11 @@ static int lock_holder(struct vs_store *s)
 static int take_lock(struct vs_store *s, char *why, size_t why_size)
 {
 	int64_t start_ms = clock_ms();
+	char machine[LOCK_TEXT_MAX];
 	int rc, holder = 0;
 
 	while ((rc = s->io->ops->lock(s->io, s->lock_fd, s->read_only)) == -EWOULDBLOCK && !holder) {
-		holder = lock_holder(s);
+		holder = lock_holder(s, machine);
 		if (clock_ms() - start_ms > LOCK_WAIT_MS)
 			break;
 		if (!holder)
@@ -154,7 +174,7 @@ static int take_lock(struct vs_store *s, char *why, size_t why_size)
 	if (rc != -EWOULDBLOCK)
 		return rc;
 	if (holder)
-		snprintf(why, why_size, "in use by process %d", holder);
+		snprintf(why, why_size, "in use by process %d%s", holder, machine);
 	else
 		snprintf(why, why_size, "in use by a process that only reads it");
 	return -EBUSY;
@@ -174,16 +194,21 @@ static int lock_shared(struct vs_store *s, char *why, size_t why_size)
 
 static int lock_exclusive(struct vs_store *s, char *why, size_t why_size)
 {
-	char text[32];
+	char text[LOCK_TEXT_MAX], machine[LOCK_NAME_MAX + 1];
 	int rc;
 
 	s->lock_fd = s->io->ops->open(s->io, "lock", O_RDWR | O_CREAT, 0600);
 	if (s->lock_fd < 0)
 		return s->lock_fd;
 	rc = take_lock(s, why, why_size);
+	if (rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -ENOLCK || rc == -EINVAL)
+		snprintf(why, why_size,
+			 "its file system cannot lock (flock: %s): nothing would keep others away",
+			 strerror(-rc));
 	if (rc < 0)
 		return rc;
-	snprintf(text, sizeof text, "%d\n", (int)getpid());
+	machine_name(machine);
+	snprintf(text, sizeof text, "%d\n%s\n", (int)getpid(), machine);
 	rc = s->io->ops->truncate(s->io, s->lock_fd, 0);
 	/* On a full disk there may be no room even for this; the lock itself is what matters. */
 	if (rc >= 0)

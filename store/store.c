@@ -25,7 +25,7 @@ struct contents {
 
 static int look_at_name(void *arg, const char *name)
 {
-	static const char *const ours[] = {"lock", "collections", "catalog.new", "lost+found"};
+	static const char *const ours[] = {"lock", "standby", "collections", "catalog.new", "lost+found"};
 	struct contents *found = arg;
 	bool known = false;
 
@@ -49,6 +49,19 @@ static int refuse_foreign(struct vs_store *s, char *why, size_t why_size)
 		return rc;
 	snprintf(why, why_size, "not empty, and not a vecfs store");
 	return -ENOTEMPTY;
+}
+
+/* Each try opens the file anew: it may be another one by now, or a server may have been started again. */
+static int lock_or_wait(struct vs_store *s, char *why, size_t why_size)
+{
+	int rc;
+
+	while ((rc = engine_lock(s, why, why_size)) == -EBUSY && s->options.wait)
+		if (!s->options.wait(s->options.wait_arg, why))
+			break;
+	if (!rc)
+		*why = 0;
+	return rc;
 }
 
 static int create_store(struct vs_store *s)
@@ -185,7 +198,7 @@ int vs_open(const char *dir, const struct vs_options *options, struct vs_store *
 	if (!rc && !s->read_only)
 		rc = refuse_foreign(s, why, why_size);
 	if (!rc)
-		rc = engine_lock(s, why, why_size);
+		rc = lock_or_wait(s, why, why_size);
 	if (!rc)
 		rc = recover(s, why, why_size);
 	if (rc == -ENOENT && s->io && !s->read_only)

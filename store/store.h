@@ -75,6 +75,12 @@ struct vs_options {
 	 * NULL. Called with no lock held; from any thread. */
 	void (*report)(void *arg, enum vs_severity severity, const char *line);
 	void *report_arg;
+	/*
+	 * Of vs_open while another process has the store (why says which): takes the time until it is tried
+	 * again, and says whether. NULL: it is not waited for.
+	 */
+	bool (*wait)(void *arg, const char *why);
+	void *wait_arg;
 	/* How many descriptors and mappings of segments may be kept open for the next use; 0: 512 and 16,384.
 	 */
 	unsigned files_max, maps_max;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "fs/mount/options.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/mount/sd_notify.h"
+#include "fs/cli/standby.h"
 #include "fs/mount/session.h"
 #include "store/store.h"
 
@@ -33,6 +35,7 @@ static const char help[] =
 	"                     sync             every close of a vector makes it durable\n"
 	"                     commit=MS        longest time a write may stay volatile (default 5)\n"
 	"                     allow_other      let other users in\n"
+	"                     standby          while another process has STORE, wait for it; then serve\n"
 	"                     io_uring=auto|on|off\n"
 	"                                      the transport (default auto)\n"
 	"                     noexec, nosuid, nodev, noatime, nodiratime, nosymfollow\n"
@@ -50,17 +53,45 @@ struct job {
 	char mountpoint[PATH_MAX];
 	struct mount_options options;
 	int guard;
+	bool detached; /* in the background, and whoever started it has been told */
 };
 
-static void on_ready(void *arg)
+static void detach(struct job *job)
 {
-	const struct job *job = arg;
-
-	sd_notify_tell("READY=1");
-	if (job->options.foreground)
+	if (job->options.foreground || job->detached)
 		return;
 	background_ready();
 	message_init(false);
+	job->detached = true;
+}
+
+__attribute__((format(printf, 1, 2))) static void tell_manager(const char *format, ...)
+{
+	char text[2 * PATH_MAX + WHY_BYTES];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	sd_notify_tell(text);
+}
+
+static void on_ready(void *arg)
+{
+	struct job *job = arg;
+
+	tell_manager("READY=1\nSTATUS=serving %s at %s", job->store, job->mountpoint);
+	detach(job);
+}
+
+/* It does what it was started for: whoever waits for that need not wait any longer. */
+static void on_standby(void *arg, const char *why)
+{
+	struct job *job = arg;
+
+	message(VS_INFO, "standing by for %s at %s: %s", job->store, job->mountpoint, why);
+	tell_manager("READY=1\nSTATUS=standing by for %s: %s", job->store, why);
+	detach(job);
 }
 
 static int session_store(struct vs_store *store, struct job *job)
@@ -108,25 +139,41 @@ static unsigned segment_files(void)
 	return limit.rlim_cur / 2 ? (unsigned)(limit.rlim_cur / 2) : 1;
 }
 
-static int run_job(struct job *job)
+/* 0; also if a signal has ended the wait of a standby, in which case *out is NULL. */
+static int open_store(struct job *job, struct vs_store **out)
 {
+	struct standby standby = {.store = job->store, .begun = on_standby, .arg = job};
 	struct vs_options options = {
 		.files_max = segment_files(),
 		.read_only = job->options.read_only,
 		.commit_ms = job->options.commit_ms,
 		.report = message_report,
+		.wait = job->options.standby ? standby_wait : NULL,
+		.wait_arg = &standby,
 	};
-	struct vs_store *store;
 	char why[WHY_BYTES] = "";
+	int rc = vs_open(job->store, &options, out, why, sizeof why);
+
+	if (standby_end(&standby) && (rc == 0 || rc == -EBUSY)) {
+		rc = rc == 0 ? vs_close(*out) : 0;
+		*out = NULL;
+		return rc;
+	}
+	if (rc != 0)
+		message(VS_ERROR, "%s: %s", job->store, *why ? why : strerror(-rc));
+	return rc;
+}
+
+static int run_job(struct job *job)
+{
+	struct vs_store *store;
 	int rc, closed;
 
 	interrupt_ignore_others();
 	job->guard = watchdog_start(); /* before there is anything to copy */
-	rc = vs_open(job->store, &options, &store, why, sizeof why);
-	if (rc != 0) {
-		message(VS_ERROR, "%s: %s", job->store, *why ? why : strerror(-rc));
-		return COMMAND_FAILED;
-	}
+	rc = open_store(job, &store);
+	if (rc != 0 || !store)
+		return rc == 0 ? COMMAND_OK : COMMAND_FAILED;
 	rc = session_store(store, job);
 	closed = vs_close(store);
 	if (closed != 0)
@@ -202,6 +249,10 @@ static int mount_store(const char *store, const char *mountpoint, const struct m
 	static struct job job; /* outlives this call: the ready callback comes from another thread */
 	int rc;
 
+	if (options->standby && options->read_only) {
+		message(VS_ERROR, "mount: standby,ro: a standby is to write");
+		return COMMAND_FAILED;
+	}
 	job.options = *options;
 	if (prepare_mountpoint(mountpoint, &job) != 0 || prepare_store(store, &job) != 0)
 		return COMMAND_FAILED;

@@ -16,6 +16,7 @@
 #include "fs/request/message.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/cli/report.h"
+#include "fs/cli/standby.h"
 #include "store/store.h"
 
 #define WHY_BYTES 512
@@ -241,7 +242,8 @@ static int stat_mount(const struct mountpoint *m, bool json)
 	char path[PATH_MAX + 32];
 	struct statvfs st;
 	struct report p;
-	pid_t pid = store_owner_find(m->store);
+	char host[STORE_OWNER_HOST_MAX];
+	pid_t pid = store_owner_find(m->store, host);
 
 	if (statvfs(m->path, &st) != 0)
 		return fail(m->path, -errno);
@@ -251,6 +253,8 @@ static int stat_mount(const struct mountpoint *m, bool json)
 	report_text(&p, "store", m->store);
 	if (pid > 0)
 		report_number(&p, "pid", (uint64_t)pid);
+	report_text(&p, "state", "serving");
+	report_text(&p, "standby", standby_is_there(m->store) ? "waits" : "none");
 	print_space(&p, &st);
 	snprintf(path, sizeof path, "%s/.vecfs/metrics", m->path);
 	print_metrics(&p, path);
@@ -284,7 +288,9 @@ static int stat_collection(const char *path, bool json)
 static int stat_store(const char *path, bool json)
 {
 	static struct mountpoint m;
-	pid_t pid = store_owner_find(path);
+	struct report p;
+	char host[STORE_OWNER_HOST_MAX];
+	pid_t pid = store_owner_find(path, host);
 
 	if (pid == -ENOENT || pid == -ENOTDIR) {
 		message(VS_ERROR, "%s: neither a store nor in a mount of vecfs", path);
@@ -296,8 +302,15 @@ static int stat_store(const char *path, bool json)
 		return stat_free_store(path, json);
 	if (mountpoint_of_store(path, &m) == 0)
 		return stat_mount(&m, json);
-	message(VS_ERROR, "%s: held by process %d, whose mount is not to be seen from here", path, (int)pid);
-	return -EBUSY;
+	report_start(&p, json);
+	report_text(&p, "kind", "store");
+	report_text(&p, "path", path);
+	report_text(&p, "state", "served from elsewhere");
+	report_number(&p, "pid", (uint64_t)pid);
+	report_text(&p, "machine", *host ? host : "unknown");
+	report_text(&p, "standby", standby_is_there(path) ? "waits" : "none");
+	report_end(&p);
+	return 0;
 }
 
 static int stat_path(const char *argument, bool json)

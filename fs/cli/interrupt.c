@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stddef.h>
 
+static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
 static volatile sig_atomic_t came;
 
 static void on_signal(int number)
@@ -13,7 +14,6 @@ static void on_signal(int number)
 
 void interrupt_catch(void)
 {
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
 	/* Without SA_RESTART: the command sees EINTR. */
 	struct sigaction action = {.sa_handler = on_signal}, old;
 
@@ -24,6 +24,16 @@ void interrupt_catch(void)
 	}
 }
 
+void interrupt_release(void)
+{
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+		struct sigaction now;
+
+		if (sigaction(numbers[i], NULL, &now) == 0 && now.sa_handler == on_signal)
+			signal(numbers[i], SIG_DFL);
+	}
+}
+
 bool interrupt_came(void)
 {
 	return came != 0;
@@ -31,11 +41,11 @@ bool interrupt_came(void)
 
 void interrupt_ignore_others(void)
 {
-	static const int numbers[] = {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF,  SIGIO,
-				      SIGPIPE, SIGXFSZ, SIGXCPU, SIGPWR,    SIGSTKFLT};
+	static const int others[] = {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF,  SIGIO,
+				     SIGPIPE, SIGXFSZ, SIGXCPU, SIGPWR,    SIGSTKFLT};
 
-	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-		signal(numbers[i], SIG_IGN);
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+		signal(others[i], SIG_IGN);
 	for (int number = SIGRTMIN; number <= SIGRTMAX; number++)
 		signal(number, SIG_IGN);
 }

@@ -8,6 +8,8 @@
 /* For the main thread of a command. From now on SIGINT, SIGTERM and SIGHUP, unless ignored, only end the
  * system call under way (EINTR). */
 void interrupt_catch(void);
+/* What has not come yet ends the process again. */
+void interrupt_release(void);
 /* Whether one of them has come. */
 bool interrupt_came(void);
 

@@ -7,25 +7,32 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define LOCK_NAME "lock"
-#define PID_DIGITS 20
+#define HOST_COMPARED 64 /* bytes of a machine's name that are in the file */
 #define POLL_MS 10
 #define EXIT_MS 1000 /* from giving up the lock to the end of the process */
 
-static pid_t read_pid(int fd)
+/* What is in the file: a number, and in the next line the name of a machine. *here is false if it is of
+ * another machine than this. */
+static pid_t read_pid(int fd, char host[STORE_OWNER_HOST_MAX], bool *here)
 {
-	char text[PID_DIGITS + 1];
-	ssize_t n = pread(fd, text, PID_DIGITS, 0);
+	char text[2 * STORE_OWNER_HOST_MAX] = "", own[STORE_OWNER_HOST_MAX] = "";
+	ssize_t n = pread(fd, text, sizeof text - 1, 0);
+	int pid = 0;
 
+	*host = 0;
+	*here = true;
 	if (n < 0)
 		return -errno;
-	text[n] = 0;
-	return (pid_t)strtol(text, NULL, 10);
+	sscanf(text, "%d %64s", &pid, host);
+	if (*host && gethostname(own, sizeof own - 1) == 0)
+		*here = strncmp(host, own, HOST_COMPARED) == 0;
+	return pid;
 }
 
 static int open_lock(const char *store)
@@ -51,16 +58,18 @@ static int is_held(int lock_fd)
 	return 0;
 }
 
-pid_t store_owner_find(const char *store)
+pid_t store_owner_find(const char *store, char host[STORE_OWNER_HOST_MAX])
 {
 	int fd = open_lock(store);
+	bool here;
 	pid_t pid;
 
+	*host = 0;
 	if (fd < 0)
 		return fd;
 	pid = is_held(fd);
 	if (pid > 0)
-		pid = read_pid(fd);
+		pid = read_pid(fd, host, &here);
 	close(fd);
 	return pid;
 }
@@ -68,11 +77,13 @@ pid_t store_owner_find(const char *store)
 struct store_owner_watch store_owner_watch(const char *store)
 {
 	struct store_owner_watch w = {.lock_fd = open_lock(store), .pid_fd = -1};
+	char host[STORE_OWNER_HOST_MAX];
+	bool here;
 
 	if (w.lock_fd < 0 || is_held(w.lock_fd) <= 0)
 		return w;
-	w.pid = read_pid(w.lock_fd);
-	if (w.pid > 0)
+	w.pid = read_pid(w.lock_fd, host, &here);
+	if (w.pid > 0 && here) /* of another machine, the number is somebody else's here */
 		w.pid_fd = (int)syscall(SYS_pidfd_open, w.pid, 0);
 	return w;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * store_owner - the process that has a store open: it holds the flock of STORE/lock, which contains its pid.
+ * store_owner - the process that has a store open: it holds the flock of STORE/lock, which contains its pid
+ * and the name of its machine.
  *
  * The lock tells that there is one; the number is for people, and may be that of another pid namespace.
  *
@@ -11,8 +12,10 @@
 
 #include <sys/types.h>
 
-/* The pid of the store's owner; 0: nobody has it open. -ENOENT: not a store. -errno. */
-pid_t store_owner_find(const char *store);
+#define STORE_OWNER_HOST_MAX 72
+/* The pid of the store's owner, and the name of its machine, if that is told; 0: nobody has it open. -ENOENT:
+ * not a store. -errno. */
+pid_t store_owner_find(const char *store, char host[STORE_OWNER_HOST_MAX]);
 
 struct store_owner_watch {
 	int lock_fd; /* of STORE/lock; -1: it is not to be seen from here, and there is nothing to wait for */

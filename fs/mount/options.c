@@ -100,6 +100,7 @@ static bool apply_word(const char *option, struct mount_options *options)
 		{"async", offsetof(struct mount_options, sync_on_close), false},
 		{"allow_other", offsetof(struct mount_options, allow_other), true},
 		{"debug", offsetof(struct mount_options, debug), true},
+		{"standby", offsetof(struct mount_options, standby), true},
 	};
 
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)

@@ -18,6 +18,7 @@ enum session_io_uring { SERVE_IO_URING_AUTO, SERVE_IO_URING_ON, SERVE_IO_URING_O
 struct mount_options {
 	const char *store_dir; /* the directory that the store was opened in */
 	bool read_only, sync_on_close, allow_other, foreground, debug;
+	bool standby; /* wait for the store while another process has it */
 	unsigned commit_ms;
 	enum session_io_uring io_uring;
 	unsigned long flags_set,

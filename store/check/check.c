@@ -124,7 +124,7 @@ static int check_collection(struct check *k, struct collection *c)
 /* What the last holder left in the lock file: nothing, or its pid if it was killed. */
 static int check_lock_file(struct check *k)
 {
-	char text[32], *end;
+	char text[128], *end;
 	ssize_t n;
 	int fd = k->io->ops->open(k->io, "lock", O_RDONLY, 0);
 
@@ -139,7 +139,8 @@ static int check_lock_file(struct check *k)
 	if (n < 0)
 		return (int)n;
 	text[n] = 0;
-	if (n && (strtol(text, &end, 10) <= 0 || strcmp(end, "\n")))
+	/* A number, and perhaps the name of a machine. */
+	if (n && (strtol(text, &end, 10) <= 0 || *end != '\n' || text[n - 1] != '\n'))
 		check_found(k, "lock: holds something that is no process number");
 	return 0;
 }

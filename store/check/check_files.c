@@ -58,7 +58,8 @@ struct listing {
 
 static int file_of_root(void *arg, const char *name)
 {
-	static const char *const ours[] = {"lock", "catalog.0", "catalog.1", "collections", "lost+found"};
+	static const char *const ours[] = {"lock",      "standby",     "catalog.0",
+					   "catalog.1", "collections", "lost+found"};
 	const struct listing *l = arg;
 
 	for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)

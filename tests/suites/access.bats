@@ -158,7 +158,7 @@ nobody_unmounts() { as_nobody timeout 30 "$here/vecfs" umount "$own/mnt"; }
 	as_nobody mkdir own/other
 	run as_nobody "$here/vecfs" mount -o $transport own/store own/other
 	[ "$status" = 1 ]
-	[[ $output == *"$(cat own/store/lock)"* ]]
+	[[ $output == *"$(head -n 1 own/store/lock)"* ]]
 	nobody_unmounts
 }
 
@@ -168,7 +168,7 @@ nobody_unmounts() { as_nobody timeout 30 "$here/vecfs" umount "$own/mnt"; }
 	as_nobody mkdir own/mnt/docs
 	as_nobody cp one own/mnt/docs/apple
 	as_nobody sync own/mnt/docs
-	kill -KILL "$(cat own/store/lock)"
+	kill -KILL "$(head -n 1 own/store/lock)"
 	eventually bash -c 'as() { setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"; }; ! as ls own/mnt 2>/dev/null'
 	nobody_mounts
 	as_nobody cmp one own/mnt/docs/apple

@@ -3,7 +3,7 @@
 
 load helper
 
-holder() { cat "$store/lock"; }
+holder() { head -n 1 "$store/lock"; }
 is_mounted() { [ -n "$(mounts_below "$mnt")" ]; }
 # It may remain a zombie where nobody reaps orphans.
 is_gone() { ! readlink "/proc/$1/exe" >/dev/null; }
@@ -697,7 +697,7 @@ one_line() {
 	ls mnt
 	stop
 	finishes $listener
-	[ "$(tr '\n' ' ' <told)" = "listening READY=1 STOPPING=1 " ]
+	[ "$(tr '\n' '|' <told)" = "listening|READY=1|STATUS=serving $store at $mnt|STOPPING=1|" ]
 }
 
 @test "--help explains each command, --version tells the version; wrong arguments are 2" {

@@ -211,3 +211,174 @@ heal() {
 	start
 	intact docs
 }
+
+# ------------------------------------------------------------------ a standby
+
+# stands_by STORE FOLDER [OPTION,...]: a standby in the foreground; its process is $standby, its log $standby_log.
+stands_by() {
+	mkdir -p "$2"
+	standby_log=$(mktemp "$here/daemon.XXXXXX.log")
+	(outside env "${standby_env[@]}" "$VECFS_BIN" mount -f -o "$transport,standby${3:+,$3}" "$1" "$here/$2") </dev/null >>"$standby_log" 2>&1 &
+	standby=$!
+	running+=("$standby")
+	expect_log 'standing by for .* at .*: in use by process .*'
+	eventually grep -q 'standing by' "$standby_log"
+}
+standby_env=()
+durably() { vec 1 100 >"$1" 2>/dev/null && sync "$1" 2>/dev/null; }
+serves() { grep -q "vecfs: serving" "$1"; }
+ms() { echo $(($(date +%s%N) / 1000000)); }
+
+@test "a standby waits without serving, says so, and takes over within a second of the owner's unmount" {
+	start
+	some docs
+	stands_by store mnt2
+	grep -qx "vecfs: standing by for $here/store at $here/mnt2: in use by process $daemon" "$standby_log"
+	no mountpoint -q mnt2
+	[[ "$(vecfs stat store)" == *standby*waits* ]]
+	sleep 0.5
+	no mountpoint -q mnt2
+	stop
+	begin_ms=$(ms)
+	eventually serves "$standby_log"
+	took_ms=$(($(ms) - begin_ms))
+	echo "$took_ms ms"
+	[ $took_ms -le $((1000 * slow)) ]
+	mnt=$here/mnt2
+	intact docs
+	[[ "$(vecfs stat store)" == *state*serving* ]]
+	[[ "$(vecfs stat --json mnt2)" == *'"standby": "none"'* ]]
+	vecfs umount mnt2
+	wait "$standby"
+}
+
+@test "a standby takes over from an owner that is killed: nothing durable is lost" {
+	start
+	some docs
+	sync mnt/docs
+	stands_by store mnt2
+	crash
+	eventually serves "$standby_log"
+	mnt=$here/mnt2
+	intact docs
+	vecfs umount mnt2
+	wait "$standby"
+}
+
+@test "of two standbys one takes over, and the other goes on waiting" {
+	start
+	stands_by store mnt2
+	one=$standby one_log=$standby_log
+	stands_by store mnt3
+	stop
+	either() { serves "$one_log" || serves "$standby_log"; }
+	eventually either
+	sleep 1
+	if serves "$one_log"; then first=mnt2 second=mnt3 last_log=$standby_log; else first=mnt3 second=mnt2 last_log=$one_log; fi
+	no serves "$last_log"
+	vecfs umount $first
+	eventually serves "$last_log"
+	vecfs umount $second
+	wait "$one"
+	wait "$standby"
+}
+
+@test "SIGTERM ends a standby that waits; it leaves nothing behind" {
+	start
+	stands_by store mnt2
+	kill -TERM "$standby"
+	wait "$standby"
+	[[ "$(vecfs stat store)" == *standby*none* ]]
+	mkdir mnt/more
+	stop
+	stands_by_in_vain() { # the store is free: it just serves
+		(outside "$VECFS_BIN" mount -f -o "$transport,standby" store "$here/mnt2") </dev/null >>"$standby_log" 2>&1 &
+		standby=$!
+		running+=($standby)
+		eventually serves "$standby_log"
+	}
+	stands_by_in_vain
+	kill -TERM "$standby"
+	wait "$standby"
+}
+
+@test "in the background a standby's command returns when it waits; vecfs umount ends what it became" {
+	start
+	mkdir mnt2
+	vecfs mount -o "$transport,standby" store mnt2
+	no mountpoint -q mnt2
+	[[ "$(vecfs stat store)" == *standby*waits* ]]
+	stop
+	eventually mountpoint -q mnt2
+	mkdir mnt2/more
+	vecfs umount mnt2
+	no mountpoint -q mnt2
+}
+
+@test "a standby tells the service manager what it does" {
+	start
+	cat >listen.py <<-'P'
+		import socket
+		s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		s.bind("notify")
+		while True:
+		    print(s.recv(9999).decode().replace("\n", "|"), flush=True)
+	P
+	background sh -c 'exec python3 listen.py >told 2>&1'
+	eventually [ -S notify ]
+	standby_env=(NOTIFY_SOCKET="$here/notify")
+	stands_by store mnt2
+	eventually grep -qx "READY=1|STATUS=standing by for $here/store: in use by process $daemon" told
+	stop
+	eventually grep -qx "READY=1|STATUS=serving $here/store at $here/mnt2" told
+	vecfs umount mnt2
+	wait "$standby"
+	eventually grep -qx "STOPPING=1" told
+}
+
+@test "a read-only standby is refused" {
+	refused "standby,ro" vecfs mount -f -o standby,ro store mnt
+}
+
+@test "a file system that cannot lock is refused" {
+	below net
+	for error in EOPNOTSUPP ENOSYS EINVAL; do
+		fails net "flock $error"
+		refused "cannot lock" vecfs mount -f -o "$transport" net/store mnt
+		[ ! -e disk/store/catalog.0 ]
+	done
+	fusermount3 -u net
+}
+
+@test "two machines: the second is refused, waits, and takes over when the first has lost its file system" {
+	need_signals
+	poisoned_lines
+	expect_log 'cannot .*: Input/output error; the store is read-only until it is mounted again'
+	below one
+	one=$last
+	below two
+	store=$here/one/store
+	start
+	some docs
+	sync mnt/docs
+	mkdir mnt3
+	refused "in use by process $daemon" vecfs mount -f -o "$transport" two/store mnt3
+	stands_by two/store mnt2
+	kill -KILL "$one"
+	eventually serves "$standby_log"
+	for ((i = 0; i < 20; i++)); do
+		no durably "mnt/docs/late$i"
+	done
+	first=$mnt
+	mnt=$here/mnt2
+	intact docs
+	mkdir mnt2/more
+	mnt=$first
+	ends
+	umount -l one || fusermount3 -uz one
+	vecfs umount mnt2
+	wait "$standby"
+	vecfs check two/store
+	fusermount3 -u two
+	store=$here/disk/store
+}

@@ -19,7 +19,9 @@ static void test_our_options(void **state)
 	(void)state;
 	assert_int_equal(mountopt_parse("ro,sync,commit=250,allow_other,io_uring=off", &o, why, sizeof why),
 			 0);
-	assert_true(o.read_only && o.sync_on_close && o.allow_other);
+	assert_true(o.read_only && o.sync_on_close && o.allow_other && !o.standby);
+	assert_int_equal(mountopt_parse("standby", &o, why, sizeof why), 0);
+	assert_true(o.standby);
 	assert_int_equal(o.commit_ms, 250);
 	assert_int_equal(o.io_uring, SERVE_IO_URING_OFF);
 	assert_int_equal(mountopt_parse("rw,io_uring=on", &o, why, sizeof why), 0);
