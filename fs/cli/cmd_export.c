@@ -176,7 +176,10 @@ static int choose_format(struct export *ex)
 	snprintf(suffix, sizeof suffix, ".%s", ex->format_suffix ? ex->format_suffix : "");
 	ex->compressed = stream_plain_name(ex->format_suffix ? suffix : ex->file, plain, sizeof plain);
 	if (array_format_of_name(plain, &ex->format, &named) != 0) {
-		message(VS_ERROR, "%s: its name tells no format: give --format", ex->file);
+		if (ex->format_suffix)
+			message(VS_ERROR, "--format %s: no such format", ex->format_suffix);
+		else
+			message(VS_ERROR, "%s: its name tells no format: give --format", ex->file);
 		return -EINVAL;
 	}
 	if (ex->dtype >= 0)

@@ -624,6 +624,15 @@ static int import_into(struct import *im, const char *collection)
 
 enum { OPT_IDS = 256, OPT_ESCAPE, OPT_START, OPT_REPLACE, OPT_DTYPE, OPT_DIM, OPT_MEMBER, OPT_FORMAT };
 
+static bool is_format(const char *suffix)
+{
+	struct array_reader_options unused;
+	char name[64];
+
+	return snprintf(name, sizeof name, ".%s", suffix) < (int)sizeof name &&
+	       array_reader_format_of_name(name, &unused) == 0;
+}
+
 static int set_option(struct import *im, int answer, char **argv)
 {
 	uint64_t n;
@@ -637,7 +646,9 @@ static int set_option(struct import *im, int answer, char **argv)
 		return 0;
 	case OPT_FORMAT:
 		im->format = optarg;
-		return 0;
+		return is_format(optarg)
+			       ? 0
+			       : command_misused(&command_import, "--format %s: no such format", optarg);
 	case OPT_MEMBER:
 		im->member = optarg;
 		return 0;

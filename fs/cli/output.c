@@ -66,7 +66,7 @@ static int resolve(char path[PATH_MAX], int *descriptor)
 		if (rc == -EINVAL)
 			return 0;
 		if (rc == -ENOENT) /* a new file; but like cp(1) none behind a link that leads nowhere */
-			return links == 0 ? 0 : -ELOOP;
+			return links == 0 ? 0 : -ENOENT;
 	}
 	return rc != 0 ? rc : -ELOOP;
 }

@@ -258,7 +258,8 @@ static int read_line(const struct vectext *t, const char *line, size_t len, floa
 				      "found no tab, want one between the id and its numbers");
 	} else {
 		numbers = last_fields(line, end, t->dim);
-		id_end = numbers ? numbers - 1 : NULL;
+		for (id_end = numbers; id_end && id_end > line && is_blank(id_end[-1]); id_end--)
+			; /* columns that were aligned */
 		if (!numbers || ends_in_number(line, (size_t)(id_end - line))) {
 			uint32_t fields = count_fields(line, end);
 
@@ -365,6 +366,9 @@ static int start(struct vectext *t, char *why, size_t why_size)
 		return rc;
 	if (t->end >= BOM_BYTES && memcmp(t->buf, BOM, BOM_BYTES) == 0)
 		t->begin = BOM_BYTES;
+	t->line = t->end >= 2 && (memcmp(t->buf, "\xff\xfe", 2) == 0 || memcmp(t->buf, "\xfe\xff", 2) == 0);
+	if (t->line)
+		return refuse(t, why, why_size, "the text is UTF-16, want UTF-8");
 	rc = peek_line(t, &len, &whole, why, why_size);
 	if (rc > 0)
 		rc = take_head(t, len, why, why_size);

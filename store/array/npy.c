@@ -186,7 +186,7 @@ static int refuse_dtype(const char *descr, char *why, size_t why_size)
 		snprintf(why, why_size,
 			 "found an array of structures, want plain numbers: "
 			 "save one field with np.ascontiguousarray(a['FIELD'], dtype='<f4')");
-	else if (descr[0] == '>')
+	else if (strcmp(descr, ">f4") == 0 || strcmp(descr, ">f2") == 0)
 		snprintf(why, why_size,
 			 "found big-endian numbers ('%s'), want little-endian ones: "
 			 "save with a.astype('<%s')",

@@ -767,6 +767,8 @@ there_and_back() {
 	refuse "line 2: found no tab" 'a\t1,2\nb 1,2\n'
 	refuse "line 1: number 3: found" 'a\t1,,2\n' --dim 3 || refuse "line 1: number 2" 'a\t1,,2\n'
 	refuse "line 1: number 2: found" 'a\t1,2,\n'
+	refuse "line 1: the text is UTF-16" '\377\376a\0 \0001\0\n\0'
+	refuse "line 1: the text is UTF-16" '\376\377\0a\0 \0001\0\n'
 	refuse "found no vectors" ''
 	refuse "found no vectors" '0 5\n'
 	refuse "it brings its own ids" 'a 1 2\n' --start 5
@@ -777,6 +779,21 @@ there_and_back() {
 	[ ! -e mnt/new ]
 	printf '' | refused "found no vectors" vecfs import -q --format glove mnt/new -
 	[ ! -e mnt/new ]
+}
+
+@test "text in aligned columns: blanks before the numbers are no part of an id" {
+	printf 'a     1   2\nof it 3 \t 4 \n' >aligned.txt
+	vecfs import -q mnt/new aligned.txt
+	[ "$(cat mnt/new/.vecfs/ids | tr '\n' '|')" = 'a|of it|' ]
+	cmp mnt/new/.vecfs/vectors.f32 <(f32 1 2 3 4)
+}
+
+@test "a format that does not exist is refused by name" {
+	arrays
+	vecfs import -q mnt/docs a.npy
+	for command in import export; do
+		refused "--format xyz: no such format" vecfs $command -q mnt/docs a.npy --format xyz
+	done
 }
 
 @test "import and export on a bind-mounted collection" {
@@ -832,6 +849,7 @@ there_and_back() {
 	ln -s nowhere dangling.npy
 	run vecfs export -q mnt/new dangling.npy
 	[ "$status" = 1 ]
+	[[ $output == *"No such file"* ]]
 	[ ! -e nowhere ]
 	(umask 027; exec "$VECFS_BIN" export -q mnt/new fresh.npy)
 	[ "$(stat -c %a fresh.npy)" = 640 ]

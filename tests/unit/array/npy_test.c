@@ -112,6 +112,7 @@ static void test_refusals_say_what_to_do(void **state)
 		 "np.ascontiguousarray(a, dtype='<f4')"},
 		{"{'descr': '>f4', 'fortran_order': False, 'shape': (3, 4)}", "a.astype('<f4')"},
 		{"{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4)}", "found dtype '<f8'"},
+		{"{'descr': '>f8', 'fortran_order': False, 'shape': (3, 4)}", "dtype='<f4'"},
 		{"{'descr': '<i8', 'fortran_order': False, 'shape': (3, 4)}", "dtype='<f4'"},
 		{"{'descr': '|b1', 'fortran_order': False, 'shape': (3, 4)}", "np.packbits"},
 		{"{'descr': [('x', '<f4')], 'fortran_order': False, 'shape': (3,)}", "structures"},
