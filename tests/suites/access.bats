@@ -224,6 +224,27 @@ else: assert False' $segment
 	nobody_unmounts
 }
 
+@test "segments/N.npy: what root writes through one is never served: EIO, a line in the log, and check names it" {
+	need_root
+	expect_damage
+	expect_log '.*checksum.*'
+	start
+	mkdir mnt/docs
+	for id in apple pear plum; do head -c 6000 /dev/urandom >$id; done
+	cp apple pear plum mnt/docs
+	sync mnt/docs
+	eventually cmp -s <(cat apple pear plum) <(tail -c +4097 mnt/docs/.vecfs/segments/0.npy | head -c 18000)
+	printf x | dd of=mnt/docs/.vecfs/segments/0.npy bs=1 seek=$((4096 + 6000 + 2500)) conv=notrunc status=none
+	refused "Input/output error" cat mnt/docs/pear
+	grep -q 'docs/pear.*checksum' mnt/.vecfs/log
+	cmp apple mnt/docs/apple
+	cmp plum mnt/docs/plum
+	stop
+	run vecfs check "$store"
+	[ "$status" != 0 ]
+	[[ $output == *pear* && $output != *apple* && $output != *plum* ]]
+}
+
 @test "set-user-ID and set-group-ID go when somebody unprivileged writes, truncates or gives a vector away" {
 	for_all
 	chmod 755 mnt/docs

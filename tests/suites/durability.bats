@@ -214,6 +214,48 @@ begin_with() {
 	cmp one mnt/docs/apple
 }
 
+# is_one_version: what the mount shows is all of one of the two arrays, beside its ids; prints which.
+is_one_version() {
+	python3 - <<-'P'
+		import numpy as np
+		rows = np.load('mnt/docs/.vecfs/vectors.npy')
+		ids = np.loadtxt('mnt/docs/.vecfs/ids', dtype='f4')
+		which = rows[0, 0] % 2
+		assert rows.shape == (20000, 100) and len(set(ids)) == 20000
+		assert (rows == (2 * ids + which)[:, None]).all(), 'a mixture'
+		print(int(which))
+	P
+}
+
+@test "SIGKILL in a large import over existing ids: check, -o ro and the next mount find one version, whole" {
+	python3 - <<-'P'
+		import numpy as np
+		for which in 0, 1:
+		    np.save(f'{which}.npy', np.arange(which, 40000, 2, dtype='f4')[:, None] + np.zeros((1, 100), 'f4'))
+	P
+	start
+	mkdir mnt/docs
+	vecfs import -q mnt/docs 0.npy
+	for delay in 0.02 0.05 0.1 0.2 over over; do
+		background "$VECFS_BIN" import -q --replace mnt/docs 1.npy 2>/dev/null
+		importer=$!
+		if [ $delay = over ]; then finishes $importer; else sleep $delay; fi
+		kill_daemon
+		done=0
+		finishes $importer || done=$?
+		take_away "$mnt"
+		vecfs check "$store"
+		start ro
+		which=$(is_one_version)
+		[ $done != 0 ] || [ "$which" = 1 ]
+		stop
+		start
+		[ "$(is_one_version)" = "$which" ]
+		[ -z "$(ls mnt/docs/.vecfs/tx)" ]
+		vecfs import -q --replace mnt/docs 0.npy
+	done
+}
+
 @test "SIGKILL under load, again and again: all that is durable is there, the rest is a prefix" {
 	start
 	mkdir mnt/docs

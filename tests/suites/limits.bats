@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # How far it goes: long ids, small and large dims, many of everything, clients that stop, a clock that goes back.
 
-BATS_TEST_TIMEOUT=120
+[ "${VECFS_LONG:-0}" = 1 ] && BATS_TEST_TIMEOUT=1800 || BATS_TEST_TIMEOUT=120
 load helper
 
 setup() {
