@@ -313,6 +313,29 @@ typedef void (*vs_snapshot_row_fn)(void *arg, uint64_t row, uint64_t entry, cons
 int vs_snapshot_rows(struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
 		     vs_snapshot_row_fn fn, void *arg);
 
+/* What a vector is as a file, in the terms of stat(2): also an element of a batch's VS_BATCH_ATTRIBUTES. */
+struct vs_file_attr {
+	int64_t mtime_s; /* since 1970 */
+	uint32_t mtime_ns;
+	uint32_t mode; /* permission bits 07777 */
+	uint32_t uid, gid;
+};
+/*
+ * A row without its id and vector. Two snapshots of one collection have the same vector under the same id
+ * with the same attributes wherever entry and ctime are the same.
+ */
+struct vs_row_meta {
+	uint64_t entry; /* 0: its metadata are damaged, and all the rest is 0 */
+	int64_t ctime_s;
+	uint32_t ctime_ns;
+	uint32_t data_sum; /* of its vector: the lower half of XXH3 */
+	uint32_t place;    /* rises from row to row, and stays the row's own until it is moved */
+	uint32_t reserved;
+	struct vs_file_attr attr;
+};
+/* Of the rows from first on, at most count, and fewer at the end; returns how many. */
+ssize_t vs_snapshot_meta(struct vs_snapshot *m, uint64_t first, uint64_t count, struct vs_row_meta *out);
+
 /*
  * The segment file n (0..segments-1) of a collection: path relative to the store's directory. Before it
  * returns, everything acknowledged is in the file and its .npy header tells the true number of rows (rows,
@@ -341,14 +364,25 @@ ssize_t vs_upload_read(struct vs_upload *u, void *buf, size_t size, uint64_t off
 ssize_t vs_batch_upload_read(struct vs_store *s, uint32_t batch, void *buf, size_t size, uint64_t off);
 /* Drops the batch's upload, finished or torn. -EBUSY if one is being written. */
 int vs_upload_drop(struct vs_store *s, uint32_t batch);
+/*
+ * Goes on with the batch's upload, which has ended or was torn by a crash, after its first rows: what is
+ * behind them goes. -ENODATA: it has not so many, or not as they were written; -EINVAL: they are not of this
+ * schema.
+ */
+int vs_upload_resume(struct vs_store *s, uint32_t batch, const struct vs_schema *schema, uint64_t rows,
+		     struct vs_upload **out);
+/* Drops the last row of an upload if it is not complete. */
+int vs_upload_trim(struct vs_upload *u);
 /* Ends it: keep (then -EINVAL if the last row is incomplete, and it is dropped) or drop. u is gone in any
  * case. */
 int vs_upload_end(struct vs_upload *u, bool keep);
 
 /*
  * The files of a batch beside its upload: two lists of ids, each as lines or NUL-separated (idlist.h; not
- * both); and some that the engine only keeps for who writes them, until the batch goes: an array that does
- * not come in order, what was refused, and files that are to be renamed to one of the others.
+ * both); the attributes of the uploaded rows (struct vs_file_attr; without it they are as old as the commit,
+ * and keep the mode and owner of what they replace); and some that the engine only keeps for who writes them,
+ * until the batch goes: an array that does not come in order, what was refused, and files that are to be
+ * renamed to one of the others.
  */
 enum vs_batch_text {
 	VS_BATCH_IDS,
@@ -356,6 +390,8 @@ enum vs_batch_text {
 	VS_BATCH_IDS0,
 	VS_BATCH_DELETE0,
 	VS_BATCH_REFUSED,
+	VS_BATCH_ATTRIBUTES,
+	VS_BATCH_RECEIVED, /* how far its writer has come (cmd_receive.c) */
 	VS_BATCH_ARRAY,
 	VS_BATCH_ARRAY_LAST = VS_BATCH_ARRAY + 15,
 	VS_BATCH_TEMPORARY,
@@ -373,6 +409,8 @@ int vs_batch_text_size(struct vs_store *s, uint32_t batch, enum vs_batch_text wh
 int vs_batch_text_remove(struct vs_store *s, uint32_t batch, enum vs_batch_text which);
 /* to, if there is one, is replaced. */
 int vs_batch_text_rename(struct vs_store *s, uint32_t batch, enum vs_batch_text from, enum vs_batch_text to);
+/* The commit is to be refused (-EINVAL) unless the collection is of this version then. It is not durable. */
+int vs_batch_expect(struct vs_store *s, uint32_t batch, uint64_t version);
 struct vs_batch_info {
 	bool has_upload;  /* a finished one */
 	bool upload_torn; /* one that has not got to its end: it is being written, or its writer is gone */

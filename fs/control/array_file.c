@@ -20,7 +20,7 @@ struct array_file {
 
 static enum array_format format_of(const struct node *node)
 {
-	assert(!node_is_ids(node));
+	assert(!node_is_ids(node) && node->which != NODE_ARRAY_ROWS);
 	return (enum array_format)(node->which - NODE_ARRAY_VECTORS);
 }
 
@@ -38,6 +38,8 @@ static uint64_t size_of(const struct node *node, const struct vs_snapshot_info *
 		return info->ids_bytes;
 	if (node->which == NODE_ARRAY_IDS0)
 		return info->ids0_bytes;
+	if (node->which == NODE_ARRAY_ROWS)
+		return info->rows * sizeof(struct vs_row_meta);
 	return array_header_build(format_of(node), &shape, header) +
 	       info->rows * (array_row_prefix(format_of(node)) + info->row_bytes);
 }
@@ -190,6 +192,20 @@ static ssize_t read_vectors(const struct node *node, struct vs_snapshot *m,
 	return got < 0 ? got : got + (ssize_t)from_header;
 }
 
+/* The metadata of rows laid end to end: those that a piece of them lies in, whole, and then the piece. */
+static ssize_t read_meta(struct vs_snapshot *m, void *buf, size_t size, uint64_t off)
+{
+	uint64_t first = off / sizeof(struct vs_row_meta), skip = off % sizeof(struct vs_row_meta);
+	uint64_t count = (skip + size + sizeof(struct vs_row_meta) - 1) / sizeof(struct vs_row_meta);
+	struct vs_row_meta *rows = malloc(count * sizeof *rows + 1);
+	ssize_t got = rows ? vs_snapshot_meta(m, first, count, rows) : -ENOMEM;
+
+	if (got > 0)
+		got = ops_copy_part((const char *)rows, (size_t)got * sizeof *rows, buf, size, (off_t)skip);
+	free(rows);
+	return got;
+}
+
 static ssize_t pairing_node_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 				 const struct fuse_file_info *fi)
 {
@@ -208,6 +224,8 @@ static ssize_t pairing_node_read(struct mount *s, const struct node *node, void 
 		return vs_snapshot_ids(pairing_of(moment), buf, size, (uint64_t)off);
 	if (node->which == NODE_ARRAY_IDS0)
 		return vs_snapshot_ids0(pairing_of(moment), buf, size, (uint64_t)off);
+	if (node->which == NODE_ARRAY_ROWS)
+		return read_meta(pairing_of(moment), buf, size, (uint64_t)off);
 	return read_vectors(node, pairing_of(moment), &info, buf, size, (uint64_t)off);
 }
 

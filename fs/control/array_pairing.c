@@ -24,7 +24,7 @@ struct pairing {
 };
 
 /* What pairs up: the ids, and the vectors in whichever format. */
-enum half { HALF_IDS, HALF_VECTORS, HALF_COUNT };
+enum half { HALF_IDS, HALF_VECTORS, HALF_ROWS, HALF_COUNT };
 
 /*
  * A process that looks at the arrays of a collection. One that cannot be told from others (PROCESS_UNKNOWN)
@@ -223,17 +223,27 @@ static void set_current(struct pairing_table *t, struct reader *r, struct pairin
 
 static enum half half_of(const struct node *array)
 {
+	if (array->which == NODE_ARRAY_ROWS)
+		return HALF_ROWS;
 	return node_is_ids(array) ? HALF_IDS : HALF_VECTORS;
 }
 
 static bool was_opened(const struct reader *r)
 {
-	return r->halves[HALF_IDS].was_opened || r->halves[HALF_VECTORS].was_opened;
+	bool any = false;
+
+	for (int half = 0; half < HALF_COUNT; half++)
+		any |= r->halves[half].was_opened;
+	return any;
 }
 
 static bool has_open(const struct reader *r)
 {
-	return r->halves[HALF_IDS].opens || r->halves[HALF_VECTORS].opens;
+	unsigned opens = 0;
+
+	for (int half = 0; half < HALF_COUNT; half++)
+		opens += r->halves[half].opens;
+	return opens > 0;
 }
 
 /* Whether a lookup of this half stays with the reader's current version. */
@@ -241,7 +251,7 @@ static bool stays(const struct reader *r, enum half half, int64_t now_ns)
 {
 	if (!r->current)
 		return false;
-	if (r->halves[!half].was_opened && !r->halves[half].was_opened)
+	if (was_opened(r) && !r->halves[half].was_opened)
 		return true; /* a lookup alone does not count: the kernel may ask twice for one open(2) */
 	return r->halves[half].opens && now_ns - r->halves[half].inode_ns < NESTED_NS;
 }
@@ -278,8 +288,8 @@ void pairing_table_free(struct pairing_table *t)
 /* Nothing has changed, but this is a new pair of halves. Takes over the reference. */
 static void start_pair(struct pairing_table *t, struct reader *r, struct pairing *m)
 {
-	r->halves[HALF_IDS].was_opened = false;
-	r->halves[HALF_VECTORS].was_opened = false;
+	for (int half = 0; half < HALF_COUNT; half++)
+		r->halves[half].was_opened = false;
 	unref(t, m);
 }
 
@@ -369,7 +379,7 @@ int pairing_lookup(fuse_req_t req, const struct node *array, struct fuse_entry_p
 	if (rc)
 		return rc;
 	notify_housekeeping(s->notify);
-	if (!node_is_ids(array) && info.row_bytes == 0)
+	if (half_of(array) == HALF_VECTORS && info.row_bytes == 0)
 		return -ENOENT;
 	node.entry = info.version;
 	e->ino = node_ino(&node);

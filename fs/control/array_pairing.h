@@ -2,12 +2,12 @@
 /*
  * array_pairing - which version of a collection a process sees in its arrays.
  *
- * `ids` and `vectors.*` that one process opens one after the other must belong together, though others write
- * in between. So each process that looks at the arrays of a collection has a current version, a snapshot of
- * the engine, and a lookup by name stays with it
+ * `ids`, `rows` and `vectors.*` that one process opens one after the other must belong together, though
+ * others write in between. So each process that looks at the arrays of a collection has a current version, a
+ * snapshot of the engine, and a lookup by name stays with it
  *
- *   - if the process has opened one half of it (ids, or vectors in any format) in the last ten seconds, but
- *     not yet this one;
+ *   - if the process has opened another half of it (ids, rows, or vectors in any format) in the last ten
+ * seconds, but not yet this one; (there are three halves)
  *   - if the process has this half open since less than a second: numpy.load opens a file three times for
  *     mmap_mode, one within the other.
  *

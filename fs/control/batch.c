@@ -127,7 +127,7 @@ bool batch_has(struct mount *s, uint32_t batch, const struct node *node)
 	struct node of = {.kind = node->kind, .collection = batch, .which = node->which};
 	uint64_t size;
 
-	if (node->kind == NODE_TEXT &&
+	if ((node->kind == NODE_TEXT || node->kind == NODE_FILE) &&
 	    !vs_batch_text_size(s->store, batch, (enum vs_batch_text)node->which, &size))
 		return true;
 	if (node->kind == NODE_UPLOAD && upload_exists(s, &of))

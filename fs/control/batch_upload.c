@@ -325,6 +325,15 @@ static bool lacks(const struct array_shape *shape, enum array_format format, uin
 	return true;
 }
 
+/* Whether it is the array of a batch that keeps what it got (cmd_receive.c). */
+static bool is_received(struct mount *s, const struct node *node, const struct upload_file *h)
+{
+	uint64_t size;
+
+	return h->format == ARRAY_RAW &&
+	       vs_batch_text_size(s->store, node->collection, VS_BATCH_RECEIVED, &size) == 0;
+}
+
 /* Ends what is complete, and refuses what is not. */
 static int finish(struct mount *s, const struct node *node, struct upload_file *h)
 {
@@ -335,7 +344,9 @@ static int finish(struct mount *s, const struct node *node, struct upload_file *
 		snprintf(why, sizeof why, "got %" PRIu64 " bytes, which is not even the header", h->size);
 		return refuse(s, node, h, -EINVAL, why);
 	}
-	if (lacks(&h->shape, h->format, h->row_stream_bytes, why, sizeof why))
+	if (is_received(s, node, h)) /* who was killed will go on after the last whole row */
+		vs_upload_trim(h->upload);
+	else if (lacks(&h->shape, h->format, h->row_stream_bytes, why, sizeof why))
 		return refuse(s, node, h, -EINVAL, why);
 	rc = vs_upload_end(h->upload, true);
 	h->upload = NULL;
@@ -629,6 +640,29 @@ static int upload_attr(struct mount *s, const struct node *node, struct stat *st
 	return control_file_attr(s, node, vs_time_now(), size, st);
 }
 
+/* Goes on with the batch's raw array after so many bytes, which are whole rows; what is behind them goes. */
+static int resume(struct mount *s, const struct node *node, struct upload_file *h, uint64_t size)
+{
+	struct vs_schema schema = {.metric = VS_L2};
+	struct array_shape shape = {.rows = ARRAY_ROWS_UNTOLD};
+	char why[WHY_BYTES];
+	int rc = take_shape(s, node->collection, h->format, &shape, why, sizeof why);
+
+	if (rc || size % array_row_bytes(&shape))
+		return rc ? refuse(s, node, h, rc, why) : -EINVAL;
+	schema.dim = shape.dim;
+	schema.dtype = shape.dtype;
+	rc = vs_upload_resume(s->store, node->collection, &schema, size / array_row_bytes(&shape),
+			      &h->upload);
+	if (rc)
+		return rc;
+	h->shape = shape;
+	h->row_bytes = array_row_bytes(&shape);
+	h->state = UPLOAD_ROWS;
+	h->size = h->row_stream_bytes = size;
+	return 0;
+}
+
 /* With the lock held: that of open(2) with O_TRUNC, too. */
 static int set_size(struct mount *s, const struct node *node, struct upload_file *h, uint64_t size)
 {
@@ -645,6 +679,8 @@ static int set_size(struct mount *s, const struct node *node, struct upload_file
 	}
 	if (h->state == UPLOAD_REFUSED)
 		return -EINVAL;
+	if (h->state == UPLOAD_HEADER && h->size == 0 && is_received(s, node, h))
+		return resume(s, node, h, size);
 	rc = to_array(s, node, h);
 	if (rc)
 		return rc;

@@ -28,6 +28,7 @@ static const struct item collection_items[] = {
 	{NODE_STATS, 0},
 	{NODE_ARRAY, NODE_ARRAY_IDS},
 	{NODE_ARRAY, NODE_ARRAY_IDS0},
+	{NODE_ARRAY, NODE_ARRAY_ROWS},
 	{NODE_ARRAY, NODE_ARRAY_VECTORS + ARRAY_NPY},
 	{NODE_ARRAY, NODE_ARRAY_VECTORS + ARRAY_FVECS},
 	{NODE_ARRAY, NODE_ARRAY_VECTORS + ARRAY_BVECS},
@@ -49,6 +50,8 @@ static const struct item batch_items[] = {
 	{NODE_TEXT, VS_BATCH_IDS0},
 	{NODE_TEXT, VS_BATCH_DELETE0},
 	{NODE_RESULT, 0},
+	{NODE_FILE, VS_BATCH_ATTRIBUTES},
+	{NODE_FILE, VS_BATCH_RECEIVED},
 	{NODE_UPLOAD, NODE_ARRAY_VECTORS + ARRAY_NPY},
 	{NODE_UPLOAD, NODE_ARRAY_VECTORS + ARRAY_FVECS},
 	{NODE_UPLOAD, NODE_ARRAY_VECTORS + ARRAY_BVECS},
@@ -123,6 +126,7 @@ static mode_t limit_of(enum node_kind kind)
 	case NODE_TEXT:
 	case NODE_UPLOAD:
 	case NODE_TEMPORARY:
+	case NODE_FILE:
 	case NODE_RESULT:
 		return S_IFREG | 0666;
 	case NODE_SEGMENTS:
@@ -179,7 +183,8 @@ static int find_item(fuse_req_t req, const struct node *dir, const struct vs_col
 		return pairing_lookup(req, &node, e);
 	if (item->kind == NODE_LOG)
 		node.entry = message_log_start();
-	if ((item->kind == NODE_TEXT || item->kind == NODE_UPLOAD) && !batch_has(s, info->id, &node))
+	if ((item->kind == NODE_TEXT || item->kind == NODE_UPLOAD || item->kind == NODE_FILE) &&
+	    !batch_has(s, info->id, &node))
 		return -ENOENT;
 	return ops_entry(s, &node, is_dir ? ops_timeout_s(s) : 0, e);
 }
@@ -225,10 +230,11 @@ static bool is_listed(struct mount *s, const struct node *dir, const struct vs_c
 	switch (item->kind) {
 	case NODE_ARRAY:
 		return item->which == NODE_ARRAY_IDS || item->which == NODE_ARRAY_IDS0 ||
-		       info->schema.dim > 0;
+		       item->which == NODE_ARRAY_ROWS || info->schema.dim > 0;
 	case NODE_UPLOAD:
 		return upload_is_listed(s, &node);
 	case NODE_TEXT:
+	case NODE_FILE:
 		return batch_has(s, info->id, &node);
 	case NODE_STATS:
 		return dir->collection;

@@ -14,6 +14,7 @@
 #include "fs/request/invalidate.h"
 
 #define TEXT_BYTES 1024
+#define KEY_BYTES 64
 
 /* One open file. */
 struct result {
@@ -184,6 +185,30 @@ static int set_adds_only(struct mount *s, struct result *r, bool adds_only)
 	return 0;
 }
 
+/* "if=N\n": the commit is refused unless the collection is of the version then that the array with the inode
+ * number N is of. */
+static int set_expected(struct mount *s, const struct result *r, const char *line)
+{
+	struct vs_collection_info batch, parent;
+	struct node array;
+	uint64_t ino;
+	char end;
+	int rc;
+
+	if (sscanf(line, "if=%" SCNu64 "%c", &ino, &end) != 2 || end != '\n')
+		return -EINVAL;
+	rc = vs_collection_get(s->store, r->batch, &batch);
+	if (!rc)
+		rc = vs_collection_get(s->store, batch.parent, &parent);
+	if (rc)
+		return rc;
+	array = node_of(ino);
+	if (array.kind != NODE_MOMENT || array.collection != parent.id)
+		return -EINVAL;
+	return node_is_version(&array, parent.version) ? vs_batch_expect(s->store, r->batch, parent.version)
+						       : -ESTALE;
+}
+
 static int result_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
 			const struct fuse_file_info *fi)
 {
@@ -198,9 +223,14 @@ static int result_write(fuse_req_t req, const struct node *node, const void *buf
 		{"keep=yes\n", set_removes, false},
 	};
 	struct mount *s = ops_serve(req);
+	char line[KEY_BYTES];
 
 	(void)node;
 	(void)off;
+	snprintf(line, sizeof line, "%.*s", (int)(size < sizeof line ? size : sizeof line - 1),
+		 (const char *)buf);
+	if (!strncmp(line, "if=", 3))
+		return set_expected(s, result_of(fi), line);
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
 		if (size == strlen(known[i].line) && memcmp(buf, known[i].line, size) == 0)
 			return known[i].set(s, result_of(fi), known[i].on);

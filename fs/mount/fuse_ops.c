@@ -42,6 +42,7 @@ const struct node_ops *const ops_node_tables[NODE_KIND_COUNT] = {
 	[NODE_UPLOAD] = &batch_upload_ops,
 	[NODE_TEXT] = &batch_text_ops,
 	[NODE_TEMPORARY] = &batch_temporary_ops,
+	[NODE_FILE] = &batch_file_ops,
 };
 
 /*

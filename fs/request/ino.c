@@ -187,11 +187,17 @@ const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, 
 	case NODE_ARRAY:
 		if (which == NODE_ARRAY_IDS || which == NODE_ARRAY_IDS0)
 			return which == NODE_ARRAY_IDS ? "ids" : "ids0";
+		if (which == NODE_ARRAY_ROWS)
+			return "rows";
 		return array_name(which, dtype, buffer);
 	case NODE_UPLOAD:
 		return array_name(which, dtype, buffer);
 	case NODE_TEXT:
 		return which < sizeof texts / sizeof *texts ? texts[which] : NULL;
+	case NODE_FILE:
+		return which == VS_BATCH_ATTRIBUTES ? "attributes"
+		       : which == VS_BATCH_RECEIVED ? "received"
+						    : NULL;
 	default:
 		return NULL;
 	}

@@ -61,7 +61,8 @@ enum node_kind {
 	NODE_UPLOAD = 64,     /* | enum node_array: a batch's vectors.* */
 	NODE_TEXT = 96,       /* | enum vs_batch_text: a batch's ids, delete, and their NUL-separated twins */
 	NODE_TEMPORARY = 128, /* | its number: what is to be renamed to one of a batch's files */
-	NODE_KIND_COUNT = 160,
+	NODE_FILE = 160,      /* | enum vs_batch_text: a batch's attributes, received */
+	NODE_KIND_COUNT = 192,
 };
 #define NODE_WHICH_MASK 15u
 
@@ -70,6 +71,7 @@ enum node_array {
 	NODE_ARRAY_IDS,
 	NODE_ARRAY_VECTORS,
 	NODE_ARRAY_IDS0 = NODE_ARRAY_VECTORS + ARRAY_RAW + 1, /* NUL-separated */
+	NODE_ARRAY_ROWS,                                      /* struct vs_row_meta */
 	NODE_ARRAY_COUNT
 };
 

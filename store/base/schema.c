@@ -5,6 +5,9 @@
 
 #include "store/store.h"
 
+_Static_assert(sizeof(struct vs_file_attr) == 24 && sizeof(struct vs_row_meta) == 56,
+	       "both are formats of files");
+
 size_t vs_row_bytes(const struct vs_schema *schema)
 {
 	return vs_dtype_row_bytes(schema->dtype, schema->dim);

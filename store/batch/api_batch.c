@@ -77,6 +77,37 @@ int batch_commit_replaced_perm(const struct collection *parent, const char *id)
 	return r ? r->perm : -1;
 }
 
+int batch_commit_attrs(struct batch_commit *j, uint64_t first, uint64_t count, struct vs_file_attr *out)
+{
+	size_t size = count * sizeof *out;
+	ssize_t got =
+		vs_batch_text_read(j->s, j->batch->id, VS_BATCH_ATTRIBUTES, out, size, first * sizeof *out);
+
+	if (got < 0 || (size_t)got < size)
+		return got < 0 ? (int)got : -EIO;
+	for (uint64_t i = 0; i < count; i++)
+		if (out[i].mode > 07777 || out[i].mtime_ns >= VS_TIME_NS_PER_S)
+			return batch_commit_refuse(j, -EINVAL,
+						   "attributes: row %llu has a mode or time that cannot be",
+						   (unsigned long long)(first + i));
+	return 0;
+}
+
+static int check_attrs(struct batch_commit *j)
+{
+	uint64_t size, want = j->upload.rows * sizeof(struct vs_file_attr);
+	int rc = vs_batch_text_size(j->s, j->batch->id, VS_BATCH_ATTRIBUTES, &size);
+
+	j->has_attrs = !rc;
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	return size == want
+		       ? 0
+		       : batch_commit_refuse(j, -EINVAL, "attributes: %llu bytes, want %llu for %llu vectors",
+					     (unsigned long long)size, (unsigned long long)want,
+					     (unsigned long long)j->upload.rows);
+}
+
 /* Whether a file of the batch has this id. Its rows do not change any more, but the applier still moves them.
  */
 static int is_file(const struct batch_commit *j, const char *id, size_t len, bool *found)
@@ -136,7 +167,8 @@ static int batch_commit_read(struct batch_commit *j)
 	if (j->upload.rows > UINT32_MAX - 1)
 		return batch_commit_refuse(j, -EINVAL, "more than 4,294,967,294 vectors in one batch");
 	j->rows = j->upload.rows + j->batch->count;
-	return check_files(j);
+	rc = check_attrs(j);
+	return rc ? rc : check_files(j);
 }
 
 /* ------------------------------------------------------------------ all of it */
@@ -147,6 +179,8 @@ int batch_commit_fix_schema(struct batch_commit *j, struct txn *txn, struct coll
 	struct vs_schema schema = was;
 	int rc;
 
+	if (j->batch->expects && j->batch->expected_version != parent->version)
+		return batch_commit_refuse(j, -EINVAL, "the collection has been changed meanwhile");
 	if (!j->rows)
 		return 0;
 	schema.dtype = j->upload.exists ? j->upload.schema.dtype : j->batch->schema.dtype;
@@ -213,6 +247,25 @@ int batch_commit_check_new(struct batch_commit *j, const struct collection *pare
 	if (rc || !entry)
 		return rc;
 	return batch_commit_refuse(j, -EEXIST, "'%.*s' is there already", (int)len, id);
+}
+
+int vs_batch_expect(struct vs_store *s, uint32_t batch, uint64_t version)
+{
+	struct collection *b;
+	int rc = 0;
+
+	pthread_rwlock_wrlock(&s->lock);
+	b = collection_get(&s->table, batch);
+	if (!b || !b->parent)
+		rc = -ENOENT;
+	else if (b->committing)
+		rc = -EBUSY;
+	if (!rc) {
+		b->expects = true;
+		b->expected_version = version;
+	}
+	pthread_rwlock_unlock(&s->lock);
+	return rc;
 }
 
 int vs_batch_commit(struct vs_store *s, uint32_t batch, unsigned flags, struct vs_batch_change *change,

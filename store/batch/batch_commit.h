@@ -12,6 +12,8 @@
 #ifndef VECFS_STORE_BATCH_BATCH_COMMIT_H
 #define VECFS_STORE_BATCH_BATCH_COMMIT_H
 
+#include <time.h>
+
 #include "store/engine.h"
 #include "store/base/idlist.h"
 #include "store/batch/upload.h"
@@ -30,6 +32,7 @@ struct batch_commit {
 	uint32_t parent;
 	struct upload_info upload;
 	struct idlist ids, delete;
+	bool has_attrs; /* the uploaded rows bring their attributes */
 	struct piece *pieces;
 	uint32_t piece_count;
 	uint64_t first_entry;       /* of a range reserved for all rows */
@@ -61,7 +64,17 @@ static inline size_t batch_commit_row_bytes(const struct batch_commit *j)
 	return j->upload.exists ? vs_row_bytes(&j->upload.schema) : j->batch->row_bytes;
 }
 
-/* Makes the parent's schema that of the batch's vectors, if it is still free, or refuses them. Within txn. */
+/* Attributes of uploaded rows, if j->has_attrs. -EINVAL: they cannot be. */
+int batch_commit_attrs(struct batch_commit *j, uint64_t first, uint64_t count, struct vs_file_attr *out);
+static inline vs_time batch_commit_mtime(const struct vs_file_attr *attr)
+{
+	struct timespec t = {.tv_sec = attr->mtime_s, .tv_nsec = attr->mtime_ns};
+
+	return vs_time_of(&t);
+}
+
+/* Makes the parent's schema that of the batch's vectors, if it is still free, or refuses them; also if the
+ * parent has not the version that the batch expects. Within txn, before anything changes. */
 int batch_commit_fix_schema(struct batch_commit *j, struct txn *txn, struct collection *parent);
 /* -EEXIST if the batch may only add and the id is there already. Under the lock. */
 int batch_commit_check_new(struct batch_commit *j, const struct collection *parent, const char *id,

@@ -51,6 +51,40 @@ static int written_class(struct batch_commit *j, struct row *row)
 	return rc;
 }
 
+/* The class of some permissions, as a row's; that of the row before is asked for first. */
+static int class_of(struct batch_commit *j, const struct vs_file_attr *attr,
+		    const struct vs_file_attr *before, uint16_t *class)
+{
+	uint32_t found = 0;
+	struct txn txn;
+	int rc;
+
+	if (before && attr->mode == before->mode && attr->uid == before->uid && attr->gid == before->gid)
+		return 0;
+	rc = txn_begin(j->s, &txn, TXN_SMALL_BYTES);
+	if (rc)
+		return rc;
+	rc = rows_perm(&txn, &(struct vs_perm){attr->mode, attr->uid, attr->gid}, &found);
+	if (!rc)
+		perm_hold_add(&j->holds, found);
+	txn_end(&txn);
+	*class = (uint16_t)found;
+	return rc;
+}
+
+/* The same of uploaded rows that bring their attributes along. */
+static int find_attrs(struct batch_commit *j, uint64_t first, uint32_t count, struct row *rows,
+		      struct vs_file_attr *attrs)
+{
+	int rc = batch_commit_attrs(j, first, count, attrs);
+
+	for (uint32_t i = 0; i < count && !rc; i++) {
+		rows[i].perm = i ? rows[i - 1].perm : 0;
+		rc = class_of(j, &attrs[i], i ? &attrs[i - 1] : NULL, &rows[i].perm);
+	}
+	return rc;
+}
+
 /* The classes of permissions of uploaded rows, of which some replace vectors. name_len marks those to be
  * changed. */
 static int find_perms(struct batch_commit *j, uint64_t first, uint32_t count, struct row *rows)
@@ -85,10 +119,12 @@ static int write_uploaded(struct column_writer *w, uint64_t first, uint32_t slot
 	static const size_t name_max = 256;
 	vs_time now = vs_time_now();
 	uint32_t *sums = malloc(count * sizeof *sums), at = 0;
-	int rc = sums ? upload_sums(j->s, j->batch->id, first, count, sums) : -ENOMEM;
+	struct vs_file_attr *attrs = j->has_attrs ? malloc(count * sizeof *attrs) : NULL;
+	int rc = sums && (attrs || !j->has_attrs) ? upload_sums(j->s, j->batch->id, first, count, sums)
+						  : -ENOMEM;
 
 	if (!rc)
-		rc = find_perms(j, first, count, rows);
+		rc = attrs ? find_attrs(j, first, count, rows, attrs) : find_perms(j, first, count, rows);
 
 	for (uint32_t i = 0; i < count && !rc; i++) {
 		char buf[24];
@@ -99,7 +135,7 @@ static int write_uploaded(struct column_writer *w, uint64_t first, uint32_t slot
 				       .name_len = (uint8_t)len,
 				       .perm = rows[i].perm,
 				       .name_at = (w->names_at + at) & ROW_NAME_AT_MAX};
-		row_set_times(&rows[i], now, now);
+		row_set_times(&rows[i], attrs ? batch_commit_mtime(&attrs[i]) : now, now);
 		row_set_entry(&rows[i], w->entry++);
 		rows[i].row_sum = sum_row(&rows[i], id);
 		memset(names + (size_t)at * NAME_GRANULE, 0, name_max);
@@ -107,6 +143,7 @@ static int write_uploaded(struct column_writer *w, uint64_t first, uint32_t slot
 		at += names_granules(len);
 	}
 	free(sums);
+	free(attrs);
 	if (!rc)
 		rc = writer_put(w, slot, rows, count, names, (size_t)at * NAME_GRANULE);
 	w->names_at += at;

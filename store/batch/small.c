@@ -108,12 +108,42 @@ static int small_put_files(struct batch_commit *j, struct txn *txn, struct colle
 	return rc;
 }
 
-static int small_apply(struct batch_commit *j, struct txn *txn, struct collection *parent, const char *rows)
+/* Mode and owner of an uploaded row that does not bring them: those of what it replaces, or the batch's. */
+static struct vs_perm small_perm(const struct batch_commit *j, const struct collection *parent,
+				 const char *id)
 {
 	const struct perm_class *class = &j->s->perms[j->batch->perm];
-	struct vs_perm perm = {class->mode & 0666, class->uid, class->gid};
+	int replaced = batch_commit_replaced_perm(parent, id);
+
+	if (replaced < 0)
+		return (struct vs_perm){class->mode & 0666, class->uid, class->gid};
+	class = engine_perm_get(j->s, (uint32_t)replaced);
+	return (struct vs_perm){vs_mode_written(class->mode), class->uid, class->gid};
+}
+
+static int small_put_uploaded(struct batch_commit *j, struct txn *txn, struct collection *parent,
+			      const char *rows, const struct vs_file_attr *attrs)
+{
 	size_t row_bytes = batch_commit_row_bytes(j);
 	vs_time now = vs_time_now();
+	int rc = 0;
+
+	for (uint64_t i = 0; i < j->upload.rows && !rc; i++) {
+		char buf[24];
+		const char *id = batch_commit_upload_id(j, i, buf);
+		const struct vs_file_attr *a = j->has_attrs ? &attrs[i] : NULL;
+		struct vs_perm perm =
+			a ? (struct vs_perm){a->mode, a->uid, a->gid} : small_perm(j, parent, id);
+
+		rc = small_put(j, txn, parent, id, &perm, a ? batch_commit_mtime(a) : now,
+			       rows + i * row_bytes, row_bytes);
+	}
+	return rc;
+}
+
+static int small_apply(struct batch_commit *j, struct txn *txn, struct collection *parent, const char *rows,
+		       const struct vs_file_attr *attrs)
+{
 	int rc = 0;
 
 	for (uint64_t i = 0; i < j->delete.count && !rc; i++) {
@@ -127,19 +157,7 @@ static int small_apply(struct batch_commit *j, struct txn *txn, struct collectio
 	}
 	if (!rc)
 		rc = small_put_files(j, txn, parent);
-	for (uint64_t i = 0; i < j->upload.rows && !rc; i++) {
-		char buf[24];
-		const char *id = batch_commit_upload_id(j, i, buf);
-		int replaced = batch_commit_replaced_perm(parent, id);
-		struct vs_perm own = perm;
-
-		if (replaced >= 0) {
-			class = engine_perm_get(j->s, (uint32_t)replaced);
-			own = (struct vs_perm){vs_mode_written(class->mode), class->uid, class->gid};
-		}
-		rc = small_put(j, txn, parent, id, &own, now, rows + i * row_bytes, row_bytes);
-	}
-	return rc;
+	return rc ? rc : small_put_uploaded(j, txn, parent, rows, attrs);
 }
 
 /* Before anything has changed, too. */
@@ -182,35 +200,61 @@ static int small_reserve(struct batch_commit *j, struct collection *parent)
 	return segment_reserve(seg, seg->count + n, seg->names.end + granules);
 }
 
-static int commit(struct batch_commit *j, uint64_t bytes)
+/* Gives out the classes of permissions before anything has changed: they may run out. */
+static int small_classes(struct batch_commit *j, struct txn *txn, const struct vs_file_attr *attrs)
 {
-	struct vs_store *s = j->s;
-	char *rows = malloc(j->upload.rows * batch_commit_row_bytes(j) + 1);
-	int rc = rows ? small_read(j, rows) : -ENOMEM;
-	struct collection *parent;
-	struct vs_schema schema;
-	bool fixed;
-	struct txn txn;
+	uint32_t class;
+	int rc = 0;
 
-	if (!rc)
-		rc = txn_begin(s, &txn, bytes);
-	if (rc) {
-		free(rows);
+	for (uint64_t i = 0; i < j->upload.rows && j->has_attrs && !rc; i++)
+		rc = rows_perm(txn, &(struct vs_perm){attrs[i].mode, attrs[i].uid, attrs[i].gid}, &class);
+	return rc;
+}
+
+/* All that can be refused; on failure nothing has changed. */
+static int small_prepare(struct batch_commit *j, struct txn *txn, struct collection *parent,
+			 const struct vs_file_attr *attrs)
+{
+	const struct vs_schema schema = parent->schema;
+	bool fixed = parent->schema_fixed;
+	int rc = small_classes(j, txn, attrs);
+	size_t start = txn->start;
+
+	if (rc)
 		return rc;
-	}
-	parent = collection_get(&s->table, j->parent);
-	schema = parent->schema;
-	fixed = parent->schema_fixed;
-	rc = batch_commit_fix_schema(j, &txn, parent);
+	rc = batch_commit_fix_schema(j, txn, parent);
 	if (!rc)
 		rc = small_check_new(j, parent);
 	if (!rc)
 		rc = small_reserve(j, parent);
-	if (rc && !fixed) { /* nothing has changed */
-		rows_unfix_schema(s, parent, &schema);
-		txn.start = s->commit.open->used;
+	if (rc && !fixed) {
+		rows_unfix_schema(j->s, parent, &schema);
+		txn->start = start;
 	}
-	if (!rc && (rc = small_apply(j, &txn, parent, rows))) {
+	return rc;
+}
+
+static int commit(struct batch_commit *j, uint64_t bytes)
+{
+	struct vs_store *s = j->s;
+	char *rows = malloc(j->upload.rows * batch_commit_row_bytes(j) + 1);
+	struct vs_file_attr *attrs = malloc(j->upload.rows * sizeof *attrs + 1);
+	int rc = rows && attrs ? small_read(j, rows) : -ENOMEM;
+	struct collection *parent;
+	struct txn txn;
+
+	if (!rc && j->has_attrs)
+		rc = batch_commit_attrs(j, 0, j->upload.rows, attrs);
+	if (!rc)
+		rc = txn_begin(s, &txn, bytes);
+	if (rc) {
+		free(rows);
+		free(attrs);
+		return rc;
+	}
+	parent = collection_get(&s->table, j->parent);
+	rc = small_prepare(j, &txn, parent, attrs);
+	if (!rc && (rc = small_apply(j, &txn, parent, rows, attrs))) {
 		/* Memory and log now disagree, since part of it is done and none of it logged: poison the
 		 * store, so that the next opening starts from the log. Only a disk that cannot be read, or no
 		 * memory, leads here. */
@@ -218,12 +262,14 @@ static int commit(struct batch_commit *j, uint64_t bytes)
 		txn_end(&txn);
 		commit_poison(s, "a batch could not be applied", rc);
 		free(rows);
+		free(attrs);
 		return rc;
 	}
 	if (!rc)
 		collection_drop(&txn, j->batch);
 	txn_end(&txn);
 	free(rows);
+	free(attrs);
 	return rc;
 }
 

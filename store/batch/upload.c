@@ -17,7 +17,7 @@
 #include "store/base/checksum.h"
 
 #define WRITE_BEHIND_BYTES (8u << 20)
-#define SUMS_BUFFERED 16384u
+#define SUMS_BUFFERED 1024u
 
 struct vs_upload {
 	struct vs_store *s;
@@ -34,7 +34,8 @@ struct vs_upload {
 	uint32_t *sums;
 	uint32_t sums_held;
 	uint64_t sums_written;
-	int error; /* the first one; it stays */
+	int error;    /* the first one; it stays */
+	bool trusted; /* what was uploaded before was written since the store was opened */
 };
 
 static void piece_path(char path[SEGMENT_PATH_MAX], uint32_t batch, uint32_t n)
@@ -100,11 +101,11 @@ static struct vs_upload *upload_new(struct vs_store *s, uint32_t batch, const st
 	return u;
 }
 
-int vs_upload_begin(struct vs_store *s, uint32_t batch, const struct vs_schema *schema,
-		    struct vs_upload **out)
+/* Makes an upload the batch's: nobody else writes one then. */
+static int upload_claim(struct vs_store *s, uint32_t batch, const struct vs_schema *schema,
+			struct vs_upload **out)
 {
 	struct vs_upload *u;
-	char path[SEGMENT_PATH_MAX];
 	struct collection *c, *up;
 	int rc;
 
@@ -126,18 +127,39 @@ int vs_upload_begin(struct vs_store *s, uint32_t batch, const struct vs_schema *
 	if (!rc && ((up->schema.dtype != schema->dtype && !collection_is_free(up)) ||
 		    (up->schema.dim && up->schema.dim != schema->dim)))
 		rc = -EINVAL;
-	if (!rc)
+	if (!rc) {
 		c->upload = u;
-	pthread_rwlock_unlock(&s->lock);
-	if (rc) {
-		upload_free(u);
-		return rc;
+		u->trusted = c->upload_trusted;
 	}
+	pthread_rwlock_unlock(&s->lock);
+	if (rc)
+		upload_free(u);
+	else
+		*out = u;
+	return rc;
+}
+
+static int sums_open(struct vs_upload *u, int flags)
+{
+	char path[SEGMENT_PATH_MAX];
+
+	collection_path(path, u->batch, "upload.sums");
+	u->sums_fd = u->s->io->ops->open(u->s->io, path, O_RDWR | flags, 0600);
+	return u->sums_fd < 0 ? u->sums_fd : 0;
+}
+
+int vs_upload_begin(struct vs_store *s, uint32_t batch, const struct vs_schema *schema,
+		    struct vs_upload **out)
+{
+	struct vs_upload *u;
+	int rc = upload_claim(s, batch, schema, &u);
+
+	*out = NULL;
+	if (rc)
+		return rc;
 	remove_pieces(s, batch);
-	collection_path(path, batch, "upload.sums");
-	u->sums_fd = s->io->ops->open(s->io, path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	if (u->sums_fd < 0) {
-		rc = u->sums_fd;
+	rc = sums_open(u, O_CREAT | O_TRUNC);
+	if (rc) {
 		vs_upload_end(u, false);
 		return rc;
 	}
@@ -303,6 +325,156 @@ int vs_upload_end(struct vs_upload *u, bool keep)
 	pthread_rwlock_unlock(&s->lock);
 	upload_free(u);
 	return rc;
+}
+
+/* ------------------------------------------------------------------ going on */
+
+/* Compares rows of the part that is open with their sums. */
+static int verify_rows(struct vs_upload *u, uint64_t in_piece, const uint32_t *sums, uint32_t count,
+		       char *buf)
+{
+	int rc = io_read_full(u->s->io, u->fd, buf, count * u->row_bytes,
+			      SEGMENT_HEADER_BYTES + in_piece * u->row_bytes);
+
+	for (uint32_t i = 0; i < count && !rc; i++)
+		if (sum_data(buf + i * u->row_bytes, u->row_bytes) != sums[i])
+			rc = -ENODATA;
+	return rc;
+}
+
+/* Of the part n, which is open, so many rows. */
+static int verify_piece(struct vs_upload *u, uint32_t n, uint32_t rows)
+{
+	uint32_t at_once =
+		u->row_bytes < WRITE_BEHIND_BYTES ? WRITE_BEHIND_BYTES / (uint32_t)u->row_bytes : 1;
+	uint32_t *sums;
+	char *buf;
+	int rc;
+
+	if (at_once > SUMS_BUFFERED)
+		at_once = SUMS_BUFFERED;
+	buf = malloc(at_once * u->row_bytes);
+	sums = malloc(at_once * sizeof *sums);
+	rc = buf && sums ? 0 : -ENOMEM;
+	for (uint32_t done = 0; done < rows && !rc; done += at_once) {
+		uint32_t count = rows - done < at_once ? rows - done : at_once;
+
+		rc = upload_sums(u->s, u->batch, (uint64_t)n * u->piece_rows + done, count, sums);
+		if (!rc)
+			rc = verify_rows(u, done, sums, count, buf);
+	}
+	free(buf);
+	free(sums);
+	return rc == -EIO ? -ENODATA : rc;
+}
+
+static int piece_reopen(struct vs_upload *u, uint32_t n)
+{
+	char path[SEGMENT_PATH_MAX];
+
+	piece_path(path, u->batch, n);
+	u->fd = u->s->io->ops->open(u->s->io, path, O_RDWR, 0600);
+	return u->fd == -ENOENT ? -ENODATA : u->fd < 0 ? u->fd : 0;
+}
+
+/* Makes sure of the first rows of part n, the last of them if it is cut there: then it stays open. */
+static int piece_resume(struct vs_upload *u, uint32_t n, uint32_t rows)
+{
+	struct io *io = u->s->io;
+	uint64_t size = 0, want = SEGMENT_HEADER_BYTES + rows * (uint64_t)u->row_bytes;
+	int rc = piece_reopen(u, n);
+
+	if (!rc)
+		rc = io->ops->size(io, u->fd, &size);
+	if (rc >= 0 && size < want)
+		rc = -ENODATA;
+	if (rc >= 0 && !u->trusted)
+		rc = verify_piece(u, n, rows);
+	if (rc >= 0 && rows < u->piece_rows)
+		rc = io->ops->truncate(io, u->fd, want);
+	u->piece_bytes = u->started = rows * (uint64_t)u->row_bytes;
+	if (rc >= 0 && rows < u->piece_rows)
+		return 0;
+	if (u->fd >= 0)
+		io->ops->close(io, u->fd);
+	u->fd = -1;
+	return rc < 0 ? rc : 0;
+}
+
+static int resume(struct vs_upload *u, uint64_t rows)
+{
+	struct io *io = u->s->io;
+	char path[SEGMENT_PATH_MAX];
+	uint64_t size = 0;
+	uint32_t n = 0;
+	int rc = sums_open(u, O_CREAT);
+
+	if (!rc)
+		rc = io->ops->size(io, u->sums_fd, &size);
+	if (rc >= 0 && size < rows * sizeof(uint32_t))
+		rc = -ENODATA;
+	for (uint64_t left = rows; left > 0 && rc >= 0; n++) {
+		uint32_t count = left < u->piece_rows ? (uint32_t)left : u->piece_rows;
+
+		rc = piece_resume(u, n, count);
+		left -= count;
+	}
+	for (int gone = 0; rc >= 0 && gone >= 0; n++) {
+		piece_path(path, u->batch, n);
+		gone = io->ops->unlink(io, path);
+	}
+	if (rc >= 0)
+		rc = io->ops->truncate(io, u->sums_fd, rows * sizeof(uint32_t));
+	u->bytes = rows * u->row_bytes;
+	u->sums_written = rows * sizeof(uint32_t);
+	return rc < 0 ? rc : 0;
+}
+
+/* Gives the batch up as it is: what was uploaded stays. */
+static void upload_abandon(struct vs_upload *u)
+{
+	struct collection *c;
+
+	pthread_rwlock_wrlock(&u->s->lock);
+	c = collection_get(&u->s->table, u->batch);
+	assert(c && c->upload == u);
+	c->upload = NULL;
+	pthread_rwlock_unlock(&u->s->lock);
+	upload_free(u);
+}
+
+int vs_upload_resume(struct vs_store *s, uint32_t batch, const struct vs_schema *schema, uint64_t rows,
+		     struct vs_upload **out)
+{
+	struct vs_upload *u;
+	int rc = upload_claim(s, batch, schema, &u);
+
+	*out = NULL;
+	if (rc)
+		return rc;
+	rc = resume(u, rows);
+	if (rc)
+		upload_abandon(u);
+	else
+		*out = u;
+	return rc;
+}
+
+int vs_upload_trim(struct vs_upload *u)
+{
+	uint64_t part = u->bytes % u->row_bytes;
+	struct io *io = u->s->io;
+	int rc = u->error;
+
+	if (rc || part == 0)
+		return rc;
+	assert(u->fd >= 0 && u->piece_bytes >= part);
+	u->bytes -= part;
+	u->piece_bytes -= part;
+	if (u->started > u->piece_bytes)
+		u->started = u->piece_bytes;
+	rc = io->ops->truncate(io, u->fd, SEGMENT_HEADER_BYTES + u->piece_bytes);
+	return u->error = rc < 0 ? rc : 0;
 }
 
 /* ------------------------------------------------------------------ reading */
@@ -489,9 +661,10 @@ int upload_sums(struct vs_store *s, uint32_t batch, uint64_t first, uint64_t cou
 static void text_path(char path[SEGMENT_PATH_MAX], uint32_t batch, enum vs_batch_text which)
 {
 	static const char *const names[] = {
-		[VS_BATCH_IDS] = "upload.ids",         [VS_BATCH_DELETE] = "upload.delete",
-		[VS_BATCH_IDS0] = "upload.ids0",       [VS_BATCH_DELETE0] = "upload.delete0",
-		[VS_BATCH_REFUSED] = "upload.refused",
+		[VS_BATCH_IDS] = "upload.ids",           [VS_BATCH_DELETE] = "upload.delete",
+		[VS_BATCH_IDS0] = "upload.ids0",         [VS_BATCH_DELETE0] = "upload.delete0",
+		[VS_BATCH_REFUSED] = "upload.refused",   [VS_BATCH_ATTRIBUTES] = "upload.attributes",
+		[VS_BATCH_RECEIVED] = "upload.received",
 	};
 	char name[32];
 

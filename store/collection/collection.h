@@ -57,9 +57,11 @@ struct collection {
 	size_t image_bytes;
 	uint64_t index_stamp, index_sum; /* 0 when the image no longer tells the truth */
 	struct vs_snapshot *snapshots;
-	struct vs_upload *upload;        /* batches only: one being written */
-	bool committing;                 /* batches only: refuses changes */
-	bool upload_trusted;             /* batches only: the upload was written since the store was opened */
+	struct vs_upload *upload; /* batches only: one being written */
+	bool committing;          /* batches only: refuses changes */
+	bool upload_trusted;      /* batches only: the upload was written since the store was opened */
+	bool expects;             /* batches only: the parent must have this version at the commit */
+	uint64_t expected_version;
 	struct collection *dropped_next; /* removed from the table, waiting for the applier */
 };
 

@@ -10,6 +10,7 @@
 
 #include "store/engine.h"
 #include "store/base/checksum.h"
+#include "store/base/row_time.h"
 
 /* What is read at a time, and how many rows are looked up under one hold of the store's lock. */
 #define READ_BYTES (1u << 20)
@@ -597,6 +598,69 @@ int vs_snapshot_rows(struct vs_snapshot *m, uint64_t first, uint64_t count, cons
 	struct rows_call call = {fn, arg};
 
 	return snapshot_rows(m, first, count, wanted, tell_row, &call);
+}
+
+/* ------------------------------------------------------------------ metadata */
+
+static void describe_row(const struct vs_store *s, const struct row *r, uint32_t place,
+			 struct vs_row_meta *out)
+{
+	const struct perm_class *class = engine_perm_get(s, r->perm);
+	struct timespec mtime, ctime;
+
+	vs_time_split(row_mtime(r), &mtime);
+	vs_time_split(row_ctime(r), &ctime);
+	*out = (struct vs_row_meta){
+		.entry = row_entry(r),
+		.ctime_s = ctime.tv_sec,
+		.ctime_ns = (uint32_t)ctime.tv_nsec,
+		.data_sum = r->data_sum,
+		.place = place,
+		.attr = {mtime.tv_sec, (uint32_t)mtime.tv_nsec, class->mode, class->uid, class->gid},
+	};
+}
+
+/* Under the lock. */
+static int describe_rows(const struct vs_snapshot *m, uint64_t first, uint64_t count, struct vs_row_meta *out)
+{
+	uint32_t row = 0, more = 0;
+	struct before_image head;
+
+	for (uint64_t i = 0; i < count; i++, more--, row++) {
+		const struct row *r;
+		const char *name;
+		int rc;
+
+		if (!more)
+			row = snapshot_row(m, first + i, &more);
+		rc = find_meta(m, row, &head, &r, &name);
+		if (rc)
+			return rc;
+		out[i] = (struct vs_row_meta){.place = row};
+		if (r && row_entry(r))
+			describe_row(m->s, r, row, &out[i]);
+	}
+	return 0;
+}
+
+ssize_t vs_snapshot_meta(struct vs_snapshot *m, uint64_t first, uint64_t count, struct vs_row_meta *out)
+{
+	uint64_t done = 0;
+	int rc = 0;
+
+	if (first >= m->info.rows)
+		return 0;
+	if (count > m->info.rows - first)
+		count = m->info.rows - first;
+	while (done < count && !rc) {
+		uint64_t n = count - done < IDS_ROWS ? count - done : IDS_ROWS;
+
+		engine_read_lock(m->s);
+		rc = describe_rows(m, first + done, n, out + done);
+		pthread_rwlock_unlock(&m->s->lock);
+		done += n;
+	}
+	return rc ? rc : (ssize_t)count;
 }
 
 /* ------------------------------------------------------------------ searching */
