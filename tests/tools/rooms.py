@@ -17,7 +17,7 @@ import sys
 ORDER = '''
 quant
 store/store.h
-store/base store/io store/array store/segment store/collection
+store/base store/io store/array store/stream store/segment store/collection
 store/engine
 store/catalog store/log store/snapshot store/row store/view store/search store/batch store/replay
 store/store.c
