@@ -16,6 +16,7 @@
 #include "fs/request/message.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/cli/report.h"
+#include "fs/cli/row_digest.h"
 #include "fs/cli/standby.h"
 #include "store/store.h"
 
@@ -25,10 +26,13 @@
 #define ALL_STATS_BYTES 65536u
 
 static const char help[] =
-	"usage: vecfs stat [--json] PATH\n\n"
+	"usage: vecfs stat [--json | --digest] PATH\n\n"
 	"Prints what is known of PATH: a store that is not mounted, a mountpoint, or a collection of a\n"
 	"mount.\n\n"
 	"  --json             one JSON object; sizes in bytes\n"
+	"  --digest           of a collection or snapshot only its digest: equal wherever all ids and "
+	"vectors\n"
+	"                     are equal, in whatever order; also of STORE/NAME of a store not mounted\n"
 	"  -h, --help         show this text\n";
 
 static int run(int argc, char **argv);
@@ -341,24 +345,50 @@ static int stat_path(const char *argument, bool json)
 	return -EINVAL;
 }
 
+/* Reads every vector. */
+static int print_digest(const char *path)
+{
+	char why[WHY_BYTES] = "", text[ROW_DIGEST_TEXT];
+	struct row_source *source;
+	struct digest sum;
+	int rc = row_source_open(path, true, &source, why, sizeof why);
+
+	if (rc != 0) {
+		message(VS_ERROR, "%s: %s", path, why);
+		return rc;
+	}
+	rc = row_digest(source, &sum);
+	row_source_close(source);
+	if (rc != 0)
+		return fail(path, rc);
+	row_digest_text(&sum, text);
+	printf("%s\n", text);
+	return 0;
+}
+
 static int run(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{"json", no_argument, NULL, 'j'},
+		{"digest", no_argument, NULL, 'd'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	bool json = false;
-	int answer;
+	bool json = false, digest = false;
+	int answer, rc;
 
 	while ((answer = getopt_long(argc, argv, ":h", longs, NULL)) != -1) {
 		if (answer == 'h')
 			return command_help(&command_stat);
-		if (answer != 'j')
+		if (answer == '?' || answer == ':')
 			return command_bad_option(&command_stat, answer, argv);
-		json = true;
+		json |= answer == 'j';
+		digest |= answer == 'd';
 	}
 	if (argc - optind != 1)
 		return command_misused(&command_stat, "want one PATH");
-	return stat_path(argv[optind], json) == 0 ? COMMAND_OK : COMMAND_FAILED;
+	if (json && digest)
+		return command_misused(&command_stat, "either --json or --digest");
+	rc = digest ? print_digest(argv[optind]) : stat_path(argv[optind], json);
+	return rc == 0 ? COMMAND_OK : COMMAND_FAILED;
 }

@@ -27,6 +27,8 @@ extern const struct command command_export;
 extern const struct command command_stat;
 extern const struct command command_check;
 extern const struct command command_search;
+extern const struct command command_send;
+extern const struct command command_receive;
 
 /*
  * The way mount(8) and mount.fuse3(8) call a file system, argv[0] being whatever it was:

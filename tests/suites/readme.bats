@@ -47,13 +47,13 @@ setup() {
 			echo "$from names $name"
 			return 1
 		}
-	done < <(grep -oE '`(fs|store|quant|tests|scripts|mount|request|inode|tree|control|cli|base|io|array|segment|collection|catalog|log|row|batch|replay|search)/[a-z0-9_/]+\.(h|c|md|bats|py)`' \
+	done < <(grep -oE '`(fs|store|quant|tests|scripts|mount|request|inode|tree|control|cli|base|io|array|segment|collection|catalog|log|row|batch|replay|search|stream)/[a-z0-9_/]+\.(h|c|md|bats|py)`' \
 		fs/README.md store/README.md tests/README.md README.md | tr -d '`')
 }
 
 @test "the man page, --help and README.md name the same commands, and the man page each of their options" {
 	local command option
-	for command in mount umount import export search stat check; do
+	for command in mount umount import export search send receive stat check; do
 		"$VECFS_BIN" "$command" --help | grep -q "vecfs $command"
 		grep -q "^\.Cm $command\$" fs/vecfs.1
 		grep -q "^\.Ss $command\$" fs/vecfs.1

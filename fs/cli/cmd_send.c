@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vecfs send - a snapshot, or the difference of two, as a stream on standard output
+ * (store/stream/vecstream.h).
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/progress.h"
+#include "fs/cli/row_diff.h"
+#include "fs/cli/stream_token.h"
+#include "fs/cli/transfer.h"
+#include "fs/request/message.h"
+#include "store/stream/vecstream.h"
+
+#define WHY_BYTES 512
+#define LEVEL_DEFAULT 1
+#define LEVEL_MAX 19
+#define PIPE_BYTES (1 << 20)
+#define TEAM_MAX 8u
+
+static const char help[] =
+	"usage: vecfs send [--from SNAP0] [--compress LEVEL|none] [--resume TOKEN] SNAP > FILE\n"
+	"       vecfs send SNAP | ssh HOST vecfs receive COLLECTION\n\n"
+	"Writes all rows of SNAP to standard output as one checksummed stream, which `vecfs receive` makes\n"
+	"the same collection of; with --from those that differ from an older snapshot, and what is gone.\n"
+	"SNAP is COLLECTION/.vecfs/snap/NAME in a mount; or a collection, as it is at this moment; or\n"
+	"STORE/NAME of a store that is not mounted.\n\n"
+	"  --from SNAP0       only the difference from SNAP0, which the receiver must have\n"
+	"  --compress LEVEL   of zstd, 1 to 19 (default 1), or none\n"
+	"  --resume TOKEN     go on where a receiver was cut off; vecfs receive tells the token\n"
+	"  -q, --quiet        no progress\n"
+	"  -h, --help         show this text\n";
+
+static int run(int argc, char **argv);
+const struct command command_send = {"send", "a snapshot, or what changed since another, as a stream", help,
+				     run};
+
+/* One frame in the making. */
+struct outgoing {
+	struct vecstream_packer *packer;
+	struct vecstream_rows rows;
+	struct vecstream_packed packed;
+	struct vecstream_end count; /* of its rows */
+	char *ids;
+	struct vs_file_attr *attrs;
+	char *vectors;
+	uint64_t *numbers; /* of its rows in the source */
+	int level, rc;
+};
+
+struct send {
+	/* What was asked for. */
+	const char *path, *from_path, *token_text;
+	struct stream_token token;
+	int level;
+	bool quiet;
+
+	struct row_source *to, *from;
+	struct row_diff diff;
+	struct vecstream_header header;
+	struct vecstream_writer writer;
+	struct vecstream_end end;
+	struct outgoing team[TEAM_MAX];
+	unsigned team_size;
+	struct progress progress;
+};
+
+static int fail(const char *what, const char *why)
+{
+	message(VS_ERROR, "%s: %s", what, why);
+	return COMMAND_FAILED;
+}
+
+/* ------------------------------------------------------------------ what is sent */
+
+static int open_sources(struct send *s)
+{
+	char why[WHY_BYTES] = "";
+	const char *what = s->path;
+	int rc = row_source_open(s->path, true, &s->to, why, sizeof why);
+
+	if (!rc && s->from_path) {
+		what = s->from_path;
+		rc = row_source_open(what, false, &s->from, why, sizeof why);
+	}
+	if (rc)
+		return fail(what, why);
+	if (s->from && !*row_source_info(s->from)->snapshot)
+		return fail(what, "want a snapshot: COLLECTION/.vecfs/snap/NAME");
+	if (s->token_text && !*row_source_info(s->to)->snapshot)
+		return fail(s->path,
+			    "only of a snapshot the rest can be sent later: a collection has changed");
+	return 0;
+}
+
+static int fill_header(struct send *s)
+{
+	const struct row_source_info *to = row_source_info(s->to);
+	struct vecstream_header *h = &s->header;
+	char why[WHY_BYTES] = "";
+
+	if (row_diff_make(s->to, s->from, &s->diff, why, sizeof why))
+		return fail(s->path, why);
+	memcpy(h->to, to->snapshot, sizeof h->to);
+	h->to_print = s->diff.to;
+	h->schema = to->schema;
+	h->rows = s->diff.rows;
+	h->removals = s->diff.removals;
+	h->attr = to->attr;
+	if (s->from) {
+		const struct row_source_info *from = row_source_info(s->from);
+
+		h->has_from = true;
+		memcpy(h->from, from->snapshot, sizeof h->from);
+		h->from_print = s->diff.from;
+		if (from->rows > 0 &&
+		    (from->schema.dim != h->schema.dim || from->schema.dtype != h->schema.dtype))
+			return fail(s->from_path, "its vectors have another dim or dtype");
+	}
+	h->stream = vecstream_number(h);
+	if (!s->token_text)
+		return 0;
+	if (s->token.stream != h->stream || s->token.removals > h->removals || s->token.rows > h->rows)
+		return fail(s->token_text, "the token is of another stream than this one");
+	h->removals_done = s->token.removals;
+	h->rows_done = s->token.rows;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ frames */
+
+static void team_free(struct send *s)
+{
+	for (unsigned i = 0; i < s->team_size; i++) {
+		struct outgoing *f = &s->team[i];
+
+		vecstream_packer_free(f->packer);
+		free(f->ids);
+		free(f->attrs);
+		free(f->vectors);
+		free(f->numbers);
+	}
+}
+
+static int team_new(struct send *s)
+{
+	const struct row_source_info *info = row_source_info(s->to);
+	uint32_t rows = vecstream_frame_rows(info->row_bytes);
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	s->team_size = cpus < 1 ? 1 : cpus > (long)TEAM_MAX ? TEAM_MAX : (unsigned)cpus;
+	for (unsigned i = 0; i < s->team_size; i++) {
+		struct outgoing *f = &s->team[i];
+
+		f->packer = vecstream_packer_new(&info->schema);
+		f->ids = malloc((size_t)VECSTREAM_ROWS_MAX * (VS_NAME_MAX + 1));
+		f->attrs = malloc(rows * sizeof *f->attrs);
+		f->vectors = malloc(rows * info->row_bytes + 1);
+		f->numbers = malloc(rows * sizeof *f->numbers);
+		f->level = s->level;
+		if (!f->packer || !f->ids || !f->attrs || !f->vectors || !f->numbers)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Makes the frame of its rows: in a thread of its own. */
+static void *pack(void *arg)
+{
+	struct outgoing *f = arg;
+
+	f->rc = vecstream_pack(f->packer, &f->rows, f->level, &f->packed);
+	return NULL;
+}
+
+/* Packs and writes so many frames, in order. */
+static int write_frames(struct send *s, unsigned count)
+{
+	size_t row_bytes = row_source_info(s->to)->row_bytes;
+	pthread_t threads[TEAM_MAX];
+	bool started[TEAM_MAX] = {false};
+	int rc = 0;
+
+	for (unsigned i = 1; i < count; i++)
+		started[i] =
+			s->level != VECSTREAM_PLAIN && !pthread_create(&threads[i], NULL, pack, &s->team[i]);
+	for (unsigned i = 0; i < count; i++) {
+		if (!started[i])
+			pack(&s->team[i]);
+		else
+			pthread_join(threads[i], NULL);
+		if (!rc)
+			rc = s->team[i].rc;
+		if (!rc)
+			rc = vecstream_write(&s->writer, &s->team[i].packed);
+		if (rc)
+			continue; /* the others are to be waited for */
+		vecstream_count(&s->team[i].rows, row_bytes, &s->end);
+		if (s->team[i].rows.type == VECSTREAM_ROWS)
+			progress_add(&s->progress, s->team[i].rows.rows * row_bytes);
+	}
+	return rc;
+}
+
+static int send_removals(struct send *s)
+{
+	struct outgoing *f = &s->team[0];
+	const char *at = s->diff.removed, *end = at + s->diff.removed_bytes;
+	int rc = 0;
+
+	for (uint64_t skip = s->header.removals_done; skip > 0; skip--)
+		at += strlen(at) + 1;
+	while (at < end && !rc) {
+		f->rows = (struct vecstream_rows){.type = VECSTREAM_REMOVALS, .ids = at};
+		while (at < end && f->rows.rows < VECSTREAM_ROWS_MAX) {
+			at += strlen(at) + 1;
+			f->rows.rows++;
+		}
+		f->rows.ids_bytes = (uint32_t)(at - f->rows.ids);
+		rc = write_frames(s, 1);
+	}
+	return rc;
+}
+
+/* Reads the vectors of a frame: neighbours at once, and of others nothing. */
+static int read_vectors(const struct send *s, struct outgoing *f)
+{
+	size_t row_bytes = row_source_info(s->to)->row_bytes;
+	int rc = 0;
+
+	for (uint32_t i = 0, run; i < f->rows.rows && !rc; i += run) {
+		for (run = 1; i + run < f->rows.rows && f->numbers[i + run] == f->numbers[i] + run; run++)
+			;
+		rc = row_source_vectors(s->to, f->vectors + i * row_bytes, run * row_bytes,
+					f->numbers[i] * row_bytes);
+	}
+	return rc;
+}
+
+/* Fills a frame with the next rows; without any it stays empty. */
+static int fill_frame(struct send *s, struct row_cursor *c, uint64_t *skip, struct outgoing *f)
+{
+	uint32_t max = vecstream_frame_rows(row_source_info(s->to)->row_bytes);
+	const struct vs_row_meta *meta;
+	const char *id;
+	size_t len;
+	int found = 1;
+
+	f->rows = (struct vecstream_rows){
+		.type = VECSTREAM_ROWS, .ids = f->ids, .attrs = f->attrs, .vectors = f->vectors};
+	while (f->rows.rows < max && (found = row_cursor_next(c, &id, &len, &meta)) > 0) {
+		if (!row_diff_has(&s->diff, c->row - 1))
+			continue;
+		if (*skip > 0) {
+			--*skip;
+			continue;
+		}
+		memcpy(f->ids + f->rows.ids_bytes, id, len + 1);
+		f->rows.ids_bytes += (uint32_t)len + 1;
+		f->attrs[f->rows.rows] = meta->attr;
+		f->numbers[f->rows.rows++] = c->row - 1;
+	}
+	return found < 0 ? found : read_vectors(s, f);
+}
+
+static int send_rows(struct send *s)
+{
+	uint64_t skip = s->header.rows_done;
+	struct row_cursor c;
+	unsigned filled;
+	int rc = row_cursor_start(&c, s->to, true);
+
+	do {
+		for (filled = 0; filled < s->team_size && !rc; filled++) {
+			rc = fill_frame(s, &c, &skip, &s->team[filled]);
+			if (s->team[filled].rows.rows == 0)
+				break;
+		}
+		if (!rc && filled > 0)
+			rc = write_frames(s, filled);
+	} while (!rc && filled == s->team_size);
+	row_cursor_end(&c);
+	return rc;
+}
+
+static int write_stdout(void *arg, const void *data, size_t size)
+{
+	struct send *s = arg;
+	int rc = transfer_write(STDOUT_FILENO, data, size);
+
+	(void)s;
+	return rc;
+}
+
+static int send_stream(struct send *s)
+{
+	size_t row_bytes = row_source_info(s->to)->row_bytes;
+	int rc = team_new(s);
+
+	s->writer = (struct vecstream_writer){.write = write_stdout, .arg = s};
+	progress_start(&s->progress, "send", row_bytes * (s->header.rows - s->header.rows_done),
+		       row_bytes ? row_bytes : 1, s->quiet);
+	if (!rc)
+		rc = vecstream_write_header(&s->writer, &s->header);
+	if (!rc)
+		rc = send_removals(s);
+	if (!rc)
+		rc = send_rows(s);
+	if (!rc)
+		rc = vecstream_write_end(&s->writer, &s->end);
+	progress_end(&s->progress, rc == 0);
+	return rc ? fail(s->path, strerror(-rc)) : COMMAND_OK;
+}
+
+static int send_path(struct send *s)
+{
+	int rc = open_sources(s);
+
+	if (!rc)
+		rc = fill_header(s);
+	fcntl(STDOUT_FILENO, F_SETPIPE_SZ, PIPE_BYTES); /* if it is a pipe, and may be so large */
+	if (!rc)
+		rc = send_stream(s);
+	team_free(s);
+	row_diff_free(&s->diff);
+	row_source_close(s->to);
+	row_source_close(s->from);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ arguments */
+
+static int take_level(struct send *s, const char *value)
+{
+	char *end;
+	long level = strtol(value, &end, 10);
+
+	if (strcmp(value, "none") == 0) {
+		s->level = VECSTREAM_PLAIN;
+		return 0;
+	}
+	if (*end || end == value || level < 1 || level > LEVEL_MAX)
+		return command_misused(&command_send, "--compress %s: want 1 to %d, or none", value,
+				       LEVEL_MAX);
+	s->level = (int)level;
+	return 0;
+}
+
+static int take_option(struct send *s, int answer, char **argv)
+{
+	switch (answer) {
+	case 'f':
+		s->from_path = optarg;
+		return 0;
+	case 'c':
+		return take_level(s, optarg);
+	case 'r':
+		s->token_text = optarg;
+		if (!stream_token_parse(optarg, &s->token))
+			return command_misused(&command_send, "--resume %s: no token of vecfs receive",
+					       optarg);
+		return 0;
+	case 'q':
+		s->quiet = true;
+		return 0;
+	default:
+		return command_bad_option(&command_send, answer, argv);
+	}
+}
+
+static int run(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{"from", required_argument, NULL, 'f'},   {"compress", required_argument, NULL, 'c'},
+		{"resume", required_argument, NULL, 'r'}, {"quiet", no_argument, NULL, 'q'},
+		{"help", no_argument, NULL, 'h'},         {0},
+	};
+	static struct send s = {.level = LEVEL_DEFAULT};
+	int answer, rc;
+
+	while ((answer = getopt_long(argc, argv, ":qh", longs, NULL)) != -1) {
+		if (answer == 'h')
+			return command_help(&command_send);
+		if ((rc = take_option(&s, answer, argv)) != 0)
+			return rc;
+	}
+	if (argc - optind != 1)
+		return command_misused(&command_send, "want one SNAP");
+	s.path = argv[optind];
+	if (isatty(STDOUT_FILENO))
+		return command_misused(&command_send,
+				       "a stream is nothing for a terminal: send it to a file or a pipe");
+	return send_path(&s);
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cli/receive_batch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SUM_BYTES ((size_t)1 << 20)
+
+static const char *const names[RECEIVE_FILES] = {"received", NULL, "attributes", "ids0", "delete0"};
+
+static int write_at(int fd, const void *data, size_t size, uint64_t off)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t n = pwrite(fd, (const char *)data + done, size - done, (off_t)(off + done));
+
+		if (n < 0)
+			return -errno;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+static int open_file(struct receive_batch *b, int which)
+{
+	char path[PATH_MAX];
+	const char *name = which == RECEIVE_VECTORS ? b->vectors_name : names[which];
+	int flags =
+		which == RECEIVE_VECTORS ? O_WRONLY : O_RDWR; /* to read an upload would make a copy of it */
+
+	if (b->fd[which] >= 0)
+		return 0;
+	if (snprintf(path, sizeof path, "%s/.vecfs/%s", b->path, name) >= (int)sizeof path)
+		return -ENAMETOOLONG;
+	b->fd[which] = open(path, flags | O_CREAT | O_CLOEXEC, 0666);
+	return b->fd[which] < 0 ? -errno : 0;
+}
+
+static int start(struct receive_batch *b, const char *control, uint64_t stream,
+		 const struct vs_schema *schema)
+{
+	static char vectors_name[32];
+
+	memset(b, 0, sizeof *b);
+	for (int i = 0; i < RECEIVE_FILES; i++)
+		b->fd[i] = -1;
+	snprintf(vectors_name, sizeof vectors_name, "vectors.%s", vs_dtype_name(schema->dtype));
+	b->vectors_name = vectors_name;
+	b->row_bytes = vs_row_bytes(schema);
+	snprintf(b->name, sizeof b->name, RECEIVE_BATCH_PREFIX "%016" PRIx64, stream);
+	return snprintf(b->path, sizeof b->path, "%s/tx/%s", control, b->name) < (int)sizeof b->path
+		       ? 0
+		       : -ENAMETOOLONG;
+}
+
+/* The notes are there as long as the batch, and who has their lock has the batch. */
+static int lock(struct receive_batch *b)
+{
+	int rc = open_file(b, RECEIVE_NOTES);
+
+	if (rc == 0 && flock(b->fd[RECEIVE_NOTES], LOCK_EX | LOCK_NB) != 0)
+		rc = errno == EWOULDBLOCK ? -EBUSY : -errno;
+	return rc;
+}
+
+int receive_batch_make(struct receive_batch *b, const char *control, uint64_t stream,
+		       const struct vs_schema *schema)
+{
+	int rc = start(b, control, stream, schema);
+
+	if (rc == 0 && mkdir(b->path, 0777) == 0)
+		return lock(b);
+	if (rc == 0 && errno != EEXIST)
+		rc = -errno;
+	if (rc == 0)
+		rc = lock(b);
+	if (rc == 0 && rmdir(b->path) != 0)
+		rc = -errno;
+	receive_batch_close(b);
+	if (rc == 0 && mkdir(b->path, 0777) != 0)
+		rc = -errno;
+	return rc == 0 ? lock(b) : rc;
+}
+
+/* ------------------------------------------------------------------ notes */
+
+/* Goes on with a sum through a part of a file. -ENODATA: it is not there. */
+static int sum_file(struct receive_batch *b, int which, uint64_t from, uint64_t to, uint64_t *sum)
+{
+	char *buf = malloc(SUM_BYTES);
+	XXH3_state_t *state = XXH3_createState();
+	int rc = buf && state ? open_file(b, which) : -ENOMEM;
+
+	if (rc == 0)
+		XXH3_64bits_reset_withSeed(state, *sum);
+	while (rc == 0 && from < to) {
+		size_t size = to - from < SUM_BYTES ? (size_t)(to - from) : SUM_BYTES;
+		ssize_t n = pread(b->fd[which], buf, size, (off_t)from);
+
+		if (n > 0)
+			XXH3_64bits_update(state, buf, (size_t)n);
+		else
+			rc = n < 0 ? -errno : -ENODATA;
+		from += n > 0 ? (uint64_t)n : 0;
+	}
+	if (rc == 0)
+		*sum = XXH3_64bits_digest(state);
+	free(buf);
+	XXH3_freeState(state);
+	return rc;
+}
+
+/* Whether the files hold what the note behind b->at says. */
+static int check_note(struct receive_batch *b, const struct receive_note *note)
+{
+	const struct receive_note *at = &b->at;
+	uint64_t sum = at->sum;
+	int rc = 0;
+
+	if (note->removals < at->removals || note->rows < at->rows || note->ids_bytes < at->ids_bytes ||
+	    note->removed_bytes < at->removed_bytes || note->rows > UINT32_MAX)
+		return -ENODATA;
+	if (note->removed_bytes > at->removed_bytes)
+		rc = sum_file(b, RECEIVE_REMOVED, at->removed_bytes, note->removed_bytes, &sum);
+	if (rc == 0 && note->rows > at->rows)
+		rc = sum_file(b, RECEIVE_IDS, at->ids_bytes, note->ids_bytes, &sum);
+	if (rc == 0 && note->rows > at->rows)
+		rc = sum_file(b, RECEIVE_ATTRS, at->rows * sizeof(struct vs_file_attr),
+			      note->rows * sizeof(struct vs_file_attr), &sum);
+	return rc ? rc : sum == note->sum ? 0 : -ENODATA;
+}
+
+static int read_note(const struct receive_batch *b, uint64_t n, struct receive_note *out)
+{
+	ssize_t got = pread(b->fd[RECEIVE_NOTES], out, sizeof *out, (off_t)(n * sizeof *out));
+
+	return got < 0 ? -errno : (size_t)got == sizeof *out ? 0 : -ENODATA;
+}
+
+/* Goes through the notes up to the last one that can be believed, as far as ids and attributes tell. */
+static int believe_notes(struct receive_batch *b)
+{
+	struct receive_note note;
+	int rc = 0;
+
+	while (rc == 0) {
+		rc = read_note(b, b->notes, &note);
+		if (rc == 0)
+			rc = check_note(b, &note);
+		if (rc == 0) {
+			b->at = note;
+			b->notes++;
+		}
+	}
+	return rc == -ENODATA ? 0 : rc;
+}
+
+/* Cuts the vectors after the last note, or an earlier one, if they have not come so far. */
+static int cut_vectors(struct receive_batch *b)
+{
+	int rc = b->at.rows > 0 ? open_file(b, RECEIVE_VECTORS) : 0;
+
+	while (rc == 0 && b->at.rows > 0) {
+		if (ftruncate(b->fd[RECEIVE_VECTORS], (off_t)(b->at.rows * b->row_bytes)) == 0)
+			return 0;
+		if (errno != ENODATA)
+			return -errno;
+		b->notes--;
+		if (b->notes == 0)
+			b->at = (struct receive_note){0};
+		else
+			rc = read_note(b, b->notes - 1, &b->at);
+	}
+	return rc;
+}
+
+static int cut(struct receive_batch *b, int which, uint64_t size)
+{
+	if (b->fd[which] < 0)
+		return 0;
+	return ftruncate(b->fd[which], (off_t)size) == 0 ? 0 : -errno;
+}
+
+int receive_batch_resume(struct receive_batch *b, const char *control, uint64_t stream,
+			 const struct vs_schema *schema)
+{
+	struct stat st;
+	int rc = start(b, control, stream, schema);
+
+	if (rc == 0 && stat(b->path, &st) != 0)
+		rc = -errno;
+	if (rc == 0)
+		rc = lock(b);
+	if (rc == 0)
+		rc = believe_notes(b);
+	if (rc == 0)
+		rc = cut_vectors(b);
+	if (rc == 0)
+		rc = cut(b, RECEIVE_NOTES, b->notes * sizeof b->at);
+	if (rc == 0)
+		rc = cut(b, RECEIVE_REMOVED, b->at.removed_bytes);
+	if (rc == 0)
+		rc = cut(b, RECEIVE_IDS, b->at.ids_bytes);
+	if (rc == 0)
+		rc = cut(b, RECEIVE_ATTRS, b->at.rows * sizeof(struct vs_file_attr));
+	if (rc)
+		receive_batch_close(b);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ adding */
+
+static int add_rows(struct receive_batch *b, const struct vecstream_rows *r)
+{
+	const size_t attrs = r->rows * sizeof *r->attrs;
+	int rc = open_file(b, RECEIVE_VECTORS);
+
+	if (rc == 0)
+		rc = open_file(b, RECEIVE_ATTRS);
+	if (rc == 0)
+		rc = open_file(b, RECEIVE_IDS);
+	if (rc == 0)
+		rc = write_at(b->fd[RECEIVE_VECTORS], r->vectors, r->rows * b->row_bytes,
+			      b->at.rows * b->row_bytes);
+	if (rc == 0)
+		rc = write_at(b->fd[RECEIVE_ATTRS], r->attrs, attrs, b->at.rows * sizeof *r->attrs);
+	if (rc == 0)
+		rc = write_at(b->fd[RECEIVE_IDS], r->ids, r->ids_bytes, b->at.ids_bytes);
+	if (rc)
+		return rc;
+	b->at.sum = XXH3_64bits_withSeed(r->ids, r->ids_bytes, b->at.sum);
+	b->at.sum = XXH3_64bits_withSeed(r->attrs, attrs, b->at.sum);
+	b->at.rows += r->rows;
+	b->at.ids_bytes += r->ids_bytes;
+	return 0;
+}
+
+static int add_removals(struct receive_batch *b, const struct vecstream_rows *r)
+{
+	int rc = open_file(b, RECEIVE_REMOVED);
+
+	if (rc == 0)
+		rc = write_at(b->fd[RECEIVE_REMOVED], r->ids, r->ids_bytes, b->at.removed_bytes);
+	if (rc)
+		return rc;
+	b->at.sum = XXH3_64bits_withSeed(r->ids, r->ids_bytes, b->at.sum);
+	b->at.removals += r->rows;
+	b->at.removed_bytes += r->ids_bytes;
+	return 0;
+}
+
+int receive_batch_add(struct receive_batch *b, const struct vecstream_rows *rows)
+{
+	int rc = rows->type == VECSTREAM_ROWS ? add_rows(b, rows) : add_removals(b, rows);
+
+	if (rc == 0)
+		rc = write_at(b->fd[RECEIVE_NOTES], &b->at, sizeof b->at, b->notes * sizeof b->at);
+	b->notes += rc == 0;
+	return rc;
+}
+
+int receive_batch_close(struct receive_batch *b)
+{
+	int rc = 0;
+
+	for (int i = RECEIVE_FILES - 1; i >= 0; i--) { /* the lock goes last */
+		if (b->fd[i] >= 0 && close(b->fd[i]) != 0 && rc == 0)
+			rc = -errno;
+		b->fd[i] = -1;
+	}
+	return rc;
+}

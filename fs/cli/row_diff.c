@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cli/row_diff.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOOSE_MIN 1024u
+#define REMOVED_MIN 65536u
+
+/* A row that is not what stands at its place in the other snapshot. */
+struct loose {
+	uint64_t entry, row;
+	int64_t ctime_s;
+	uint32_t ctime_ns;
+};
+
+struct loose_list {
+	struct loose *all;
+	size_t count, room;
+};
+
+/* A snapshot that is gone through by places. */
+struct side {
+	const struct row_source *source;
+	struct vs_row_meta *meta;
+	uint64_t row, rows;
+	uint64_t read; /* the rows before this one have been */
+	struct loose_list loose;
+};
+
+struct id_hash {
+	uint64_t low, high;
+};
+
+static int refuse(char *why, size_t why_size, int rc)
+{
+	if (!*why)
+		snprintf(why, why_size, "%s", strerror(-rc));
+	return rc;
+}
+
+static int refuse_row(char *why, size_t why_size, uint64_t row)
+{
+	snprintf(why, why_size, "row %" PRIu64 " is damaged: vecfs check --repair says what is lost", row);
+	return -EIO;
+}
+
+/* ------------------------------------------------------------------ by places */
+
+static int side_start(struct side *s, const struct row_source *source)
+{
+	*s = (struct side){.source = source,
+			   .rows = row_source_info(source)->rows,
+			   .meta = malloc(ROW_CURSOR_ROWS * sizeof *s->meta)};
+	return s->meta ? 0 : -ENOMEM;
+}
+
+static void side_end(struct side *s)
+{
+	free(s->meta);
+	free(s->loose.all);
+}
+
+/* The row where it is, or NULL at the end. */
+static int side_look(struct side *s, const struct vs_row_meta **out)
+{
+	uint64_t left = s->rows - s->row, count = left < ROW_CURSOR_ROWS ? left : ROW_CURSOR_ROWS;
+	int rc = 0;
+
+	*out = NULL;
+	if (s->row >= s->rows)
+		return 0;
+	if (s->row == s->read) {
+		rc = row_source_meta(s->source, s->row, count, s->meta);
+		s->read += count;
+	}
+	*out = &s->meta[s->row % ROW_CURSOR_ROWS];
+	return rc;
+}
+
+static int side_loosen(struct side *s, const struct vs_row_meta *m)
+{
+	struct loose_list *l = &s->loose;
+
+	if (l->count == l->room) {
+		size_t room = l->room ? 2 * l->room : LOOSE_MIN;
+		struct loose *all = realloc(l->all, room * sizeof *all);
+
+		if (!all)
+			return -ENOMEM;
+		l->all = all;
+		l->room = room;
+	}
+	l->all[l->count++] = (struct loose){m->entry, s->row, m->ctime_s, m->ctime_ns};
+	s->row++;
+	return 0;
+}
+
+static bool is_same(const struct vs_row_meta *a, const struct vs_row_meta *b)
+{
+	return a->entry == b->entry && a->ctime_s == b->ctime_s && a->ctime_ns == b->ctime_ns &&
+	       a->data_sum == b->data_sum;
+}
+
+static int meet_by_places(struct side *to, struct side *from)
+{
+	const struct vs_row_meta *t, *f;
+	int rc = 0;
+
+	while (!rc) {
+		rc = side_look(to, &t);
+		if (!rc)
+			rc = side_look(from, &f);
+		if (rc || (!t && !f))
+			break;
+		if (t && f && t->place == f->place && is_same(t, f)) {
+			to->row++;
+			from->row++;
+			continue;
+		}
+		if (t && (!f || t->place <= f->place))
+			rc = side_loosen(to, t);
+		if (!rc && f && (!t || f->place <= t->place))
+			rc = side_loosen(from, f);
+	}
+	return rc;
+}
+
+/* ------------------------------------------------------------------ by entry numbers */
+
+static int compare_loose(const void *a, const void *b)
+{
+	const struct loose *x = a, *y = b;
+
+	return x->entry < y->entry ? -1 : x->entry > y->entry;
+}
+
+static void sort_loose(struct loose_list *l)
+{
+	if (l->count > 0)
+		qsort(l->all, l->count, sizeof *l->all, compare_loose);
+}
+
+static void set_bit(uint64_t *bits, uint64_t row)
+{
+	bits[row / 64] |= UINT64_C(1) << row % 64;
+}
+
+/* Sets the bits of what has no equal in the other snapshot. */
+static void meet_by_entries(struct side *to, struct side *from, uint64_t *changed, uint64_t *gone)
+{
+	struct loose_list *t = &to->loose, *f = &from->loose;
+	size_t i = 0, k = 0;
+
+	sort_loose(t);
+	sort_loose(f);
+	while (i < t->count || k < f->count) {
+		const struct loose *a = &t->all[i], *b = &f->all[k];
+		bool has_a = i < t->count && (k == f->count || a->entry <= b->entry);
+		bool has_b = k < f->count && (i == t->count || b->entry <= a->entry);
+		bool moved = has_a && has_b && a->ctime_s == b->ctime_s && a->ctime_ns == b->ctime_ns;
+
+		if (has_a && !moved)
+			set_bit(changed, a->row);
+		if (has_b && !moved)
+			set_bit(gone, b->row);
+		i += has_a;
+		k += has_b;
+	}
+}
+
+/* ------------------------------------------------------------------ ids */
+
+/* Goes through all ids: their fingerprint, and fn for those whose bit is set. */
+static int each_id(const struct row_source *s, const uint64_t *wanted, struct digest *print,
+		   int (*fn)(void *arg, const char *id, size_t len), void *arg, char *why, size_t why_size)
+{
+	const struct vs_row_meta *meta;
+	struct row_cursor c;
+	const char *id;
+	size_t len;
+	int rc = row_cursor_start(&c, s, true), found = 1;
+
+	*print = (struct digest){0};
+	while (!rc && (found = row_cursor_next(&c, &id, &len, &meta)) > 0) {
+		uint64_t row = c.row - 1;
+
+		if (meta->entry == 0)
+			rc = refuse_row(why, why_size, row);
+		digest_add_sum(print, id, len, meta->data_sum);
+		if (!rc && fn && (wanted[row / 64] >> row % 64 & 1))
+			rc = fn(arg, id, len);
+	}
+	if (found < 0)
+		rc = found;
+	row_cursor_end(&c);
+	return rc;
+}
+
+/* The ids of rows that have changed. */
+struct id_set {
+	struct id_hash *all;
+	size_t count, room;
+};
+
+static struct id_hash hash_id(const char *id, size_t len)
+{
+	XXH128_hash_t h = XXH3_128bits(id, len);
+
+	return (struct id_hash){h.low64, h.high64};
+}
+
+static int compare_hashes(const void *a, const void *b)
+{
+	const struct id_hash *x = a, *y = b;
+
+	if (x->low != y->low)
+		return x->low < y->low ? -1 : 1;
+	return x->high < y->high ? -1 : x->high > y->high;
+}
+
+static int add_changed(void *arg, const char *id, size_t len)
+{
+	struct id_set *set = arg;
+
+	if (set->count == set->room)
+		return -EIO; /* more than there are bits */
+	set->all[set->count++] = hash_id(id, len);
+	return 0;
+}
+
+struct removal {
+	struct row_diff *diff;
+	const struct id_set *changed;
+	size_t room;
+};
+
+/* An id of a row that has no equal is gone, unless another row has it now. */
+static int add_removed(void *arg, const char *id, size_t len)
+{
+	struct removal *r = arg;
+	struct row_diff *d = r->diff;
+	struct id_hash hash = hash_id(id, len);
+
+	if (r->changed->count > 0 &&
+	    bsearch(&hash, r->changed->all, r->changed->count, sizeof hash, compare_hashes))
+		return 0;
+	if (d->removed_bytes + len + 1 > r->room) {
+		size_t room = 2 * r->room + REMOVED_MIN;
+		char *grown = realloc(d->removed, room);
+
+		if (!grown)
+			return -ENOMEM;
+		d->removed = grown;
+		r->room = room;
+	}
+	memcpy(d->removed + d->removed_bytes, id, len + 1);
+	d->removed_bytes += len + 1;
+	d->removals++;
+	return 0;
+}
+
+static int compare_ids(const struct row_source *to, const struct row_source *from, const uint64_t *gone,
+		       struct row_diff *d, char *why, size_t why_size)
+{
+	struct id_set set = {.room = d->rows, .all = malloc(d->rows * sizeof *set.all + 1)};
+	struct removal removal = {.diff = d, .changed = &set};
+	int rc = set.all ? each_id(to, d->changed, &d->to, add_changed, &set, why, why_size) : -ENOMEM;
+
+	if (!rc && set.count > 0)
+		qsort(set.all, set.count, sizeof *set.all, compare_hashes);
+	if (!rc)
+		rc = each_id(from, gone, &d->from, add_removed, &removal, why, why_size);
+	free(set.all);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ the interface */
+
+static uint64_t count_bits(const uint64_t *bits, uint64_t rows)
+{
+	uint64_t count = 0;
+
+	for (uint64_t i = 0; i < (rows + 63) / 64; i++)
+		count += (unsigned)__builtin_popcountll(bits[i]);
+	return count;
+}
+
+static int compare(const struct row_source *to, const struct row_source *from, struct row_diff *d, char *why,
+		   size_t why_size)
+{
+	uint64_t *gone = calloc(row_source_info(from)->rows / 64 + 1, sizeof *gone);
+	struct side t, f;
+	int rc;
+
+	d->changed = calloc(row_source_info(to)->rows / 64 + 1, sizeof *d->changed);
+	rc = side_start(&t, to);
+	if (side_start(&f, from) || !gone || !d->changed)
+		rc = -ENOMEM;
+	if (!rc)
+		rc = meet_by_places(&t, &f);
+	if (!rc) {
+		meet_by_entries(&t, &f, d->changed, gone);
+		d->rows = count_bits(d->changed, t.rows);
+	}
+	side_end(&t);
+	side_end(&f);
+	if (!rc)
+		rc = compare_ids(to, from, gone, d, why, why_size);
+	free(gone);
+	return rc;
+}
+
+int row_fingerprint(const struct row_source *s, struct digest *out, char *why, size_t why_size)
+{
+	int rc;
+
+	*why = 0;
+	rc = each_id(s, NULL, out, NULL, NULL, why, why_size);
+	return rc ? refuse(why, why_size, rc) : 0;
+}
+
+int row_diff_make(const struct row_source *to, const struct row_source *from, struct row_diff *out, char *why,
+		  size_t why_size)
+{
+	int rc;
+
+	*out = (struct row_diff){0};
+	*why = 0;
+	if (from) {
+		rc = compare(to, from, out, why, why_size);
+	} else {
+		rc = row_fingerprint(to, &out->to, why, why_size);
+		out->rows = row_source_info(to)->rows;
+	}
+	if (rc)
+		row_diff_free(out);
+	return rc ? refuse(why, why_size, rc) : 0;
+}
+
+void row_diff_free(struct row_diff *d)
+{
+	free(d->changed);
+	free(d->removed);
+	d->changed = NULL;
+	d->removed = NULL;
+}

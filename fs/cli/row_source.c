@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cli/row_source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/cli/keyfile.h"
+#include "fs/mount/mountpoint.h"
+#include "fs/request/message.h"
+
+#define WHICH_BITS 4 /* of an array's inode number: the rest tells the version */
+#define TRIES_MAX 10000
+#define SNAP_INFIX "/.vecfs/snap/"
+#define IDS_BYTES (ROW_CURSOR_ROWS * (VS_NAME_MAX + 1u))
+
+enum array { ARRAY_OF_IDS, ARRAY_OF_META, ARRAY_OF_VECTORS, ARRAYS };
+
+struct row_source {
+	struct row_source_info info;
+	int fd[ARRAYS]; /* -1: not wanted, or not mounted */
+	struct vs_store *store;
+	struct vs_snapshot *snapshot;
+};
+
+__attribute__((format(printf, 4, 5))) static int refuse(char *why, size_t why_size, int rc,
+							const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(why, why_size, format, args);
+	va_end(args);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ a mount */
+
+static int load_schema(struct row_source *s, const char *control, char *why, size_t why_size)
+{
+	static struct keyfile k;
+	int rc = keyfile_load(control, "schema", &k);
+	const char *dim = rc ? NULL : keyfile_get(&k, "dim"), *dtype = rc ? NULL : keyfile_get(&k, "dtype");
+	const char *metric = rc ? NULL : keyfile_get(&k, "metric");
+
+	if (rc)
+		return refuse(why, why_size, rc, "%s", strerror(-rc));
+	if (!dim || !dtype || !metric || vs_dtype_parse(dtype) < 0 || vs_metric_parse(metric) < 0)
+		return refuse(why, why_size, -EPROTO, "its schema is none that this program knows");
+	s->info.schema =
+		(struct vs_schema){(uint32_t)strtoul(dim, NULL, 10), (enum vs_dtype)vs_dtype_parse(dtype),
+				   (enum vs_metric)vs_metric_parse(metric)};
+	s->info.row_bytes = vs_row_bytes(&s->info.schema);
+	return 0;
+}
+
+static int open_array(struct row_source *s, const char *control, enum array which)
+{
+	char path[PATH_MAX], name[32] = "ids0";
+
+	if (which == ARRAY_OF_META)
+		strcpy(name, "rows");
+	if (which == ARRAY_OF_VECTORS)
+		snprintf(name, sizeof name, "vectors.%s", vs_dtype_name(s->info.schema.dtype));
+	if (snprintf(path, sizeof path, "%s/%s", control, name) >= (int)sizeof path)
+		return -ENAMETOOLONG;
+	if (s->fd[which] >= 0)
+		close(s->fd[which]);
+	s->fd[which] = open(path, O_RDONLY | O_CLOEXEC);
+	return s->fd[which] < 0 ? -errno : 0;
+}
+
+static bool is_wanted(const struct row_source *s, enum array which, bool has_vectors)
+{
+	return which != ARRAY_OF_VECTORS || (has_vectors && s->info.row_bytes > 0);
+}
+
+/* Whether all arrays that are open are of one version of the collection; their sizes are what info tells
+ * then. */
+static int look_at_arrays(struct row_source *s, bool *same)
+{
+	uint64_t version = 0;
+	struct stat st;
+
+	*same = true;
+	for (int i = 0; i < ARRAYS; i++) {
+		if (s->fd[i] < 0)
+			continue;
+		if (fstat(s->fd[i], &st) != 0)
+			return -errno;
+		if (i == ARRAY_OF_IDS) {
+			version = st.st_ino >> WHICH_BITS;
+			s->info.ino = st.st_ino;
+			s->info.ids_bytes = (uint64_t)st.st_size;
+		} else if (st.st_ino >> WHICH_BITS != version) {
+			*same = false;
+		}
+		if (i == ARRAY_OF_META)
+			s->info.rows = (uint64_t)st.st_size / sizeof(struct vs_row_meta);
+	}
+	return 0;
+}
+
+/* Files that are opened one after the other are of one moment, unless the mount cannot tell us from others
+ * and somebody writes: then they are opened again. */
+static int open_arrays(struct row_source *s, const char *control, bool has_vectors, char *why,
+		       size_t why_size)
+{
+	bool same = false;
+	int rc = 0;
+
+	for (int tries = 0; !rc && !same; tries++) {
+		if (tries == TRIES_MAX)
+			return refuse(why, why_size, -EBUSY, "others change it too fast");
+		for (enum array i = 0; i < ARRAYS && !rc; i++)
+			if (is_wanted(s, i, has_vectors))
+				rc = open_array(s, control, i);
+		if (!rc)
+			rc = look_at_arrays(s, &same);
+	}
+	return rc ? refuse(why, why_size, rc, "%s", strerror(-rc)) : 0;
+}
+
+static int open_mounted(struct row_source *s, const char *path, bool has_vectors, char *why, size_t why_size)
+{
+	char control[PATH_MAX];
+	struct stat st;
+	int rc;
+
+	if (snprintf(control, sizeof control, "%s/.vecfs", path) >= (int)sizeof control)
+		return refuse(why, why_size, -ENAMETOOLONG, "%s", strerror(ENAMETOOLONG));
+	if (stat(path, &st) != 0)
+		return refuse(why, why_size, -errno, "%s", strerror(errno));
+	s->info.attr = (struct vs_file_attr){st.st_mtim.tv_sec, (uint32_t)st.st_mtim.tv_nsec,
+					     st.st_mode & 07777, st.st_uid, st.st_gid};
+	rc = load_schema(s, control, why, why_size);
+	return rc ? rc : open_arrays(s, control, has_vectors, why, why_size);
+}
+
+static int read_file(int fd, void *buf, size_t size, uint64_t off)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t n = pread(fd, (char *)buf + done, size - done, (off_t)(off + done));
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n == 0)
+			return -EIO;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------ a store that is not mounted */
+
+/* Splits STORE/NAME or STORE/NAME/.vecfs/snap/S; the path is changed. */
+static int split_path(char *path, char **name, char **snapshot)
+{
+	char *infix = strstr(path, SNAP_INFIX);
+
+	*snapshot = infix ? infix + strlen(SNAP_INFIX) : NULL;
+	if (infix)
+		*infix = 0;
+	*name = strrchr(path, '/');
+	if (!*name || *name == path)
+		return -ENOENT;
+	*(*name)++ = 0;
+	return 0;
+}
+
+static int open_snapshot(struct row_source *s, const char *name, const char *snapshot)
+{
+	static struct vs_collection_info info;
+	struct vs_snapshot_info of;
+	struct timespec mtime;
+	int rc = vs_collection_find(s->store, 0, name, &info);
+
+	if (!rc && snapshot)
+		rc = -ENOENT;
+	if (!rc)
+		rc = vs_snapshot_open(s->store, info.id, &s->snapshot);
+	if (rc)
+		return rc;
+	vs_snapshot_info(s->snapshot, &of);
+	vs_time_split(info.mtime, &mtime);
+	s->info.schema = of.schema;
+	s->info.row_bytes = of.row_bytes;
+	s->info.rows = of.rows;
+	s->info.ids_bytes = of.ids0_bytes;
+	s->info.attr = (struct vs_file_attr){mtime.tv_sec, (uint32_t)mtime.tv_nsec, info.perm.mode,
+					     info.perm.uid, info.perm.gid};
+	return 0;
+}
+
+static int open_unmounted(struct row_source *s, char *path, char *why, size_t why_size)
+{
+	struct vs_options options = {.read_only = true, .report = message_report};
+	char *name, *snapshot;
+	int rc = split_path(path, &name, &snapshot);
+
+	*why = 0;
+	if (!rc)
+		rc = vs_open(path, &options, &s->store, why, why_size);
+	if (!rc)
+		rc = open_snapshot(s, name, snapshot);
+	if (rc && !*why)
+		refuse(why, why_size, rc, "%s",
+		       rc == -ENOENT ? "no such collection or snapshot" : strerror(-rc));
+	return rc;
+}
+
+/* ------------------------------------------------------------------ the interface */
+
+int row_source_open(const char *path, bool has_vectors, struct row_source **out, char *why, size_t why_size)
+{
+	static struct mountpoint m;
+	char resolved[PATH_MAX];
+	struct row_source *s = calloc(1, sizeof *s);
+	const char *infix;
+	int rc = s ? mountpoint_resolve(path, resolved) : -ENOMEM;
+
+	*out = NULL;
+	if (rc) {
+		free(s);
+		return refuse(why, why_size, rc, "%s", strerror(-rc));
+	}
+	for (int i = 0; i < ARRAYS; i++)
+		s->fd[i] = -1;
+	infix = strstr(resolved, SNAP_INFIX);
+	if (infix)
+		snprintf(s->info.snapshot, sizeof s->info.snapshot, "%s", infix + strlen(SNAP_INFIX));
+	if (mountpoint_around(resolved, &m) == 0)
+		rc = open_mounted(s, resolved, has_vectors, why, why_size);
+	else
+		rc = open_unmounted(s, resolved, why, why_size);
+	if (rc)
+		row_source_close(s);
+	else
+		*out = s;
+	return rc;
+}
+
+void row_source_close(struct row_source *s)
+{
+	if (!s)
+		return;
+	for (int i = 0; i < ARRAYS; i++)
+		if (s->fd[i] >= 0)
+			close(s->fd[i]);
+	if (s->snapshot)
+		vs_snapshot_close(s->snapshot);
+	if (s->store)
+		vs_close(s->store);
+	free(s);
+}
+
+const struct row_source_info *row_source_info(const struct row_source *s)
+{
+	return &s->info;
+}
+
+static int whole(ssize_t got, size_t want)
+{
+	return got < 0 ? (int)got : (size_t)got == want ? 0 : -EIO;
+}
+
+int row_source_ids(const struct row_source *s, void *buf, size_t size, uint64_t off)
+{
+	if (s->snapshot)
+		return whole(vs_snapshot_ids0(s->snapshot, buf, size, off), size);
+	return read_file(s->fd[ARRAY_OF_IDS], buf, size, off);
+}
+
+int row_source_vectors(const struct row_source *s, void *buf, size_t size, uint64_t off)
+{
+	if (s->snapshot)
+		return whole(vs_snapshot_vectors(s->snapshot, buf, size, off), size);
+	return read_file(s->fd[ARRAY_OF_VECTORS], buf, size, off);
+}
+
+int row_source_meta(const struct row_source *s, uint64_t first, uint64_t count, struct vs_row_meta *out)
+{
+	if (s->snapshot)
+		return whole(vs_snapshot_meta(s->snapshot, first, count, out), count);
+	return read_file(s->fd[ARRAY_OF_META], out, count * sizeof *out, first * sizeof *out);
+}
+
+/* ------------------------------------------------------------------ from front to back */
+
+int row_cursor_start(struct row_cursor *c, const struct row_source *source, bool has_meta)
+{
+	*c = (struct row_cursor){.source = source, .has_meta = has_meta, .ids = malloc(IDS_BYTES)};
+	c->meta = has_meta ? malloc(ROW_CURSOR_ROWS * sizeof *c->meta) : NULL;
+	if (c->ids && (c->meta || !has_meta))
+		return 0;
+	row_cursor_end(c);
+	return -ENOMEM;
+}
+
+/* More ids behind those that have not been handed out. */
+static int fill_ids(struct row_cursor *c)
+{
+	const struct row_source_info *info = &c->source->info;
+	size_t size, held = c->ids_held - c->ids_used;
+	int rc;
+
+	memmove(c->ids, c->ids + c->ids_used, held);
+	size = info->ids_bytes - c->ids_at < IDS_BYTES - held ? (size_t)(info->ids_bytes - c->ids_at)
+							      : IDS_BYTES - held;
+	rc = size > 0 ? row_source_ids(c->source, c->ids + held, size, c->ids_at) : -EIO;
+	c->ids_at += size;
+	c->ids_held = held + size;
+	c->ids_used = 0;
+	return rc;
+}
+
+int row_cursor_next(struct row_cursor *c, const char **id, size_t *len, const struct vs_row_meta **meta)
+{
+	const struct row_source_info *info = &c->source->info;
+	uint64_t in_block = c->row % ROW_CURSOR_ROWS, left = info->rows - c->row;
+	char *end;
+	int rc = 0;
+
+	if (c->row >= info->rows)
+		return 0;
+	if (c->has_meta && in_block == 0)
+		rc = row_source_meta(c->source, c->row, left < ROW_CURSOR_ROWS ? left : ROW_CURSOR_ROWS,
+				     c->meta);
+	if (rc)
+		return rc;
+	end = memchr(c->ids + c->ids_used, 0, c->ids_held - c->ids_used);
+	if (!end) {
+		rc = fill_ids(c);
+		end = rc ? NULL : memchr(c->ids, 0, c->ids_held);
+	}
+	if (!end)
+		return rc ? rc : -EIO;
+	*id = c->ids + c->ids_used;
+	*len = (size_t)(end - *id);
+	c->ids_used += *len + 1;
+	if (meta)
+		*meta = &c->meta[in_block];
+	c->row++;
+	return 1;
+}
+
+void row_cursor_end(struct row_cursor *c)
+{
+	free(c->ids);
+	free(c->meta);
+	c->ids = NULL;
+	c->meta = NULL;
+}

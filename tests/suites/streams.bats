@@ -1,0 +1,315 @@
+#!/usr/bin/env bats
+# vecfs send, vecfs receive, vecfs stat --digest: streams from one store to another. The second store is ./store2, at
+# ./mnt2.
+
+load helper
+
+setup() {
+	begin
+	start
+	mkdir mnt/docs
+	start_other
+}
+
+teardown() {
+	local failed=0
+	stop_other || failed=1
+	end || failed=1
+	return $failed
+}
+
+start_other() {
+	mkdir -p mnt2
+	other_log=$(mktemp "$here/daemon.XXXXXX.log")
+	(outside "$VECFS_BIN" mount -f -o "$transport" "$here/${1:-store2}" "$here/mnt2") </dev/null >>"$other_log" 2>&1 &
+	other=$!
+	eventually grep -q serving "$other_log"
+}
+
+# stop_other: its store must be well.
+stop_other() {
+	local status=0
+	[ -n "${other:-}" ] || return 0
+	vecfs umount "$here/mnt2" && wait "$other" || status=$?
+	other=
+	[ $status = 0 ] || { kill -KILL "$other" 2>/dev/null; take_away "$here"; return $status; }
+	[ -n "$damage_expected" ] || vecfs check "$here/store2" >check2.txt 2>&1 || { cat check2.txt; return 1; }
+}
+
+# vectors COLLECTION COUNT DIM SEED [DTYPE]: so many of them, with ids i0, i1, ...
+vectors() {
+	python3 - "$2" "$3" "$4" >"$1.raw" <<-'P'
+		import sys, random, array
+		n, dim, seed = map(int, sys.argv[1:4])
+		rng = random.Random(seed)
+		sys.stdout.buffer.write(array.array('f', (rng.gauss(0, 1) for _ in range(n * dim))).tobytes())
+	P
+	seq -f i%.0f 0 $(($2 - 1)) >"$1.ids"
+	vecfs import -q --format "${5:-f32}" --dim "$3" --ids "$1.ids" "mnt/$1" "$1.raw"
+}
+
+digest() { vecfs stat --digest "$1"; }
+
+# same COLLECTION...: it is the same in both stores: digests, bytes, modes, owners and times.
+same() {
+	local c
+	for c in "$@"; do
+		[ "$(digest "mnt/$c")" = "$(digest "mnt2/$c")" ] || { echo "the digests of $c differ"; return 1; }
+		diff -r "mnt/$c" "mnt2/$c"
+		cmp "mnt/$c/.vecfs/schema" "mnt2/$c/.vecfs/schema"
+		diff <(attributes "mnt/$c") <(attributes "mnt2/$c")
+	done
+}
+attributes() { (cd "$1" && find . -printf '%p %m %U %G %T@\0' | LC_ALL=C sort -z | tr '\0' '\n'); }
+
+@test "send and receive: the same vectors, modes, owners and times in another store" {
+	vectors docs 3000 24 1
+	chmod 600 mnt/docs/i7
+	touch -d '2001-02-03 04:05:06.789' mnt/docs/i8
+	[ "$(id -u)" != 0 ] || chown 12:34 mnt/docs/i9
+	chmod 2750 mnt/docs
+	touch -d '1999-12-31 23:59:59' mnt/docs
+	vecfs send -q mnt/docs | vecfs receive -q mnt2/docs
+	same docs
+	stop_other
+	start_other
+	same docs
+}
+
+@test "send and receive: few vectors, that go through the log" {
+	for i in 1 2 3; do vec $i 8 >mnt/docs/v$i; done
+	chmod 640 mnt/docs/v2
+	touch -d '2011-11-11 11:11:11.5' mnt/docs/v3
+	vecfs send -q mnt/docs | vecfs receive -q mnt2/docs
+	same docs
+}
+
+@test "a stream is a file: compressed at every level, or not" {
+	vectors docs 2000 32 2
+	for level in none 1 3 9 19; do
+		vecfs send -q --compress $level mnt/docs >s.$level
+		vecfs receive -q mnt2/copy$level <s.$level
+		[ "$(digest mnt/docs)" = "$(digest mnt2/copy$level)" ]
+	done
+	[ "$(stat -c %s s.1)" -lt "$(stat -c %s s.none)" ]
+	run -2 vecfs send --compress 20 mnt/docs
+	[[ $output == *"want 1 to 19, or none"* ]]
+}
+
+@test "every dtype and metric comes through" {
+	for dtype in f32 f16 bf16 i8 u8 bit; do
+		mkdir mnt/$dtype
+		printf 'dim=24\ndtype=%s\nmetric=cosine\n' $dtype >mnt/$dtype/.vecfs/schema
+		case $dtype in f32) size=96 ;; f16 | bf16) size=48 ;; bit) size=3 ;; *) size=24 ;; esac
+		for i in 1 2 3 4 5; do head -c $size /dev/urandom >mnt/$dtype/v$i; done
+		vecfs send -q mnt/$dtype | vecfs receive -q mnt2/$dtype
+		same $dtype
+	done
+}
+
+@test "an empty collection comes through, with its schema" {
+	printf 'dim=7\ndtype=i8\nmetric=ip\n' >mnt/docs/.vecfs/schema
+	chmod 711 mnt/docs
+	vecfs send -q mnt/docs | vecfs receive -q mnt2/docs
+	same docs
+	mkdir mnt/plain
+	vecfs send -q mnt/plain | vecfs receive -q mnt2/plain
+	vec 1 3 >mnt2/plain/x
+}
+
+@test "ids that hold newlines, spaces, any bytes come through" {
+	for id in $'a\nb' ' ' $'\xff\xfe' '-n' 'é' $'\r' '.hidden' '%2F' $'\xef\xbb\xbfmark' "$(printf 'x%.0s' {1..255})"; do
+		vec 1 4 >"mnt/docs/$id"
+	done
+	vecfs send -q mnt/docs | vecfs receive -q mnt2/docs
+	same docs
+}
+
+@test "stat --digest: one number, of ids and bytes alone" {
+	for i in 1 2 3; do vec $i 8 >mnt/docs/v$i; done
+	mkdir mnt/other
+	for i in 3 1 2; do vec $i 8 >mnt/other/v$i; done
+	[ "$(digest mnt/docs)" = "$(digest mnt/other)" ]
+	[[ $(digest mnt/docs) =~ ^[0-9a-f]{32}:3$ ]]
+	before=$(digest mnt/docs)
+	chmod 600 mnt/docs/v1
+	[ "$(digest mnt/docs)" = "$before" ]
+	mv mnt/other/v1 mnt/other/w1
+	[ "$(digest mnt/other)" != "$before" ]
+	vec 9 8 >mnt/docs/v1
+	[ "$(digest mnt/docs)" != "$before" ]
+	vec 1 8 >mnt/docs/v1
+	[ "$(digest mnt/docs)" = "$before" ]
+	stop
+	[ "$(digest store/docs)" = "$before" ]
+	refused "no such collection" vecfs stat --digest store/nothing
+	start
+}
+
+@test "send from a store that is not mounted" {
+	vectors docs 1000 16 3
+	chmod 600 mnt/docs/i3
+	stop
+	vecfs send -q store/docs >s
+	vecfs receive -q mnt2/docs <s
+	start
+	same docs
+}
+
+@test "receive --list says what a stream holds, and whether it is whole" {
+	vectors docs 1000 16 4
+	vecfs send -q mnt/docs >s
+	run -0 vecfs receive --list <s
+	[[ $output == *"vectors            1,000"* && $output == *"whole              yes"* ]]
+	[[ $(vecfs receive --list --json <s) == *'"dim": 16'* ]]
+	head -c -5 s >cut
+	run -1 vecfs receive --list <cut
+	[[ $output == *"cut short after"* && $output == *"whole              no"* ]]
+	[ -z "$(ls -A mnt2)" ]
+}
+
+@test "an altered or torn stream is told where, and changes nothing" {
+	vectors docs 500 16 5
+	vecfs send -q mnt/docs >s
+	size=$(stat -c %s s)
+	for at in 0 9 30 200 $((size / 3)) $((size / 2)) $((size - 60)) $((size - 1)); do
+		cp s bad
+		printf '\x5a' | dd of=bad bs=1 seek=$at conv=notrunc status=none
+		cmp -s s bad && printf '\xa5' | dd of=bad bs=1 seek=$at conv=notrunc status=none
+		refused "standard input: " vecfs receive -q mnt2/docs <bad
+		[ ! -e mnt2/docs ] || [ -z "$(ls -A mnt2/docs)" ]
+	done
+	for n in 0 1 23 24 100 $((size / 2)) $((size - 1)); do
+		head -c "$n" s >bad
+		refused "standard input: " vecfs receive -q mnt2/docs <bad
+		[ ! -e mnt2/docs ] || [ -z "$(ls -A mnt2/docs)" ]
+	done
+	(cat s; echo) >bad
+	refused "more follows" vecfs receive -q mnt2/docs <bad
+	cat docs.raw >bad
+	refused "something else than what vecfs send writes" vecfs receive -q mnt2/docs <bad
+	vecfs receive -q mnt2/docs <s
+	same docs
+}
+
+@test "a stream of a newer version is refused with a sentence" {
+	vec 1 4 >mnt/docs/a
+	vecfs send -q mnt/docs >s
+	printf '\x02' | dd of=s bs=1 seek=8 conv=notrunc status=none
+	refused "a stream of version 2, of which this program knows 1 only" vecfs receive mnt2/docs <s
+	[ ! -e mnt2/docs ]
+}
+
+@test "a whole stream wants an empty collection, of its schema" {
+	vec 1 4 >mnt/docs/a
+	vecfs send -q mnt/docs >s
+	mkdir mnt2/docs mnt2/wide
+	vec 2 4 >mnt2/docs/b
+	refused "holds 1 vectors; a stream of all rows wants it empty or missing" vecfs receive mnt2/docs <s
+	[ "$(ls mnt2/docs)" = b ]
+	vec 2 5 >mnt2/wide/b
+	refused "found dim=5 dtype=f32 metric=l2, the stream has dim=4" vecfs receive mnt2/wide <s
+	refused "want a directory below a mountpoint" vecfs receive elsewhere <s
+	vecfs receive -q mnt2/new <s
+	vecfs receive -q mnt2/new <s # it is there already
+	[ "$(digest mnt/docs)" = "$(digest mnt2/new)" ]
+}
+
+@test "a stream is nothing for a terminal" {
+	need script
+	vec 1 4 >mnt/docs/a
+	run -2 script -qec "'$VECFS_BIN' send mnt/docs" /dev/null
+	[[ $output == *"nothing for a terminal"* ]]
+}
+
+@test "receive goes on after a stream that was cut off: the rest is sent with the token" {
+	vectors docs 20000 64 6
+	vecfs send -q --compress none mnt/docs >s
+	head -c $(($(stat -c %s s) * 2 / 3)) s >cut
+	run -1 vecfs receive -q mnt2/docs <cut
+	[[ $output == *"vectors are kept: go on with vecfs send --resume "* ]]
+	token=${output##* }
+	[ -z "$(ls -A mnt2/docs)" ]
+	[ "$(vecfs receive --token mnt2/docs)" = "$token" ]
+	[[ $token =~ ^[0-9a-f]{16}-0-[0-9]+$ && ${token##*-} -gt 0 ]]
+	refused "only of a snapshot" vecfs send --resume "$token" mnt/docs
+}
+
+@test "a receiver that finds no space says so, and keeps what has come" {
+	need_root
+	vectors docs 20000 64 7
+	vecfs send -q mnt/docs >s
+	stop_other
+	mkdir full
+	mount -t tmpfs -o size=6m tmpfs full
+	rm -rf mnt2
+	start_other full/store
+	run -1 vecfs receive -q mnt2/docs <s
+	echo "$output"
+	[[ $output == *"No space left"* ]]
+	[ -z "$(ls -A mnt2/docs)" ]
+	mount -o remount,size=64m full
+	vecfs receive -q mnt2/docs <s
+	same docs
+	vecfs umount mnt2
+	wait "$other"
+	other=
+	vecfs check full/store
+	umount full
+}
+
+@test "receive while others write: to other collections it goes on, to this one it is refused" {
+	vectors docs 20000 64 8
+	vecfs send -q mnt/docs >s
+	mkdir mnt2/busy mnt2/docs
+	(for i in {1..300}; do vec $i 8 >"mnt2/busy/v$((i % 7))"; done) &
+	vecfs receive -q mnt2/fine <s
+	wait $!
+	[ "$(digest mnt/docs)" = "$(digest mnt2/fine)" ]
+	mkfifo slow
+	(
+		head -c 100000 s
+		vec 1 64 >mnt2/docs/mine
+		tail -c +100001 s
+	) >slow &
+	refused "changed" vecfs receive -q mnt2/docs <slow
+	wait $!
+	[ "$(ls mnt2/docs)" = mine ]
+}
+
+@test "two receivers of one stream: one is told" {
+	vectors docs 20000 64 9
+	vecfs send -q mnt/docs >s
+	mkfifo slow
+	exec 7<>slow
+	vecfs receive -q mnt2/docs <slow 7<&- &
+	first=$!
+	head -c 1000000 s >&7
+	eventually compgen -G 'mnt2/docs/.vecfs/tx/receive-*/.vecfs/received'
+	refused "being received there by somebody else" vecfs receive -q mnt2/docs <s
+	tail -c +1000001 s >&7
+	exec 7>&-
+	wait $first
+	same docs
+}
+
+@test "attributes of a batch: who is not root gives nothing away" {
+	need_root
+	chmod 777 mnt2
+	stop_other
+	start_other
+	mkdir -m 777 mnt2/docs
+	attrs() { perl -e 'print pack "q<L<L<L<L<", 1000000000, 5, oct $ARGV[0], $ARGV[1], $ARGV[2]' "$@"; }
+	printf 'dim=4\n' >mnt2/docs/.vecfs/schema
+	mkdir mnt2/docs/.vecfs/tx/b
+	vec 1 4 >mnt2/docs/.vecfs/tx/b/.vecfs/vectors.f32
+	echo one >mnt2/docs/.vecfs/tx/b/.vecfs/ids
+	attrs 4711 7 8 >mnt2/docs/.vecfs/tx/b/.vecfs/attributes
+	mv mnt2/docs/.vecfs/tx/b mnt2/docs/.vecfs/commit/
+	[ "$(stat -c '%a %u %g %Y' mnt2/docs/one)" = '4711 7 8 1000000000' ]
+	mkdir mnt2/docs/.vecfs/tx/c
+	vec 1 4 >mnt2/docs/.vecfs/tx/c/.vecfs/vectors.f32
+	attrs 644 0 0 | head -c 20 >mnt2/docs/.vecfs/tx/c/.vecfs/attributes
+	refused "" mv mnt2/docs/.vecfs/tx/c mnt2/docs/.vecfs/commit/
+	grep -q 'attributes: 20 bytes, want 24 for 1 vectors' mnt2/.vecfs/log
+}
