@@ -4,6 +4,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +29,13 @@ void engine_report(struct vs_store *s, enum vs_severity severity, const char *fo
 	vsnprintf(line, sizeof line, format, args);
 	va_end(args);
 	s->options.report(s->options.report_arg, severity, line);
+}
+
+void engine_give_back_memory(void)
+{
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
 }
 
 void engine_wake_builder(struct vs_store *s)

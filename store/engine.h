@@ -119,6 +119,8 @@ void engine_report(struct vs_store *s, enum vs_severity severity, const char *fo
 int engine_lock(struct vs_store *s, char *why, size_t why_size);
 void engine_unlock(struct vs_store *s);
 void engine_random(void *p, size_t size);
+/* Gives freed memory back to the system: what was large for a while is not to stay so. */
+void engine_give_back_memory(void);
 /* Tells the builder that something has changed, if it sleeps. */
 void engine_wake_builder(struct vs_store *s);
 /* Takes the store's lock, shared, to look at rows. What it returns is for engine_read_unlock. */

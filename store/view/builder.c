@@ -447,6 +447,7 @@ static enum outcome encode_all(struct vs_store *s, struct view *v, struct view_m
 		work_end(s, &w);
 		outcome = LATER;
 	}
+	s->views->trim |= e != NULL;
 	encoder_free(e);
 	if (rc)
 		lag(s, v, "encoding", rc);
@@ -637,6 +638,9 @@ static void rest(struct vs_store *s, bool later, uint64_t changes)
 	pthread_mutex_unlock(&s->builder_mutex);
 	if (later)
 		return;
+	if (s->views->trim)
+		engine_give_back_memory();
+	s->views->trim = false;
 	/* Whoever changes something from now on, under the lock, alone, wakes us. */
 	pthread_rwlock_rdlock(&s->lock);
 	pthread_rwlock_unlock(&s->lock);
@@ -709,7 +713,7 @@ static bool settle(struct vs_store *s, const struct view *v)
 			continue;
 		}
 		if (!k->verified)
-			settled = !v->d.unsettled;
+			settled = !v->d.unsettled && !k->dirty;
 		else if (k->dirty && !code_files_open(&files, k, v->current, false)) {
 			settled = !code_files_sync(&files);
 			code_files_close(&files);

@@ -13,7 +13,7 @@
 #define JOBS_MAX 64u             /* blocks of a step */
 #define PART_BYTES (1536u << 10) /* of vectors as f32 that a worker has at a time, but at least a block */
 #define PART_BLOCKS_MAX 8u
-#define ERROR_ROWS 4u /* of a part, whose error is measured */
+#define ERROR_ROWS 16u /* of the first part of a step, whose error is measured */
 
 /* A block of which some rows are busy. */
 struct job {
@@ -199,28 +199,38 @@ static void set_valid(struct codes *k, const struct job *job, uint64_t valid)
 
 /* ------------------------------------------------------------------ verifying */
 
-/* Which of the jobs' blocks are as the files have them; they follow each other from the first on. */
-static int verify_jobs(struct encoder *e, struct codes *k, struct code_blocks *blocks,
-		       struct encode_result *out)
+/*
+ * Looks at blocks [from, to) of the files, of which the jobs have those that have rows to look at. What does
+ * not fit, or cannot be looked at now, gets the tag that fits nothing: from then on no block is torn.
+ */
+static int verify_blocks(struct encoder *e, struct codes *k, uint32_t from, uint32_t to,
+			 struct code_blocks *blocks, struct encode_result *out)
 {
-	struct block_tag tags[JOBS_MAX];
+	static const struct block_tag none;
+	struct job *job = e->jobs, *end = e->jobs + e->job_count;
 	int rc = 0;
 
-	for (uint32_t i = 0; i < e->job_count && !rc; i++) {
-		struct job *job = &e->jobs[i];
-		uint64_t want;
+	for (uint32_t block = from; block < to && !rc; block++) {
+		struct block_tag tag;
+		bool fits = false;
 
-		rc = code_files_read_tags(&e->files, job->block, 1, &tags[i]);
-		if (!rc && tags[i].tag)
-			rc = code_files_read(&e->files, job->block, 1, blocks);
-		if (rc || !tags[i].tag)
-			continue;
-		want = code_block_tag(e->m, blocks, tags[i].valid, job->sums);
-		out->blocks_failed += !code_tag_is_intact(tags[i].tag, want);
-		if (tags[i].tag != want || !job->whole)
-			continue;
-		job->done = job->todo;
-		set_valid(k, job, tags[i].valid);
+		rc = code_files_read_tags(&e->files, block, 1, &tag);
+		if (!rc && tag.tag && job < end && job->block == block) {
+			uint64_t want;
+
+			rc = code_files_read(&e->files, block, 1, blocks);
+			want = rc ? 0 : code_block_tag(e->m, blocks, tag.valid, job->sums);
+			out->blocks_failed += !code_tag_is_intact(tag.tag, want);
+			fits = tag.tag == want && job->whole;
+		}
+		if (fits) {
+			job->done = job->todo;
+			set_valid(k, job, tag.valid);
+		} else if (!rc && tag.tag && !k->files->read_only) {
+			k->dirty = true;
+			rc = code_files_write_tag(&e->files, block, &none);
+		}
+		job += job < end && job->block == block;
 	}
 	return rc;
 }
@@ -228,13 +238,13 @@ static int verify_jobs(struct encoder *e, struct codes *k, struct code_blocks *b
 int encode_verify(struct encoder *e, struct segment *seg, struct codes *k, struct encode_result *out)
 {
 	struct code_blocks blocks;
-	uint32_t block = 0, end = 0;
+	uint32_t from = 0, block = 0, end = 0;
 	bool waiting = false;
 	int rc = code_files_open(&e->files, k, e->m, false);
 
 	*out = (struct encode_result){0};
 	if (rc) {
-		k->verified = true; /* there is nothing to verify */
+		k->verified = rc == -ENOENT; /* there is nothing to verify */
 		return rc == -ENOENT ? 0 : rc;
 	}
 	e->seg = seg;
@@ -242,16 +252,16 @@ int encode_verify(struct encoder *e, struct segment *seg, struct codes *k, struc
 	k->blocks = end;
 	if (!code_blocks_alloc(&blocks, e->m, 1))
 		rc = -ENOMEM;
-	while (!rc && block < end && !*e->stop) {
+	for (; !rc && from < end && !*e->stop; from = block) {
 		take(e, k, &block, end, &waiting);
 		if (!e->job_count)
-			break;
-		rc = verify_jobs(e, k, &blocks, out);
+			block = end; /* no row is left there */
+		rc = verify_blocks(e, k, from, block, &blocks, out);
 		give_back(e, k);
 	}
 	code_blocks_free(&blocks);
 	code_files_close(&e->files);
-	k->verified = !*e->stop;
+	k->verified = !rc && !*e->stop;
 	return rc;
 }
 
@@ -354,19 +364,18 @@ static int write_job(struct encoder *e, struct worker *w, struct job *job, uint6
 	return 0;
 }
 
-/* Measures the error of some of a part's rows. */
-static void measure(struct encoder *e, struct worker *w, const float *x, size_t n)
+/* Measures the error of some of a part's rows. At once: who decodes for opq packs its rotation first. */
+static void measure(struct encoder *e, struct worker *w, size_t n)
 {
 	struct codec_columns columns = code_blocks_columns(&w->fresh, w->valid);
 	size_t dim = e->m->codec.plan.dim;
 
-	for (size_t i = 0; i < n && i < ERROR_ROWS; i++) {
-		if (!(w->valid[i / CODES_BLOCK_ROWS] >> i % CODES_BLOCK_ROWS & 1))
-			continue;
-		codec_decode(&e->m->codec, &columns, i, 1, w->decoded, w->scratch);
-		view_model_add_error(e->m, x + i * dim, w->decoded, w->decoded + ERROR_ROWS * dim, &w->error,
-				     &w->variance);
-	}
+	n = n < ERROR_ROWS ? n : ERROR_ROWS;
+	codec_decode(&e->m->codec, &columns, 0, n, w->decoded, w->scratch);
+	for (size_t i = 0; i < n; i++)
+		if (w->valid[0] >> i & 1)
+			view_model_add_error(e->m, w->x + i * dim, w->decoded + i * dim,
+					     w->decoded + ERROR_ROWS * dim, &w->error, &w->variance);
 }
 
 /* A part: some jobs, by one worker. */
@@ -392,8 +401,8 @@ static void encode_part(void *arg, size_t part, unsigned worker)
 		return;
 	memset(w->valid, 0, sizeof w->valid);
 	codec_encode(&e->m->codec, &columns, 0, n, w->x, w->scratch);
-	if (e->measured)
-		measure(e, w, w->x, n);
+	if (e->measured && !part)
+		measure(e, w, n);
 	for (uint32_t i = 0; i < count && !w->rc; i++)
 		if (read[i])
 			w->rc = write_job(e, w, &jobs[i], read[i], first[i]);
@@ -499,6 +508,8 @@ int encode_stale(struct encoder *e, struct segment *seg, struct codes *k, struct
 	}
 	if (waiting || rc || *e->stop)
 		atomic_store(&k->wanted, true);
+	if (rc)
+		k->verified = false; /* a block may be written in part */
 	out->more = atomic_load(&k->wanted);
 	k->damaged = out->damaged;
 	code_files_close(&e->files);

@@ -308,12 +308,14 @@ static int make_codes(struct vs_view *v, const struct view_run *run, const uint6
 		return rc;
 	columns = code_blocks_columns(&v->made, &valid);
 	codec_encode(&v->m->codec, &columns, 0, n, v->x, v->scratch);
+	if (!out)
+		codec_decode(&v->m->codec, &columns, 0, n, v->x, v->scratch);
 	for (size_t k = 0; k < n; k++) {
 		if (out)
 			put_code(plan, &columns, k, out + rows[k] * code_bytes);
 		else
-			codec_decode(&v->m->codec, &columns, k, 1, decoded + (size_t)rows[k] * plan->dim,
-				     v->scratch);
+			memcpy(decoded + (size_t)rows[k] * plan->dim, v->x + k * plan->dim,
+			       plan->dim * sizeof *decoded);
 	}
 	return 0;
 }
@@ -326,20 +328,20 @@ struct copying {
 	float *decoded;
 };
 
-/* What the files have. Within a guard. */
+/* What the files have, a series of rows that are not stale at a time. Within a guard. */
 static void copy_codes(void *arg)
 {
 	const struct copying *c = arg;
 	const struct codec *codec = &c->v->m->codec;
 	size_t code_bytes = vs_view_code_bytes(c->v);
 
-	for (uint32_t i = 0; i < c->run->count; i++) {
-		if (is_set(c->stale, i))
-			continue;
-		if (c->out)
-			put_code(&codec->plan, &c->run->columns, c->run->lead + i, c->out + i * code_bytes);
-		else
-			codec_decode(codec, &c->run->columns, c->run->lead + i, 1,
+	for (uint32_t i = 0, end; i < c->run->count; i = end + 1) {
+		for (end = i; end < c->run->count && !is_set(c->stale, end); end++)
+			if (c->out)
+				put_code(&codec->plan, &c->run->columns, c->run->lead + end,
+					 c->out + end * code_bytes);
+		if (!c->out && end > i)
+			codec_decode(codec, &c->run->columns, c->run->lead + i, end - i,
 				     c->decoded + (size_t)i * codec->plan.dim, c->v->scratch);
 	}
 }

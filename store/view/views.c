@@ -187,7 +187,8 @@ static int plan_view(const struct vs_collection_info *c, const char *name,
 static int create(struct vs_store *s, uint32_t collection, const char *name,
 		  const struct vs_view_params *params, char *why, size_t why_size)
 {
-	struct view_definition d = {.params = *params};
+	/* Files of a view of this name may still be there. */
+	struct view_definition d = {.params = *params, .unsettled = true};
 	struct views *vs = s->views;
 	struct vs_collection_info c;
 	struct codec_plan plan;
@@ -207,6 +208,8 @@ static int create(struct vs_store *s, uint32_t collection, const char *name,
 	d.dim = plan.dim;
 	d.metric = plan.metric;
 	v = view_add(vs, collection, &d);
+	if (v)
+		v->stored_unsettled = true;
 	rc = v ? views_store(s, collection) : -ENOMEM;
 	if (rc == -E2BIG) {
 		snprintf(why, why_size, "there are too many views in this collection: drop one first");

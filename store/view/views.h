@@ -44,6 +44,7 @@ struct views {
 	struct view *first;
 	pthread_t thread;
 	bool running;
+	bool trim; /* the builder's: it has used much memory since it rested */
 	_Atomic bool stop;
 };
 

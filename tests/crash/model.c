@@ -9,6 +9,9 @@
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+#include "tests/unit/codes.h"
+
+const char *const model_views[MODEL_VIEWS] = {"f16", "sq8", "bit", "rabitq1", "rabitq3"};
 
 static void empty(struct model_collection *c)
 {
@@ -144,6 +147,7 @@ static uint64_t collection_hash(const struct model_collection *c)
 			    c->schema.dtype,
 			    c->schema.metric,
 			    c->hash_sum,
+			    c->views,
 			    c->count};
 
 	return XXH3_64bits(parts, sizeof parts);
@@ -190,6 +194,8 @@ static const char *collection_difference(const struct model_collection *want,
 	if (want->schema.dim != got->schema.dim || want->schema.dtype != got->schema.dtype ||
 	    want->schema.metric != got->schema.metric)
 		return "other schema";
+	if (want->views != got->views)
+		return "other views";
 	if (want->used != got->used)
 		return got->used ? "the schema is fixed" : "the schema is not fixed";
 	if (!same_perm(&want->perm, &got->perm))
@@ -318,6 +324,51 @@ static int check_moment(struct vs_store *s, struct model_collection *c, char *wh
 	return rc;
 }
 
+/* The codes of a view must be those of the vectors, whether there were files with them or not. */
+static int check_codes(struct vs_store *s, struct model_collection *c, const char *view, char *why,
+		       size_t why_size)
+{
+	struct vs_snapshot *m;
+	struct vs_snapshot_info info;
+	struct vs_view *v;
+	int rc = vs_snapshot_open(s, c->id, &m);
+
+	if (rc)
+		return rc;
+	vs_snapshot_info(m, &info);
+	rc = vs_view_open(m, view, &v);
+	if (!rc) {
+		size_t bytes = vs_view_code_bytes(v);
+		char *got = codes_zeros(info.rows * bytes),
+		     *want = codes_of_vectors(m, vs_view_codec(v), bytes);
+
+		rc = vs_view_codes(v, 0, info.rows, got);
+		if (rc || !want || memcmp(got, want, info.rows * bytes) != 0) {
+			snprintf(why, why_size, "%s/: view %s: other codes (%d)", c->name, view, rc);
+			rc = -EIO;
+		}
+		free(got);
+		free(want);
+		vs_view_close(v);
+	}
+	vs_snapshot_close(m);
+	return rc == -EAGAIN ? 0 : rc; /* not trained yet */
+}
+
+static int load_views(struct vs_store *s, struct model_collection *c, char *why, size_t why_size)
+{
+	struct vs_view_info info = {.name = ""};
+	int rc = 0;
+
+	while (!rc && !vs_view_next(s, c->id, info.name, &info)) {
+		for (unsigned i = 0; i < MODEL_VIEWS; i++)
+			if (!strcmp(info.name, model_views[i]))
+				c->views |= 1u << i;
+		rc = check_codes(s, c, info.name, why, why_size);
+	}
+	return rc;
+}
+
 static int load_collection(struct model *m, struct vs_store *s, const struct vs_collection_info *info,
 			   char *why, size_t why_size)
 {
@@ -343,7 +394,8 @@ static int load_collection(struct model *m, struct vs_store *s, const struct vs_
 		if (rc)
 			return rc;
 	}
-	return m->rows_only ? 0 : check_moment(s, c, why, why_size);
+	rc = load_views(s, c, why, why_size);
+	return rc || m->rows_only ? rc : check_moment(s, c, why, why_size);
 }
 
 int model_load(struct model *m, struct vs_store *s, char *why, size_t why_size)

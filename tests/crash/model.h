@@ -36,6 +36,7 @@ struct model_collection {
 	struct model_vector *vectors;
 	size_t count, room;
 	uint64_t hash_sum;
+	unsigned views; /* a bit for each of model_views that it has */
 };
 
 struct model {
@@ -43,6 +44,10 @@ struct model {
 	size_t count;
 	bool rows_only; /* model_load leaves bulk views alone, which need a file to write to */
 };
+
+/* The views that collections may have. None of them needs more than one vector. */
+#define MODEL_VIEWS 5u
+extern const char *const model_views[MODEL_VIEWS];
 
 void model_clear(struct model *m);
 

@@ -12,7 +12,7 @@ static const char *const kind_names[OP_KIND_COUNT] = {
 	[OP_PUT] = "put",       [OP_WRITE] = "write",     [OP_READ] = "read",     [OP_REMOVE] = "remove",
 	[OP_RENAME] = "rename", [OP_ATTR] = "attr",       [OP_BATCH] = "batch",   [OP_CREATE] = "create",
 	[OP_DROP] = "drop",     [OP_RETITLE] = "retitle", [OP_SCHEMA] = "schema", [OP_PERM] = "perm",
-	[OP_SYNC] = "sync",     [OP_REOPEN] = "reopen",
+	[OP_VIEW] = "view",     [OP_UNVIEW] = "unview",   [OP_SYNC] = "sync",     [OP_REOPEN] = "reopen",
 };
 
 /* Short, middling and the longest names, with bytes that programs tend to trip over. */
@@ -47,6 +47,8 @@ void op_describe(const struct op *op, char *text, size_t size)
 			 op->exclusive ? " exclusively" : "");
 	else if (op->kind == OP_PUT || op->kind == OP_WRITE)
 		snprintf(text, size, " %zu bytes at %zu", op->size, op->off);
+	else if (op->kind == OP_VIEW || op->kind == OP_UNVIEW)
+		snprintf(text, size, " %s", model_views[op->view]);
 	else if (op->kind == OP_BATCH)
 		snprintf(text, size, " of %u, upload of %u, deleting %u", op->puts, op->uploads, op->deletes);
 }
@@ -68,6 +70,8 @@ void op_style_init(struct op_style *style, uint64_t seed)
 			    [OP_RETITLE] = 1,
 			    [OP_SCHEMA] = 2,
 			    [OP_PERM] = 1,
+			    [OP_VIEW] = 2,
+			    [OP_UNVIEW] = 1,
 			    [OP_SYNC] = 5,
 			    [OP_REOPEN] = 1},
 	};
@@ -210,6 +214,8 @@ void op_choose(struct op *op, const struct op_style *style, struct model *m, str
 		choose_schema(op, r);
 	else if (op->kind == OP_BATCH)
 		choose_batch(op, r);
+	else if (op->kind == OP_VIEW || op->kind == OP_UNVIEW)
+		op->view = (unsigned)rng_below(r, MODEL_VIEWS);
 	else if (op->kind == OP_RENAME || op->kind == OP_RETITLE)
 		choose_target(op, style, m, r);
 	if (op->kind == OP_BATCH)

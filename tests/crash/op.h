@@ -25,6 +25,8 @@ enum op_kind {
 	OP_RETITLE,
 	OP_SCHEMA,
 	OP_PERM,
+	OP_VIEW,   /* creates one */
+	OP_UNVIEW, /* drops one */
 	OP_SYNC,
 	OP_REOPEN, /* for the caller to do: nothing to perform here */
 	OP_KIND_COUNT,
@@ -42,6 +44,7 @@ struct op {
 	struct vs_schema schema;
 	/* A batch puts the ids name, name + 1, ..., then uploads, then deletes. */
 	unsigned puts, uploads, deletes;
+	unsigned view; /* of model_views */
 	vs_time ctime; /* of the vector, as the store told it afterwards; 0 if it did not */
 	/* What the store answered: the number of the entry or collection; 0 if it did not. */
 	uint64_t entry;

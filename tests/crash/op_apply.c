@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "quant/codec.h"
 #include "tests/crash/op.h"
 
 static struct model_vector *vector_of(struct model_collection *c, unsigned vector)
@@ -162,6 +163,29 @@ static int apply_perm(const struct op *op, struct model_collection *c)
 	return 0;
 }
 
+static int apply_view(const struct op *op, struct model_collection *c)
+{
+	unsigned bit = 1u << op->view;
+	struct codec_name codec;
+	struct codec_plan plan;
+	char why[200];
+
+	if (op->kind == OP_UNVIEW) {
+		if (!(c->views & bit))
+			return -ENOENT;
+		c->views &= ~bit;
+		return 0;
+	}
+	if (c->views & bit)
+		return -EEXIST;
+	if (codec_parse(model_views[op->view], &codec) || !c->schema.dim ||
+	    codec_plan(&codec, c->schema.dim, c->schema.metric, &plan, why, sizeof why) ||
+	    c->count < plan.rows_min)
+		return -EINVAL;
+	c->views |= bit;
+	return 0;
+}
+
 static int apply_to_collection(const struct op *op, struct model_collection *c, struct model *m)
 {
 	switch (op->kind) {
@@ -181,6 +205,9 @@ static int apply_to_collection(const struct op *op, struct model_collection *c, 
 		return 0;
 	case OP_PERM:
 		return apply_perm(op, c);
+	case OP_VIEW:
+	case OP_UNVIEW:
+		return apply_view(op, c);
 	default:
 		return 0;
 	}

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/view/view.h"
 #include "tests/crash/op.h"
 
 #define BYTES_MAX (1 << 14)
@@ -237,6 +238,16 @@ static int perform_retitle(struct scene *at)
 	return vs_collection_rename(at->s, at->collection, to, at->op->exclusive);
 }
 
+static int perform_view(struct scene *at)
+{
+	const char *name = model_views[at->op->view];
+	char why[200];
+
+	if (at->op->kind == OP_UNVIEW)
+		return vs_view_drop(at->s, at->collection, name);
+	return vs_view_create(at->s, at->collection, name, NULL, why, sizeof why);
+}
+
 static int perform(struct scene *at, struct model *m)
 {
 	struct op *op = at->op;
@@ -264,6 +275,9 @@ static int perform(struct scene *at, struct model *m)
 		return vs_schema_set(at->s, at->collection, &op->schema);
 	case OP_PERM:
 		return vs_collection_set(at->s, at->collection, op->which, &op->attr.perm, op->attr.mtime);
+	case OP_VIEW:
+	case OP_UNVIEW:
+		return perform_view(at);
 	default:
 		return 0;
 	}

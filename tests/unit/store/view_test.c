@@ -18,10 +18,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "quant/block.h"
-#include "quant/convert.h"
 #include "store/io/io.h"
 #include "store/view/view.h"
+#include "tests/unit/codes.h"
 #include "tests/unit/scratch.h"
 
 #define DIM 40
@@ -168,51 +167,7 @@ static struct vs_view_info wait_whole(struct fixture *f, const char *name)
 	return info;
 }
 
-/* ------------------------------------------------------------------ the model: codes made of the vectors */
-
-static void *aligned(size_t bytes)
-{
-	void *p = aligned_alloc(64, (bytes + 64) / 64 * 64);
-
-	assert_non_null(p);
-	memset(p, 0, (bytes + 64) / 64 * 64);
-	return p;
-}
-
-/* The codes of all rows of a snapshot, row-major, as the codec makes them of its vectors. */
-static char *codes_of_vectors(struct vs_snapshot *m, const struct codec *codec, uint64_t rows,
-			      size_t code_bytes)
-{
-	const struct codec_plan *plan = &codec->plan;
-	size_t blocks = block_count(rows) + 1;
-	float *x = aligned(rows * DIM * sizeof *x);
-	struct codec_columns c = {.blocks = aligned(blocks * 64 * plan->block_bytes),
-				  .rows = aligned(blocks * 64 * plan->row_bytes),
-				  .factors = aligned(blocks * 64 * plan->factors * sizeof(float)),
-				  .valid = aligned(blocks * 8)};
-	void *scratch = aligned(codec_scratch_bytes(codec));
-	char *out = aligned(rows * code_bytes);
-
-	assert_int_equal(vs_snapshot_vectors(m, x, rows * DIM * sizeof *x, 0), rows * DIM * sizeof *x);
-	codec_encode(codec, &c, 0, rows, x, scratch);
-	for (size_t i = 0; i < rows; i++) {
-		char *at = out + i * code_bytes;
-
-		for (size_t p = 0; p < plan->block_bytes; p++)
-			*at++ = (char)c.blocks[block_offset(i, plan->block_bytes) + p * 64];
-		memcpy(at, c.rows + i * plan->row_bytes, plan->row_bytes);
-		at += plan->row_bytes;
-		for (unsigned p = 0; p < plan->factors; p++, at += sizeof(float))
-			memcpy(at, &c.factors[block_factor_offset(i, plan->factors) + p * 64], sizeof(float));
-	}
-	free(x);
-	free(c.blocks);
-	free(c.rows);
-	free(c.factors);
-	free(c.valid);
-	free(scratch);
-	return out;
-}
+/* ------------------------------------------------------------------ codes and files */
 
 /* false: the view cannot be read yet. */
 static bool compare(struct fixture *f, const char *name)
@@ -230,7 +185,7 @@ static bool compare(struct fixture *f, const char *name)
 		char *got = malloc(info.rows * bytes), *want;
 
 		assert_int_equal(vs_view_codes(v, 0, info.rows, got), 0);
-		want = codes_of_vectors(m, vs_view_codec(v), info.rows, bytes);
+		want = codes_of_vectors(m, vs_view_codec(v), bytes);
 		for (uint64_t i = 0; i < info.rows; i++)
 			if (memcmp(got + i * bytes, want + i * bytes, bytes) != 0)
 				fail_msg("%s: row %llu of %llu has another code", name, (unsigned long long)i,
@@ -459,7 +414,7 @@ static void another_seed_trains_anew_without_a_gap(void **state)
 	before = wait_whole(f, "pq8x4");
 	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
 	assert_int_equal(vs_view_open(m, "pq8x4", &v), 0);
-	want = codes_of_vectors(m, vs_view_codec(v), 3000, 4);
+	want = codes_of_vectors(m, vs_view_codec(v), 4);
 	got = malloc(3000 * 4);
 	assert_int_equal(vs_view_set_params(f->s, f->docs, "pq8x4", &params), 0);
 	do {
@@ -577,6 +532,81 @@ static void every_snapshot_has_its_codes_beside_writers(void **state)
 	assert_int_equal(f->warnings, 0);
 }
 
+/* ------------------------------------------------------------------ a disk that is full for codes */
+
+#define FDS_MAX 1024
+
+/* The real table, but that there is no space for files whose names hold ".f16.". */
+static struct {
+	const struct io_ops *real;
+	struct io_ops ops;
+	bool of_view[FDS_MAX];
+	_Atomic bool is_full;
+} full;
+
+static int full_open(struct io *io, const char *path, int flags, mode_t mode)
+{
+	int fd = full.real->open(io, path, flags, mode);
+
+	if (fd >= 0 && fd < FDS_MAX)
+		full.of_view[fd] = strstr(path, ".f16.") != NULL;
+	return fd;
+}
+
+static int full_fallocate(struct io *io, int fd, int mode, uint64_t off, uint64_t len)
+{
+	return full.is_full && full.of_view[fd] ? -ENOSPC : full.real->fallocate(io, fd, mode, off, len);
+}
+
+static ssize_t full_pwritev(struct io *io, int fd, const struct iovec *iov, int count, uint64_t off)
+{
+	return full.is_full && full.of_view[fd] ? -ENOSPC : full.real->pwritev(io, fd, iov, count, off);
+}
+
+static void a_full_disk_makes_the_view_lag_and_nothing_else(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_view_info info;
+	struct io *io;
+
+	put_many(f, 0, 300);
+	assert_int_equal(vs_close(f->s), 0);
+	assert_int_equal(io_new_real(f->sc.dir, false, &io), 0);
+	full.real = io->ops;
+	full.ops = *io->ops;
+	full.ops.open = full_open;
+	full.ops.fallocate = full_fallocate;
+	full.ops.pwritev = full_pwritev;
+	io->ops = &full.ops;
+	full.is_full = true;
+	open_with(f, io, false);
+	create(f, "f16");
+	create(f, "bit");
+	wait_whole(f, "bit");
+	do
+		info = info_of(f, "f16");
+	while (info.state != VS_VIEW_LAGGING);
+	assert_string_equal(info.why, "encoding: No space left on device");
+	assert_true(compare(f, "f16"));
+	put_many(f, 300, 400);
+	assert_true(compare(f, "f16"));
+	assert_int_equal(f->warnings, 1);
+	full.is_full = false;
+	info = wait_whole(f, "f16");
+	assert_string_equal(info.why, "");
+	full.is_full = true;
+	put_many(f, 390, 500);
+	assert_true(compare(f, "f16"));
+	full.is_full = false;
+	wait_whole(f, "f16");
+	assert_true(compare(f, "f16"));
+	assert_int_equal(vs_close(f->s), 0);
+	io->ops = full.real;
+	io_free_real(io);
+	open_with(f, NULL, false);
+	assert_true(compare(f, "f16"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -589,6 +619,7 @@ int main(void)
 		TEST(a_dropped_view_leaves_no_file_and_its_readers_go_on),
 		TEST(what_cannot_be_is_refused_with_what_would_fit),
 		TEST(another_seed_trains_anew_without_a_gap),
+		TEST(a_full_disk_makes_the_view_lag_and_nothing_else),
 		TEST(every_snapshot_has_its_codes_beside_writers),
 	};
 
