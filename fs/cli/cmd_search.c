@@ -277,8 +277,16 @@ static int search_here(struct vs_store *store, struct request *r, const struct v
 	progress_start(&watch.progress, "search", info->count * info->row_bytes, info->row_bytes,
 		       !r->is_batch);
 	if (!rc)
-		rc = answer_make(store, info->id, &info->schema, q.vectors, q.count, &r->parsed, list, 0,
-				 is_over, &watch, &a, why, WHY_BYTES);
+		rc = answer_make(&(struct answer_ask){.store = store,
+						      .collection = info->id,
+						      .schema = &info->schema,
+						      .vectors = q.vectors,
+						      .count = q.count,
+						      .params = &r->parsed,
+						      .list = list,
+						      .is_cancelled = is_over,
+						      .arg = &watch},
+				 &a, why, WHY_BYTES);
 	progress_end(&watch.progress, false);
 	if (!rc) {
 		rc = take_results(&a, r->parsed.k, out);

@@ -14,6 +14,10 @@
 #include "store/base/idlist.h"
 #include "store/array/npy.h"
 
+#define TEXT_BYTES 64u                /* of a hit as lines and as JSON, without its id */
+#define LONG_BYTES (16.0 * (1 << 20)) /* that are read in some 2 ms */
+#define ANSWERS_BYTES_MAX (256u << 20)
+
 /* ------------------------------------------------------------------ searching */
 
 struct patience {
@@ -75,42 +79,79 @@ static int search(struct answer *a, const struct vs_query *q, unsigned threads, 
 	return rc == -EINTR && patience->timed_out ? -ETIMEDOUT : rc;
 }
 
-int answer_make(struct vs_store *store, uint32_t collection, const struct vs_schema *schema,
-		const void *vectors, uint32_t count, const struct search_params *params,
-		struct vs_filter *list, uint64_t without, bool (*is_cancelled)(void *arg, uint64_t rows),
-		void *arg, struct answer *out, char *why, size_t why_size)
+/* What the hits, the selections of the threads and all texts of an answer take, about. */
+static uint64_t bytes_of(const struct answer *a, const struct vs_query *q, const struct search_params *params)
 {
-	struct patience patience = {.is_cancelled = is_cancelled, .arg = arg};
-	struct vs_query q = {.vectors = vectors,
-			     .count = count,
+	uint64_t hits = (uint64_t)q->count * q->k, cells = (uint64_t)q->count * params->k;
+	uint64_t id_bytes = a->info.rows ? a->info.ids_bytes / a->info.rows : 0;
+
+	return vs_search_bytes(q, params->threads) + hits * (sizeof *a->hits + TEXT_BYTES + 2 * id_bytes) +
+	       q->count * sizeof *a->found + cells * (sizeof(int64_t) + sizeof(float));
+}
+
+/* Takes its bytes from the budget, or none. */
+static int reserve(struct answer *a, const struct answer_budget *budget, uint64_t bytes, char *why,
+		   size_t why_size)
+{
+	if (!budget->used)
+		return 0;
+	if (bytes > budget->max || atomic_fetch_add(budget->used, bytes) > budget->max - bytes) {
+		if (bytes <= budget->max)
+			atomic_fetch_sub(budget->used, bytes);
+		snprintf(why, why_size,
+			 "%u queries with k=%u take %" PRIu64 " MiB, more than is left of %" PRIu64, a->count,
+			 a->k, (bytes >> 20) + 1, budget->max >> 20);
+		return -EDQUOT;
+	}
+	a->budget = *budget;
+	a->bytes = bytes;
+	return 0;
+}
+
+/* Opens the snapshot, and sees whether the search can be made. */
+static int prepare(const struct answer_ask *ask, struct vs_query *q, struct answer *out, char *why,
+		   size_t why_size)
+{
+	int rc = vs_snapshot_open(ask->store, ask->collection, &out->moment);
+
+	if (rc)
+		return rc;
+	vs_snapshot_info(out->moment, &out->info);
+	if (q->k > out->info.rows) /* no more than there is: hits take memory */
+		q->k = out->info.rows ? (uint32_t)out->info.rows : 1;
+	out->count = q->count;
+	out->k = q->k;
+	if (!is_same_shape(&out->info.schema, ask->schema))
+		return -ESTALE;
+	rc = check(&out->info.schema, ask->params, q->vectors, q->count, why, why_size);
+	return rc ? rc : reserve(out, &ask->budget, bytes_of(out, q, ask->params), why, why_size);
+}
+
+int answer_make(const struct answer_ask *ask, struct answer *out, char *why, size_t why_size)
+{
+	const struct search_params *params = ask->params;
+	struct patience patience = {.is_cancelled = ask->is_cancelled, .arg = ask->arg};
+	struct vs_query q = {.vectors = ask->vectors,
+			     .count = ask->count,
 			     .k = params->k,
-			     .without = without,
+			     .without = ask->without,
+			     .filter = ask->list,
+			     .radius = params->has_radius ? &params->radius : NULL,
 			     .is_cancelled = is_over,
 			     .arg = &patience};
-	struct vs_filter *own = NULL;
-	int rc;
+	struct vs_filter *own = NULL, *filter = ask->list;
+	int rc = 0;
 
 	memset(out, 0, sizeof *out);
 	if (params->timeout_ms)
 		patience.end_ns = clock_ns() + (int64_t)params->timeout_ms * 1000000;
-	if (params->has_radius)
-		q.radius = &params->radius;
-	if (params->filter[0] && !list)
-		list = own = vs_filter_new();
-	rc = params->filter[0] ? list ? vs_filter_glob(list, params->filter) : -ENOMEM : 0;
-	q.filter = list;
+	if (params->filter[0] && !filter)
+		filter = own = vs_filter_new();
+	if (params->filter[0])
+		rc = filter ? vs_filter_glob(filter, params->filter) : -ENOMEM;
+	q.filter = filter;
 	if (!rc)
-		rc = vs_snapshot_open(store, collection, &out->moment);
-	if (!rc) {
-		vs_snapshot_info(out->moment, &out->info);
-		if (q.k > out->info.rows) /* no more than there is: hits take memory */
-			q.k = out->info.rows ? (uint32_t)out->info.rows : 1;
-		out->count = count;
-		out->k = q.k;
-		rc = is_same_shape(&out->info.schema, schema)
-			     ? check(&out->info.schema, params, vectors, count, why, why_size)
-			     : -ESTALE;
-	}
+		rc = prepare(ask, &q, out, why, why_size);
 	if (!rc)
 		rc = search(out, &q, params->threads, &patience);
 	vs_filter_free(own);
@@ -123,9 +164,24 @@ void answer_free(struct answer *a)
 {
 	if (a->moment)
 		vs_snapshot_close(a->moment);
+	if (a->bytes)
+		atomic_fetch_sub(a->budget.used, a->bytes);
 	free(a->hits);
 	free(a->found);
 	memset(a, 0, sizeof *a);
+}
+
+bool answer_is_long(struct mount *s, uint32_t collection, uint64_t queries)
+{
+	struct vs_collection_info info;
+
+	return !vs_collection_get(s->store, collection, &info) &&
+	       (double)info.count * (double)info.row_bytes * (double)(queries ? queries : 1) > LONG_BYTES;
+}
+
+struct answer_budget answer_budget_of(struct mount *s)
+{
+	return (struct answer_budget){&s->answer_bytes, ANSWERS_BYTES_MAX};
 }
 
 /* ------------------------------------------------------------------ telling */

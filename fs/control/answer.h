@@ -7,6 +7,27 @@
 #include "fs/control/search_params.h"
 #include "store/search/search.h"
 
+/* Memory that answers share: what they take is never more than that. */
+struct answer_budget {
+	_Atomic uint64_t *used;
+	uint64_t max;
+};
+
+/* What is asked. Pointers are the caller's, and needed until answer_make returns but for the budget. */
+struct answer_ask {
+	struct vs_store *store;
+	uint32_t collection;
+	const struct vs_schema *schema; /* of the vectors */
+	const void *vectors;
+	uint32_t count;
+	const struct search_params *params;
+	struct vs_filter *list;                         /* the ids of params->ids, or NULL */
+	uint64_t without;                               /* an entry that is left out, or 0 */
+	bool (*is_cancelled)(void *arg, uint64_t rows); /* may be NULL */
+	void *arg;
+	struct answer_budget budget; /* used NULL: as much as there is */
+};
+
 /* A result: of count queries at most k hits each, of one snapshot that stays open with it. */
 struct answer {
 	struct vs_snapshot *moment;
@@ -16,18 +37,22 @@ struct answer {
 	uint32_t *found;
 	struct vs_search_stats stats;
 	uint64_t us; /* what the search took */
+	struct answer_budget budget;
+	uint64_t bytes; /* of the budget */
 };
 
 /*
- * Searches a snapshot of a collection for count vectors of this schema, -ESTALE if it has another one by now:
- * a collection without rows may get one at any time. without: an entry that is left out, or 0. list: the ids
- * of params->ids, or NULL. is_cancelled may be NULL. -EINVAL with a sentence in why; -ETIMEDOUT, -EINTR. On
- * success answer_free ends it.
+ * Searches a snapshot of a collection, -ESTALE if vectors of it have another schema by now: a collection
+ * without rows may get one at any time. -EDQUOT, before any of it is allocated, if the result and its texts
+ * would not be within the budget; -EINVAL; both with a sentence in why. -ETIMEDOUT, -EINTR. On success
+ * answer_free ends it.
  */
-int answer_make(struct vs_store *store, uint32_t collection, const struct vs_schema *schema,
-		const void *vectors, uint32_t count, const struct search_params *params,
-		struct vs_filter *list, uint64_t without, bool (*is_cancelled)(void *arg, uint64_t rows),
-		void *arg, struct answer *out, char *why, size_t why_size);
+int answer_make(const struct answer_ask *ask, struct answer *out, char *why, size_t why_size);
+/* Whether a search of this collection for so many vectors takes longer than a thread that answers requests
+ * can be spared: some 2 ms. */
+bool answer_is_long(struct mount *s, uint32_t collection, uint64_t queries);
+/* The budget of what answers without a session. */
+struct answer_budget answer_budget_of(struct mount *s);
 /* is_cancelled for a handler, arg being its request: whoever asked was interrupted. */
 bool answer_is_unwanted(void *req, uint64_t rows);
 void answer_free(struct answer *a);

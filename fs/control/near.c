@@ -162,10 +162,19 @@ static int find_neighbours(struct mount *s, fuse_req_t req, const struct slot *s
 		rc = got < 0 ? (int)got : 0;
 	}
 	if (!rc)
-		rc = answer_make(s->store, slot->collection, &info.schema, vector, 1, &params, NULL,
-				 slot->entry, req ? answer_is_unwanted : NULL, req, &answer, why, sizeof why);
+		rc = answer_make(&(struct answer_ask){.store = s->store,
+						      .collection = slot->collection,
+						      .schema = &info.schema,
+						      .vectors = vector,
+						      .count = 1,
+						      .params = &params,
+						      .without = slot->entry,
+						      .is_cancelled = req ? answer_is_unwanted : NULL,
+						      .arg = req,
+						      .budget = answer_budget_of(s)},
+				 &answer, why, sizeof why);
 	free(vector);
-	if (rc == -EINVAL)
+	if (rc == -EINVAL || rc == -EDQUOT)
 		message(VS_WARNING, "%s/.vecfs/near: refused: %s", info.name, why);
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
@@ -227,6 +236,12 @@ static ssize_t near_read(struct mount *s, const struct node *node, void *buf, si
 	return got;
 }
 
+static bool near_is_long(struct mount *s, const struct node *node, size_t data_size)
+{
+	(void)data_size;
+	return answer_is_long(s, node->collection, 1);
+}
+
 static void near_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct near_file *file = (struct near_file *)(uintptr_t)fi->fh;
@@ -238,6 +253,7 @@ static void near_release(struct mount *s, const struct node *node, const struct 
 }
 
 const struct node_ops near_file_ops = {
+	.is_long = near_is_long,
 	.attr = near_attr,
 	.open = near_open,
 	.read = near_read,

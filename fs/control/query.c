@@ -73,8 +73,16 @@ static int add_answers(fuse_req_t req, const struct node *node, struct query *q,
 	int rc;
 
 	search_params_init(&params);
-	rc = answer_make(ops_serve(req)->store, node->collection, &q->schema, vectors, count, &params, NULL,
-			 0, answer_is_unwanted, req, &answer, why, why_size);
+	rc = answer_make(&(struct answer_ask){.store = ops_serve(req)->store,
+					      .collection = node->collection,
+					      .schema = &q->schema,
+					      .vectors = vectors,
+					      .count = count,
+					      .params = &params,
+					      .is_cancelled = answer_is_unwanted,
+					      .arg = req,
+					      .budget = answer_budget_of(ops_serve(req))},
+			 &answer, why, why_size);
 	if (rc)
 		return rc;
 	rc = answer_print(&answer, false, &text, &size);
@@ -177,7 +185,7 @@ static int query_write(fuse_req_t req, const struct node *node, const void *buf,
 	if (rc)
 		q->part_bytes = q->size = q->taken = 0;
 	pthread_mutex_unlock(&q->lock);
-	if (rc == -EINVAL)
+	if (rc == -EINVAL || (rc == -EDQUOT && *why))
 		message(VS_WARNING, "%s/.vecfs/search/query: refused: %s", info.name, why);
 	return rc;
 }
@@ -205,6 +213,14 @@ static ssize_t query_read(struct mount *s, const struct node *node, void *buf, s
 	return got;
 }
 
+static bool query_is_long(struct mount *s, const struct node *node, size_t data_size)
+{
+	struct vs_collection_info info;
+
+	return data_size && !vs_collection_get(s->store, node->collection, &info) && info.row_bytes &&
+	       answer_is_long(s, node->collection, data_size / info.row_bytes);
+}
+
 static void query_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct query *q = query_of(fi);
@@ -218,6 +234,7 @@ static void query_release(struct mount *s, const struct node *node, const struct
 }
 
 const struct node_ops query_ops = {
+	.is_long = query_is_long,
 	.attr = control_attr,
 	.setattr = query_setattr,
 	.open = query_open,

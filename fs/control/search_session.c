@@ -418,8 +418,16 @@ static int answer(struct mount *serve, fuse_req_t req, struct session *s, char *
 		rc = query_array_of(s->queries_name, s->files[FILE_QUERIES]->data,
 				    s->files[FILE_QUERIES]->size, &info.schema, &q.queries, why, WHY_BYTES);
 	if (!rc)
-		rc = answer_make(serve->store, s->collection, &info.schema, q.queries.vectors,
-				 q.queries.count, &q.params, q.list, 0, req ? answer_is_unwanted : NULL, req,
+		rc = answer_make(&(struct answer_ask){.store = serve->store,
+						      .collection = s->collection,
+						      .schema = &info.schema,
+						      .vectors = q.queries.vectors,
+						      .count = q.queries.count,
+						      .params = &q.params,
+						      .list = q.list,
+						      .is_cancelled = req ? answer_is_unwanted : NULL,
+						      .arg = req,
+						      .budget = {&t->bytes, SESSION_BYTES_MAX}},
 				 &a, why, WHY_BYTES);
 	vs_filter_free(q.list);
 	query_array_free(&q.queries);
@@ -562,6 +570,12 @@ const struct node_ops dir_search_ops = {
 };
 
 /* ------------------------------------------------------------------ search/S/ */
+
+/* Whoever looks at a session waits for its search, or makes it. What is written is not looked at. */
+static bool session_is_long(struct mount *serve, const struct node *node, size_t data_size)
+{
+	return (node->kind == NODE_SESSION || !data_size) && answer_is_long(serve, node->collection, 1);
+}
 
 static int session_attr(struct mount *serve, const struct node *node, struct stat *st, double *timeout_s)
 {
@@ -708,6 +722,7 @@ static int session_unlink(fuse_req_t req, const struct node *dir, const char *na
 }
 
 const struct node_ops dir_session_ops = {
+	.is_long = session_is_long,
 	.lookup = session_lookup,
 	.list = session_list,
 	.create = session_create,
@@ -983,6 +998,7 @@ static void session_file_release(struct mount *serve, const struct node *node,
 }
 
 const struct node_ops session_file_ops = {
+	.is_long = session_is_long,
 	.attr = session_file_attr,
 	.setattr = session_file_setattr,
 	.open = session_file_open,

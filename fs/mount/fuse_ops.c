@@ -4,12 +4,15 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "fs/request/reply_buffer.h"
 #include "fs/inode/open_files.h"
 #include "fs/control/array_pairing.h"
 #include "fs/request/tsan_order.h"
 #include "fs/control/control.h"
+#include "fs/mount/park.h"
 #include "fs/tree/dir.h"
 #include "fs/tree/refused.h"
 #include "fs/tree/rename.h"
@@ -154,13 +157,66 @@ static struct create_args create_args_of(fuse_req_t req, const char *name, mode_
 	return (struct create_args){name, {mode & 07777, ctx->uid, ctx->gid}, ctx->pid, flags};
 }
 
+/* ------------------------------------------------------------------ what takes long */
+
+/* A request that another thread answers, with copies of what it carries. */
+struct parked {
+	fuse_req_t req;
+	fuse_ino_t ino;
+	void (*answer)(struct parked *p);
+	struct fuse_file_info fi;
+	off_t off;
+	size_t size;
+	bool plus;
+	char bytes[];
+};
+
+static void answer_parked(void *arg)
+{
+	struct parked *p = arg;
+
+	p->answer(p);
+	free(p);
+}
+
+/* Parks the request if it takes long, and may be answered by another thread. bytes: data_size bytes that it
+ * has brought, or NULL. */
+static bool park(const struct call *c, const struct parked *like, const void *bytes, size_t data_size)
+{
+	struct parked *p;
+
+	if (!c->ops->is_long || ops_must_reply_inline(like->req) || !c->s->park ||
+	    !c->ops->is_long(c->s, &c->node, bytes ? data_size : 0))
+		return false;
+	p = malloc(sizeof *p + data_size);
+	if (!p)
+		return false;
+	*p = *like;
+	memcpy(p->bytes, bytes ? bytes : "", bytes ? data_size : 0);
+	if (park_request(c->s->park, answer_parked, p))
+		return true;
+	free(p);
+	return false;
+}
+
 /* ------------------------------------------------------------------ names */
+
+static void answer_lookup(struct parked *p)
+{
+	struct call c = enter(p->req, p->ino);
+	struct fuse_entry_param e = {0};
+
+	reply_entry(p->req, c.ops->lookup(p->req, &c.node, p->bytes, &e), &e);
+}
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct call c = enter(req, parent);
 	struct fuse_entry_param e = {0};
 
+	if (park(&c, &(struct parked){.req = req, .ino = parent, .answer = answer_lookup}, name,
+		 strlen(name) + 1))
+		return;
 	reply_entry(req, c.ops->lookup ? c.ops->lookup(req, &c.node, name, &e) : -ENOENT, &e);
 }
 
@@ -273,12 +329,20 @@ static void reply_attr(fuse_req_t req, const struct call *c)
 	fuse_reply_attr(req, &st, timeout_s);
 }
 
+static void answer_getattr(struct parked *p)
+{
+	struct call c = enter(p->req, p->ino);
+
+	reply_attr(p->req, &c);
+}
+
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct call c = enter(req, ino);
 
 	(void)fi;
-	reply_attr(req, &c);
+	if (!park(&c, &(struct parked){.req = req, .ino = ino, .answer = answer_getattr}, NULL, 0))
+		reply_attr(req, &c);
 }
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct fuse_file_info *fi)
@@ -311,48 +375,98 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 
 /* ------------------------------------------------------------------ data */
 
-static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void answer_open(fuse_req_t req, fuse_ino_t ino, const struct call *c, struct fuse_file_info *fi)
 {
-	struct call c = enter(req, ino);
-	int rc = c.ops->open ? 0 : -EACCES;
+	int rc = c->ops->open(req, &c->node, fi);
 
-	if (c.s->stateless)
-		rc = -ENOSYS; /* and the kernel will not ask again */
-	if (!rc)
-		rc = c.ops->open(req, &c.node, fi);
 	if (rc) {
 		reply(req, rc);
 		return;
 	}
 	hold(ino, fi);
-	tsan_reply(c.s);
+	tsan_reply(c->s);
 	if (fuse_reply_open(req, fi) == -ENOENT)
-		release(c.s, ino, fi); /* the one who wanted it was interrupted */
+		release(c->s, ino, fi); /* the one who wanted it was interrupted */
 }
 
-static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+static void open_parked(struct parked *p)
+{
+	struct call c = enter(p->req, p->ino);
+
+	answer_open(p->req, p->ino, &c, &p->fi);
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct call c = enter(req, ino);
+
+	if (c.s->stateless)
+		reply(req, -ENOSYS); /* and the kernel will not ask again */
+	else if (!c.ops->open)
+		reply(req, -EACCES);
+	else if (!park(&c, &(struct parked){.req = req, .ino = ino, .answer = open_parked, .fi = *fi}, NULL,
+		       0))
+		answer_open(req, ino, &c, fi);
+}
+
+static void answer_read(fuse_req_t req, const struct call *c, size_t size, off_t off,
+			struct fuse_file_info *fi)
+{
 	char *buf = buffer_get(req, size);
 	ssize_t got = buf ? -EINVAL : -ENOMEM;
 
-	if (buf && c.ops->read)
-		got = c.ops->read(c.s, &c.node, buf, size, off, fi);
+	if (buf && c->ops->read)
+		got = c->ops->read(c->s, &c->node, buf, size, off, fi);
 	reply_data(req, buf, got);
+}
+
+static void read_parked(struct parked *p)
+{
+	struct call c = enter(p->req, p->ino);
+
+	answer_read(p->req, &c, p->size, p->off, &p->fi);
+}
+
+/* What is open has been found: only where nothing is opened a READ finds it. */
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct call c = enter(req, ino);
+	struct parked like = {
+		.req = req, .ino = ino, .answer = read_parked, .fi = *fi, .size = size, .off = off};
+
+	if (!c.s->stateless || !park(&c, &like, NULL, 0))
+		answer_read(req, &c, size, off, fi);
+}
+
+static void answer_write(fuse_req_t req, const struct call *c, const char *buf, size_t size, off_t off,
+			 struct fuse_file_info *fi)
+{
+	int rc = c->ops->write ? c->ops->write(req, &c->node, buf, size, off, fi) : -EINVAL;
+
+	if (rc) {
+		reply(req, rc);
+		return;
+	}
+	tsan_reply(c->s);
+	fuse_reply_write(req, size);
+}
+
+static void write_parked(struct parked *p)
+{
+	struct call c = enter(p->req, p->ino);
+
+	answer_write(p->req, &c, p->bytes, p->size, p->off, &p->fi);
 }
 
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
 		     struct fuse_file_info *fi)
 {
 	struct call c = enter(req, ino);
-	int rc = c.ops->write ? c.ops->write(req, &c.node, buf, size, off, fi) : -EINVAL;
+	struct parked like = {
+		.req = req, .ino = ino, .answer = write_parked, .fi = *fi, .size = size, .off = off};
 
-	if (rc) {
-		reply(req, rc);
-		return;
-	}
-	tsan_reply(c.s);
-	fuse_reply_write(req, size);
+	if (!park(&c, &like, buf, size))
+		answer_write(req, &c, buf, size, off, fi);
 }
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -407,15 +521,31 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 
 /* ------------------------------------------------------------------ directories */
 
-static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+static void answer_list(fuse_req_t req, const struct call *c, size_t size, off_t off, bool plus)
 {
-	struct call c = enter(req, ino);
 	char *buf = buffer_get(req, size);
 	ssize_t got = buf ? -ENOTDIR : -ENOMEM;
 
-	if (buf && c.ops->list)
-		got = c.ops->list(req, &c.node, buf, size, off, plus);
+	if (buf && c->ops->list)
+		got = c->ops->list(req, &c->node, buf, size, off, plus);
 	reply_data(req, buf, got);
+}
+
+static void list_parked(struct parked *p)
+{
+	struct call c = enter(p->req, p->ino);
+
+	answer_list(p->req, &c, p->size, p->off, p->plus);
+}
+
+static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+{
+	struct call c = enter(req, ino);
+	struct parked like = {
+		.req = req, .ino = ino, .answer = list_parked, .size = size, .off = off, .plus = plus};
+
+	if (!park(&c, &like, NULL, 0))
+		answer_list(req, &c, size, off, plus);
 }
 
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)

@@ -18,6 +18,7 @@
 #include "fs/control/array_pairing.h"
 #include "fs/control/near.h"
 #include "fs/mount/mountpoint.h"
+#include "fs/mount/park.h"
 #include "fs/request/invalidate.h"
 #include "fs/inode/inode.h"
 #include "fs/tree/file.h"
@@ -168,7 +169,8 @@ static int prepare(struct mount *s, const char *mountpoint)
 	s->results = result_table_new();
 	s->near = near_table_new();
 	s->sessions = session_table_new();
-	if (!s->inodes || !s->pairings || !s->results || !s->near || !s->sessions)
+	s->park = park_new();
+	if (!s->inodes || !s->pairings || !s->results || !s->near || !s->sessions || !s->park)
 		return -ENOMEM;
 	return find_root(s);
 }
@@ -348,6 +350,7 @@ void session_end(struct mount *s)
 	}
 	while (atomic_load(&s->syncs)) /* the engine is at it */
 		usleep(SYNC_WAIT_US);
+	park_free(s->park);
 	open_files_release_all(s);
 	if (s->notify)
 		notify_end(s->notify);

@@ -34,6 +34,7 @@ struct near_table;
 struct session_table;
 struct notify;
 struct schedule;
+struct park;
 
 /* What handlers need to know. Only session.c changes it, and but for transport only before requests arrive.
  */
@@ -61,6 +62,8 @@ struct mount {
 	struct session_table *sessions;
 	struct notify *notify;
 	struct schedule *schedule;
+	struct park *park;             /* for requests that take long */
+	_Atomic uint64_t answer_bytes; /* memory of the answers of near/ and search/query (answer.h) */
 	void (*ready)(void *arg);
 	void *ready_arg;
 };

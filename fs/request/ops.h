@@ -66,6 +66,10 @@ struct node_ops {
 	int (*unlink)(fuse_req_t req, const struct node *dir, const char *name);
 	int (*rmdir)(fuse_req_t req, const struct node *dir, const char *name);
 
+	/* Whether a request to this node, with so many bytes of data, may take longer than a thread that
+	 * answers requests can be spared. NULL: never. */
+	bool (*is_long)(struct mount *s, const struct node *node, size_t data_size);
+
 	int (*attr)(struct mount *s, const struct node *node, struct stat *st, double *timeout_s);
 	int (*setattr)(fuse_req_t req, const struct node *node, const struct stat *st, int set,
 		       struct fuse_file_info *fi);

@@ -143,6 +143,11 @@ int vs_search(struct vs_snapshot *m, const struct vs_query *q, uint64_t first, u
 	return rc;
 }
 
+uint64_t vs_search_bytes(const struct vs_query *q, unsigned threads)
+{
+	return (uint64_t)q->count * threads * (q->k * sizeof(struct topk_item) + sizeof(struct topk));
+}
+
 static bool is_before(enum vs_metric metric, const struct vs_hit *a, const struct vs_hit *b)
 {
 	if (a->distance != b->distance)

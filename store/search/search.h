@@ -64,6 +64,8 @@ int vs_search(struct vs_snapshot *m, const struct vs_query *q, uint64_t first, u
 /* The same of all rows, by so many threads that begin and end with it; q->is_cancelled is asked by each. */
 int vs_search_threads(struct vs_snapshot *m, const struct vs_query *q, unsigned threads, struct vs_hit *hits,
 		      uint32_t *found, struct vs_search_stats *stats);
+/* The bytes of memory that such a search takes for what it has found so far. */
+uint64_t vs_search_bytes(const struct vs_query *q, unsigned threads);
 /* Takes what other found into hits. -ENOMEM. */
 int vs_search_merge(enum vs_metric metric, const struct vs_query *q, struct vs_hit *hits, uint32_t *found,
 		    const struct vs_hit *other, const uint32_t *other_found);

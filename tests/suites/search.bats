@@ -311,6 +311,65 @@ expected_near() {
 	[ "$(stat -c %a "$mnt/docs/.vecfs/search/65")" = 700 ]
 }
 
+@test "what an answer takes is bounded before any of it is allocated: EDQUOT with the reason" {
+	expect_log 'refused: .* MiB, more than is left'
+	local s=$mnt/docs/.vecfs/search/big before after
+	mkdir "$s"
+	echo k=1000000 >"$s/params"
+	python3 -c "import numpy as np; np.save('$s/queries.npy', np.zeros((2000, 16), '<f4'))"
+	before=$(awk '/^VmHWM/ { print $2 }' "/proc/$daemon/status")
+	refused "Disk quota exceeded" cat "$s/rows.npy"
+	after=$(awk '/^VmHWM/ { print $2 }' "/proc/$daemon/status")
+	[ $((after - before)) -lt 65536 ]
+	grep -q 'search/big: refused: 2000 queries with k=500 take .* MiB, more than is left of 1024' "$mnt/.vecfs/log"
+	# What was refused has taken nothing: a smaller answer has room.
+	echo k=500 >"$s/params"
+	[ "$(stat -c %s "$s/rows.npy")" = $((128 + 2000 * 500 * 8)) ]
+	rmdir "$s"
+}
+
+# 80,000 vectors of 128 floats, 40 MB: a search takes some 5 ms.
+import_many() {
+	python3 - <<-'PYTHON'
+		import numpy as np
+		np.save('many.npy', np.random.default_rng(1).standard_normal((80000, 128), dtype='<f4'))
+	PYTHON
+	vecfs import -q "$mnt/many" many.npy
+	head -c 512 /dev/urandom >vector
+}
+
+@test "creates beside searches of many rows wait for none of them" {
+	import_many
+	python3 - "$mnt" >figures <<-'PYTHON'
+		import os, subprocess, sys, time
+		mnt = sys.argv[1]
+		vector = open('vector', 'rb').read()
+		os.mkdir(mnt + '/new')
+		def creates(prefix, count):
+		    took = []
+		    for i in range(count):
+		        begin = time.monotonic()
+		        with open('%s/new/%s%d' % (mnt, prefix, i), 'wb', buffering=0) as f:
+		            f.write(vector)
+		        took.append(time.monotonic() - begin)
+		    return sorted(took)[int(count * .99)] * 1000
+		# More of them than the daemon has threads that answer requests. On io_uring, where who searches
+		# keeps all requests of its CPU waiting, there is one.
+		uring = os.environ['VECFS_TRANSPORT'] == 'uring'
+		idle = creates('idle', 1000)
+		loop = 'while :; do read x <"$0/many/.vecfs/near/$((RANDOM % 80000))"; done'
+		searches = [subprocess.Popen(['bash', '-c', loop, mnt]) for _ in range(1 if uring else 20)]
+		time.sleep(1)
+		beside = creates('beside', 300 if uring else 1000)
+		for s in searches:
+		    s.kill()
+		    s.wait()
+		print('p99 of creates: idle %.2f ms, beside searches %.2f ms' % (idle, beside))
+		assert beside < max(300, 20 * idle), (idle, beside)
+	PYTHON
+	printf '# %s: %s\n' "$VECFS_TRANSPORT" "$(cat figures)" >&3
+}
+
 @test "vecfs search: a query from a file or a pipe, in a mount and in a store that is not mounted" {
 	vecfs search "$mnt/docs" "$mnt/docs/a042" >found
 	[ "$(head -n 1 found)" = "$(printf '1\t0\ta042')" ]
