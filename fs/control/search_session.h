@@ -13,8 +13,9 @@
  * open stay as they are.
  *
  * There are at most SESSIONS_MAX, with at most SESSION_BYTES_MAX in all of what is written, of results, and
- * of what searches take while they are made: beyond that is EDQUOT, before anything is allocated. When one more is made, the one that was not used for the longest time, if that is a
- * minute, makes room for it: nobody need clean up after a client that died.
+ * of what searches take while they are made: beyond that is EDQUOT, before anything is allocated. When one
+ * more is made, the one that was not used for the longest time, if that is a minute, makes room for it:
+ * nobody need clean up after a client that died.
  */
 #ifndef VECFS_FS_CONTROL_SEARCH_SESSION_H
 #define VECFS_FS_CONTROL_SEARCH_SESSION_H

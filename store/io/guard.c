@@ -14,8 +14,8 @@
 
 struct guard {
 	sigjmp_buf back;
-	uintptr_t start;
-	size_t size;
+	const struct io_range *ranges;
+	size_t count;
 };
 
 struct mapping {
@@ -81,13 +81,21 @@ static bool lose_page(uintptr_t at)
 	return replaced;
 }
 
+static bool is_guarded(const struct guard *g, uintptr_t at)
+{
+	for (size_t i = 0; g && i < g->count; i++)
+		if (at - (uintptr_t)g->ranges[i].start < g->ranges[i].size)
+			return true;
+	return false;
+}
+
 static void bus_error(int number, siginfo_t *info, void *context)
 {
 	uintptr_t at = (uintptr_t)info->si_addr;
 	struct guard *g = current;
 	int error = errno;
 
-	if (g && at - g->start < g->size)
+	if (is_guarded(g, at))
 		siglongjmp(g->back, 1);
 	if (lose_page(at)) {
 		errno = error;
@@ -165,7 +173,12 @@ bool io_guard_has_lost(const void *start)
 
 bool io_guard(const void *start, size_t size, void (*fn)(void *arg), void *arg)
 {
-	struct guard g = {.start = (uintptr_t)start, .size = size};
+	return io_guard_ranges(&(struct io_range){start, size}, 1, fn, arg);
+}
+
+bool io_guard_ranges(const struct io_range *ranges, size_t count, void (*fn)(void *arg), void *arg)
+{
+	struct guard g = {.ranges = ranges, .count = count};
 
 	assert(!current);
 	if (sigsetjmp(g.back, 0)) {

@@ -18,6 +18,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct io_range {
+	const void *start;
+	size_t size;
+};
+
 /*
  * Guards a mapping from now on; *lost counts its pages that could not be read, before any thread sees their
  * zeros. Takes SIGBUS for the process, unless it has it. -ENOMEM.
@@ -29,10 +34,12 @@ void io_guard_remove(void *start, size_t size);
 bool io_guard_has_lost(const void *start);
 
 /*
- * Calls fn(arg), which reads memory in [start, start + size), of a guarded mapping. false: that could not be
- * done to its end. fn may be left at any read of that memory: it must hold nothing then that has to be given
- * back. Any thread; guards do not nest.
+ * Calls fn(arg), which reads memory in the ranges, of guarded mappings. false: that could not be done to its
+ * end. fn may be left at any read of that memory: it must hold nothing then that has to be given back. Any
+ * thread; guards do not nest.
  */
+bool io_guard_ranges(const struct io_range *ranges, size_t count, void (*fn)(void *arg), void *arg);
+/* The same of one range, [start, start + size). */
 bool io_guard(const void *start, size_t size, void (*fn)(void *arg), void *arg);
 
 #endif

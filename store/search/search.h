@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * search - the nearest vectors to a query, exactly: every row of a snapshot that the filter lets pass is
- * compared.
+ * search - the nearest vectors to a query among the rows of a snapshot that the filter lets pass.
+ *
+ * Exactly, by comparing every row; or through a compressed view, whose codes are read instead of the vectors.
+ * With the view sq8 the result is the same, byte for byte. With any other, the nearest rows by their codes
+ * are candidates; these are verified with their vectors, and the nearest of them are the result. Rows that a
+ * view does not hold yet are compared exactly. A result never depends on the order of rows, nor on threads,
+ * and always has min(k, matches) hits.
  *
  * Distances are those that users see: Euclidean for l2 (not squared), 1 - cos for cosine, the inner
  * product for ip, where larger is nearer. Equally near vectors come in the order of their entry numbers, the
@@ -19,10 +24,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "quant/codec.h"
 #include "store/search/filter.h"
 #include "store/store.h"
 
 #pragma GCC visibility push(default)
+
+/* Of vs_query.rerank: as many as the codec needs to find nearly all. */
+#define VS_RERANK_AUTO UINT32_MAX
+
+struct vs_view;
 
 struct vs_query {
 	const void *vectors; /* count vectors as the collection stores them, without gaps */
@@ -31,6 +42,10 @@ struct vs_query {
 	const float *radius;            /* NULL, or hits are not farther than this (for ip: not smaller) */
 	const struct vs_filter *filter; /* NULL: every row */
 	uint64_t without;               /* this entry is left out; 0: none */
+	const struct vs_view *view;     /* NULL: every vector is compared. Of the snapshot that is searched */
+	/* How many candidates are verified, k at the least; 0: none, and distances are those of the codes.
+	 * The view sq8 verifies what it must, whatever this is. */
+	uint32_t rerank;
 	/* Asked now and then, from the searching thread: true ends the search with -EINTR. rows: how many
 	 * more of the range are done since it was asked last. May be NULL. */
 	bool (*is_cancelled)(void *arg, uint64_t rows);
@@ -44,10 +59,13 @@ struct vs_hit {
 };
 
 struct vs_search_stats {
-	uint64_t rows_scanned;  /* vectors compared, once however many queries there are */
+	uint64_t rows_scanned;  /* vectors or codes compared, once however many queries there are */
 	uint64_t rows_verified; /* those that came near enough to be verified */
 	uint64_t rows_damaged;  /* vectors that were found to be damaged, or could not be read */
 };
+
+/* The candidates that a search verifies for this codec, k and rerank. */
+uint32_t vs_rerank_depth(const struct codec_plan *plan, uint32_t k, uint32_t rerank);
 
 /* 0 if each of the count vectors can be a query: -EINVAL if one has a NaN or an infinity, or no direction
  * under cosine, or if vectors of this schema cannot be searched. */
@@ -56,8 +74,8 @@ int vs_query_check(const struct vs_schema *schema, const void *vectors, uint32_t
 /*
  * Searches the rows [first, first + rows) of a snapshot. hits has room for count * k; query q's are hits[q *
  * k] and on, nearest first, and found[q] tells how many. Several threads may search parts of one snapshot,
- * each with hits of its own; vs_search_merge makes one result of two. -EINVAL as vs_query_check; -EINTR,
- * -EIO, -ENOMEM.
+ * each with hits of its own; vs_search_merge makes one result of two (through a view each part has candidates
+ * of its own, and the result may be better). -EINVAL as vs_query_check; -EINTR, -EIO, -ENOMEM.
  */
 int vs_search(struct vs_snapshot *m, const struct vs_query *q, uint64_t first, uint64_t rows,
 	      struct vs_hit *hits, uint32_t *found, struct vs_search_stats *stats);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * state - a search under way, of one thread.
+ *
+ * search.c has its beginning and end, and threads that share the rows out. query.c, choose.c and compare.c
+ * are exact search; view_scan.c reads codes instead of vectors; fetch.c verifies single rows.
  */
 #ifndef VECFS_STORE_SEARCH_STATE_H
 #define VECFS_STORE_SEARCH_STATE_H
@@ -13,6 +16,9 @@
 #include "store/snapshot/snapshot.h"
 
 #define SEARCH_GROUP 64u /* queries that are compared with a block at once */
+#define SEARCH_FETCH 64u /* rows that are fetched at once */
+
+struct search_codes;
 #define SEARCH_SQUARE_SLACK (1 + 1e-6f)
 
 struct search {
@@ -24,6 +30,8 @@ struct search {
 	char *converted; /* queries, if they are not the caller's */
 	struct topk *tops;
 	struct topk_item *items;
+	bool is_borrowing;          /* tops and candidates are another thread's search's */
+	struct search_codes *codes; /* of the query's view, or NULL */
 	uint64_t *listed; /* the rows whose ids were looked up, a bit each, from listed_first on; or NULL */
 	uint64_t listed_first;
 	uint32_t block_rows;
@@ -34,7 +42,7 @@ struct search {
 	uint64_t *near;   /* to be offered to a selection */
 	uint64_t *keys;   /* of the near ones: entry numbers, */
 	uint32_t *sums;   /* and checksums */
-	char *rows;       /* gathered vectors, */
+	char *rows;       /* gathered vectors, SEARCH_FETCH of them at the least, */
 	uint32_t *picks;  /* and which rows of the block they are */
 	struct vs_search_stats *stats;
 };
@@ -89,5 +97,36 @@ int search_choose(struct search *s, const struct snapshot_run *run);
 
 /* Compares the chosen rows of a block with the queries [group, group + queries), at most SEARCH_GROUP. */
 int search_compare(struct search *s, const struct snapshot_run *run, uint32_t group, uint32_t queries);
+
+/* ---- fetch.c */
+
+/*
+ * Gathers the vectors of n rows of the snapshot, at most SEARCH_FETCH and ascending, in s->rows, each
+ * verified. Those that are damaged, or are q->without, are left out: *n tells how many are left, rows which,
+ * and s->keys their entry numbers.
+ */
+int search_fetch(struct search *s, uint32_t *rows, uint32_t *n);
+/* Offers what was fetched to the selections of the queries [group, group + queries). */
+void search_offer(struct search *s, const uint32_t *rows, uint32_t n, uint32_t group, uint32_t queries);
+
+/* ---- view_scan.c */
+
+/* For a query with a view: makes s->codes. extra: how many candidates more than usual. -ENOMEM. */
+int search_codes_begin(struct search *s, uint32_t extra);
+void search_codes_free(struct search *s);
+/* Rows of a block, and queries that are compared with one. */
+uint32_t search_codes_rows(const struct search_codes *codes);
+uint32_t search_codes_group_max(const struct search_codes *codes);
+/* Makes what the following blocks are compared with. -EINVAL, -ENOMEM. */
+int search_codes_group(struct search *s, uint32_t group, uint32_t queries);
+/* Compares the chosen rows of a block with the group's queries by their codes, those that have none exactly.
+ */
+int search_codes_block(struct search *s, struct snapshot_run *run, uint32_t group, uint32_t queries);
+/* Takes the candidates of another thread, and gives it those of all. */
+void search_codes_absorb(struct search *s, struct search *other);
+/* Verifies the candidates of the queries [first, end) and offers them to the selections. */
+int search_codes_verify(struct search *s, uint32_t first, uint32_t end);
+/* Whether rows that were left out have taken places of a query that lacks hits now. */
+bool search_codes_is_short(const struct search *s);
 
 #endif
