@@ -260,7 +260,7 @@ static int finalize_collection(struct vs_store *s, struct collection *c, bool sy
 /* Leaves the files as small and as quick to open as can be, and says so in the catalog. */
 static int finalize(struct vs_store *s)
 {
-	bool many = s->table.count >= SETTLE_MANY;
+	bool many = s->table.count >= SETTLE_MANY && !s->io->syncs_singly;
 	int rc = 0;
 
 	/* Until the catalog says that all is clean, the order in which it becomes durable does not matter. */

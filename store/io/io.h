@@ -40,7 +40,8 @@ struct io_ops {
 	int (*datasync)(struct io *io, int fd);
 	/* fsync(2) of a directory: its names are on the disk when this returns 0. */
 	int (*syncdir)(struct io *io, const char *path);
-	/* syncfs(2): all files and names are on the disk when this returns 0. One call for many files. */
+	/* syncfs(2): all files and names are on the disk when this returns 0. One call for many files, but
+	 * not where io->syncs_singly. */
 	int (*syncall)(struct io *io);
 	int (*size)(struct io *io, int fd, uint64_t *size);
 	int (*rename)(struct io *io, const char *from, const char *to);
@@ -66,8 +67,9 @@ struct io_ops {
 
 struct io {
 	const struct io_ops *ops;
-	bool read_only; /* files are opened for reading only, and nothing else is changed either */
-	bool unguarded; /* a page of a mapping that cannot be read is SIGBUS, as it is without guard.h */
+	bool read_only;    /* files are opened for reading only, and nothing else is changed either */
+	bool syncs_singly; /* syncall does nothing here: each file and directory is to be synced by itself */
+	bool unguarded;    /* a page of a mapping that cannot be read is SIGBUS, as it is without guard.h */
 	_Atomic unsigned lost; /* pages of mappings that could not be read */
 };
 

@@ -388,7 +388,7 @@ int apply_sync(struct vs_store *s)
 
 	s->changed_directories = 0;
 	each_collection(s, count_directory);
-	if (!rc && s->changed_directories >= SYNC_DIRECTORIES) {
+	if (!rc && s->changed_directories >= SYNC_DIRECTORIES && !s->io->syncs_singly) {
 		each_collection(s, forget_directory);
 		s->directory_changed = false;
 		rc = files_sync_all(&s->files);

@@ -303,10 +303,19 @@ static void end_dirty(struct files *f, struct file_use *list, bool synced)
 	}
 }
 
+static int sync_singly(struct files *f, const struct file_use *list)
+{
+	int rc = 0;
+
+	for (const struct file_use *u = list; u && rc >= 0; u = u->next)
+		rc = f->io->ops->datasync(f->io, u->seg->fd[u->column]);
+	return rc;
+}
+
 int files_sync_all(struct files *f)
 {
 	struct file_use *list = take_dirty(f);
-	int rc = f->io->ops->syncall(f->io);
+	int rc = f->io->syncs_singly ? sync_singly(f, list) : f->io->ops->syncall(f->io);
 
 	end_dirty(f, list, rc >= 0);
 	return rc < 0 ? rc : 0;
@@ -314,7 +323,7 @@ int files_sync_all(struct files *f)
 
 int files_sync_many(struct files *f)
 {
-	return f->dirty_count >= SYNC_MANY ? files_sync_all(f) : 0;
+	return f->dirty_count >= SYNC_MANY && !f->io->syncs_singly ? files_sync_all(f) : 0;
 }
 
 int files_relieve(struct files *f)

@@ -83,7 +83,7 @@ static inline bool files_dirty_full(const struct files *f)
 }
 /* The applier's: syncs what was written, if so much waits for that that others may soon find no room. */
 int files_relieve(struct files *f);
-/* The applier's: makes everything in the store's directory durable, names included. */
+/* The applier's: syncs what was written; names as well, unless io->syncs_singly. */
 int files_sync_all(struct files *f);
 /* The applier's: syncs what was written if that is so much that one call for everything takes less. */
 int files_sync_many(struct files *f);

@@ -50,6 +50,7 @@ void round_plan_init(struct round_plan *plan, uint64_t seed, uint64_t crash)
 void round_start(struct round *r, uint64_t seed)
 {
 	simdisk_reset(r->disk);
+	simdisk_io(r->disk)->syncs_singly = seed % 4 == 3;
 	history_clear(&r->history);
 	model_clear(&r->got);
 	op_style_init(&r->style, seed);

@@ -390,6 +390,7 @@ static int disk_syncall(struct io *io)
 	struct call c;
 	int rc = enter(&c, io, "syncall", true, CAN_FAIL | CAN_FILL);
 
+	assert(!io->syncs_singly);
 	for (struct simnode *node = c.d->tree.nodes; node; node = node->next) {
 		if (rc && !c.d->crashed && !node->directory) {
 			struct simfate fate;

@@ -212,6 +212,114 @@ heal() {
 	intact docs
 }
 
+# ------------------------------------------------------------------ what is not there
+
+# synced CALLS: of all files and names that the store has left, none was written or made after its last sync.
+synced() {
+	cat >synced.py <<-'P'
+		import os, sys
+		last = {}
+		for n, line in enumerate(open(sys.argv[1])):
+		    call, path = line.rstrip("\n").split(" ", 1)
+		    last[call, path] = n
+		bad = seen = 0
+		for path in {p for _, p in last}:
+		    if not os.path.lexists("disk" + path) or path.endswith(("/lock", "/standby")):
+		        continue
+		    wrote = max(last.get((c, path), -1) for c in ("write", "truncate"))
+		    if wrote > last.get(("fsync", path), -1):
+		        bad += 1; print(path, "not synced")
+		    if last.get(("create", path), -1) > last.get(("fsyncdir", os.path.dirname(path)), -1):
+		        bad += 1; print(path, "its name not synced")
+		    seen += 1
+		print(seen, "looked at")
+		sys.exit(bad > 0 or seen < int(sys.argv[2]))
+	P
+	python3 synced.py "$1" "$2"
+}
+
+@test "on a file system in user space, to which syncfs says nothing, each file and directory is synced by itself" {
+	below net
+	store=$here/net/store
+	start
+	for ((i = 0; i < 100; i++)); do
+		mkdir mnt/c$i
+		vec $i 10 >mnt/c$i/v
+	done
+	stop
+	synced net.calls 300
+	: >net.calls
+	start
+	for ((i = 0; i < 100; i++)); do vec $i 10 >mnt/c$i/w; done
+	stop
+	synced net.calls 300
+	vecfs check "$store"
+	fusermount3 -u net
+	store=$here/disk/store
+}
+
+@test "a file system without allocation, hole punching, links or names taken back: works, and frees what it can" {
+	below net
+	store=$here/net/store
+	for error in EOPNOTSUPP ENOSYS EINVAL; do
+		fails net "fallocate $error" "punch $error" "link $error"
+		start
+		some docs
+		rm -r mnt/docs
+		some docs
+		head -c $((4 << 20)) /dev/zero >rows.f32
+		vecfs import -q --dim 256 mnt/big rows.f32 2>/dev/null || { mkdir mnt/big; vecfs import -q --dim 256 mnt/big rows.f32; }
+		rm mnt/big/{1..3000}
+		restart
+		intact docs
+		[ "$(ls mnt/big | wc -l)" = 1096 ]
+		df mnt
+		vecfs export -q mnt/docs net/out.npy
+		python3 -c "import numpy as np; assert np.load('net/out.npy').shape == (300, 100)"
+		zstd -q <rows.f32 >net/rows.f32.zst
+		mkdir mnt/z
+		TMPDIR=$here/net vecfs import -q --dim 256 mnt/z net/rows.f32.zst
+		rm -r mnt/docs mnt/big mnt/z net/out.npy
+		stop
+		vecfs check "$store"
+	done
+	fusermount3 -u net
+	store=$here/disk/store
+}
+
+@test "a file system that cannot sync takes no change; one without df serves" {
+	below net
+	store=$here/net/store
+	start
+	some docs
+	stop
+	expect_log '.*; the store is read-only until it is mounted again'
+	expect_log '.*: not closed cleanly: .*'
+	for rule in "fsync EOPNOTSUPP" "fsync EINVAL" "fsyncdir EIO"; do
+		fails net "$rule"
+		start
+		refused "" mkdir mnt/more
+		intact docs
+		run vecfs umount "$mnt"
+		wait "$daemon" || :
+		daemon=
+	done
+	fails net "statfs ENOSYS"
+	start
+	no mkdir mnt/docs
+	intact docs
+	vec 1 100 >mnt/docs/new
+	stop
+	fails net
+	start
+	rm mnt/docs/new
+	intact docs
+	[ "$(ls mnt)" = docs ]
+	stop
+	fusermount3 -u net
+	store=$here/disk/store
+}
+
 # ------------------------------------------------------------------ a standby
 
 # stands_by STORE FOLDER [OPTION,...]: a standby in the foreground; its process is $standby, its log $standby_log.

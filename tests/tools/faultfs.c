@@ -7,7 +7,7 @@
  * FAULTFS_RULES names a file that may change at any time. A line "CALL ERROR" makes such calls fail: CALL is
  * one of those below, or "all"; ERROR is EIO, ENOSPC, EOPNOTSUPP, ENOSYS, EINVAL or ENOTCONN. SIGUSR1 drops
  * what the kernel has cached of the files, mapped pages too. FAULTFS_LOG names a file that gets a line "CALL
- * PATH" for each write, allocation and sync.
+ * PATH" for each creation, write, allocation and sync.
  *
  * Two of them over one folder are two machines: locks of the one are seen by the other. One that is killed is
  * a machine that has lost its file system, and its locks.
@@ -114,6 +114,7 @@ static int ff_getattr(const char *path, struct stat *st, struct fuse_file_info *
 
 static int ff_mkdir(const char *path, mode_t mode)
 {
+	note("create", path);
 	ON_PATH("mkdir", mkdir(there, mode));
 }
 
@@ -131,6 +132,7 @@ static int ff_rename(const char *path, const char *to, unsigned flags)
 {
 	struct full_path buf_to;
 
+	note("create", to);
 	ON_PATH("rename", renameat2(AT_FDCWD, there, AT_FDCWD, full(to, &buf_to), flags));
 }
 
@@ -212,6 +214,7 @@ static int ff_create(const char *path, mode_t mode, struct fuse_file_info *fi)
 	struct full_path there;
 	int rc = fault("create");
 
+	note("create", path);
 	return rc ? rc : opened(open(full(path, &there), fi->flags | O_CREAT | O_CLOEXEC, mode), fi);
 }
 
