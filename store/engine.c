@@ -48,13 +48,20 @@ void engine_wake_builder(struct vs_store *s)
 	pthread_mutex_unlock(&s->builder_mutex);
 }
 
+void engine_unmap(struct vs_store *s)
+{
+	struct files_unmapped list;
+
+	pthread_rwlock_wrlock(&s->lock);
+	files_forget_oldest(&s->files, &list);
+	pthread_rwlock_unlock(&s->lock);
+	files_unmap(&s->files, &list);
+}
+
 unsigned engine_read_lock(struct vs_store *s)
 {
-	if (files_mapped_full(&s->files)) {
-		pthread_rwlock_wrlock(&s->lock);
-		files_unmap_oldest(&s->files);
-		pthread_rwlock_unlock(&s->lock);
-	}
+	if (files_mapped_full(&s->files))
+		engine_unmap(s);
 	pthread_rwlock_rdlock(&s->lock);
 	return s->io->lost;
 }

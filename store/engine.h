@@ -16,8 +16,8 @@
  * the groups and those who wait for them; snapshots_mutex, for the lists of open snapshots while lock is
  * shared; and files.mutex, for descriptors and mappings. A change reserves its space in the log before it
  * takes lock (txn_begin may wait there), so a holder of lock never waits for the leader or the applier,
- * who need it. The log and the contents of segments in use are never written, nor synced, under lock.
- * Some reads of vectors and other I/O still happen there: store/README.md lists each.
+ * who need it. Nor does it wait for a disk: what it needs of one is made ready before (ahead.h). The few
+ * exceptions are in store/README.md, as are the smaller locks.
  */
 #ifndef VECFS_STORE_ENGINE_H
 #define VECFS_STORE_ENGINE_H
@@ -30,6 +30,7 @@
 
 #include "store/catalog/catalog.h"
 #include "store/collection/collection.h"
+#include "store/log/ahead.h"
 #include "store/log/commit.h"
 #include "store/segment/file_cache.h"
 #include "store/io/io.h"
@@ -86,6 +87,8 @@ struct vs_store {
 	_Atomic bool directory_changed; /* collections/ since the last checkpoint */
 	uint64_t catalog_seq;           /* of the newest slot */
 	_Atomic uint64_t catalog_room;  /* bytes allocated in each slot's file */
+	_Atomic bool catalog_short;     /* little of it is left */
+	pthread_mutex_t catalog_mutex;  /* of allocating more; the innermost */
 	uint64_t hash_seed;
 	struct log_position position; /* where the log will start, or did */
 
@@ -100,6 +103,9 @@ struct vs_store {
 	pthread_mutex_t builder_mutex;
 	pthread_cond_t builder_work;
 	_Atomic bool builder_idle;
+	pthread_mutex_t making_mutex; /* who makes files for which collection (ahead.h) */
+	pthread_cond_t making_done;
+	struct making *making;
 	pthread_mutex_t snapshots_mutex; /* the lists of open snapshots, for who holds the lock shared */
 	_Atomic uint32_t spill_number;
 	/* A file that is not needed any more could not be removed: the store is not called clean, so that the
@@ -123,6 +129,8 @@ void engine_random(void *p, size_t size);
 void engine_give_back_memory(void);
 /* Tells the builder that something has changed, if it sleeps. */
 void engine_wake_builder(struct vs_store *s);
+/* Unmaps what is mapped too much. Without the lock. */
+void engine_unmap(struct vs_store *s);
 /* Takes the store's lock, shared, to look at rows. What it returns is for engine_read_unlock. */
 unsigned engine_read_lock(struct vs_store *s);
 /*

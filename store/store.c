@@ -115,6 +115,9 @@ static void free_store(struct vs_store *s)
 	commit_free(s);
 	engine_unlock(s);
 	pthread_mutex_destroy(&s->start_mutex);
+	pthread_mutex_destroy(&s->catalog_mutex);
+	pthread_mutex_destroy(&s->making_mutex);
+	pthread_cond_destroy(&s->making_done);
 	pthread_mutex_destroy(&s->snapshots_mutex);
 	pthread_mutex_destroy(&s->builder_mutex);
 	pthread_cond_destroy(&s->builder_work);
@@ -134,6 +137,9 @@ static int init_locks(struct vs_store *s)
 	pthread_rwlock_init(&s->lock, &attr);
 	pthread_rwlockattr_destroy(&attr);
 	pthread_mutex_init(&s->start_mutex, NULL);
+	pthread_mutex_init(&s->catalog_mutex, NULL);
+	pthread_mutex_init(&s->making_mutex, NULL);
+	pthread_cond_init(&s->making_done, NULL);
 	pthread_mutex_init(&s->snapshots_mutex, NULL);
 	pthread_mutex_init(&s->builder_mutex, NULL);
 	pthread_cond_init(&s->builder_work, NULL);
@@ -249,7 +255,7 @@ static int finalize_collection(struct vs_store *s, struct collection *c, bool sy
 	if (!rc)
 		rc = files_relieve(&s->files);
 	while (files_mapped_full(&s->files))
-		files_unmap_oldest(&s->files);
+		engine_unmap(s);
 	if (rc || c->index_stamp || c->deleted)
 		return rc;
 	rc = c->count ? index_file_write(s->io, c, s->catalog_seq + 1, sync) : index_file_remove(s->io, c);

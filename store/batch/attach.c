@@ -14,6 +14,7 @@ struct deletions {
 	uint32_t *count;
 	uint32_t segments;
 	size_t bytes; /* of a bitmap */
+	bool again;   /* snapshots want images of some, which have to be made ready first */
 };
 
 static void deletions_free(struct deletions *d)
@@ -25,8 +26,8 @@ static void deletions_free(struct deletions *d)
 }
 
 /* Marks the row of an id, and counts it in *died unless it was marked already. */
-static int deletions_add(struct deletions *d, struct collection *parent, const char *id, size_t len,
-			 uint64_t *died)
+static int deletions_add(struct deletions *d, struct txn *txn, struct collection *parent, const char *id,
+			 size_t len, uint64_t *died)
 {
 	uint64_t entry;
 	uint32_t row, n, slot;
@@ -45,6 +46,8 @@ static int deletions_add(struct deletions *d, struct collection *parent, const c
 	}
 	if (d->map[n][slot / 64] >> (slot % 64) & 1)
 		return 0;
+	rc = rows_reserve_image(txn, parent, row);
+	d->again |= rc == -EAGAIN;
 	d->map[n][slot / 64] |= 1ull << (slot % 64);
 	d->count[n]++;
 	++*died;
@@ -52,7 +55,8 @@ static int deletions_add(struct deletions *d, struct collection *parent, const c
 }
 
 /* Finds the rows to delete; nothing has changed when it fails. */
-static int deletions_find(struct batch_commit *j, struct collection *parent, struct deletions *d)
+static int deletions_find(struct batch_commit *j, struct txn *txn, struct collection *parent,
+			  struct deletions *d)
 {
 	int rc = 0;
 
@@ -64,7 +68,7 @@ static int deletions_find(struct batch_commit *j, struct collection *parent, str
 		return -ENOMEM;
 	j->replaced = j->deleted = 0; /* by an attempt before this one */
 	for (uint64_t i = 0; i < j->delete.count && !rc; i++)
-		rc = deletions_add(d, parent, j->delete.id[i], strlen(j->delete.id[i]), &j->deleted);
+		rc = deletions_add(d, txn, parent, j->delete.id[i], strlen(j->delete.id[i]), &j->deleted);
 	for (uint32_t i = 0; i < j->piece_count; i++) {
 		const struct segment *seg = j->pieces[i].seg;
 
@@ -74,7 +78,7 @@ static int deletions_find(struct batch_commit *j, struct collection *parent, str
 
 			/* With nothing to replace there is no row to delete: one lookup either way. */
 			rc = j->flags & VS_BATCH_ADD ? batch_commit_check_new(j, parent, id, len)
-						     : deletions_add(d, parent, id, len, &j->replaced);
+						     : deletions_add(d, txn, parent, id, len, &j->replaced);
 		}
 	}
 	return rc;
@@ -261,7 +265,9 @@ static int attach(struct batch_commit *j, struct txn *txn)
 		return rc;
 	rc = attach_reserve(j, parent);
 	if (!rc)
-		rc = deletions_find(j, parent, &deletions);
+		rc = deletions_find(j, txn, parent, &deletions);
+	if (!rc && deletions.again)
+		rc = -EAGAIN;
 	if (!rc && attach_bytes(j, &deletions) > txn->reserved) {
 		j->log_bytes = attach_bytes(j, &deletions);
 		rc = -EAGAIN;
@@ -270,7 +276,7 @@ static int attach(struct batch_commit *j, struct txn *txn)
 		rc = attach_pieces(j, parent);
 	if (rc) {
 		if (!fixed)
-			rows_unfix_schema(j->s, parent, &schema);
+			rows_unfix_schema(txn, parent, &schema);
 		txn->start = start;
 		deletions_free(&deletions);
 		return rc;
@@ -291,16 +297,16 @@ static int attach_begin(struct batch_commit *j)
 	const struct perm_class *class;
 	struct collection *parent;
 	struct txn txn;
-	int rc = txn_begin(j->s, &txn, 2 * TXN_SMALL_BYTES);
+	int rc = ahead_directory(j->s, j->parent);
 
+	if (!rc)
+		rc = txn_begin(j->s, &txn, 2 * TXN_SMALL_BYTES);
 	if (rc)
 		return rc;
 	parent = collection_get(&j->s->table, j->parent);
 	/* It must be durable before the record, and is by the sync of the parts' names. */
-	rc = collection_make_directory(j->s->io, parent);
 	j->s->directory_changed = parent->directory_changed = true;
-	if (!rc)
-		rc = collection_take_entries(parent, j->rows, &j->first_entry);
+	rc = collection_take_entries(parent, j->rows, &j->first_entry);
 	class = &j->s->perms[j->batch->perm];
 	if (!rc)
 		rc = rows_perm(&txn, &(struct vs_perm){class->mode & 0666, class->uid, class->gid}, &j->perm);
@@ -332,21 +338,23 @@ static size_t guess_bytes(const struct batch_commit *j)
  * attempts. */
 static int attach_op(struct batch_commit *j)
 {
+	struct ahead ahead = {0};
 	struct txn txn;
 	int rc;
 
 	j->log_bytes = attach_bytes(j, &(struct deletions){0}) + guess_bytes(j);
 	do {
 		rc = txn_begin(j->s, &txn, j->log_bytes);
-		if (rc == -E2BIG)
-			return batch_commit_refuse(j, rc,
-						   "it replaces or deletes too many vectors for one batch");
 		if (rc)
-			return rc;
+			break;
+		txn.ahead = &ahead;
 		rc = attach(j, &txn);
 		txn_end(&txn);
-	} while (rc == -EAGAIN);
-	return rc;
+	} while (rc == -EAGAIN && !(rc = rows_fetch(j->s, &ahead)));
+	ahead_free(j->s, &ahead);
+	return rc != -E2BIG
+		       ? rc
+		       : batch_commit_refuse(j, rc, "it replaces or deletes too many vectors for one batch");
 }
 
 /* From here on the rows themselves tell of their class. */

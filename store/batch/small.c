@@ -80,32 +80,52 @@ static int small_put(struct batch_commit *j, struct txn *txn, struct collection 
 	return 0;
 }
 
-/* The batch's own vectors, one after the other. */
-static int small_put_files(struct batch_commit *j, struct txn *txn, struct collection *parent)
+/* The batch's own vectors, one after the other. They were read before the lock was taken (small_read_files).
+ */
+static int small_put_files(struct batch_commit *j, struct txn *txn, struct collection *parent,
+			   const char *files)
 {
 	const struct collection *b = j->batch;
-	char *data = malloc(b->row_bytes + 1), name[VS_NAME_MAX + 1];
 	uint64_t entry = 0;
-	int rc = data ? 0 : -ENOMEM;
+	int rc = 0;
 
-	while (!rc && (entry = entry_map_next(&b->entries, entry))) {
+	for (; !rc && (entry = entry_map_next(&b->entries, entry)); files += b->row_bytes) {
 		uint32_t row = collection_row_of(b, entry);
+		char name[VS_NAME_MAX + 1];
 		const char *p;
 		const struct row *r = row == ROW_NONE ? NULL : collection_row(b, row, &p);
 		const struct perm_class *class = r ? engine_perm_get(j->s, r->perm) : NULL;
 
-		rc = r ? collection_bytes(b, row, data) : -EIO;
-		if (!rc && sum_data(data, b->row_bytes) != r->data_sum)
-			rc = -EIO;
-		if (rc)
-			break;
+		if (!r)
+			return -EIO;
 		memcpy(name, p, r->name_len);
 		name[r->name_len] = 0;
 		rc = small_put(j, txn, parent, name, &(struct vs_perm){class->mode, class->uid, class->gid},
-			       row_mtime(r), data, b->row_bytes);
+			       row_mtime(r), files, b->row_bytes);
 	}
-	free(data);
 	return rc;
+}
+
+/* Deletes the ids of the list: their slots are holes until the vacuum, as those of a large batch are. */
+static void small_delete(struct batch_commit *j, struct txn *txn, struct collection *parent)
+{
+	for (uint64_t i = 0; i < j->delete.count; i++) {
+		uint64_t entry = 0;
+		uint32_t row;
+		struct record *r;
+
+		if (collection_entry(parent, j->delete.id[i], strlen(j->delete.id[i]), &entry) || !entry)
+			continue; /* small_prepare has found those that cannot be told */
+		row = collection_row_of(parent, entry);
+		r = txn_append(txn, RECORD_DELETE_ROWS, parent->id, sizeof *r + sizeof(uint32_t));
+		r->row = row >> parent->shift << parent->shift;
+		r->value = 1;
+		r->flags = RECORD_LIST;
+		*(uint32_t *)(r + 1) = collection_slot(parent, row);
+		row_mark_deleted(txn, parent, row);
+		rows_listed(parent);
+		j->deleted++;
+	}
 }
 
 /* Mode and owner of an uploaded row that does not bring them: those of what it replaces, or the batch's. */
@@ -142,62 +162,93 @@ static int small_put_uploaded(struct batch_commit *j, struct txn *txn, struct co
 }
 
 static int small_apply(struct batch_commit *j, struct txn *txn, struct collection *parent, const char *rows,
-		       const struct vs_file_attr *attrs)
+		       const char *files, const struct vs_file_attr *attrs)
 {
-	int rc = 0;
+	int rc;
 
-	for (uint64_t i = 0; i < j->delete.count && !rc; i++) {
-		uint64_t entry;
-
-		rc = collection_entry(parent, j->delete.id[i], strlen(j->delete.id[i]), &entry);
-		if (!rc && entry) {
-			rc = rows_remove(txn, parent, collection_row_of(parent, entry));
-			j->deleted++;
-		}
-	}
-	if (!rc)
-		rc = small_put_files(j, txn, parent);
+	small_delete(j, txn, parent);
+	rc = small_put_files(j, txn, parent, files);
 	return rc ? rc : small_put_uploaded(j, txn, parent, rows, attrs);
 }
 
-/* Before anything has changed, too. */
-static int small_check_new(struct batch_commit *j, const struct collection *parent)
+/* Of an id that the batch puts: it may have to be new, and else its row's image is wanted. again: something
+ * has to be made ready first. */
+static int prepare_put(struct batch_commit *j, struct txn *txn, struct collection *parent, const char *id,
+		       size_t len, bool *again)
+{
+	uint64_t entry;
+	int rc = batch_commit_check_new(j, parent, id, len);
+
+	if (!rc)
+		rc = collection_entry(parent, id, len, &entry);
+	if (!rc && entry)
+		rc = rows_reserve_image(txn, parent, collection_row_of(parent, entry));
+	*again |= rc == -EAGAIN;
+	return rc == -EAGAIN ? 0 : rc;
+}
+
+static int prepare_delete(struct txn *txn, struct collection *parent, const char *id, bool *again)
+{
+	uint64_t entry;
+	int rc = collection_entry(parent, id, strlen(id), &entry);
+	uint32_t row = !rc && entry ? collection_row_of(parent, entry) : ROW_NONE;
+
+	if (rc || row == ROW_NONE)
+		return rc;
+	rc = segment_reserve_deleted(collection_segment(parent, row));
+	if (!rc)
+		rc = rows_reserve_image(txn, parent, row);
+	*again |= rc == -EAGAIN;
+	return rc == -EAGAIN ? 0 : rc;
+}
+
+/* What the rows need, before anything has changed: all that they need of a disk is noted at once. */
+static int small_reserve(struct batch_commit *j, struct txn *txn, struct collection *parent)
 {
 	const struct collection *b = j->batch;
 	uint64_t entry = 0;
+	bool again = false;
 	char buf[24];
 	int rc = 0;
 
-	for (uint64_t i = 0; i < j->upload.rows && j->flags & VS_BATCH_ADD && !rc; i++) {
+	for (uint64_t i = 0; i < j->delete.count && !rc; i++)
+		rc = prepare_delete(txn, parent, j->delete.id[i], &again);
+	for (uint64_t i = 0; i < j->upload.rows && !rc; i++) {
 		const char *id = batch_commit_upload_id(j, i, buf);
 
-		rc = batch_commit_check_new(j, parent, id, strlen(id));
+		rc = prepare_put(j, txn, parent, id, strlen(id), &again);
 	}
-	while (!rc && j->flags & VS_BATCH_ADD && (entry = entry_map_next(&b->entries, entry))) {
+	while (!rc && (entry = entry_map_next(&b->entries, entry))) {
 		uint32_t row = collection_row_of(b, entry);
 		const char *id;
 		const struct row *r = row == ROW_NONE ? NULL : collection_row(b, row, &id);
 
-		if (r)
-			rc = batch_commit_check_new(j, parent, id, r->name_len);
+		rc = r ? prepare_put(j, txn, parent, id, r->name_len, &again) : -EIO;
 	}
-	return rc;
+	if (!rc)
+		rc = rows_reserve_many(txn, parent, j->rows);
+	return !rc && again ? -EAGAIN : rc;
 }
 
-/* Allocates what the rows will need, so that a full disk is noticed before anything has changed. */
-static int small_reserve(struct batch_commit *j, struct collection *parent)
+/* Reads the batch's own vectors, verified. They do not change any more. */
+static int small_read_files(struct batch_commit *j, char **files)
 {
-	uint32_t n = (uint32_t)j->rows, granules = n * NAMES_CLASSES;
-	struct segment *seg;
-	int rc = n ? rows_reserve_new(j->s, parent, "", 0, parent->next_entry) : 0;
+	struct collection *b = j->batch;
+	uint64_t entry = 0;
+	char *p = malloc(b->count * b->row_bytes + 1);
+	int rc = p ? 0 : -ENOMEM;
 
-	if (rc || !n)
-		return rc;
-	seg = parent->segments[parent->room];
-	if (n > seg->rows_max - seg->count)
-		n = seg->rows_max -
-		    seg->count; /* the rest goes to a new segment, which allocates in its turn */
-	return segment_reserve(seg, seg->count + n, seg->names.end + granules);
+	*files = p;
+	for (; !rc; p += b->row_bytes) {
+		engine_read_lock(j->s);
+		entry = entry_map_next(&b->entries, entry);
+		pthread_rwlock_unlock(&j->s->lock);
+		if (!entry)
+			break;
+		if (vs_read(j->s, b->id, entry, p, b->row_bytes, 0) < 0)
+			rc = -EIO;
+	}
+	return rc;
 }
 
 /* Gives out the classes of permissions before anything has changed: they may run out. */
@@ -224,50 +275,59 @@ static int small_prepare(struct batch_commit *j, struct txn *txn, struct collect
 		return rc;
 	rc = batch_commit_fix_schema(j, txn, parent);
 	if (!rc)
-		rc = small_check_new(j, parent);
-	if (!rc)
-		rc = small_reserve(j, parent);
-	if (rc && !fixed) {
-		rows_unfix_schema(j->s, parent, &schema);
+		rc = small_reserve(j, txn, parent);
+	if (rc && !fixed)
+		rows_unfix_schema(txn, parent, &schema);
+	if (rc)
 		txn->start = start;
+	return rc;
+}
+
+/* One try. -EAGAIN: something has to be made ready first. */
+static int commit_once(struct batch_commit *j, struct ahead *ahead, uint64_t bytes, const char *rows,
+		       const char *files, const struct vs_file_attr *attrs)
+{
+	struct vs_store *s = j->s;
+	struct collection *parent;
+	struct txn txn;
+	int rc = txn_begin(s, &txn, bytes);
+
+	if (rc)
+		return rc;
+	txn.ahead = ahead;
+	parent = collection_get(&s->table, j->parent);
+	rc = small_prepare(j, &txn, parent, attrs);
+	if (!rc && (rc = small_apply(j, &txn, parent, rows, files, attrs))) {
+		/* Memory and log now disagree, since part of it is done and none of it logged: poison the
+		 * store, so that the next opening starts from the log. Only want of memory leads here. */
+		txn.start = s->commit.open->used;
+		txn_end(&txn);
+		commit_poison(s, "a batch could not be applied", rc);
+		return rc == -EAGAIN ? -EIO : rc;
 	}
+	if (!rc)
+		collection_drop(&txn, j->batch);
+	txn_end(&txn);
 	return rc;
 }
 
 static int commit(struct batch_commit *j, uint64_t bytes)
 {
-	struct vs_store *s = j->s;
-	char *rows = malloc(j->upload.rows * batch_commit_row_bytes(j) + 1);
+	char *rows = malloc(j->upload.rows * batch_commit_row_bytes(j) + 1), *files = NULL;
 	struct vs_file_attr *attrs = malloc(j->upload.rows * sizeof *attrs + 1);
+	struct ahead ahead = {0};
 	int rc = rows && attrs ? small_read(j, rows) : -ENOMEM;
-	struct collection *parent;
-	struct txn txn;
 
 	if (!rc && j->has_attrs)
 		rc = batch_commit_attrs(j, 0, j->upload.rows, attrs);
 	if (!rc)
-		rc = txn_begin(s, &txn, bytes);
-	if (rc) {
-		free(rows);
-		free(attrs);
-		return rc;
-	}
-	parent = collection_get(&s->table, j->parent);
-	rc = small_prepare(j, &txn, parent, attrs);
-	if (!rc && (rc = small_apply(j, &txn, parent, rows, attrs))) {
-		/* Memory and log now disagree, since part of it is done and none of it logged: poison the
-		 * store, so that the next opening starts from the log. Only a disk that cannot be read, or no
-		 * memory, leads here. */
-		txn.start = s->commit.open->used;
-		txn_end(&txn);
-		commit_poison(s, "a batch could not be applied", rc);
-		free(rows);
-		free(attrs);
-		return rc;
-	}
+		rc = small_read_files(j, &files);
 	if (!rc)
-		collection_drop(&txn, j->batch);
-	txn_end(&txn);
+		do
+			rc = commit_once(j, &ahead, bytes, rows, files, attrs);
+		while (rc == -EAGAIN && !(rc = rows_fetch(j->s, &ahead)));
+	ahead_free(j->s, &ahead);
+	free(files);
 	free(rows);
 	free(attrs);
 	return rc;

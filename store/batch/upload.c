@@ -122,8 +122,6 @@ static int upload_claim(struct vs_store *s, uint32_t batch, const struct vs_sche
 	up = rc ? NULL : collection_get(&s->table, c->parent);
 	if (!rc && c->upload)
 		rc = -EBUSY;
-	if (!rc)
-		rc = collection_make_directory(s->io, c);
 	if (!rc && ((up->schema.dtype != schema->dtype && !collection_is_free(up)) ||
 		    (up->schema.dim && up->schema.dim != schema->dim)))
 		rc = -EINVAL;
@@ -157,8 +155,11 @@ int vs_upload_begin(struct vs_store *s, uint32_t batch, const struct vs_schema *
 	*out = NULL;
 	if (rc)
 		return rc;
-	remove_pieces(s, batch);
-	rc = sums_open(u, O_CREAT | O_TRUNC);
+	rc = ahead_directory(s, batch);
+	if (!rc) {
+		remove_pieces(s, batch);
+		rc = sums_open(u, O_CREAT | O_TRUNC);
+	}
 	if (rc) {
 		vs_upload_end(u, false);
 		return rc;
@@ -687,9 +688,9 @@ static int text_open(struct vs_store *s, uint32_t batch, enum vs_batch_text whic
 		return -EROFS;
 	pthread_rwlock_rdlock(&s->lock);
 	rc = batch_get(s, batch, &c);
-	if (!rc && write)
-		rc = collection_make_directory(s->io, c);
 	pthread_rwlock_unlock(&s->lock);
+	if (!rc && write)
+		rc = ahead_directory(s, batch);
 	if (rc && (write || rc != -EBUSY))
 		return rc;
 	text_path(path, batch, which);

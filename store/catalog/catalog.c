@@ -12,6 +12,9 @@
 #include "store/catalog/catalog_v1.h"
 #include "store/engine.h"
 
+/* So much is kept allocated beyond what is needed: more than any one change but a very large batch takes. */
+#define CATALOG_AHEAD (2u << 10)
+
 static const char *const paths[2] = {"catalog.0", "catalog.1"};
 
 static size_t padded(size_t n)
@@ -176,26 +179,56 @@ int catalog_reserve(struct vs_store *s, uint32_t segments)
 						8 * sizeof(struct perm_class));
 }
 
-int catalog_reserve_bytes(struct vs_store *s, uint64_t more)
+/* Makes both slots as long; by one thread at a time. */
+static int allocate(struct vs_store *s, uint64_t need)
 {
-	uint64_t need = image_bytes(s) + more;
 	uint64_t room = (need + need / 4 + CATALOG_ALIGN - 1) / CATALOG_ALIGN * CATALOG_ALIGN;
 	int rc = 0;
 
-	if (need <= s->catalog_room)
-		return 0;
-	for (int i = 0; i < 2 && rc >= 0; i++) {
+	pthread_mutex_lock(&s->catalog_mutex);
+	for (int i = 0; i < 2 && rc >= 0 && room > s->catalog_room; i++) {
 		int fd = s->io->ops->open(s->io, paths[i], O_RDWR | O_CREAT, 0600);
 
-		if (fd < 0)
-			return fd;
-		rc = io_allocate(s->io, fd, 0, 0, room);
-		s->io->ops->close(s->io, fd);
+		rc = fd < 0 ? fd : io_allocate(s->io, fd, 0, 0, room);
+		if (fd >= 0)
+			s->io->ops->close(s->io, fd);
 	}
-	if (rc < 0)
-		return rc;
-	s->catalog_room = room;
-	return 0;
+	if (rc >= 0 && room > s->catalog_room)
+		s->catalog_room = room;
+	pthread_mutex_unlock(&s->catalog_mutex);
+	return rc < 0 ? rc : 0;
+}
+
+int catalog_reserve_bytes(struct vs_store *s, uint64_t more)
+{
+	uint64_t need = image_bytes(s) + more;
+
+	s->catalog_short = need + CATALOG_AHEAD > s->catalog_room;
+	return need <= s->catalog_room ? 0 : allocate(s, need);
+}
+
+void catalog_grow(struct vs_store *s)
+{
+	uint64_t need;
+
+	pthread_rwlock_rdlock(&s->lock);
+	need = image_bytes(s) + CATALOG_AHEAD;
+	pthread_rwlock_unlock(&s->lock);
+	s->catalog_short = false;
+	allocate(s, need);
+}
+
+int catalog_write_at(struct vs_store *s, struct catalog_image *image)
+{
+	int rc;
+
+	image->head->log_epoch = s->position.epoch;
+	image->head->log_seq = s->position.seq;
+	image->head->log_prev = s->position.prev;
+	image->head->log_salt = s->position.salt;
+	rc = catalog_write(s, image);
+	catalog_free(image);
+	return rc;
 }
 
 int catalog_update(struct vs_store *s, uint32_t flags)
@@ -203,15 +236,7 @@ int catalog_update(struct vs_store *s, uint32_t flags)
 	struct catalog_image image;
 	int rc = catalog_snapshot(s, flags, &image);
 
-	if (rc)
-		return rc;
-	image.head->log_epoch = s->position.epoch;
-	image.head->log_seq = s->position.seq;
-	image.head->log_prev = s->position.prev;
-	image.head->log_salt = s->position.salt;
-	rc = catalog_write(s, &image);
-	catalog_free(&image);
-	return rc;
+	return rc ? rc : catalog_write_at(s, &image);
 }
 
 /* The size of a slot's file, 0 if there is none. */

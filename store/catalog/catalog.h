@@ -37,7 +37,9 @@ void catalog_free(struct catalog_image *image);
  * the caller has set the log position. One thread at a time.
  */
 int catalog_write(struct vs_store *s, struct catalog_image *image);
-/* Writes the present state as a catalog of a log that begins at s->position. */
+/* Writes and frees an image, as that of a log that begins at s->position. */
+int catalog_write_at(struct vs_store *s, struct catalog_image *image);
+/* Writes the present state so. */
 int catalog_update(struct vs_store *s, uint32_t flags);
 /* Syncs the slot that was read: it may have been in the page cache only. */
 int catalog_sync(struct vs_store *s);
@@ -49,6 +51,9 @@ int catalog_create(struct vs_store *s);
 int catalog_reserve(struct vs_store *s, uint32_t segments);
 /* The same for more bytes than the present state takes. */
 int catalog_reserve_bytes(struct vs_store *s, uint64_t more);
+/* Without the lock: allocates more than is needed now, so that who holds the lock finds it. Failure does not
+ * matter yet. */
+void catalog_grow(struct vs_store *s);
 
 /*
  * Reads both slots; *out is the valid one with the higher seq. valid tells which are (a missing file is not).

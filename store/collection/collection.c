@@ -256,24 +256,18 @@ void collection_free(struct io *io, struct collection *c)
 	free(c);
 }
 
-int collection_make_directory(struct io *io, struct collection *c)
+int collection_make_directory(struct io *io, uint32_t id, bool fresh)
 {
 	char path[SEGMENT_PATH_MAX];
 	int rc;
 
-	if (c->has_directory)
-		return 0;
-	collection_path(path, c->id, NULL);
+	collection_path(path, id, NULL);
 	rc = io->ops->mkdir(io, path, 0700);
-	if (rc == -EEXIST && c->fresh && c->segment_count == 0 && !c->parent) {
-		/* Left over from a lost collection of the same number. */
-		collection_unlink_id(io, c->id);
+	if (rc == -EEXIST && fresh) {
+		collection_unlink_id(io, id);
 		rc = io->ops->mkdir(io, path, 0700);
 	}
-	if (rc < 0 && rc != -EEXIST)
-		return rc;
-	c->has_directory = true;
-	return 0;
+	return rc < 0 && rc != -EEXIST ? rc : 0;
 }
 
 int collection_unlink_id(struct io *io, uint32_t id)
@@ -436,17 +430,22 @@ int collection_take_entries(struct collection *c, uint64_t n, uint64_t *first)
 	return 0;
 }
 
-int collection_bytes(const struct collection *c, uint32_t row, void *buf)
+bool collection_pending_bytes(const struct collection *c, uint32_t row, void *buf)
 {
 	const struct overlay_item *item = overlay_find(&c->overlay, row);
+	const char *name = item && item->data ? (const char *)(item->data + 1) : NULL;
+
+	if (name && buf)
+		memcpy(buf, name + names_granules(item->data->row.name_len) * NAME_GRANULE, c->row_bytes);
+	return name;
+}
+
+int collection_bytes(const struct collection *c, uint32_t row, void *buf)
+{
 	struct segment *seg = collection_segment(c, row);
 
-	if (item && item->data) {
-		const char *name = (const char *)(item->data + 1);
-
-		memcpy(buf, name + names_granules(item->data->row.name_len) * NAME_GRANULE, c->row_bytes);
+	if (collection_pending_bytes(c, row, buf))
 		return 0;
-	}
 	return segment_read(seg, SEGMENT_VECTORS, buf, c->row_bytes,
 			    segment_offset(seg, collection_slot(c, row)));
 }

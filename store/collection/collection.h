@@ -105,8 +105,9 @@ int collection_rename(struct collection_table *t, struct collection *c, const ch
 struct collection *collection_new(uint32_t id, uint32_t parent, const char *name, uint64_t hash_seed);
 /* Frees it and closes its files. No snapshot knows it any more (snapshot_detach). */
 void collection_free(struct io *io, struct collection *c);
-/* Makes the directory, which a collection gets with its first file. Any thread. */
-int collection_make_directory(struct io *io, struct collection *c);
+/* Makes the directory, which a collection gets with its first file. fresh: what is there under its name is
+ * left over from a lost collection of the same number, and goes. */
+int collection_make_directory(struct io *io, uint32_t id, bool fresh);
 /* Removes a collection's directory and all in it, as far as it is there. The first error, but it goes on. */
 int collection_unlink_id(struct io *io, uint32_t id);
 /* Sets the schema; row_bytes and shift follow. */
@@ -170,7 +171,9 @@ bool collection_index_is_unread(const struct collection *c);
 uint32_t collection_row_of(const struct collection *c, uint64_t entry);
 /* Reserves n entry numbers; -ENOSPC: there are no more. The store's lock may be shared. */
 int collection_take_entries(struct collection *c, uint64_t n, uint64_t *first);
-/* The bytes of a row as they are, not verified. */
+/* Copies a row's bytes if they wait for the applier; false: they are in the segment's file. */
+bool collection_pending_bytes(const struct collection *c, uint32_t row, void *buf);
+/* The bytes of a row as they are, not verified. It may wait for the disk. */
 int collection_bytes(const struct collection *c, uint32_t row, void *buf);
 uint64_t collection_hash(const struct collection *c, const char *name, size_t len);
 /* The entry with this id, or 0. -EIO: that cannot be told, since not all was read. */

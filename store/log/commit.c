@@ -486,6 +486,18 @@ void *commit_thread(void *store)
 
 /* ------------------------------------------------------------------ changes */
 
+/* Nothing changes meanwhile: all changes wait for start_mutex. */
+static int write_open_catalog(struct vs_store *s)
+{
+	struct catalog_image image;
+	int rc;
+
+	pthread_rwlock_rdlock(&s->lock);
+	rc = catalog_snapshot(s, 0, &image);
+	pthread_rwlock_unlock(&s->lock);
+	return rc ? rc : catalog_write_at(s, &image);
+}
+
 /* The first change makes the store dirty: the log is created, then a catalog says so. */
 static int start_logging(struct vs_store *s)
 {
@@ -498,9 +510,7 @@ static int start_logging(struct vs_store *s)
 	}
 	rc = log_create(&s->log, s->io, &s->position, s->options.log_bytes);
 	if (!rc) {
-		pthread_rwlock_rdlock(&s->lock);
-		rc = catalog_update(s, 0);
-		pthread_rwlock_unlock(&s->lock);
+		rc = write_open_catalog(s);
 		if (rc) {
 			log_close(&s->log);
 			log_remove(s->io);
@@ -540,6 +550,10 @@ int txn_begin(struct vs_store *s, struct txn *txn, size_t bytes)
 		return rc;
 	if (files_dirty_full(&s->files))
 		wait_relief(s);
+	if (files_mapped_full(&s->files))
+		engine_unmap(s);
+	if (s->catalog_short)
+		catalog_grow(s);
 	if (bytes > s->log.group_bytes - sizeof(struct frame)) /* which a full disk may have made small */
 		return s->log.group_bytes < LOG_GROUP_BYTES / 4 ? -ENOSPC : -E2BIG;
 	pthread_mutex_lock(&c->mutex);
@@ -559,8 +573,6 @@ int txn_begin(struct vs_store *s, struct txn *txn, size_t bytes)
 	if (rc)
 		return rc;
 	pthread_rwlock_wrlock(&s->lock);
-	if (files_mapped_full(&s->files))
-		files_unmap_oldest(&s->files);
 	*txn = (struct txn){.s = s, .reserved = bytes, .start = c->open->used};
 	/* Under the lock the open group stays the same, and nobody else appends. */
 	return 0;

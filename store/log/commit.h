@@ -33,6 +33,7 @@ struct group {
 	struct group *next;
 };
 
+struct ahead;          /* what a change needs of a disk (ahead.h) */
 struct header_request; /* for the applier (apply.h) */
 struct waiter;         /* a vs_sync_async under way */
 
@@ -90,6 +91,7 @@ void commit_mind_lost(struct vs_store *s);
 
 struct txn {
 	struct vs_store *s;
+	struct ahead *ahead; /* set by whoever may need something of a disk (ahead.h) */
 	size_t reserved;
 	size_t start; /* of its records in the open group */
 };

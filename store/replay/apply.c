@@ -600,6 +600,7 @@ static void give_back(struct vs_store *s, const struct record *r)
 	struct collection *c;
 	struct segment *seg;
 	bool empty = false, held = false;
+	struct segment_hole hole = {0};
 
 	pthread_rwlock_rdlock(&s->lock);
 	seg = live_segment(s, r, &c);
@@ -608,14 +609,18 @@ static void give_back(struct vs_store *s, const struct record *r)
 	pthread_rwlock_unlock(&s->lock);
 	if (!seg)
 		return;
+	pthread_mutex_lock(&seg->space_mutex);
 	pthread_rwlock_wrlock(&s->lock);
 	if (!seg->trims && !seg->count) {
 		empty = seg->going = true;
 		held = seg->refs > 1;
 	} else if (!seg->trims && segment_is_loose(seg)) {
-		segment_punch(seg);
+		hole = segment_give_up(seg);
 	}
 	pthread_rwlock_unlock(&s->lock);
+	if (hole.end)
+		segment_punch(seg, hole);
+	pthread_mutex_unlock(&seg->space_mutex);
 	if (empty)
 		segment_remove(s, c, seg, held);
 }

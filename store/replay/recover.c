@@ -433,7 +433,7 @@ static int index_collection(struct vs_store *s, struct collection *c)
 			bad += rc == -EBADMSG;
 		}
 		while (files_mapped_full(&s->files))
-			files_unmap_oldest(&s->files);
+			engine_unmap(s);
 	}
 	if (bad)
 		engine_report(s, VS_ERROR, "%s: %llu damaged rows; run vecfs check", c->name,

@@ -176,14 +176,57 @@ int vs_list(struct vs_store *s, uint32_t collection, uint64_t after, vs_list_fn 
 
 /* ------------------------------------------------------------------ reading */
 
-/* Reads a row whole into buf (row_bytes) and verifies it. Under the lock. -EBADMSG on a mismatch. */
-static int read_row(const struct collection *c, uint32_t row, void *buf)
-{
-	const char *name;
-	const struct row *r = collection_row(c, row, &name);
-	int rc = r ? collection_bytes(c, row, buf) : collection_row_is_unread(c, row) ? -EIO : -EBADMSG;
+/*
+ * A vector is looked up under the lock and read without it. If it changed or moved meanwhile its checksum
+ * does not fit, and it is looked up once more: it is damaged if it is still at that place, with these
+ * metadata.
+ */
+struct reading {
+	struct row meta;
+	uint32_t row;
+	struct segment *seg; /* counted; NULL: there is nothing to be read any more */
+	size_t row_bytes;
+	void *whole; /* where all of it goes, */
+	void *own;   /* and whether that is memory of its own */
+	int error;   /* it cannot be read */
+};
 
-	return rc ? rc : sum_data(buf, c->row_bytes) == r->data_sum ? 0 : -EBADMSG;
+/* Looks it up; what waits for the applier is copied. buf, if it takes size bytes, may be where it goes. */
+static int reading_begin(struct vs_store *s, uint32_t collection, uint64_t entry, void *buf, size_t size,
+			 struct reading *r)
+{
+	unsigned lost = engine_read_lock(s);
+	const struct row *found;
+	struct collection *c;
+	const char *name;
+	int rc = usable(s, collection, &c);
+
+	r->seg = NULL;
+	r->row = rc ? ROW_NONE : collection_row_of(c, entry);
+	if (rc || r->row == ROW_NONE)
+		return engine_read_unlock(s, lost, rc ? rc : absent(c));
+	found = collection_row(c, r->row, &name);
+	r->error = found ? 0 : collection_row_is_unread(c, r->row) ? -EIO : -EBADMSG;
+	r->row_bytes = c->row_bytes;
+	r->meta = found ? *found : (struct row){0};
+	if (size < c->row_bytes && !r->own && !(r->own = malloc(c->row_bytes)))
+		r->error = -ENOMEM;
+	r->whole = size < c->row_bytes ? r->own : buf;
+	if (!r->error && !collection_pending_bytes(c, r->row, r->whole))
+		segment_get(r->seg = collection_segment(c, r->row));
+	r->error = engine_read_unlock(s, lost, r->error);
+	return 0;
+}
+
+/* Reads what is in the file, and verifies all of it: -EBADMSG. */
+static int reading_end(struct reading *r)
+{
+	int rc = r->error;
+
+	if (!rc && r->seg)
+		rc = segment_read(r->seg, SEGMENT_VECTORS, r->whole, r->row_bytes,
+				  segment_offset(r->seg, r->row & (r->seg->rows_max - 1)));
+	return rc ? rc : sum_data(r->whole, r->row_bytes) == r->meta.data_sum ? 0 : -EBADMSG;
 }
 
 /* Counts and reports what read_row found; without the lock. */
@@ -206,27 +249,27 @@ static int read_failed(struct vs_store *s, uint32_t collection, uint64_t entry, 
 
 ssize_t vs_read(struct vs_store *s, uint32_t collection, uint64_t entry, void *buf, size_t size, size_t off)
 {
-	struct collection *c;
-	void *whole = NULL;
+	struct reading r = {.row = ROW_NONE}, was;
 	size_t n = 0;
-	unsigned lost = engine_read_lock(s);
-	int rc = usable(s, collection, &c);
-	uint32_t row = rc ? ROW_NONE : collection_row_of(c, entry);
+	int rc, bad = 0;
 
-	if (rc || row == ROW_NONE)
-		return engine_read_unlock(s, lost, rc ? rc : absent(c));
-	if (off < c->row_bytes)
-		n = size < c->row_bytes - off ? size : c->row_bytes - off;
-	if (n == c->row_bytes)
-		rc = read_row(c, row, buf);
-	else if (n && !(whole = malloc(c->row_bytes)))
-		rc = -ENOMEM;
-	else if (n && !(rc = read_row(c, row, whole)))
-		memcpy(buf, (char *)whole + off, n);
-	rc = engine_read_unlock(s, lost, rc);
-	free(whole);
+	do {
+		was = r;
+		rc = reading_begin(s, collection, entry, buf, off ? 0 : size, &r);
+		if (rc)
+			break;
+		bad = size && off < r.row_bytes ? reading_end(&r) : 0;
+		segment_put(s->io, r.seg);
+	} while (bad && (r.row != was.row || memcmp(&r.meta, &was.meta, sizeof r.meta)));
+	if (!rc && !bad && off < r.row_bytes)
+		n = size < r.row_bytes - off ? size : r.row_bytes - off;
+	if (n && r.own)
+		memcpy(buf, (char *)r.own + off, n);
+	free(r.own);
+	if (rc)
+		return rc;
 	s->counters.reads++;
-	return rc ? read_failed(s, collection, entry, rc) : (ssize_t)n;
+	return bad ? read_failed(s, collection, entry, bad) : (ssize_t)n;
 }
 
 /* ------------------------------------------------------------------ changing */
@@ -246,8 +289,8 @@ int vs_entry_reserve(struct vs_store *s, uint32_t collection, uint64_t *entry)
 	return rc;
 }
 
-static int put_once(struct vs_store *s, uint32_t collection, const char *name, const struct vs_attr *attr,
-		    const void *data, size_t size, uint64_t *replaced)
+static int put_once(struct vs_store *s, struct ahead *ahead, uint32_t collection, const char *name,
+		    const struct vs_attr *attr, const void *data, size_t size, uint64_t *replaced)
 {
 	struct row_put put = {0};
 	struct collection *c;
@@ -256,6 +299,7 @@ static int put_once(struct vs_store *s, uint32_t collection, const char *name, c
 
 	if (rc)
 		return rc;
+	txn.ahead = ahead;
 	rc = changeable(s, collection, &c);
 	if (!rc)
 		rc = rows_put_prepare(&txn, c, name, attr, data, size, &put);
@@ -264,6 +308,19 @@ static int put_once(struct vs_store *s, uint32_t collection, const char *name, c
 	txn_end(&txn);
 	if (replaced)
 		*replaced = rc ? 0 : put.replaced;
+	return rc;
+}
+
+static int put_vector(struct vs_store *s, uint32_t collection, const char *name, const struct vs_attr *attr,
+		      const void *data, size_t size, uint64_t *replaced)
+{
+	struct ahead ahead = {0};
+	int rc;
+
+	do
+		rc = put_once(s, &ahead, collection, name, attr, data, size, replaced);
+	while (rc == -EAGAIN && !(rc = rows_fetch(s, &ahead)));
+	ahead_free(s, &ahead);
 	return rc;
 }
 
@@ -276,9 +333,9 @@ int vs_put(struct vs_store *s, uint32_t collection, const char *name, const stru
 		rc = -EINVAL;
 	if (rc)
 		return rc;
-	rc = put_once(s, collection, name, attr, data, size, replaced);
+	rc = put_vector(s, collection, name, attr, data, size, replaced);
 	if (rc && !(rc = free_size(s, collection, rc)))
-		rc = put_once(s, collection, name, attr, data, size, replaced);
+		rc = put_vector(s, collection, name, attr, data, size, replaced);
 	s->counters.puts += !rc;
 	return rc;
 }
@@ -315,13 +372,14 @@ struct row_update {
 };
 
 /* Begins it; on failure nothing is held. */
-static int row_update_begin(struct vs_store *s, uint32_t collection, uint64_t entry, size_t row_bytes,
-			    struct row_update *e)
+static int row_update_begin(struct vs_store *s, struct ahead *ahead, uint32_t collection, uint64_t entry,
+			    size_t row_bytes, struct row_update *e)
 {
 	int rc = txn_begin(s, &e->txn, txn_row_bytes(row_bytes) + TXN_SMALL_BYTES);
 
 	if (rc)
 		return rc;
+	e->txn.ahead = ahead;
 	rc = changeable(s, collection, &e->c);
 	if (!rc) {
 		e->row = collection_row_of(e->c, entry);
@@ -330,6 +388,8 @@ static int row_update_begin(struct vs_store *s, uint32_t collection, uint64_t en
 			     ? -ENOENT
 			     : change_of(e->c, e->row, e->name, &e->change);
 	}
+	if (!rc)
+		rc = rows_reserve_image(&e->txn, e->c, e->row);
 	if (!rc)
 		rc = overlay_reserve(&e->c->overlay, 1);
 	if (rc)
@@ -353,10 +413,26 @@ static int row_update_end(struct row_update *e, int rc, unsigned which, const st
 int vs_attr_set(struct vs_store *s, uint32_t collection, uint64_t entry, unsigned which,
 		const struct vs_attr *attr)
 {
+	struct ahead ahead = {0};
 	struct row_update e;
-	int rc = row_update_begin(s, collection, entry, 0, &e);
+	int rc;
 
-	return rc ? rc : row_update_end(&e, 0, which, attr);
+	do {
+		rc = row_update_begin(s, &ahead, collection, entry, 0, &e);
+		if (!rc)
+			rc = row_update_end(&e, 0, which, attr);
+	} while (rc == -EAGAIN && !(rc = rows_fetch(s, &ahead)));
+	ahead_free(s, &ahead);
+	return rc;
+}
+
+/* Copies a row whose bytes have this sum: -EBADMSG if they have not. */
+static int row_verified(struct ahead *ahead, const struct collection *c, uint32_t row, uint32_t sum,
+			void *buf)
+{
+	int rc = ahead_row(ahead, c, row, buf);
+
+	return rc ? rc : sum_data(buf, c->row_bytes) == sum ? 0 : -EBADMSG;
 }
 
 /* The new bytes of a row: data, or the old ones with data laid over them; in *merged if they had to be made.
@@ -368,10 +444,9 @@ static int merge(struct row_update *e, const void *data, size_t size, size_t off
 
 	e->change.data = data;
 	if (size < row_bytes) {
-		*merged = malloc(row_bytes);
-		if (!*merged)
+		if (!*merged && !(*merged = malloc(row_bytes)))
 			return -ENOMEM;
-		rc = read_row(e->c, e->row, *merged);
+		rc = row_verified(e->txn.ahead, e->c, e->row, e->change.data_sum, *merged);
 		if (rc)
 			return rc;
 		memcpy((char *)*merged + off, data, size);
@@ -385,6 +460,7 @@ int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void
 	     size_t off, unsigned which, const struct vs_attr *attr)
 {
 	size_t row_bytes = row_bytes_of(s, collection);
+	struct ahead ahead = {0};
 	void *merged = NULL;
 	struct row_update e;
 	int rc;
@@ -393,10 +469,12 @@ int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void
 		return -ENOENT;
 	if (off > row_bytes || size > row_bytes - off)
 		return -EFBIG;
-	rc = row_update_begin(s, collection, entry, row_bytes, &e);
-	if (rc)
-		return rc;
-	rc = row_update_end(&e, merge(&e, data, size, off, &merged), which, attr);
+	do {
+		rc = row_update_begin(s, &ahead, collection, entry, row_bytes, &e);
+		if (!rc)
+			rc = row_update_end(&e, merge(&e, data, size, off, &merged), which, attr);
+	} while (rc == -EAGAIN && !(rc = rows_fetch(s, &ahead)));
+	ahead_free(s, &ahead);
 	free(merged);
 	if (rc == -EBADMSG)
 		return read_failed(s, collection, entry, rc);
@@ -405,22 +483,36 @@ int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void
 	return rc;
 }
 
-int vs_remove(struct vs_store *s, uint32_t collection, const char *name, uint64_t *entry)
+static int remove_once(struct vs_store *s, struct ahead *ahead, uint32_t collection, const char *name,
+		       uint64_t *found)
 {
-	uint64_t found = 0;
 	struct collection *c;
 	struct txn txn;
 	int rc = begin(s, &txn, collection, 1, 2 * TXN_SMALL_BYTES);
 
 	if (rc)
 		return rc;
+	txn.ahead = ahead;
 	rc = changeable(s, collection, &c);
 	if (!rc) {
-		rc = collection_entry(c, name, strlen(name), &found);
+		rc = collection_entry(c, name, strlen(name), found);
 		if (!rc)
-			rc = found ? rows_remove(&txn, c, collection_row_of(c, found)) : -ENOENT;
+			rc = *found ? rows_remove(&txn, c, collection_row_of(c, *found)) : -ENOENT;
 	}
 	txn_end(&txn);
+	return rc;
+}
+
+int vs_remove(struct vs_store *s, uint32_t collection, const char *name, uint64_t *entry)
+{
+	struct ahead ahead = {0};
+	uint64_t found = 0;
+	int rc;
+
+	do
+		rc = remove_once(s, &ahead, collection, name, &found);
+	while (rc == -EAGAIN && !(rc = rows_fetch(s, &ahead)));
+	ahead_free(s, &ahead);
 	if (entry)
 		*entry = rc ? 0 : found;
 	s->counters.removes += !rc;
@@ -443,7 +535,10 @@ static int rename_within(struct txn *txn, struct collection *c, uint64_t entry, 
 	if (!rc)
 		rc = overlay_reserve(&c->overlay, 4);
 	if (!rc)
-		rc = rows_reserve_name(c, collection_segment(c, collection_row_of(c, entry)), new_name, len);
+		rc = rows_reserve_name(txn, c, collection_segment(c, collection_row_of(c, entry)), new_name,
+				       len);
+	if (!rc)
+		rc = rows_reserve_image(txn, c, collection_row_of(c, entry));
 	if (!rc && target)
 		rc = rows_remove(txn, c, collection_row_of(c, target));
 	if (rc)
@@ -480,7 +575,7 @@ static int rename_across(struct txn *txn, struct collection *from, uint64_t entr
 		.ctime = change.ctime,
 		.perm = {perm->mode, perm->uid, perm->gid},
 	};
-	rc = read_row(from, collection_row_of(from, entry), buf);
+	rc = row_verified(txn->ahead, from, collection_row_of(from, entry), change.data_sum, buf);
 	if (!rc)
 		rc = collection_take_entries(to, 1, &attr.entry);
 	if (!rc)
@@ -497,8 +592,8 @@ static int rename_across(struct txn *txn, struct collection *from, uint64_t entr
 	return rc;
 }
 
-static int move(struct vs_store *s, uint32_t from, const char *old_name, uint32_t to, const char *new_name,
-		bool exclusive, uint64_t *entry, uint64_t *replaced)
+static int move_once(struct vs_store *s, struct ahead *ahead, uint32_t from, const char *old_name,
+		     uint32_t to, const char *new_name, bool exclusive, uint64_t *entry, uint64_t *replaced)
 {
 	struct collection *src, *dst;
 	uint64_t found = 0, target = 0;
@@ -507,6 +602,7 @@ static int move(struct vs_store *s, uint32_t from, const char *old_name, uint32_
 
 	if (rc)
 		return rc;
+	txn.ahead = ahead;
 	rc = changeable(s, from, &src);
 	if (!rc)
 		rc = changeable(s, to, &dst);
@@ -524,6 +620,19 @@ static int move(struct vs_store *s, uint32_t from, const char *old_name, uint32_
 	if (rc == -EBADMSG)
 		rc = read_failed(s, from, found, rc);
 	*replaced = rc || (from == to && target == found) ? 0 : target;
+	return rc;
+}
+
+static int move(struct vs_store *s, uint32_t from, const char *old_name, uint32_t to, const char *new_name,
+		bool exclusive, uint64_t *entry, uint64_t *replaced)
+{
+	struct ahead ahead = {0};
+	int rc;
+
+	do
+		rc = move_once(s, &ahead, from, old_name, to, new_name, exclusive, entry, replaced);
+	while (rc == -EAGAIN && !(rc = rows_fetch(s, &ahead)));
+	ahead_free(s, &ahead);
 	return rc;
 }
 

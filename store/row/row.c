@@ -148,68 +148,108 @@ void rows_log_collection(struct txn *txn, const struct collection *c)
 
 /* ------------------------------------------------------------------ making room */
 
-/* Makes the files of segment n, a free number or the next one. */
-static int segment_add(struct vs_store *s, struct collection *c, uint32_t n)
+/* Gives a collection the segment n, a free number or the next one. */
+static int segment_add(struct txn *txn, struct collection *c, uint32_t n)
 {
 	struct segment *seg;
-	int rc = catalog_reserve(s, 1);
+	int rc = catalog_reserve(txn->s, 1);
 
 	if (!rc && (uint64_t)(n + 1) << c->shift > ROW_NONE)
 		rc = -ENOSPC;
 	if (!rc)
 		rc = collection_reserve_segments(c, 1);
-	c->directory_changed = s->directory_changed = true;
 	if (!rc)
-		rc = collection_make_directory(s->io, c);
-	if (!rc)
-		rc = segment_create(&s->files, c->id, n, &c->schema, &seg);
-	if (rc) {
-		s->has_orphans = true; /* what it has made of it may still be there */
+		rc = ahead_segment(txn->ahead, c, n, &seg);
+	if (rc)
 		return rc;
-	}
-	collection_place_segment(&s->table, c, seg);
+	c->directory_changed = txn->s->directory_changed = true;
+	collection_place_segment(&txn->s->table, c, seg);
 	return 0;
 }
 
-/* The first segment that has room for a row; created if there is none. */
-static int segment_with_room(struct vs_store *s, struct collection *c, struct segment **out)
+/* The first segment from number `from` on that has room for a row; added if there is none. */
+static int segment_with_room(struct txn *txn, struct collection *c, uint32_t from, struct segment **out)
 {
 	int rc = 0;
 
-	while (c->room < c->segment_count && segment_has_files(c->segments[c->room]) &&
-	       (c->segments[c->room]->going || c->segments[c->room]->count == c->segments[c->room]->rows_max))
-		c->room++;
-	if (c->room == c->segment_count || !segment_has_files(c->segments[c->room]))
-		rc = segment_add(s, c, c->room);
-	*out = rc ? NULL : c->segments[c->room];
+	while (from < c->segment_count && segment_has_files(c->segments[from]) &&
+	       (c->segments[from]->going || c->segments[from]->count == c->segments[from]->rows_max))
+		from++;
+	if (from == c->segment_count || !segment_has_files(c->segments[from]))
+		rc = segment_add(txn, c, from);
+	*out = rc ? NULL : c->segments[from];
 	return rc;
 }
 
-int rows_reserve_name(struct collection *c, struct segment *seg, const char *name, size_t len)
+int rows_reserve_name(struct txn *txn, struct collection *c, struct segment *seg, const char *name,
+		      size_t len)
 {
 	int rc = collection_scan_names(c, seg);
 
 	if (!rc)
-		rc = segment_reserve(seg, seg->allocated, name_heap_end_after(&seg->names, len));
+		rc = ahead_space(txn->ahead, seg, 0, name_heap_end_after(&seg->names, len));
 	if (!rc)
 		rc = id_index_reserve(&c->index, collection_hash(c, name, len), collection_hash_of, c);
 	return rc;
 }
 
-int rows_reserve_new(struct vs_store *s, struct collection *c, const char *name, size_t len, uint64_t entry)
+int rows_reserve_new(struct txn *txn, struct collection *c, const char *name, size_t len, uint64_t entry)
 {
 	struct segment *seg;
-	int rc = segment_with_room(s, c, &seg);
+	int rc = segment_with_room(txn, c, c->room, &seg);
 
+	if (!rc) {
+		c->room = seg->n;
+		rc = ahead_space(txn->ahead, seg, seg->count + 1, name_heap_end_after(&seg->names, len));
+	}
 	if (!rc)
-		rc = rows_reserve_name(c, seg, name, len);
-	if (!rc)
-		rc = segment_reserve(seg, seg->count + 1, 0);
+		rc = rows_reserve_name(txn, c, seg, name, len);
 	if (!rc)
 		rc = entry_map_reserve(&c->entries, entry);
 	if (!rc)
 		rc = overlay_reserve(&c->overlay, 4);
 	return rc;
+}
+
+int rows_reserve_many(struct txn *txn, struct collection *c, uint64_t rows)
+{
+	uint32_t from = c->room;
+	int rc = 0;
+
+	while (rows && !rc) {
+		struct segment *seg;
+		uint32_t n;
+
+		rc = segment_with_room(txn, c, from, &seg);
+		if (rc)
+			break;
+		n = seg->rows_max - seg->count < rows ? seg->rows_max - seg->count : (uint32_t)rows;
+		rc = ahead_space(txn->ahead, seg, seg->count + n, seg->names.end + n * NAMES_CLASSES);
+		rows -= n;
+		from = seg->n + 1;
+	}
+	return rc;
+}
+
+int rows_reserve_image(struct txn *txn, struct collection *c, uint32_t row)
+{
+	int rc;
+
+	if (!snapshot_wants(c, row))
+		return 0;
+	if (!txn->ahead->spill)
+		txn->ahead->spill = snapshot_full(c);
+	rc = ahead_row(txn->ahead, c, row, NULL);
+	/* Other errors cost the snapshot, and not the change. */
+	return rc == -EAGAIN || txn->ahead->spill ? -EAGAIN : 0;
+}
+
+int rows_fetch(struct vs_store *s, struct ahead *ahead)
+{
+	if (ahead->spill)
+		snapshot_spill(ahead->spill);
+	ahead->spill = NULL;
+	return ahead_fetch(s, ahead);
 }
 
 /* ------------------------------------------------------------------ records */
@@ -289,7 +329,7 @@ void rows_change(struct txn *txn, struct collection *c, uint32_t row, const stru
 	uint64_t old_hash = collection_hash(c, old_name, old.name_len);
 	struct record_row *record;
 
-	snapshot_preserve(txn->s, c, row);
+	snapshot_preserve(txn, c, row);
 	if (renamed) {
 		meta.name_at = name_heap_alloc(&seg->names, change->name_len) & ROW_NAME_AT_MAX;
 		name_heap_release(&seg->names, old.name_at, old.name_len);
@@ -336,18 +376,18 @@ int rows_fix_schema(struct txn *txn, struct collection *c, size_t size)
 	return 0;
 }
 
-void rows_unfix_schema(struct vs_store *s, struct collection *c, const struct vs_schema *schema)
+void rows_unfix_schema(struct txn *txn, struct collection *c, const struct vs_schema *schema)
 {
 	while (c->segment_count) {
 		struct segment *seg = c->segments[--c->segment_count];
 
 		assert(!seg->count);
-		seg->unlinked = true; /* the applier may just be syncing it */
-		if (segment_unlink(s->io, c->id, seg->n))
-			s->has_orphans = true;
 		c->directory_changed = true;
-		segment_put(s->io, seg);
-		s->table.segments--;
+		if (segment_has_files(seg))
+			ahead_return(txn->ahead, seg);
+		else
+			segment_put(txn->s->io, seg);
+		txn->s->table.segments--;
 	}
 	c->room = 0;
 	collection_set_schema(c, schema);
@@ -446,15 +486,17 @@ int rows_put_prepare(struct txn *txn, struct collection *c, const char *name, co
 	if (!rc && put->replaced)
 		put->change.ctime = ctime_of(c, put->replaced, attr->ctime);
 	put->change.ctime = vs_time_after(put->change.ctime, vs_time_now());
+	if (!rc && put->replaced)
+		rc = rows_reserve_image(txn, c, entry_map_get(&c->entries, put->replaced));
 	if (!rc)
 		rc = put->replaced ? entry_map_reserve(&c->entries, attr->entry)
-				   : rows_reserve_new(txn->s, c, name, put->change.name_len, attr->entry);
+				   : rows_reserve_new(txn, c, name, put->change.name_len, attr->entry);
 	if (!rc)
 		rc = overlay_reserve(&c->overlay, 1);
 	if (!rc)
 		rc = rows_perm(txn, &attr->perm, &put->change.perm);
 	if (rc && !fixed) {
-		rows_unfix_schema(txn->s, c, &schema);
+		rows_unfix_schema(txn, c, &schema);
 		txn->start = start;
 	}
 	return rc;
@@ -464,7 +506,7 @@ void rows_put_cancel(struct txn *txn, struct collection *c, const struct row_put
 {
 	if (!put->fixed)
 		return;
-	rows_unfix_schema(txn->s, c, &put->schema);
+	rows_unfix_schema(txn, c, &put->schema);
 	rows_log_collection(txn, c);
 }
 
@@ -516,7 +558,7 @@ struct filler {
 };
 
 /* Looks at the last living row of the segment of the hole at row. data of the filler is row_bytes. */
-static int filler_find(struct collection *c, uint32_t row, struct filler *f)
+static int filler_find(struct txn *txn, struct collection *c, uint32_t row, struct filler *f)
 {
 	struct segment *seg = collection_segment(c, row);
 	uint32_t last = seg->count - 1;
@@ -533,7 +575,7 @@ static int filler_find(struct collection *c, uint32_t row, struct filler *f)
 	if (!found || entry_map_get(&c->entries, row_entry(found)) != f->last)
 		return -EIO;
 	/* As it is, not verified: if it is damaged it stays so, and is found so when it is read. */
-	rc = collection_bytes(c, f->last, f->data);
+	rc = ahead_row(txn->ahead, c, f->last, f->data);
 	if (!rc)
 		rc = overlay_reserve(&c->overlay, 2);
 	if (rc)
@@ -548,9 +590,9 @@ static void fill_hole(struct txn *txn, struct collection *c, uint32_t row, const
 {
 	struct segment *seg = collection_segment(c, row);
 
-	snapshot_preserve(txn->s, c, row);
+	snapshot_preserve(txn, c, row);
 	if (f->last != row) {
-		snapshot_preserve(txn->s, c, f->last);
+		snapshot_preserve(txn, c, f->last);
 		log_row(txn, c, row, &f->meta, f->name, f->data);
 		entry_map_set(&c->entries, row_entry(&f->meta), row);
 	}
@@ -567,7 +609,7 @@ int rows_remove(struct txn *txn, struct collection *c, uint32_t row)
 	char copy[VS_NAME_MAX + 1];
 	struct row old;
 	uint64_t hash;
-	int rc;
+	int rc, image;
 
 	if (!found)
 		return -EIO;
@@ -575,7 +617,10 @@ int rows_remove(struct txn *txn, struct collection *c, uint32_t row)
 	memcpy(copy, name, old.name_len);
 	hash = collection_hash(c, name, old.name_len);
 	filler.data = malloc(c->row_bytes);
-	rc = filler.data ? filler_find(c, row, &filler) : -ENOMEM;
+	image = rows_reserve_image(txn, c, row);
+	rc = filler.data ? filler_find(txn, c, row, &filler) : -ENOMEM;
+	if (!rc)
+		rc = image; /* what both need was noted at once */
 	if (!rc)
 		fill_hole(txn, c, row, &filler);
 	free(filler.data);
@@ -598,7 +643,7 @@ void row_mark_deleted(struct txn *txn, struct collection *c, uint32_t row)
 	struct row old = *found;
 	int rc;
 
-	snapshot_preserve(txn->s, c, row);
+	snapshot_preserve(txn, c, row);
 	collection_discount_name(c, name, old.name_len);
 	id_index_remove(&c->index, collection_hash(c, name, old.name_len), row_entry(&old));
 	entry_map_set(&c->entries, row_entry(&old), ROW_NONE);
@@ -614,7 +659,7 @@ void row_mark_deleted(struct txn *txn, struct collection *c, uint32_t row)
 
 void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *seg)
 {
-	snapshot_preserve_segment(txn->s, c, seg);
+	snapshot_preserve_segment(txn, c, seg);
 	for (uint32_t slot = 0; slot < seg->count; slot++) {
 		uint32_t row = seg->n << c->shift | slot;
 		const char *name;
@@ -634,7 +679,8 @@ void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *s
 	log_trim(txn, c, seg, 0);
 }
 
-/* Fills one deleted row of a segment that has some, after trimming those at its end. */
+/* Fills one deleted row of a segment that has some, after trimming those at its end. -EAGAIN: the trimming is
+ * done all the same. */
 static int fill_deleted(struct txn *txn, struct collection *c, struct segment *seg)
 {
 	struct filler filler;
@@ -647,7 +693,7 @@ static int fill_deleted(struct txn *txn, struct collection *c, struct segment *s
 	while (!segment_is_deleted(seg, slot))
 		slot++;
 	filler.data = malloc(c->row_bytes);
-	rc = filler.data ? filler_find(c, seg->n << c->shift | slot, &filler) : -ENOMEM;
+	rc = filler.data ? filler_find(txn, c, seg->n << c->shift | slot, &filler) : -ENOMEM;
 	if (!rc) {
 		segment_clear_deleted(seg, slot);
 		c->deleted--;
@@ -671,6 +717,7 @@ static int vacuum_one(struct txn *txn, struct collection *c)
 
 int rows_vacuum(struct vs_store *s, uint32_t collection)
 {
+	struct ahead ahead = {0};
 	bool more = true;
 	int rc = 0;
 
@@ -689,11 +736,17 @@ int rows_vacuum(struct vs_store *s, uint32_t collection)
 		rc = txn_begin(s, &txn, txn_row_bytes(row_bytes) + 3 * TXN_SMALL_BYTES);
 		if (rc)
 			break;
+		txn.ahead = &ahead;
 		c = collection_get(&s->table, collection);
 		if (c && c->row_bytes == row_bytes)
 			rc = vacuum_one(&txn, c);
 		more = c && c->deleted;
 		txn_end(&txn);
+		if (rc == -EAGAIN)
+			rc = rows_fetch(s, &ahead);
+		else
+			ahead_free(s, &ahead);
 	}
+	ahead_free(s, &ahead);
 	return rc;
 }

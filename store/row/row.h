@@ -2,9 +2,10 @@
 /*
  * row - changes of a collection's rows, each within one txn (commit.h), which keeps log record, overlay,
  * index and snapshots in step. What can fail comes first: a function that returns an error has changed
- * nothing.
+ * nothing. -EAGAIN is such an error: something of a disk is needed that was not made ready (ahead.h), and it
+ * is noted in txn->ahead.
  *
- * All but rows_vacuum are called with the store's lock held alone (txn_begin took it).
+ * All but rows_vacuum and rows_free_schema are called with the store's lock held alone (txn_begin took it).
  */
 #ifndef VECFS_STORE_ROW_ROW_H
 #define VECFS_STORE_ROW_ROW_H
@@ -25,8 +26,16 @@ struct row_change {
 
 /* Makes sure that the changes below cannot fail for want of memory or space: a new row with this id, if
  * fresh, or a longer id for an existing row of segment seg. */
-int rows_reserve_new(struct vs_store *s, struct collection *c, const char *name, size_t len, uint64_t entry);
-int rows_reserve_name(struct collection *c, struct segment *seg, const char *name, size_t len);
+int rows_reserve_new(struct txn *txn, struct collection *c, const char *name, size_t len, uint64_t entry);
+int rows_reserve_name(struct txn *txn, struct collection *c, struct segment *seg, const char *name,
+		      size_t len);
+/* Space for so many new rows with the longest ids, in as many segments as it takes. */
+int rows_reserve_many(struct txn *txn, struct collection *c, uint64_t rows);
+/* Makes sure that snapshots can get a copy of a row that is to change. */
+int rows_reserve_image(struct txn *txn, struct collection *c, uint32_t row);
+/* Makes ready what a change has noted (ahead_fetch), and writes images that snapshots hold in memory. Without
+ * any lock. */
+int rows_fetch(struct vs_store *s, struct ahead *ahead);
 /* Adds a row (after rows_reserve_new). */
 void rows_add(struct txn *txn, struct collection *c, const struct row_change *change);
 /* Changes an existing row in place; its entry and id may change too (for an id, after rows_reserve_name). The
@@ -47,8 +56,8 @@ int rows_fix_schema(struct txn *txn, struct collection *c, size_t size);
  * is nothing to do; -EBUSY: others put and remove vectors all the time.
  */
 int rows_free_schema(struct vs_store *s, uint32_t collection);
-/* Takes that back, with the segments made for it, which have no rows; the caller sees to the log. */
-void rows_unfix_schema(struct vs_store *s, struct collection *c, const struct vs_schema *schema);
+/* Takes that back, with the segment made for it, which has no rows; the caller sees to the log. */
+void rows_unfix_schema(struct txn *txn, struct collection *c, const struct vs_schema *schema);
 /* Everything of a put (see vs_put) that can fail. A refused first vector leaves no trace: neither dim nor its
  * record. name and data must live until rows_put. */
 int rows_put_prepare(struct txn *txn, struct collection *c, const char *name, const struct vs_attr *attr,

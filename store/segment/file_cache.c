@@ -9,7 +9,6 @@
 
 #include "store/segment/segment.h"
 
-#define UNMAP_AT_ONCE 64
 #define SYNC_MANY 64u /* files: then one call for all takes less time */
 
 /* At most half of what the process may open: there are others who need some. */
@@ -388,37 +387,44 @@ int segment_map(struct segment *seg)
 	return rc;
 }
 
-void files_unmap_oldest(struct files *f)
+/* Takes the mapping of the oldest segment into the list, unless it is kept. Under the mutex. */
+static void forget_oldest(struct files *f, struct files_unmapped *list)
 {
-	unsigned n = 0, seen = 0;
+	struct map_use *m = f->maps.next;
+	struct segment *seg = m->seg;
 
-	while (n < UNMAP_AT_ONCE && seen < 2 * UNMAP_AT_ONCE && files_mapped_full(f)) {
-		const void *unwanted[SEGMENT_COLUMNS] = {NULL};
-		struct segment *seg;
-		struct map_use *m;
+	map_unlink(f, m);
+	if (m->keepers) {
+		m->prev = f->maps.prev;
+		m->next = &f->maps;
+		f->maps.prev->next = m;
+		f->maps.prev = m;
+		f->mapped++;
+		return;
+	}
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
+		list->maps[list->count][i] = segment_mapping(seg, i);
+	__atomic_store_n(&seg->rows, NULL, __ATOMIC_RELEASE);
+	seg->name_bytes = NULL;
+	seg->refs++;
+	list->segments[list->count++] = seg;
+}
 
-		pthread_mutex_lock(&f->mutex);
-		m = f->maps.next;
-		seg = m->seg;
-		map_unlink(f, m);
-		if (m->keepers) {
-			m->prev = f->maps.prev;
-			m->next = &f->maps;
-			f->maps.prev->next = m;
-			f->maps.prev = m;
-			f->mapped++;
-		} else {
-			for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
-				unwanted[i] = segment_mapping(seg, i);
-			__atomic_store_n(&seg->rows, NULL, __ATOMIC_RELEASE);
-			seg->name_bytes = NULL;
-		}
-		seg->refs++;
-		pthread_mutex_unlock(&f->mutex);
-		segment_unmap(f->io, seg, unwanted);
-		n += unwanted[SEGMENT_ROWS] != NULL;
-		seen++;
-		segment_put(f->io, seg);
+void files_forget_oldest(struct files *f, struct files_unmapped *list)
+{
+	list->count = 0;
+	pthread_mutex_lock(&f->mutex);
+	for (unsigned seen = 0;
+	     list->count < UNMAP_AT_ONCE && seen < 2 * UNMAP_AT_ONCE && files_mapped_full(f); seen++)
+		forget_oldest(f, list);
+	pthread_mutex_unlock(&f->mutex);
+}
+
+void files_unmap(struct files *f, const struct files_unmapped *list)
+{
+	for (unsigned i = 0; i < list->count; i++) {
+		segment_unmap(f->io, list->segments[i], list->maps[i]);
+		segment_put(f->io, list->segments[i]);
 	}
 }
 
@@ -581,6 +587,7 @@ void segment_put(struct io *io, struct segment *seg)
 		if (seg->fd[i] >= 0)
 			io->ops->close(io, seg->fd[i]);
 	name_heap_free(&seg->names);
+	pthread_mutex_destroy(&seg->space_mutex);
 	free(seg->deleted_map);
 	free(seg);
 }

@@ -9,8 +9,9 @@
  * so it keeps their number small.
  *
  * A mapping is made when it is needed (segment_rows), and is used under the store's lock, or kept. Mappings
- * go, oldest first, while the lock is held alone. Vectors are mapped for who scans them (segment_vectors):
- * like a descriptor, a mapping stays while somebody uses it, and then until room is needed.
+ * are given up, oldest first, while the lock is held alone. Vectors are mapped for who scans them
+ * (segment_vectors): like a descriptor, a mapping stays while somebody uses it, and then until room is
+ * needed.
  *
  * The mutex is the innermost lock, and is never held over a call of the system.
  */
@@ -92,7 +93,15 @@ static inline bool files_mapped_full(const struct files *f)
 {
 	return atomic_load_explicit(&f->mapped, memory_order_relaxed) > f->mapped_max;
 }
-/* Unmaps the oldest. Under the store's lock, alone. */
-void files_unmap_oldest(struct files *f);
+#define UNMAP_AT_ONCE 64u
+struct files_unmapped {
+	unsigned count;
+	struct segment *segments[UNMAP_AT_ONCE]; /* counted */
+	const void *maps[UNMAP_AT_ONCE][SEGMENT_COLUMNS];
+};
+/* Takes the oldest mappings from their segments, under the store's lock, alone; then they are unmapped
+ * without it. */
+void files_forget_oldest(struct files *f, struct files_unmapped *list);
+void files_unmap(struct files *f, const struct files_unmapped *list);
 
 #endif

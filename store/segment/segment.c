@@ -63,6 +63,7 @@ struct segment *segment_placeholder(uint32_t n, uint32_t count, uint32_t name_he
 		seg->fd[i] = -1;
 	seg->header_rows = UINT32_MAX;
 	name_heap_init(&seg->names, name_heap_end);
+	pthread_mutex_init(&seg->space_mutex, NULL);
 	return seg;
 }
 
@@ -347,25 +348,24 @@ static int reserve(struct segment *seg, enum segment_column column, uint64_t bas
 	return rc;
 }
 
-int segment_reserve(struct segment *seg, uint32_t rows, uint32_t granules)
+int segment_allocate(struct segment *seg, uint32_t rows, uint32_t granules, struct segment_space *space)
 {
 	int rc = 0;
 
 	assert(rows <= seg->rows_max);
-	if (rows > seg->allocated) {
+	if (rows > space->rows) {
 		uint32_t got;
 
-		rc = reserve(seg, SEGMENT_VECTORS, SEGMENT_HEADER_BYTES, seg->row_bytes, seg->allocated, rows,
+		rc = reserve(seg, SEGMENT_VECTORS, SEGMENT_HEADER_BYTES, seg->row_bytes, space->rows, rows,
 			     seg->rows_max, &got);
 		if (!rc)
-			rc = reserve(seg, SEGMENT_ROWS, 0, sizeof(struct row), seg->allocated, got, got,
-				     &got);
+			rc = reserve(seg, SEGMENT_ROWS, 0, sizeof(struct row), space->rows, got, got, &got);
 		if (!rc)
-			seg->allocated = got;
+			space->rows = got;
 	}
-	if (!rc && granules > seg->names_allocated)
-		rc = reserve(seg, SEGMENT_NAMES, 0, NAME_GRANULE, seg->names_allocated, granules,
-			     seg->rows_max * NAMES_CLASSES, &seg->names_allocated);
+	if (!rc && granules > space->granules)
+		rc = reserve(seg, SEGMENT_NAMES, 0, NAME_GRANULE, space->granules, granules,
+			     seg->rows_max * NAMES_CLASSES, &space->granules);
 	return rc;
 }
 
@@ -441,14 +441,19 @@ static void punch(struct segment *seg, enum segment_column column, uint64_t from
 	segment_file_done(seg, column);
 }
 
-void segment_punch(struct segment *seg)
+struct segment_hole segment_give_up(struct segment *seg)
 {
-	uint32_t end = seg->allocated > seg->high ? seg->allocated : seg->high;
+	struct segment_hole hole = {seg->count, seg->allocated > seg->high ? seg->allocated : seg->high};
 
-	punch(seg, SEGMENT_VECTORS, segment_offset(seg, seg->count), segment_offset(seg, end));
-	punch(seg, SEGMENT_ROWS, (uint64_t)seg->count * sizeof(struct row),
-	      (uint64_t)end * sizeof(struct row));
 	seg->high = seg->count;
 	if (seg->allocated > seg->count)
 		seg->allocated = seg->count;
+	return hole;
+}
+
+void segment_punch(struct segment *seg, struct segment_hole hole)
+{
+	punch(seg, SEGMENT_VECTORS, segment_offset(seg, hole.first), segment_offset(seg, hole.end));
+	punch(seg, SEGMENT_ROWS, (uint64_t)hole.first * sizeof(struct row),
+	      (uint64_t)hole.end * sizeof(struct row));
 }

@@ -52,9 +52,10 @@ struct segment {
 	struct map_use map;
 	const char *vectors; /* the file of vectors, mapped, or NULL: segment_vectors() */
 	struct map_use vector_map;
-	struct codes *codes;      /* derived columns, under the store's lock (codes.h) */
-	uint32_t allocated;       /* rows that have space in vectors and rows */
-	uint32_t names_allocated; /* granules */
+	struct codes *codes;         /* derived columns, under the store's lock (codes.h) */
+	uint32_t allocated;          /* rows that have space in vectors and rows */
+	uint32_t names_allocated;    /* granules */
+	pthread_mutex_t space_mutex; /* of who allocates or gives back space: taken before the store's lock */
 	struct name_heap names;
 	bool digest_valid; /* the digests of the last clean catalog still hold */
 	uint64_t digests[SEGMENT_COLUMNS];
@@ -169,8 +170,13 @@ static inline const void *segment_mapping(const struct segment *seg, enum segmen
 const char *segment_vectors(struct segment *seg);
 void segment_vectors_done(struct segment *seg);
 
-/* Allocates space for rows below rows and names below granules; -ENOSPC. */
-int segment_reserve(struct segment *seg, uint32_t rows, uint32_t granules);
+/* What has space in a segment's files. */
+struct segment_space {
+	uint32_t rows, granules;
+};
+/* Allocates space for rows below rows and names below granules, where *space has less, and says in it what
+ * there is now; also when it fails. -ENOSPC. Under space_mutex. */
+int segment_allocate(struct segment *seg, uint32_t rows, uint32_t granules, struct segment_space *space);
 static inline uint64_t segment_offset(const struct segment *seg, uint32_t slot)
 {
 	return SEGMENT_HEADER_BYTES + (uint64_t)slot * seg->row_bytes;
@@ -223,9 +229,14 @@ int segment_finalize(struct segment *seg, const struct vs_schema *schema);
 /* Whether so many rows have gone that their space is worth giving back. */
 bool segment_is_loose(const struct segment *seg);
 /*
- * Gives the space of rows past count back to the file system. The files keep their size. Under the store's
- * lock, alone, and only while trims is 0: nothing may be written there meanwhile.
+ * Gives the space of rows past count back to the file system; the files keep their size. First, under the
+ * store's lock, alone, and only while trims is 0, it is said that there is none: whoever wants to write there
+ * has to allocate, and waits for space_mutex, under which both of these are called.
  */
-void segment_punch(struct segment *seg);
+struct segment_hole {
+	uint32_t first, end; /* rows */
+};
+struct segment_hole segment_give_up(struct segment *seg);
+void segment_punch(struct segment *seg, struct segment_hole hole);
 
 #endif

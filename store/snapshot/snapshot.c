@@ -16,10 +16,14 @@
 #define READ_BYTES (1u << 20)
 #define RUN_ROWS 1024u
 #define IDS_ROWS 4096u
+/* So much of copies is kept in memory; then they are written to the spill file. */
+#define IMAGES_BYTES (1u << 20)
+#define SPILL_BUFFERS 64
 
 /*
- * A copy of a row that has changed since the snapshot was opened: in the spill file, an unlinked file of
- * fixed-size items, at the index that `kept` has for the row.
+ * A copy of a row that has changed since the snapshot was opened, with the index that `kept` has for the row.
+ * Those below `spilled` are in the spill file, an unlinked file of fixed-size items; the others are in
+ * memory, since who makes them holds the store's lock.
  */
 struct before_image {
 	struct row row;
@@ -41,8 +45,13 @@ struct vs_snapshot {
 	uint32_t *living;          /* how many did not */
 	struct entry_map kept;
 	uint64_t kept_count;
-	int spill_fd; /* -1 until something is kept */
-	int broken;   /* a copy could not be kept: the snapshot is lost, its readers get this */
+	int broken; /* a copy could not be kept: the snapshot is lost, its readers get this */
+	pthread_mutex_t images_mutex;
+	struct before_image **images; /* [spilled, kept_count), */
+	size_t images_capacity;
+	uint64_t spilled;
+	pthread_mutex_t spill_mutex; /* one thread at a time writes them */
+	int spill_fd;                /* -1 until something is written */
 	pthread_mutex_t ids_mutex;
 	struct ids_file { /* by enum idlist_separator */
 		int fd;   /* once somebody has asked for it; -1 before */
@@ -77,18 +86,41 @@ static bool was_deleted(const struct vs_snapshot *m, uint32_t n, uint32_t slot)
 	return m->deleted[n] && m->deleted[n][slot / 64] >> (slot % 64) & 1;
 }
 
-static int keep(struct vs_snapshot *m, uint32_t row)
+/* Makes place for one more copy in memory. */
+static int images_reserve(struct vs_snapshot *m)
 {
-	struct before_image *copy;
+	size_t capacity = m->images_capacity ? 2 * m->images_capacity : 16;
+	struct before_image **images;
+
+	if (m->kept_count - m->spilled < m->images_capacity)
+		return 0;
+	images = realloc(m->images, capacity * sizeof *images);
+	if (!images)
+		return -ENOMEM;
+	m->images = images;
+	m->images_capacity = capacity;
+	return 0;
+}
+
+static int images_add(struct vs_snapshot *m, struct before_image *copy)
+{
+	int rc;
+
+	pthread_mutex_lock(&m->images_mutex);
+	rc = images_reserve(m);
+	if (!rc)
+		m->images[m->kept_count - m->spilled] = copy;
+	pthread_mutex_unlock(&m->images_mutex);
+	return rc;
+}
+
+static int keep(struct vs_snapshot *m, struct txn *txn, uint32_t row)
+{
+	struct before_image *copy = calloc(1, kept_bytes(m));
 	const struct row *r;
 	const char *name;
 	int rc;
 
-	if (m->spill_fd < 0)
-		m->spill_fd = spill_open(m->s);
-	if (m->spill_fd < 0)
-		return m->spill_fd;
-	copy = calloc(1, kept_bytes(m));
 	if (!copy)
 		return -ENOMEM;
 	r = collection_row(m->c, row, &name);
@@ -96,36 +128,115 @@ static int keep(struct vs_snapshot *m, uint32_t row)
 		copy->row = *r;
 		memcpy(copy->name, name, r->name_len);
 	}
-	rc = !r && collection_row_is_unread(m->c, row) ? -EIO : collection_bytes(m->c, row, copy + 1);
+	rc = !r && collection_row_is_unread(m->c, row) ? -EIO : ahead_row(txn->ahead, m->c, row, copy + 1);
 	if (!rc)
 		rc = entry_map_reserve(&m->kept, row);
 	if (!rc)
-		rc = io_write_full(m->s->io, m->spill_fd, copy, kept_bytes(m), m->kept_count * kept_bytes(m));
-	if (!rc)
+		rc = images_add(m, copy);
+	if (rc)
+		free(copy);
+	else
 		entry_map_set(&m->kept, row, (uint32_t)m->kept_count++);
-	free(copy);
 	return rc;
 }
 
-void snapshot_preserve(struct vs_store *s, struct collection *c, uint32_t row)
+static bool wants(const struct vs_snapshot *m, const struct collection *c, uint32_t row)
 {
 	uint32_t n = row >> c->shift, slot = collection_slot(c, row);
 
-	(void)s;
-	for (struct vs_snapshot *m = c->snapshots; m; m = m->next) {
-		if (m->broken || n >= m->segment_count || slot >= m->counts[n] ||
-		    m->segments[n] != c->segments[n] || was_deleted(m, n, slot) ||
-		    entry_map_get(&m->kept, row) != ROW_NONE)
-			continue;
-		m->broken = keep(m, row);
-	}
+	return !m->broken && n < m->segment_count && slot < m->counts[n] &&
+	       m->segments[n] == c->segments[n] && !was_deleted(m, n, slot) &&
+	       entry_map_get(&m->kept, row) == ROW_NONE;
 }
 
-void snapshot_preserve_segment(struct vs_store *s, struct collection *c, struct segment *seg)
+bool snapshot_wants(const struct collection *c, uint32_t row)
+{
+	const struct vs_snapshot *m = c->snapshots;
+
+	while (m && !wants(m, c, row))
+		m = m->next;
+	return m;
+}
+
+void snapshot_preserve(struct txn *txn, struct collection *c, uint32_t row)
+{
+	for (struct vs_snapshot *m = c->snapshots; m; m = m->next)
+		if (wants(m, c, row))
+			m->broken = keep(m, txn, row);
+}
+
+void snapshot_preserve_segment(struct txn *txn, struct collection *c, struct segment *seg)
 {
 	for (uint32_t slot = 0; c->snapshots && c->overlay.count && slot < seg->count; slot++)
 		if (overlay_find(&c->overlay, seg->n << c->shift | slot))
-			snapshot_preserve(s, c, seg->n << c->shift | slot);
+			snapshot_preserve(txn, c, seg->n << c->shift | slot);
+}
+
+struct vs_snapshot *snapshot_full(const struct collection *c)
+{
+	for (struct vs_snapshot *m = c->snapshots; m; m = m->next)
+		if (!m->broken && (m->kept_count - m->spilled) * kept_bytes(m) >= IMAGES_BYTES) {
+			m->users++;
+			return m;
+		}
+	return NULL;
+}
+
+/* Writes n copies, the first of which has the index `spilled`. */
+static int spill(struct vs_snapshot *m, struct before_image *const *images, size_t n)
+{
+	struct iovec iov[SPILL_BUFFERS];
+	int rc = 0;
+
+	if (m->spill_fd < 0)
+		m->spill_fd = spill_open(m->s);
+	if (m->spill_fd < 0)
+		return m->spill_fd;
+	for (size_t done = 0, count; done < n && !rc; done += count) {
+		for (count = 0; count < SPILL_BUFFERS && done + count < n; count++)
+			iov[count] = (struct iovec){images[done + count], kept_bytes(m)};
+		rc = io_writev_full(m->s->io, m->spill_fd, iov, (int)count,
+				    (m->spilled + done) * kept_bytes(m));
+	}
+	return rc;
+}
+
+/* Frees what was written. */
+static void images_drop(struct vs_snapshot *m, size_t n, uint64_t held)
+{
+	if (!n)
+		return;
+	for (size_t i = 0; i < n; i++)
+		free(m->images[i]);
+	memmove(m->images, m->images + n, (held - n) * sizeof(struct before_image *));
+	m->spilled += n;
+}
+
+void snapshot_spill(struct vs_snapshot *m)
+{
+	struct before_image **images;
+	uint64_t held;
+	int rc;
+
+	pthread_mutex_lock(&m->spill_mutex);
+	pthread_rwlock_rdlock(&m->s->lock); /* so that none are added */
+	held = m->kept_count - m->spilled;
+	images = held ? malloc(held * sizeof(struct before_image *)) : NULL;
+	if (images)
+		memcpy(images, m->images, held * sizeof(struct before_image *));
+	pthread_rwlock_unlock(&m->s->lock);
+	rc = images ? spill(m, images, held) : held ? -ENOMEM : 0;
+	free(images);
+	pthread_rwlock_wrlock(&m->s->lock);
+	pthread_mutex_lock(&m->images_mutex);
+	if (rc)
+		m->broken = rc;
+	else
+		images_drop(m, held, m->kept_count - m->spilled);
+	pthread_mutex_unlock(&m->images_mutex);
+	pthread_rwlock_unlock(&m->s->lock);
+	pthread_mutex_unlock(&m->spill_mutex);
+	vs_snapshot_close(m);
 }
 
 void snapshot_detach(struct collection *c)
@@ -215,6 +326,8 @@ static struct vs_snapshot *snapshot_new(struct vs_store *s, struct collection *c
 	entry_map_init(&m->kept);
 	m->spill_fd = m->ids[IDLIST_LINES].fd = m->ids[IDLIST_NULS].fd = -1;
 	pthread_mutex_init(&m->ids_mutex, NULL);
+	pthread_mutex_init(&m->images_mutex, NULL);
+	pthread_mutex_init(&m->spill_mutex, NULL);
 	m->next = c->snapshots;
 	c->snapshots = m;
 	return m;
@@ -264,8 +377,12 @@ void vs_snapshot_close(struct vs_snapshot *m)
 	for (int i = 0; i < 2; i++)
 		if (m->ids[i].fd >= 0)
 			s->io->ops->close(s->io, m->ids[i].fd);
+	images_drop(m, m->kept_count - m->spilled, m->kept_count - m->spilled);
+	free(m->images);
 	entry_map_free(&m->kept);
 	pthread_mutex_destroy(&m->ids_mutex);
+	pthread_mutex_destroy(&m->images_mutex);
+	pthread_mutex_destroy(&m->spill_mutex);
 	snapshot_free(m);
 }
 
@@ -305,11 +422,31 @@ static uint32_t snapshot_row(const struct vs_snapshot *m, uint64_t n, uint32_t *
 	return i << m->shift | slot;
 }
 
+/* Copies one that is still in memory; false: it is in the spill file, for good. */
+static bool copy_kept(const struct vs_snapshot *m, uint32_t index, struct before_image *head, void *data)
+{
+	pthread_mutex_t *mutex = (pthread_mutex_t *)(uintptr_t)&m->images_mutex;
+	const struct before_image *image;
+
+	pthread_mutex_lock(mutex);
+	image = index >= m->spilled ? m->images[index - m->spilled] : NULL;
+	if (image && head)
+		*head = *image;
+	if (image && data)
+		memcpy(data, image + 1, m->info.row_bytes);
+	pthread_mutex_unlock(mutex);
+	return image;
+}
+
+/* Without the lock. */
 static int read_kept(const struct vs_snapshot *m, uint32_t index, struct before_image *head, void *data)
 {
 	uint64_t off = (uint64_t)index * kept_bytes(m);
-	int rc = head ? io_read_full(m->s->io, m->spill_fd, head, sizeof *head, off) : 0;
+	int rc;
 
+	if (copy_kept(m, index, head, data))
+		return 0;
+	rc = head ? io_read_full(m->s->io, m->spill_fd, head, sizeof *head, off) : 0;
 	if (!rc && data)
 		rc = io_read_full(m->s->io, m->spill_fd, data, m->info.row_bytes, off + sizeof *head);
 	return rc;
@@ -530,20 +667,35 @@ ssize_t vs_snapshot_vectors(struct vs_snapshot *m, void *buf, size_t size, uint6
 
 /* ------------------------------------------------------------------ ids */
 
-/* Where a row's metadata and its id are: in the collection, or, once it has changed, in *head. *r is NULL if
- * they are damaged. Under the lock. */
+/*
+ * Where a row's metadata and its id are: in the collection, or, once it has changed, in *head. *r is NULL if
+ * they are damaged. Under the lock; *locked is false if it was given up, because the spill file has to be
+ * read.
+ */
 static int find_meta(const struct vs_snapshot *m, uint32_t row, struct before_image *head,
-		     const struct row **r, const char **name)
+		     const struct row **r, const char **name, bool *locked)
 {
-	uint32_t index = m->kept_count ? entry_map_get(&m->kept, row) : ROW_NONE;
+	uint32_t index = kept_index(m, row);
 
+	*locked = true;
 	*r = &head->row;
 	*name = head->name;
 	if (m->broken)
 		return m->broken;
-	if (index != ROW_NONE)
-		return read_kept(m, index, head, NULL);
-	return row_there(m, row, r, name);
+	if (index == ROW_NONE)
+		return row_there(m, row, r, name);
+	if (copy_kept(m, index, head, NULL))
+		return 0;
+	*locked = false;
+	pthread_rwlock_unlock(&m->s->lock);
+	return read_kept(m, index, head, NULL);
+}
+
+/* Takes it again after find_meta. */
+static void lock_again(const struct vs_snapshot *m, bool locked)
+{
+	if (!locked)
+		engine_read_lock(m->s);
 }
 
 static int each_row(const struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
@@ -555,16 +707,19 @@ static int each_row(const struct vs_snapshot *m, uint64_t first, uint64_t count,
 	for (uint64_t i = 0; i < count; i++, more--, row++) {
 		const struct row *r;
 		const char *name;
+		bool locked;
 		int rc;
 
 		if (!more)
 			row = snapshot_row(m, first + i, &more);
 		if (wanted && !(wanted[i / 64] >> i % 64 & 1))
 			continue;
-		rc = find_meta(m, row, &head, &r, &name);
+		rc = find_meta(m, row, &head, &r, &name, &locked);
+		if (!rc)
+			fn(arg, first + i, r, name);
+		lock_again(m, locked);
 		if (rc)
 			return rc;
-		fn(arg, first + i, r, name);
 	}
 	return 0;
 }
@@ -629,11 +784,13 @@ static int describe_rows(const struct vs_snapshot *m, uint64_t first, uint64_t c
 	for (uint64_t i = 0; i < count; i++, more--, row++) {
 		const struct row *r;
 		const char *name;
+		bool locked;
 		int rc;
 
 		if (!more)
 			row = snapshot_row(m, first + i, &more);
-		rc = find_meta(m, row, &head, &r, &name);
+		rc = find_meta(m, row, &head, &r, &name, &locked);
+		lock_again(m, locked);
 		if (rc)
 			return rc;
 		out[i] = (struct vs_row_meta){.place = row};
@@ -717,9 +874,11 @@ static int select_row(const struct vs_snapshot *m, uint32_t row, snapshot_pass_f
 	struct before_image head;
 	const struct row *r;
 	const char *name;
-	int rc = find_meta(m, row, &head, &r, &name);
+	bool locked;
+	int rc = find_meta(m, row, &head, &r, &name, &locked);
 
 	*chosen = !rc && r && row_entry(r) && passes(arg, name, r->name_len);
+	lock_again(m, locked);
 	return rc;
 }
 
@@ -729,11 +888,12 @@ int snapshot_select(const struct vs_snapshot *m, const struct snapshot_run *run,
 	uint32_t more, row = snapshot_row(m, run->first, &more), slot = row & ((1u << m->shift) - 1);
 	const struct segment *seg = m->segments[row >> m->shift];
 	unsigned lost = engine_read_lock(m->s);
-	const struct row *rows = m->s->io->lost ? NULL : segment_rows(seg);
 	int rc = m->broken;
 
 	for (uint32_t i = 0; i < run->count && !rc && !(only_kept && !m->kept_count); i++) {
 		bool is_kept = kept_index(m, row + i) != ROW_NONE, chosen;
+		/* Each time, for select_row may give up the lock. */
+		const struct row *rows = m->s->io->lost ? NULL : segment_rows(seg);
 
 		if (only_kept && !is_kept)
 			continue;

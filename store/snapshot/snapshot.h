@@ -11,15 +11,23 @@ struct collection;
 struct counters;
 struct row;
 struct segment;
+struct txn;
 struct vs_snapshot;
 struct vs_store;
 
-/* Called before the contents of a row change or the row goes away: snapshots keep a copy. Under the lock,
- * alone. */
-void snapshot_preserve(struct vs_store *s, struct collection *c, uint32_t row);
+/* Called before the contents of a row change or the row goes away: snapshots keep a copy, in memory. Under
+ * the lock, alone. The bytes must be at hand in txn->ahead. */
+void snapshot_preserve(struct txn *txn, struct collection *c, uint32_t row);
 /* Called before a segment loses all its rows at once. Its files do not change any more but for what the
  * applier has yet to write, and that is kept. Under the lock, alone. */
-void snapshot_preserve_segment(struct vs_store *s, struct collection *c, struct segment *seg);
+void snapshot_preserve_segment(struct txn *txn, struct collection *c, struct segment *seg);
+/* Whether any snapshot would keep a copy of this row. Under the lock. */
+bool snapshot_wants(const struct collection *c, uint32_t row);
+/* A snapshot that has so many copies in memory that they are to be written to its file before there are more,
+ * or NULL. Under the lock, alone; the caller gives it to snapshot_spill. */
+struct vs_snapshot *snapshot_full(const struct collection *c);
+/* Writes them, without any lock. A snapshot whose copies cannot be written is broken. */
+void snapshot_spill(struct vs_snapshot *m);
 /* The collection's memory goes away; its snapshots live on with what they have. Under the lock, alone. */
 void snapshot_detach(struct collection *c);
 

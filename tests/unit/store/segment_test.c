@@ -49,6 +49,7 @@ static int write_column(struct segment *seg, enum segment_column column, const v
 /* Writes row slot as the applier would. */
 static void write_row(struct segment *seg, uint32_t slot, const char *id)
 {
+	struct segment_space space = {seg->allocated, seg->names_allocated};
 	float data[4] = {(float)slot};
 	char name[256] = {0};
 	struct row r = {.name_len = (uint8_t)strlen(id), .data_sum = sum_data(data, sizeof data)};
@@ -57,7 +58,9 @@ static void write_row(struct segment *seg, uint32_t slot, const char *id)
 	r.name_at = name_heap_alloc(&seg->names, r.name_len) & ROW_NAME_AT_MAX;
 	r.row_sum = sum_row(&r, id);
 	memcpy(name, id, r.name_len);
-	assert_int_equal(segment_reserve(seg, slot + 1, seg->names.end), 0);
+	assert_int_equal(segment_allocate(seg, slot + 1, seg->names.end, &space), 0);
+	seg->allocated = space.rows;
+	seg->names_allocated = space.granules;
 	assert_int_equal(write_column(seg, SEGMENT_VECTORS, data, sizeof data, segment_offset(seg, slot)), 0);
 	assert_int_equal(write_column(seg, SEGMENT_ROWS, &r, sizeof r, slot * sizeof r), 0);
 	assert_int_equal(write_column(seg, SEGMENT_NAMES, name, names_granules(r.name_len) * NAME_GRANULE,
