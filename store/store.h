@@ -312,6 +312,9 @@ ssize_t vs_snapshot_ids0(struct vs_snapshot *m, void *buf, size_t size, uint64_t
 typedef void (*vs_snapshot_row_fn)(void *arg, uint64_t row, uint64_t entry, const char *name, size_t len);
 int vs_snapshot_rows(struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
 		     vs_snapshot_row_fn fn, void *arg);
+/* The row of the vector that has this id now; its vector, and its id, may have been others then. -ENOENT: it
+ * is none of the snapshot's. */
+int vs_snapshot_find(struct vs_snapshot *m, const char *name, uint64_t *row);
 
 /* What a vector is as a file, in the terms of stat(2): also an element of a batch's VS_BATCH_ATTRIBUTES. */
 struct vs_file_attr {

@@ -24,6 +24,7 @@
 #include "fs/request/message.h"
 #include "fs/cli/output.h"
 #include "fs/cli/progress.h"
+#include "fs/cli/reason.h"
 #include "fs/cli/transfer.h"
 #include "fs/control/query_array.h"
 #include "store/base/idlist.h"
@@ -132,28 +133,6 @@ static int write_output(const char *path, const struct bytes *bytes)
 
 /* ------------------------------------------------------------------ a mount */
 
-/* The last line that the mount has logged about this session, after "refused: ". */
-static void find_reason(const struct request *r, const char *session, char *why)
-{
-	char path[PATH_MAX], *line, *rest, *found = NULL;
-	struct bytes log;
-
-	/* The control directory of the mount is that of the collection's parent. */
-	if ((size_t)snprintf(path, sizeof path, "%s/../.vecfs/log", r->collection) >= sizeof path ||
-	    load(path, &log))
-		return;
-	log.data[log.size ? log.size - 1 : 0] = '\0';
-	for (rest = log.data; (line = strsep(&rest, "\n")) != NULL;) {
-		char *reason = strstr(line, session) ? strstr(line, "refused: ") : NULL;
-
-		if (reason)
-			found = reason + strlen("refused: ");
-	}
-	if (found)
-		snprintf(why, WHY_BYTES, "%s", found);
-	free(log.data);
-}
-
 static int put(const char *dir, const char *name, const struct bytes *bytes)
 {
 	char path[PATH_MAX];
@@ -207,7 +186,7 @@ static int search_mount(struct request *r, struct result *out)
 	interrupt_catch();
 	rc = ask(r, dir, out);
 	if (rc)
-		find_reason(r, name, why);
+		reason_find(r->collection, name, why, sizeof why);
 	rmdir(dir);
 	return rc ? fail(r->collection, *why ? why : strerror(-rc)) : 0;
 }

@@ -18,12 +18,14 @@
 #include "fs/cli/report.h"
 #include "fs/cli/row_digest.h"
 #include "fs/cli/standby.h"
+#include "fs/control/view_text.h"
 #include "store/store.h"
 
 #define WHY_BYTES 512
 #define METRIC_PREFIX "vecfs_"
 #define METRIC_LINE_BYTES 512
 #define ALL_STATS_BYTES 65536u
+#define VIEW_LINE_BYTES 512
 
 static const char help[] =
 	"usage: vecfs stat [--json | --digest] PATH\n\n"
@@ -64,7 +66,50 @@ static void print_collection(struct report *p, const struct vs_collection_info *
 	report_row_end(p);
 }
 
+/* "opq96 state=ready code_bytes=96 ...", as a row of a list. */
+static void print_view(struct report *p, const char *collection, const char *text)
+{
+	char copy[VIEW_LINE_BYTES], *line = copy, *word, *value;
+
+	snprintf(copy, sizeof copy, "%s", text);
+	report_row_start(p);
+	if (collection)
+		report_text(p, "collection", collection);
+	report_text(p, "name", strsep(&line, " \n"));
+	while ((word = strsep(&line, " \n"))) {
+		value = strchr(word, '=');
+		if (!value)
+			continue;
+		*value++ = '\0';
+		if (strcmp(word, "disk_bytes") == 0)
+			report_bytes(p, word, strtoull(value, NULL, 10));
+		else
+			report_decimal(p, word, value);
+	}
+	report_row_end(p);
+}
+
 /* ------------------------------------------------------------------ a store that is not mounted */
+
+static void print_store_views(struct report *p, struct vs_store *store)
+{
+	static struct vs_collection_info info;
+	struct vs_view_info view;
+	char *line;
+	size_t size;
+	FILE *out;
+
+	for (info.id = 0; vs_collection_next(store, 0, info.id, &info) == 0;)
+		for (view.name[0] = '\0'; vs_view_next(store, info.id, view.name, &view) == 0;) {
+			out = open_memstream(&line, &size);
+			if (!out)
+				return;
+			view_text_print_line(&view, NULL, info.row_bytes, out);
+			if (fclose(out) == 0)
+				print_view(p, info.name, line);
+			free(line);
+		}
+}
 
 static void print_store(struct report *p, const char *path, struct vs_store *store)
 {
@@ -82,6 +127,9 @@ static void print_store(struct report *p, const char *path, struct vs_store *sto
 	report_list_start(p, "collections");
 	for (info.id = 0; vs_collection_next(store, 0, info.id, &info) == 0;)
 		print_collection(p, &info);
+	report_list_end(p);
+	report_list_start(p, "views");
+	print_store_views(p, store);
 	report_list_end(p);
 }
 
@@ -132,13 +180,17 @@ static void print_metrics(struct report *p, const char *path)
 		fclose(file);
 }
 
-static void print_keyfile(struct report *p, const char *control, const char *name)
+static bool is_view(const struct keyfile_line *line)
 {
-	static struct keyfile k;
+	return strcmp(line->key, "view") == 0;
+}
 
-	if (keyfile_load(control, name, &k) == 0)
-		for (size_t i = 0; i < k.count; i++)
-			report_value(p, k.lines[i].key, k.lines[i].value);
+/* A collection's stats; its views follow as a list. */
+static void print_stats(struct report *p, const struct keyfile *k)
+{
+	for (size_t i = 0; i < k->count; i++)
+		if (!is_view(&k->lines[i]))
+			report_value(p, k->lines[i].key, k->lines[i].value);
 }
 
 static uint64_t number_of(const struct keyfile *k, const char *key)
@@ -201,28 +253,51 @@ static char *all_stats_next(struct all_stats *all, const char *name)
 	return stats;
 }
 
-/* What a mount tells of a collection; of one that cannot be read only the name. */
+/* What a mount tells of a collection; of one that cannot be read only the name. k: its stats. */
 static void load_info(const char *mount, const char *name, struct all_stats *all,
-		      struct vs_collection_info *info)
+		      struct vs_collection_info *info, struct keyfile *k)
 {
-	static struct keyfile k;
 	char control[PATH_MAX + NAME_MAX + 16], *stats = all_stats_next(all, name);
 	int rc = 0;
 
 	*info = (struct vs_collection_info){.damaged = true};
+	k->count = 0;
 	snprintf(info->name, sizeof info->name, "%s", name);
 	snprintf(control, sizeof control, "%s/%s/.vecfs", mount, name);
 	if (stats)
-		keyfile_parse(stats, &k);
+		keyfile_parse(stats, k);
 	else
-		rc = keyfile_load(control, "stats", &k);
+		rc = keyfile_load(control, "stats", k);
 	if (rc == 0)
-		read_info(&k, info);
+		read_info(k, info);
+}
+
+/* Keeps the views that a collection's stats tell of, as pairs of its name and a line, each ended by a NUL. */
+static void keep_views(FILE *views, const char *name, const struct keyfile *k)
+{
+	for (size_t i = 0; i < k->count; i++)
+		if (is_view(&k->lines[i]))
+			fprintf(views, "%s%c%s%c", name, '\0', k->lines[i].value, '\0');
+}
+
+static void print_kept_views(struct report *p, const char *text, size_t size)
+{
+	report_list_start(p, "views");
+	for (const char *name = text, *line, *next; name < text + size; name = next) {
+		line = name + strlen(name) + 1;
+		next = line + strlen(line) + 1;
+		print_view(p, name, line);
+	}
+	report_list_end(p);
 }
 
 static void print_mounted_collections(struct report *p, const char *mount)
 {
 	static struct vs_collection_info info;
+	static struct keyfile k;
+	char *text = NULL;
+	size_t size = 0;
+	FILE *views = open_memstream(&text, &size);
 	DIR *dir = opendir(mount);
 	struct dirent *entry;
 	struct all_stats all;
@@ -232,10 +307,15 @@ static void print_mounted_collections(struct report *p, const char *mount)
 	while (dir && (entry = readdir(dir))) {
 		if (entry->d_name[0] == '.' && (!entry->d_name[1] || strcmp(entry->d_name, "..") == 0))
 			continue;
-		load_info(mount, entry->d_name, &all, &info);
+		load_info(mount, entry->d_name, &all, &info, &k);
 		print_collection(p, &info);
+		if (views)
+			keep_views(views, entry->d_name, &k);
 	}
 	report_list_end(p);
+	if (views && fclose(views) == 0)
+		print_kept_views(p, text, size);
+	free(text);
 	free(all.text);
 	if (dir)
 		closedir(dir);
@@ -269,6 +349,7 @@ static int stat_mount(const struct mountpoint *m, bool json)
 
 static int stat_collection(const char *path, bool json)
 {
+	static struct keyfile k;
 	char control[PATH_MAX];
 	struct statvfs st;
 	struct report p;
@@ -280,8 +361,14 @@ static int stat_collection(const char *path, bool json)
 	report_start(&p, json);
 	report_text(&p, "kind", "collection");
 	report_text(&p, "path", path);
-	print_keyfile(&p, control, "stats");
+	if (keyfile_load(control, "stats", &k) == 0)
+		print_stats(&p, &k);
 	print_space(&p, &st);
+	report_list_start(&p, "views");
+	for (size_t i = 0; i < k.count; i++)
+		if (is_view(&k.lines[i]))
+			print_view(&p, NULL, k.lines[i].value);
+	report_list_end(&p);
 	report_end(&p);
 	return 0;
 }

@@ -123,6 +123,23 @@ void report_value(struct report *p, const char *name, const char *value)
 		report_text(p, name, value);
 }
 
+void report_decimal(struct report *p, const char *name, const char *value)
+{
+	size_t whole = strspn(value, "0123456789"),
+	       part = strspn(value + whole + (value[whole] == '.'), "0123456789");
+	bool is_number = whole && part && value[whole] == '.' && !value[whole + 1 + part];
+
+	if (!is_number || (value[0] == '0' && whole > 1)) {
+		report_value(p, name, value);
+		return;
+	}
+	print_name(p, name);
+	printf(p->in_row && !p->json ? "%8s" : "%s", value);
+	if (p->in_row && !p->json)
+		printf(" %s", name);
+	print_after(p);
+}
+
 void report_list_start(struct report *p, const char *name)
 {
 	print_name(p, name);

@@ -30,6 +30,8 @@ void report_number(struct report *p, const char *name, uint64_t value);
 void report_bytes(struct report *p, const char *name, uint64_t size_bytes);
 /* A value as another program printed it: a number stays one in JSON. */
 void report_value(struct report *p, const char *name, const char *value);
+/* The same where numbers may have decimals. */
+void report_decimal(struct report *p, const char *name, const char *value);
 
 /* A list of objects; each holds values, and no list. */
 void report_list_start(struct report *p, const char *name);

@@ -23,8 +23,9 @@ struct pairing {
 	unsigned refs; /* open arrays, and the readers whose current version it is */
 };
 
-/* What pairs up: the ids, and the vectors in whichever format. */
-enum half { HALF_IDS, HALF_VECTORS, HALF_ROWS, HALF_COUNT };
+/* What belongs together: the ids, the rows' metadata, the vectors in whichever format, and of whichever view
+ * the codes and what they stand for. */
+enum part { PART_IDS, PART_VECTORS, PART_ROWS, PART_CODES, PART_DECODED, PART_COUNT };
 
 /*
  * A process that looks at the arrays of a collection. One that cannot be told from others (PROCESS_UNKNOWN)
@@ -41,7 +42,7 @@ struct reader {
 		bool was_opened;
 		unsigned opens;
 		int64_t inode_ns; /* the first of them */
-	} halves[HALF_COUNT];
+	} parts[PART_COUNT];
 };
 
 struct pairing_table {
@@ -221,39 +222,43 @@ static void set_current(struct pairing_table *t, struct reader *r, struct pairin
 		unref(t, old);
 }
 
-static enum half half_of(const struct node *array)
+static enum part part_of(const struct node *array)
 {
 	if (array->which == NODE_ARRAY_ROWS)
-		return HALF_ROWS;
-	return node_is_ids(array) ? HALF_IDS : HALF_VECTORS;
+		return PART_ROWS;
+	if (array->which == NODE_ARRAY_CODES)
+		return PART_CODES;
+	if (array->which == NODE_ARRAY_DECODED)
+		return PART_DECODED;
+	return node_is_ids(array) ? PART_IDS : PART_VECTORS;
 }
 
 static bool was_opened(const struct reader *r)
 {
-	bool any = false;
+	bool was = false;
 
-	for (int half = 0; half < HALF_COUNT; half++)
-		any |= r->halves[half].was_opened;
-	return any;
+	for (int i = 0; i < PART_COUNT; i++)
+		was |= r->parts[i].was_opened;
+	return was;
 }
 
 static bool has_open(const struct reader *r)
 {
 	unsigned opens = 0;
 
-	for (int half = 0; half < HALF_COUNT; half++)
-		opens += r->halves[half].opens;
+	for (int i = 0; i < PART_COUNT; i++)
+		opens += r->parts[i].opens;
 	return opens > 0;
 }
 
-/* Whether a lookup of this half stays with the reader's current version. */
-static bool stays(const struct reader *r, enum half half, int64_t now_ns)
+/* Whether a lookup of this part stays with the reader's current version. */
+static bool stays(const struct reader *r, enum part part, int64_t now_ns)
 {
 	if (!r->current)
 		return false;
-	if (was_opened(r) && !r->halves[half].was_opened)
+	if (was_opened(r) && !r->parts[part].was_opened)
 		return true; /* a lookup alone does not count: the kernel may ask twice for one open(2) */
-	return r->halves[half].opens && now_ns - r->halves[half].inode_ns < NESTED_NS;
+	return r->parts[part].opens && now_ns - r->parts[part].inode_ns < NESTED_NS;
 }
 
 static void free_reader(struct pairing_table *t, struct reader **link)
@@ -285,11 +290,11 @@ void pairing_table_free(struct pairing_table *t)
 	free(t);
 }
 
-/* Nothing has changed, but this is a new pair of halves. Takes over the reference. */
+/* Nothing has changed, but parts are opened anew. Takes over the reference. */
 static void start_pair(struct pairing_table *t, struct reader *r, struct pairing *m)
 {
-	for (int half = 0; half < HALF_COUNT; half++)
-		r->halves[half].was_opened = false;
+	for (int i = 0; i < PART_COUNT; i++)
+		r->parts[i].was_opened = false;
 	unref(t, m);
 }
 
@@ -315,7 +320,7 @@ static int keep_for_stranger(struct pairing_table *t, struct pairing *m)
 }
 
 /* Makes m (with a reference that it takes over) the one that a process sees, unless it stays with its own. */
-static int keep_for_process(struct pairing_table *t, process_t process, pid_t thread, enum half half,
+static int keep_for_process(struct pairing_table *t, process_t process, pid_t thread, enum part part,
 			    struct pairing *m)
 {
 	struct reader *r = get_reader(t, process, m->info.collection);
@@ -326,7 +331,7 @@ static int keep_for_process(struct pairing_table *t, process_t process, pid_t th
 	}
 	r->thread = thread;
 	r->seen_ns = clock_ns();
-	if (stays(r, half, r->seen_ns)) /* another thread of the process has been quicker */
+	if (stays(r, part, r->seen_ns)) /* another thread of the process has been quicker */
 		unref(t, m);
 	else if (m == r->current)
 		start_pair(t, r, m);
@@ -344,7 +349,7 @@ static int choose(struct mount *s, process_t process, pid_t thread, const struct
 	struct pairing *m;
 	int rc;
 
-	if (r && stays(r, half_of(array), clock_ns())) {
+	if (r && stays(r, part_of(array), clock_ns())) {
 		r->thread = thread;
 		r->seen_ns = clock_ns();
 		*info = r->current->info;
@@ -358,9 +363,25 @@ static int choose(struct mount *s, process_t process, pid_t thread, const struct
 		*info = m->info;
 		return keep_for_stranger(t, m);
 	}
-	rc = keep_for_process(t, process, thread, half_of(array), m);
+	rc = keep_for_process(t, process, thread, part_of(array), m);
 	if (!rc)
 		*info = find_reader(t, process, array->collection)->current->info;
+	return rc;
+}
+
+int pairing_choose(fuse_req_t req, uint32_t collection, enum node_array array, struct vs_snapshot_info *out)
+{
+	struct mount *s = ops_serve(req);
+	struct node node = {.kind = NODE_ARRAY, .collection = collection, .which = array};
+	pid_t thread = fuse_req_ctx(req)->pid;
+	process_t process = process_of(thread);
+	int rc;
+
+	lock(s->pairings);
+	rc = choose(s, process, thread, &node, out);
+	unlock(s->pairings);
+	if (!rc)
+		notify_housekeeping(s->notify);
 	return rc;
 }
 
@@ -368,18 +389,12 @@ int pairing_lookup(fuse_req_t req, const struct node *array, struct fuse_entry_p
 {
 	struct mount *s = ops_serve(req);
 	struct node node = {.kind = NODE_MOMENT, .collection = array->collection, .which = array->which};
-	pid_t thread = fuse_req_ctx(req)->pid;
-	process_t process = process_of(thread);
 	struct vs_snapshot_info info;
-	int rc;
+	int rc = pairing_choose(req, array->collection, (enum node_array)array->which, &info);
 
-	lock(s->pairings);
-	rc = choose(s, process, thread, array, &info);
-	unlock(s->pairings);
 	if (rc)
 		return rc;
-	notify_housekeeping(s->notify);
-	if (half_of(array) == HALF_VECTORS && info.row_bytes == 0)
+	if (part_of(array) == PART_VECTORS && info.row_bytes == 0)
 		return -ENOENT;
 	node.entry = info.version;
 	e->ino = node_ino(&node);
@@ -402,9 +417,9 @@ int pairing_open(struct mount *s, const struct node *node, process_t process, st
 			(*out)->refs++;
 			set_current(t, r, *out);
 		}
-		r->halves[half_of(node)].was_opened = true;
-		if (r->halves[half_of(node)].opens++ == 0)
-			r->halves[half_of(node)].inode_ns = r->seen_ns;
+		r->parts[part_of(node)].was_opened = true;
+		if (r->parts[part_of(node)].opens++ == 0)
+			r->parts[part_of(node)].inode_ns = r->seen_ns;
 	}
 	unlock(t);
 	return rc;
@@ -417,8 +432,8 @@ void pairing_leave(struct mount *s, const struct node *node, process_t process, 
 
 	lock(t);
 	r = find_reader(t, process, node->collection);
-	if (r && r->current == m && r->halves[half_of(node)].opens) {
-		r->halves[half_of(node)].opens--;
+	if (r && r->current == m && r->parts[part_of(node)].opens) {
+		r->parts[part_of(node)].opens--;
 		r->seen_ns = clock_ns();
 	}
 	unlock(t);

@@ -2,13 +2,13 @@
 /*
  * array_pairing - which version of a collection a process sees in its arrays.
  *
- * `ids`, `rows` and `vectors.*` that one process opens one after the other must belong together, though
- * others write in between. So each process that looks at the arrays of a collection has a current version, a
- * snapshot of the engine, and a lookup by name stays with it
+ * `ids`, `rows`, `vectors.*` and views' `codes.npy` and `decoded.npy` that one process opens one after the
+ * other must belong together, though others write in between. So each process that looks at the arrays of a
+ * collection has a current version, a snapshot of the engine, and a lookup by name stays with it
  *
- *   - if the process has opened another half of it (ids, rows, or vectors in any format) in the last ten
- * seconds, but not yet this one; (there are three halves)
- *   - if the process has this half open since less than a second: numpy.load opens a file three times for
+ *   - if the process has opened a part of it (ids, rows, vectors in any format, codes, what they stand for)
+ * in the last ten seconds, but not yet this one;
+ *   - if the process has this part open since less than a second: numpy.load opens a file three times for
  *     mmap_mode, one within the other.
  *
  * Every other lookup takes the collection's newest version. Changes that the same thread makes end the
@@ -38,6 +38,8 @@ void pairing_table_free(struct pairing_table *t);
 
 /* The NODE_MOMENT that the requesting process shall see as this NODE_ARRAY. */
 int pairing_lookup(fuse_req_t req, const struct node *array, struct fuse_entry_param *e);
+/* The version that the requesting process shall see of this array. */
+int pairing_choose(fuse_req_t req, uint32_t collection, enum node_array array, struct vs_snapshot_info *out);
 /* Opens a NODE_MOMENT for this process: -ESTALE if it is gone. */
 int pairing_open(struct mount *s, const struct node *node, process_t process, struct pairing **out);
 /* The process has closed it, but may still have it mapped. */

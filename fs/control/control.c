@@ -41,6 +41,7 @@ static const struct item collection_items[] = {
 	{NODE_COMMIT, 0},
 	{NODE_NEAR, 0},
 	{NODE_SEARCH, 0},
+	{NODE_VIEWS, 0},
 	{NODE_NONE, 0},
 };
 
@@ -118,9 +119,9 @@ bool control_find(struct mount *s, const char *name, uint32_t batch, struct node
 
 /* ------------------------------------------------------------------ attributes */
 
-static mode_t limit_of(enum node_kind kind)
+static mode_t limit_of(const struct node *node)
 {
-	switch (kind) {
+	switch (node->kind) {
 	case NODE_SCHEMA:
 	case NODE_QUERY:
 	case NODE_TEXT:
@@ -129,12 +130,17 @@ static mode_t limit_of(enum node_kind kind)
 	case NODE_FILE:
 	case NODE_RESULT:
 		return S_IFREG | 0666;
+	case NODE_VIEW_TEXT:
+		return S_IFREG | (node->which == NODE_VIEW_PARAMS ? 0666 : 0444);
 	case NODE_SEGMENTS:
 	case NODE_NEAR:
 	case NODE_NEAR_AT:
+	case NODE_VIEW:
+	case NODE_VIEW_CONTROL:
+	case NODE_VIEW_DECODED:
 		return S_IFDIR | 0555;
 	default:
-		return node_type(kind) == S_IFDIR ? S_IFDIR | 0777 : S_IFREG | 0444;
+		return node_type(node->kind) == S_IFDIR ? S_IFDIR | 0777 : S_IFREG | 0444;
 	}
 }
 
@@ -154,13 +160,13 @@ int control_file_attr(struct mount *s, const struct node *node, vs_time mtime, u
 	int rc;
 
 	if (node->collection == 0) {
-		node_stat(ino, limit_of(node->kind), &root, mtime, mtime, size, st);
+		node_stat(ino, limit_of(node), &root, mtime, mtime, size, st);
 		return 0;
 	}
 	rc = vs_collection_get(s->store, node->collection, &info);
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
-	node_stat(ino, limit_of(node->kind), &info.perm, mtime, mtime, size, st);
+	node_stat(ino, limit_of(node), &info.perm, mtime, mtime, size, st);
 	return 0;
 }
 

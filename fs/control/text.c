@@ -1,42 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * text - the control files that are text made when they are opened: log, metrics, version, stats and schema.
- * The first goes on growing while it is open, for `tail -f`: what an inode of it names begins at one position
- * in the log, so that it never shrinks, while stat(2) shows one number for all of them, so that `tail -F`
- * takes it for the one file that it is.
- *
- * The last can be written: each line sets what it names as soon as it is complete, or fails its write(2),
- * which a shell's builtins notice as well as cp; a last line that is not ended is judged at close(2).
+ * text - the control files that are text made when they are opened: log, metrics, version, stats, schema, and
+ * those of views. The first goes on growing while it is open, for `tail -f`: what an inode of it names begins
+ * at one position in the log, so that it never shrinks, while stat(2) shows one number for all of them, so
+ * that `tail -F` takes it for the one file that it is.
  */
+#include "fs/control/text.h"
+
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fs/control/control.h"
-#include "fs/inode/open_files.h"
+#include "fs/control/view_text.h"
 #include "fs/request/message.h"
 #include "quant/level.h"
 
-#define SCHEMA_BYTES_MAX 4096
 #define LOG_BYTES_MAX ((size_t)4 << 20)
-#define SCHEMA_LINE_MAX 256
-#define WHY_BYTES 512
-
-struct text {
-	struct open_file open_file;
-	pthread_mutex_t lock;
-	char *bytes;
-	size_t size;
-	uint64_t forgotten; /* of the log: bytes before these, read long ago */
-	/* Of a schema that is being written: */
-	off_t end; /* where the writes so far have ended: the next goes on there, or starts again at 0 */
-	char line[SCHEMA_LINE_MAX + 1]; /* the start of one that is not complete */
-	size_t line_size;
-	bool changed; /* since the last close(2) */
-};
 
 /* ------------------------------------------------------------------ what they say */
 
@@ -87,6 +69,7 @@ static void print_metrics(struct mount *s, FILE *out)
 	print_metric(out, "warnings_total", "counter", "Warnings logged, refused writes among them.",
 		     message_count(VS_WARNING));
 	print_metric(out, "errors_total", "counter", "Errors logged.", message_count(VS_ERROR));
+	view_text_print_metrics(s, out);
 }
 
 static void print_schema(const struct vs_schema *schema, FILE *out)
@@ -104,6 +87,8 @@ static void print_stats(struct mount *s, const struct vs_collection_info *info, 
 	fprintf(out, "row_bytes=%zu\nname_bytes=%" PRIu64 "\nsegments=%u\nversion=%" PRIu64 "\ndamaged=%d\n",
 		info->row_bytes, info->name_bytes, info->segments, info->version, info->damaged);
 	fprintf(out, "schema_given=%d\n", info->schema_given || info->schema_fixed);
+	if (!info->parent)
+		view_text_print_stats(s, info, out);
 	if (info->parent && !vs_batch_get(s->store, info->id, &batch))
 		fprintf(out, "upload_rows=%" PRIu64 "\n", batch.upload_rows);
 }
@@ -130,6 +115,8 @@ static int print(struct mount *s, const struct node *node, FILE *out)
 	struct vs_collection_info info;
 	int rc;
 
+	if (node->kind == NODE_VIEW_TEXT)
+		return view_text_print(s, node, out);
 	if (node->kind == NODE_VERSION)
 		print_version(out);
 	if (node->kind == NODE_METRICS)
@@ -171,7 +158,7 @@ static int make(struct mount *s, const struct node *node, char **bytes, size_t *
 
 /* ------------------------------------------------------------------ as files */
 
-static struct text *text_of(const struct fuse_file_info *fi)
+struct text *text_of(const struct fuse_file_info *fi)
 {
 	return (struct text *)(uintptr_t)fi->fh;
 }
@@ -187,7 +174,7 @@ static int log_attr(struct mount *s, const struct node *node, struct stat *st)
 }
 
 /* Its mtime is now: the text is made for each request. */
-static int text_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
+int text_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
 	char *bytes;
 	size_t size;
@@ -203,12 +190,17 @@ static int text_attr(struct mount *s, const struct node *node, struct stat *st, 
 	return control_file_attr(s, node, vs_time_now(), size, st);
 }
 
-static int text_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
+static bool is_written(const struct node *node)
+{
+	return node->kind == NODE_SCHEMA || (node->kind == NODE_VIEW_TEXT && node->which == NODE_VIEW_PARAMS);
+}
+
+int text_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
 {
 	struct text *t;
 	int rc;
 
-	if (node->kind != NODE_SCHEMA && (fi->flags & O_ACCMODE) != O_RDONLY)
+	if (!is_written(node) && (fi->flags & O_ACCMODE) != O_RDONLY)
 		return -EACCES; /* the mode says so, but not to root */
 	t = calloc(1, sizeof *t);
 	rc = t ? make(ops_serve(req), node, &t->bytes, &t->size) : -ENOMEM;
@@ -262,8 +254,8 @@ static ssize_t read_log(struct text *t, const struct node *node, void *buf, size
 	return rc ? rc : ops_copy_part(t->bytes, t->size, buf, size, off - (off_t)t->forgotten);
 }
 
-static ssize_t text_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
-			 const struct fuse_file_info *fi)
+ssize_t text_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
+		  const struct fuse_file_info *fi)
 {
 	struct text *t = text_of(fi);
 	char *bytes;
@@ -286,7 +278,7 @@ static ssize_t text_read(struct mount *s, const struct node *node, void *buf, si
 	return got;
 }
 
-static void text_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)
+void text_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)
 {
 	struct text *t = text_of(fi);
 
@@ -297,182 +289,17 @@ static void text_release(struct mount *s, const struct node *node, const struct 
 	free(t);
 }
 
+int text_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
+		 struct fuse_file_info *fi)
+{
+	(void)req;
+	(void)fi;
+	return is_written(node) && set & FUSE_SET_ATTR_SIZE && st->st_size == 0 ? 0 : -EPERM;
+}
+
 const struct node_ops text_ops = {
 	.attr = text_attr,
 	.open = text_open,
 	.read = text_read,
-	.release = text_release,
-};
-
-/* ------------------------------------------------------------------ writing the schema */
-
-/* Truncation is a part of opening it for writing, and says nothing: what no line names stays as it was. */
-static int schema_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
-			  struct fuse_file_info *fi)
-{
-	(void)req;
-	(void)node;
-	(void)fi;
-	return set & FUSE_SET_ATTR_SIZE && st->st_size == 0 ? 0 : -EPERM;
-}
-
-static int parse_dim(const char *value, uint32_t *out)
-{
-	char *end;
-	unsigned long dim = strtoul(value, &end, 10);
-
-	if (*end || *value < '0' || *value > '9' || dim > VS_ROW_BYTES_MAX * 8)
-		return -EINVAL;
-	*out = (uint32_t)dim;
-	return 0;
-}
-
-/* One line of key=value; *which tells what it names, why what is wrong with it. */
-static int parse_line(char *line, struct vs_schema *schema, unsigned *which, char *why, size_t why_size)
-{
-	char *value = strchr(line, '=');
-	int word = 0;
-
-	if (!value) {
-		snprintf(why, why_size, "got '%s', want key=value", line);
-		return -EINVAL;
-	}
-	*value++ = '\0';
-	if (!strcmp(line, "dim")) {
-		*which = VS_SCHEMA_DIM;
-		if (parse_dim(value, &schema->dim))
-			snprintf(why, why_size, "got dim=%s, want a number of values, or 0 for unknown",
-				 value);
-	} else if (!strcmp(line, "dtype") && !strcmp(value, "any")) {
-		*which = VS_SCHEMA_FREE;
-	} else if (!strcmp(line, "dtype")) {
-		*which = VS_SCHEMA_DTYPE;
-		word = vs_dtype_parse(value);
-		schema->dtype = (enum vs_dtype)word;
-		if (word < 0)
-			snprintf(why, why_size, "got dtype=%s, want f32, f16, bf16, i8, u8 or bit", value);
-	} else if (!strcmp(line, "metric")) {
-		*which = VS_SCHEMA_METRIC;
-		word = vs_metric_parse(value);
-		schema->metric = (enum vs_metric)word;
-		if (word < 0)
-			snprintf(why, why_size, "got metric=%s, want l2, ip or cosine", value);
-	} else {
-		snprintf(why, why_size, "got key '%s', want dim, dtype or metric", line);
-	}
-	return *why ? -EINVAL : 0;
-}
-
-/* What the lines of one write say together. */
-struct change {
-	unsigned which;
-	struct vs_schema schema;
-	char why[WHY_BYTES]; /* a line is wrong */
-};
-
-/* The line that has come together, complete or at the end of all; an empty one says nothing. */
-static void take_line(struct text *t, struct change *change)
-{
-	char *line = t->line;
-	size_t len = t->line_size;
-	unsigned which = 0;
-
-	t->line_size = 0;
-	if (len && line[len - 1] == '\r') /* as DOS ends lines */
-		len--;
-	line[len] = '\0';
-	if (strlen(line) < len)
-		snprintf(change->why, WHY_BYTES, "got a NUL character, want lines of text");
-	else if (len)
-		parse_line(line, &change->schema, &which, change->why, WHY_BYTES);
-	/* Of two lines about the dtype the later one counts. */
-	if (which & (VS_SCHEMA_DTYPE | VS_SCHEMA_FREE))
-		change->which &= ~(VS_SCHEMA_DTYPE | VS_SCHEMA_FREE);
-	change->which |= which;
-}
-
-/* Until a line is wrong; one that does not fit is refused for what it starts with. */
-static void add_bytes(struct text *t, const char *buf, size_t size, struct change *change)
-{
-	for (size_t i = 0; i < size && !*change->why; i++) {
-		bool ended = buf[i] == '\n';
-
-		if (!ended)
-			t->line[t->line_size++] = buf[i];
-		if (ended || t->line_size == SCHEMA_LINE_MAX)
-			take_line(t, change);
-	}
-}
-
-static int apply(struct mount *s, const struct node *node, struct text *t, struct change *change)
-{
-	struct vs_collection_info info = {0};
-	int rc = *change->why ? -EINVAL : 0;
-
-	if (!rc && change->which)
-		rc = vs_schema_change(s->store, node->collection, change->which, &change->schema);
-	t->changed |= !rc;
-	if (!rc)
-		return 0;
-	vs_collection_get(s->store, node->collection, &info);
-	if (rc == -EBUSY)
-		snprintf(change->why, WHY_BYTES, "the collection has, or has had, vectors%s",
-			 info.schema_fixed ? "" : ", or has a batch open");
-	else if (rc == -EINVAL && !*change->why)
-		snprintf(change->why, WHY_BYTES, "no vector can have dim=%u dtype=%s",
-			 change->which & VS_SCHEMA_DIM ? change->schema.dim : info.schema.dim,
-			 vs_dtype_name(change->which & VS_SCHEMA_DTYPE ? change->schema.dtype
-								       : info.schema.dtype));
-	message(VS_WARNING, "%s/.vecfs/schema: refused: %s", info.name,
-		*change->why ? change->why : strerror(-rc));
-	return rc;
-}
-
-static int schema_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
-			const struct fuse_file_info *fi)
-{
-	struct text *t = text_of(fi);
-	struct change change = {0};
-	int rc;
-
-	if (off > SCHEMA_BYTES_MAX || size > SCHEMA_BYTES_MAX)
-		return -EFBIG;
-	pthread_mutex_lock(&t->lock);
-	if (off != t->end) /* another text: from its start, or behind what was there (>>) */
-		t->line_size = 0;
-	add_bytes(t, buf, size, &change);
-	rc = apply(ops_serve(req), node, t, &change);
-	t->end = rc ? off : off + (off_t)size;
-	if (rc)
-		t->line_size = 0;
-	pthread_mutex_unlock(&t->lock);
-	return rc;
-}
-
-static int schema_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi,
-			bool *changed)
-{
-	struct text *t = text_of(fi);
-	struct change change = {0};
-	int rc = 0;
-
-	pthread_mutex_lock(&t->lock);
-	if (t->line_size) {
-		take_line(t, &change);
-		rc = apply(ops_serve(req), node, t, &change);
-	}
-	*changed = t->changed;
-	t->changed = false;
-	pthread_mutex_unlock(&t->lock);
-	return rc;
-}
-
-const struct node_ops schema_ops = {
-	.attr = text_attr,
-	.setattr = schema_setattr,
-	.open = text_open,
-	.read = text_read,
-	.write = schema_write,
-	.flush = schema_flush,
 	.release = text_release,
 };

@@ -26,6 +26,7 @@
 #include "fs/mount/schedule.h"
 #include "fs/control/result.h"
 #include "fs/control/search_session.h"
+#include "fs/control/view_table.h"
 
 #define SYNC_WAIT_US 1000
 #define PLACE_WAIT_MS 2000 /* for another mount at the same place to come to its end */
@@ -169,8 +170,9 @@ static int prepare(struct mount *s, const char *mountpoint)
 	s->results = result_table_new();
 	s->near = near_table_new();
 	s->sessions = session_table_new();
+	s->views = view_table_new();
 	s->park = park_new();
-	if (!s->inodes || !s->pairings || !s->results || !s->near || !s->sessions || !s->park)
+	if (!s->inodes || !s->pairings || !s->results || !s->near || !s->sessions || !s->views || !s->park)
 		return -ENOMEM;
 	return find_root(s);
 }
@@ -362,6 +364,7 @@ void session_end(struct mount *s)
 	result_table_free(s->results);
 	near_table_free(s->near);
 	session_table_free(s->sessions);
+	view_table_free(s->views);
 	free(s->store_dir);
 	free(s->mountpoint);
 	free(s);

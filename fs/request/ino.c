@@ -16,8 +16,22 @@
 
 /* What a mount remembers: these in the place of which. */
 static const enum node_kind remembered[] = {
-	[12] = NODE_SESSION, [13] = NODE_SESSION_FILE, [14] = NODE_NEAR_FILE, [15] = NODE_NEAR_AT};
-#define REMEMBERED_FIRST 12u
+	[10] = NODE_VIEW,         [11] = NODE_VIEW_DATA, [12] = NODE_SESSION,
+	[13] = NODE_SESSION_FILE, [14] = NODE_NEAR_FILE, [15] = NODE_NEAR_AT};
+#define REMEMBERED_FIRST 10u
+/* A view and what is of it share its number: these in the lowest bits. */
+static const struct {
+	enum node_kind kind;
+	unsigned which;
+} of_view[] = {{NODE_VIEW, 0},
+	       {NODE_VIEW_CONTROL, 0},
+	       {NODE_VIEW_DECODED, 0},
+	       {NODE_VIEW_RECALL, 0},
+	       {NODE_VIEW_TEXT, NODE_VIEW_INFO},
+	       {NODE_VIEW_TEXT, NODE_VIEW_STATE},
+	       {NODE_VIEW_TEXT, NODE_VIEW_PARAMS}};
+#define OF_VIEW (sizeof of_view / sizeof *of_view)
+#define OF_VIEW_BITS 3u
 #define BLOCK_BYTES 512
 #define IO_BYTES 4096
 
@@ -25,6 +39,25 @@ _Static_assert(NODE_KIND_COUNT <= VS_ENTRY_FIRST, "control nodes and vectors hav
 _Static_assert((unsigned)NODE_ARRAY_COUNT <= NODE_WHICH_MASK + 1, "which fits beside the kind");
 _Static_assert((unsigned)NODE_ARRAY_COUNT <= REMEMBERED_FIRST, "which fits beside the version");
 _Static_assert(((uint64_t)VS_COLLECTION_MAX << VS_ENTRY_BITS) < MOMENT_BIT, "the top bit is free");
+
+/* Completes a node of the number that a view and what is of it share; none if the number is nobody's. */
+static void split_view(struct node *node)
+{
+	uint64_t part = node->entry & ((1u << OF_VIEW_BITS) - 1);
+
+	node->entry >>= OF_VIEW_BITS;
+	node->kind = part < OF_VIEW ? of_view[part].kind : NODE_NONE;
+	node->which = part < OF_VIEW ? of_view[part].which : 0;
+}
+
+static uint64_t join_view(const struct node *node)
+{
+	uint64_t part = 0;
+
+	while (of_view[part].kind != node->kind || of_view[part].which != node->which)
+		part++;
+	return node->entry << OF_VIEW_BITS | part;
+}
 
 static struct node control_node(uint32_t collection, unsigned number)
 {
@@ -49,7 +82,13 @@ struct node node_of(uint64_t ino)
 	} else if (ino & MOMENT_BIT) {
 		node.entry = low >> WHICH_BITS;
 		node.which = (unsigned)low & NODE_WHICH_MASK;
-		node.kind = node.which < REMEMBERED_FIRST ? NODE_MOMENT : remembered[node.which];
+		node.kind = NODE_MOMENT;
+		if (node.which >= REMEMBERED_FIRST) {
+			node.kind = remembered[node.which];
+			node.which = 0;
+		}
+		if (node.kind == NODE_VIEW)
+			split_view(&node);
 	} else if (low == 0) {
 		node.kind = NODE_COLLECTION;
 	} else if (low & SEGMENT_BIT) {
@@ -92,6 +131,14 @@ uint64_t node_ino(const struct node *node)
 		return base | SEGMENT_BIT | REFUSED_BIT | (node->entry & (REFUSED_BIT - 1));
 	case NODE_MOMENT:
 		return MOMENT_BIT | base | (node->entry & VERSION_MASK) << WHICH_BITS | node->which;
+	case NODE_VIEW:
+	case NODE_VIEW_CONTROL:
+	case NODE_VIEW_DECODED:
+	case NODE_VIEW_RECALL:
+	case NODE_VIEW_TEXT:
+		return MOMENT_BIT | base | (join_view(node) & VERSION_MASK) << WHICH_BITS |
+		       which_of(NODE_VIEW);
+	case NODE_VIEW_DATA:
 	case NODE_NEAR_AT:
 	case NODE_NEAR_FILE:
 	case NODE_SESSION:
@@ -132,6 +179,10 @@ mode_t node_type(enum node_kind kind)
 	case NODE_NEAR_AT:
 	case NODE_SEARCH:
 	case NODE_SESSION:
+	case NODE_VIEWS:
+	case NODE_VIEW:
+	case NODE_VIEW_CONTROL:
+	case NODE_VIEW_DECODED:
 		return S_IFDIR;
 	case NODE_SEGMENT:
 		return S_IFLNK;
@@ -184,6 +235,8 @@ const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, 
 		return "search";
 	case NODE_QUERY:
 		return "query";
+	case NODE_VIEWS:
+		return "views";
 	case NODE_ARRAY:
 		if (which == NODE_ARRAY_IDS || which == NODE_ARRAY_IDS0)
 			return which == NODE_ARRAY_IDS ? "ids" : "ids0";

@@ -15,9 +15,9 @@
  *   1 << 63 | collection << 40 | version << 4 | which
  *                                         an array as it was at one version of the collection: what such a
  *                                         number names never changes, so its pages can stay in the cache
- *   1 << 63 | collection << 40 | number << 4 | 12 to 15
- *                                         what a mount remembers by a number of its own (near.h,
- *                                         search_session.h)
+ *   1 << 63 | collection << 40 | number << 4 | 10 to 15
+ *                                         what a mount remembers by a number of its own (view_table.h,
+ *                                         near.h, search_session.h)
  */
 #ifndef VECFS_FS_REQUEST_INO_H
 #define VECFS_FS_REQUEST_INO_H
@@ -43,6 +43,12 @@ enum node_kind {
 	NODE_NEAR_FILE, /* near/ID, the same */
 	NODE_SESSION,   /* search/S/, by its number (search_session.h) */
 	NODE_SESSION_FILE,
+	NODE_VIEW,         /* views/V/, by a number that this mount remembers (view_table.h) */
+	NODE_VIEW_CONTROL, /* views/V/.vecfs/, by the view's number; so for the next three */
+	NODE_VIEW_DECODED, /* decoded/ in it */
+	NODE_VIEW_TEXT,    /* info, state, params */
+	NODE_VIEW_RECALL,  /* recall */
+	NODE_VIEW_DATA,    /* codes, decoded vectors, models: by a number of view_table.h */
 	/* From here on a kind is also the number of its node. */
 	NODE_CONTROL, /* .vecfs of the mount, of a collection, of a batch */
 	NODE_LOG,
@@ -57,12 +63,13 @@ enum node_kind {
 	NODE_NEAR,            /* near/ */
 	NODE_SEARCH,          /* search/ */
 	NODE_QUERY,           /* search/query */
-	NODE_ARRAY = 32,      /* | enum node_array */
-	NODE_UPLOAD = 64,     /* | enum node_array: a batch's vectors.* */
-	NODE_TEXT = 96,       /* | enum vs_batch_text: a batch's ids, delete, and their NUL-separated twins */
-	NODE_TEMPORARY = 128, /* | its number: what is to be renamed to one of a batch's files */
-	NODE_FILE = 160,      /* | enum vs_batch_text: a batch's attributes, received */
-	NODE_KIND_COUNT = 192,
+	NODE_VIEWS,           /* views/ */
+	NODE_ARRAY = 64,      /* | enum node_array */
+	NODE_UPLOAD = 96,     /* | enum node_array: a batch's vectors.* */
+	NODE_TEXT = 128,      /* | enum vs_batch_text: a batch's ids, delete, and their NUL-separated twins */
+	NODE_TEMPORARY = 160, /* | its number: what is to be renamed to one of a batch's files */
+	NODE_FILE = 192,      /* | enum vs_batch_text: a batch's attributes, received */
+	NODE_KIND_COUNT = 224,
 };
 #define NODE_WHICH_MASK 15u
 
@@ -72,13 +79,19 @@ enum node_array {
 	NODE_ARRAY_VECTORS,
 	NODE_ARRAY_IDS0 = NODE_ARRAY_VECTORS + ARRAY_RAW + 1, /* NUL-separated */
 	NODE_ARRAY_ROWS,                                      /* struct vs_row_meta */
-	NODE_ARRAY_COUNT
+	NODE_ARRAY_COUNT,
+	/* Of views, which have other numbers (view_table.h): these are for array_pairing.h only. */
+	NODE_ARRAY_CODES = NODE_ARRAY_COUNT,
+	NODE_ARRAY_DECODED,
 };
+
+/* The texts in a view's control directory. */
+enum node_view_text { NODE_VIEW_INFO, NODE_VIEW_STATE, NODE_VIEW_PARAMS, NODE_VIEW_TEXT_COUNT };
 
 struct node {
 	enum node_kind kind;
 	uint32_t collection; /* 0: the mount's own control nodes */
-	/* A vector's number, a segment's, a refusal's, a collection's version, one of near.h or
+	/* A vector's number, a segment's, a refusal's, a collection's version, one of view_table.h, near.h or
 	 * search_session.h, or where a NODE_LOG begins. */
 	uint64_t entry;
 	unsigned

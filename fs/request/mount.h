@@ -32,6 +32,7 @@ struct pairing_table;
 struct result_table;
 struct near_table;
 struct session_table;
+struct view_table;
 struct notify;
 struct schedule;
 struct park;
@@ -60,6 +61,7 @@ struct mount {
 	struct result_table *results;
 	struct near_table *near;
 	struct session_table *sessions;
+	struct view_table *views;
 	struct notify *notify;
 	struct schedule *schedule;
 	struct park *park;             /* for requests that take long */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fs/control/batch.h"
+#include "fs/control/view_dir.h"
 #include "fs/tree/vector.h"
 
 /* A collection, or an open batch, gets another name under the same parent. */
@@ -43,6 +44,8 @@ int rename_node(struct mount *s, const struct node *from, const char *name, cons
 		return rename_collection(s, 0, name, new_name, exclusive);
 	if (from->kind == NODE_CONTROL && to->kind == NODE_CONTROL && from->collection == to->collection)
 		return batch_rename(s, from->collection, name, new_name, exclusive);
+	if (from->kind == NODE_VIEWS)
+		return view_refuse_rename(s, from, name);
 	if (from->kind == NODE_TX && from->collection == to->collection) {
 		if (to->kind == NODE_TX)
 			return rename_collection(s, from->collection, name, new_name, exclusive);

@@ -954,6 +954,11 @@ struct vs_store *snapshot_store(const struct vs_snapshot *m)
 	return m->s;
 }
 
+int vs_snapshot_find(struct vs_snapshot *m, const char *name, uint64_t *row)
+{
+	return snapshot_find(m, name, strlen(name), row);
+}
+
 struct counters *snapshot_counters(const struct vs_snapshot *m)
 {
 	return &m->s->counters;
