@@ -73,7 +73,8 @@ static bool lose_page(uintptr_t at)
 	pthread_mutex_lock(&mutex);
 	m = find(at);
 	if (m) {
-		m->has_lost = any_lost = true;
+		m->has_lost = true;
+		any_lost = true;
 		++*m->lost;
 		replaced = replace(m, at);
 	}

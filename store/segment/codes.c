@@ -191,7 +191,7 @@ static int map_files(const struct codes *k, struct unwanted *out)
 		if (!k->block_bytes[i])
 			continue;
 		out->bytes[i] = map_bytes(k, i);
-		fd = codes_open(k, COLUMN_BLOCKS + i, O_RDONLY);
+		fd = codes_open(k, (enum segment_column)(COLUMN_BLOCKS + i), O_RDONLY);
 		rc = fd < 0 ? fd : io->ops->map(io, fd, out->bytes[i], true, &out->map[i]);
 		if (rc < 0)
 			out->map[i] = NULL;

@@ -78,7 +78,7 @@ int code_files_open(struct code_files *f, struct codes *k, const struct view_mod
 	f->tags = rc = codes_open(k, COLUMN_TAGS, flags);
 	for (int i = 0; i < CODES_COLUMNS && rc >= 0; i++)
 		if (k->block_bytes[i])
-			f->fd[i] = rc = codes_open(k, COLUMN_BLOCKS + i, flags);
+			f->fd[i] = rc = codes_open(k, (enum segment_column)(COLUMN_BLOCKS + i), flags);
 	if (rc < 0)
 		code_files_close(f);
 	return rc < 0 ? rc : 0;
