@@ -339,9 +339,12 @@ static size_t guess_bytes(const struct batch_commit *j)
 static int attach_op(struct batch_commit *j)
 {
 	struct ahead ahead = {0};
+	struct making making;
 	struct txn txn;
 	int rc;
 
+	/* Nobody else has files under a number that seems free. */
+	making_begin(j->s, &making, j->parent);
 	j->log_bytes = attach_bytes(j, &(struct deletions){0}) + guess_bytes(j);
 	do {
 		rc = txn_begin(j->s, &txn, j->log_bytes);
@@ -352,6 +355,7 @@ static int attach_op(struct batch_commit *j)
 		txn_end(&txn);
 	} while (rc == -EAGAIN && !(rc = rows_fetch(j->s, &ahead)));
 	ahead_free(j->s, &ahead);
+	making_end(j->s, &making);
 	return rc != -E2BIG
 		       ? rc
 		       : batch_commit_refuse(j, rc, "it replaces or deletes too many vectors for one batch");

@@ -26,6 +26,7 @@
 #include "tests/unit/slow_io.h"
 
 #define DELAY_MS 200
+#define SHORT_MS 20
 #define DIM 1024
 #define BYTES (DIM * sizeof(float))
 #define FAST_BYTES 64 /* what waits for the applier stays below what the log takes */
@@ -417,6 +418,55 @@ static void a_slow_disk_is_felt_by_who_needs_it(void **state)
 	assert_int_equal(failed, 0);
 }
 
+/* ------------------------------------------------------------------ who makes a segment */
+
+struct first_put {
+	struct fixture *f;
+	uint32_t id;
+	unsigned after_ms;
+};
+
+static void *first_put_thread(void *arg)
+{
+	struct first_put *p = arg;
+
+	usleep(p->after_ms * 1000);
+	put_number(p->f, p->id, 5000);
+	return NULL;
+}
+
+static void share_a_collection(struct fixture *f, unsigned after_ms)
+{
+	uint32_t slow_id = f->slow_id;
+	struct first_put p = {f, 0, after_ms};
+	struct vs_attr attr;
+	pthread_t thread;
+	char id[16];
+	float v[DIM];
+
+	snprintf(id, sizeof id, "both%u", after_ms);
+	p.id = slow_collection(f, 0, id);
+	f->slow.delay_ms = SHORT_MS;
+	pthread_create(&thread, NULL, first_put_thread, &p);
+	f->slow_id = p.id;
+	batch(f, 600, 0);
+	f->slow_id = slow_id;
+	pthread_join(thread, NULL);
+	f->slow.delay_ms = 0;
+	for (unsigned i = 0; i < 601; i++) {
+		snprintf(id, sizeof id, "v%u", i < 600 ? i : 5000);
+		assert_int_equal(vs_lookup(f->s, p.id, id, &attr), 0);
+		assert_true(vs_read(f->s, p.id, attr.entry, v, BYTES, 0) == (ssize_t)BYTES);
+	}
+}
+
+/* Both want number 0: whoever comes second must not take the other's files for left over. */
+static void a_batch_and_a_first_vector_share_a_collection(void **state)
+{
+	for (unsigned n = 0; n < 16; n++)
+		share_a_collection(*state, n * 2 * SHORT_MS);
+}
+
 /* ------------------------------------------------------------------ the store */
 
 static int new_store(void **state)
@@ -463,6 +513,8 @@ static int free_store(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_batch_and_a_first_vector_share_a_collection, new_store,
+						free_store),
 		cmocka_unit_test_setup_teardown(a_slow_disk_is_felt_by_who_needs_it, new_store, free_store),
 	};
 
