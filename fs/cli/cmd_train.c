@@ -183,15 +183,16 @@ static int train(const struct request *r)
 	static struct keyfile info, recall, stats;
 	struct progress progress;
 	char dir[PATH_MAX], what[PATH_MAX];
-	int rc = make(r);
+	int rc;
 
+	interrupt_catch(); /* from the moment that there is a view */
+	rc = make(r);
 	if (rc)
 		return rc;
 	snprintf(dir, sizeof dir, "%s/.vecfs", r->collection);
 	snprintf(what, sizeof what, "train %s", r->view);
 	if (keyfile_load(dir, "stats", &stats) != 0)
 		return fail(r, strerror(errno));
-	interrupt_catch();
 	progress_start(&progress, what, number_of(&stats, "vectors") * number_of(&stats, "row_bytes"),
 		       number_of(&stats, "row_bytes"), r->quiet);
 	rc = wait_for(r, &info, &progress);

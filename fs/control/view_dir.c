@@ -213,7 +213,7 @@ static const struct item items[] = {
 	{"info", NODE_VIEW_TEXT, NODE_VIEW_INFO},
 	{"state", NODE_VIEW_TEXT, NODE_VIEW_STATE},
 	{"params", NODE_VIEW_TEXT, NODE_VIEW_PARAMS},
-
+	{"recall", NODE_VIEW_RECALL, 0},
 	{"codes.npy", NODE_VIEW_DATA, VIEW_CODES},
 	{"codebook.npy", NODE_VIEW_DATA, VIEW_CODEBOOK},
 	{"rotation.npy", NODE_VIEW_DATA, VIEW_ROTATION},

@@ -47,6 +47,7 @@ const struct node_ops *const ops_node_tables[NODE_KIND_COUNT] = {
 	[NODE_VIEW_CONTROL] = &dir_view_control_ops,
 	[NODE_VIEW_DECODED] = &dir_view_ops,
 	[NODE_VIEW_TEXT] = &view_text_ops,
+	[NODE_VIEW_RECALL] = &view_recall_ops,
 	[NODE_VIEW_DATA] = &view_data_ops,
 	[NODE_UPLOAD] = &batch_upload_ops,
 	[NODE_TEXT] = &batch_text_ops,

@@ -63,7 +63,7 @@ sum_of() { cat "$views/$1/.vecfs/codes.npy" | md5sum; }
 	[ -z "$(ls "$views")" ]
 	mkdir "$views/sq8"
 	[ "$(ls -a "$views/sq8" | grep -c vecfs)" = 0 ]
-	[ "$(ls "$views/sq8/.vecfs" | xargs)" = "codes.npy decoded decoded.npy info params state" ]
+	[ "$(ls "$views/sq8/.vecfs" | xargs)" = "codes.npy decoded decoded.npy info params recall state" ]
 	[ "$(find "$docs" | wc -l)" = 301 ] # find(1) sees vectors and nothing else
 }
 
@@ -103,7 +103,7 @@ sum_of() { cat "$views/$1/.vecfs/codes.npy" | md5sum; }
 		view = sys.argv[1]
 		files = [view + '/v00007', view + '/.vecfs/decoded/v00007'] + [
 		    view + '/.vecfs/' + name for name in os.listdir(view + '/.vecfs') if name not in ('params', 'decoded')]
-		assert len(files) == 8, files
+		assert len(files) == 9, files
 		for path in files:
 		    for flags in os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC, os.O_RDWR | os.O_CREAT:
 		        try: os.open(path, flags)
@@ -409,11 +409,37 @@ is_lagging() { [ "$(state "$1")" = lagging ]; }
 	refused "Permission denied" $as cat "$views/sq8/.vecfs/codes.npy"
 }
 
+@test "recall is measured when it is read, told by info and stat from then on, and warned of where it is low" {
+	some 3000
+	mkdir "$views/sq8" "$views/bit" "$views/opq8"
+	ready sq8 bit opq8
+	[ -z "$(info opq8 recall_rerank0)" ]
+	grep -qx recall_queries=200 "$views/sq8/.vecfs/recall"
+	grep -qx recall_rows=3000 "$views/sq8/.vecfs/recall"
+	python3 - "$views" <<-'P'
+		import sys
+		def recall(view):
+		    lines = dict(l.strip().split('=') for l in open(sys.argv[1] + '/' + view + '/.vecfs/recall'))
+		    r = [float(lines['recall_rerank%d' % n]) for n in (0, 20, 50, 100)]
+		    assert r[1] <= r[2] + 1e-9 and r[2] <= r[3] + 1e-9, r
+		    return r
+		assert recall('sq8')[1] == 1, recall('sq8')
+		bit, opq = recall('bit'), recall('opq8')
+		assert bit[0] < opq[0] < 1 and opq[3] > .95, (bit, opq)
+	P
+	[ -n "$(info opq8 recall_rerank100)" ]
+	[ "$(stat -c %s "$views/sq8/.vecfs/recall")" = 0 ] # as that of near/ID
+	info opq8 warning | grep -q "fewer than the 9984"
+	restart ro
+	grep -qx recall_queries=200 "$views/sq8/.vecfs/recall"
+}
+
 @test "stat, stats and metrics show each view: bytes, ratio, state, recall, drift" {
 	some 3000
 	mkdir "$views/opq8" "$views/sq8"
 	ready opq8 sq8
-	vecfs stat "$docs" | grep -E '^  opq8 +ready +8 code_bytes +16\.00 ratio'
+	cat "$views/opq8/.vecfs/recall" >recall
+	vecfs stat "$docs" | grep -E '^  opq8 +ready +8 code_bytes +16\.00 ratio .* recall_rerank100'
 	vecfs stat "$mnt" | grep -E '^  docs +sq8 +ready +44 code_bytes'
 	vecfs stat --json "$docs" >one.json
 	vecfs stat --json "$mnt" >mount.json
@@ -433,6 +459,8 @@ is_lagging() { [ "$(state "$1")" = lagging ]; }
 		    if file != 'store.json':
 		        assert opq['rows_encoded'] == 3000 and opq['disk_bytes'] >= 3000 * 8, opq
 		    assert ('collection' in opq) == (file != 'one.json')
+		    if file != 'store.json':
+		        assert opq['recall_rerank100'] > .95, opq
 	P
 }
 
@@ -441,7 +469,7 @@ is_lagging() { [ "$(state "$1")" = lagging ]; }
 	expect_log 'docs/.vecfs/views/opq8: trained anew; .*'
 	run vecfs train "$docs" opq8 --seed 5 --train 1000 --retrain auto
 	[ "$status" = 0 ]
-	[[ $output == *"opq8: 8 bytes a vector, 16.00 times smaller"* ]]
+	[[ $output == *"opq8: 8 bytes a vector, 16.00 times smaller; recall@10 0."* ]]
 	[ "$(state opq8)" = ready ]
 	[ "$(xargs <"$views/opq8/.vecfs/params")" = "seed=5 train=1000 retrain=auto" ]
 	[ "$(info opq8 rows_trained)" = 1000 ]
@@ -468,7 +496,7 @@ is_lagging() { [ "$(state "$1")" = lagging ]; }
 	run script -qec "$VECFS_BIN train $docs opq32" /dev/null
 	[ "$status" = 0 ]
 	[[ $output == *$'\e[K'*"train opq32"* ]]
-	[[ $output == *"opq32: 32 bytes a vector, 32.00 times smaller"* ]]
+	[[ $output == *"opq32: 32 bytes a vector, 32.00 times smaller; recall@10"* ]]
 	(outside "$VECFS_BIN" train "$docs" opq16) >said 2>&1 &
 	train=$!
 	eventually test -d "$views/opq16"
