@@ -449,8 +449,10 @@ static enum outcome encode_all(struct vs_store *s, struct view *v, struct view_m
 	}
 	s->views->trim |= e != NULL;
 	encoder_free(e);
-	if (rc)
+	if (rc) {
+		v->d.unsettled = true; /* a block may be written in part */
 		lag(s, v, "encoding", rc);
+	}
 	if (w.with_codes < v->segments && m == v->current)
 		v->sweep = true; /* some have gone */
 	if (m == v->current)
@@ -696,29 +698,38 @@ int builder_start(struct vs_store *s)
 
 /* ------------------------------------------------------------------ the end */
 
+/* Makes the code files of a segment durable; also those that nobody has looked at, since another segment of
+ * this number may have had them, and gone. */
+static int sync_codes(struct vs_store *s, const struct view *v, const struct segment *seg)
+{
+	struct codes codes = {.files = &s->files};
+	struct code_files files;
+	int rc;
+
+	memcpy(codes.block_bytes, v->current->block_bytes, sizeof codes.block_bytes);
+	code_stem(codes.stem, v->collection, seg->n, v->d.name, v->current->epoch);
+	rc = code_files_open(&files, &codes, v->current, false);
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	rc = code_files_sync(&files);
+	code_files_close(&files);
+	return rc;
+}
+
 /* Whether all files of a view are now known to be, and to stay, as they were written. No other thread is
  * left. */
 static bool settle(struct vs_store *s, const struct view *v)
 {
 	const struct collection *c = collection_get(&s->table, v->collection);
-	bool settled = c && v->current;
+	bool settled = c && (v->current || !v->d.unsettled);
 
-	for (uint32_t i = 0; settled && i < c->segment_count; i++) {
-		struct codes *k =
-			is_live(c->segments[i]) ? codes_find(c->segments[i], v->current->number) : NULL;
-		struct code_files files;
+	for (uint32_t i = 0; settled && v->current && i < c->segment_count; i++) {
+		const struct codes *k = codes_of(c->segments[i], v->current->number);
+		bool verified = k && k->verified;
 
-		if (!k) {
-			settled = !is_live(c->segments[i]) || !v->d.unsettled;
+		if (!is_live(c->segments[i]) || (verified && !k->dirty))
 			continue;
-		}
-		if (!k->verified)
-			settled = !v->d.unsettled && !k->dirty;
-		else if (k->dirty && !code_files_open(&files, k, v->current, false)) {
-			settled = !code_files_sync(&files);
-			code_files_close(&files);
-		}
-		codes_put(k);
+		settled = (verified || !v->d.unsettled) && !sync_codes(s, v, c->segments[i]);
 	}
 	return settled;
 }
