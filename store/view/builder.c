@@ -155,12 +155,8 @@ static bool load_model(struct vs_store *s, struct view *v, const struct codec_pl
 		return false;
 	}
 	pthread_mutex_lock(&s->views->mutex);
-	if (!v->current) { /* a reader may have been as fast */
-		v->current = m;
-		m = NULL;
-	}
+	v->current = m;
 	pthread_mutex_unlock(&s->views->mutex);
-	view_model_put(m);
 	return true;
 }
 

@@ -34,7 +34,8 @@ static void *aligned(size_t bytes)
 
 /* ------------------------------------------------------------------ opening */
 
-/* A model that was trained before the store was opened is loaded by who is the first to want it. */
+/* A model that was trained before the store was opened, and that the builder has not loaded yet, or never
+ * will in a store that is only read: there it is kept. */
 static int load_model(struct vs_store *s, const struct view_definition *d,
 		      const struct vs_snapshot_info *info, struct view_model **out)
 {
@@ -53,7 +54,7 @@ static int load_model(struct vs_store *s, const struct view_definition *d,
 	if (rc)
 		return rc == -ENOMEM ? rc : -EAGAIN;
 	pthread_mutex_lock(&s->views->mutex);
-	v = views_find(s->views, info->collection, d->name);
+	v = s->read_only ? views_find(s->views, info->collection, d->name) : NULL;
 	if (v && !v->current)
 		view_model_get(v->current = *out);
 	pthread_mutex_unlock(&s->views->mutex);

@@ -438,6 +438,80 @@ static void another_seed_trains_anew_without_a_gap(void **state)
 	assert_int_equal(count_files(f, ".pq8x4.1."), 0);
 }
 
+static void a_damaged_vector_has_no_code_and_hinders_no_other(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_view_info info;
+	struct vs_snapshot *m;
+	struct vs_view *v;
+	char codes[100];
+
+	put_many(f, 0, 300);
+	assert_int_equal(vs_close(f->s), 0);
+	flip(f, "0.npy", 4096 + 70 * DIM * sizeof(float) + 5);
+	open_with(f, NULL, false);
+	create(f, "pq1");
+	do
+		info = info_of(f, "pq1");
+	while (info.state != VS_VIEW_LAGGING);
+	assert_string_equal(info.why, "1 vectors are damaged (checksum) and have no code");
+	assert_int_equal(info.rows_encoded, 299);
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+	assert_int_equal(vs_view_open(m, "pq1", &v), 0);
+	assert_int_equal(vs_view_codes(v, 0, 70, codes), 0);
+	assert_int_equal(vs_view_codes(v, 71, 100, codes), 0);
+	assert_int_equal(vs_view_codes(v, 70, 1, codes), -EIO);
+	vs_view_close(v);
+	vs_snapshot_close(m);
+	assert_int_equal(vs_remove(f->s, f->docs, "v70", NULL), 0);
+	wait_whole(f, "pq1");
+	assert_true(compare(f, "pq1"));
+}
+
+/* Vectors of two kinds: those that a view was trained on, and others. */
+static void put_kind(struct fixture *f, unsigned from, unsigned to, bool other)
+{
+	for (unsigned i = from; i < to; i++) {
+		struct vs_attr attr = {.perm = perm};
+		float v[DIM];
+		char id[16];
+
+		for (int d = 0; d < DIM; d++)
+			v[d] = (float)numbers_below(&f->numbers, 1000) / 1000 *
+			       ((d < DIM / 2) == other ? 20 : 1);
+		snprintf(id, sizeof id, "k%u", i);
+		assert_int_equal(vs_entry_reserve(f->s, f->docs, &attr.entry), 0);
+		assert_int_equal(vs_put(f->s, f->docs, id, &attr, v, sizeof v, NULL), 0);
+	}
+}
+
+static void drift_is_told_and_trains_anew_if_wanted(void **state)
+{
+	struct vs_view_params params = {.retrain_auto = true};
+	struct fixture *f = *state;
+	struct vs_view_info info;
+	char why[200];
+
+	put_kind(f, 0, 3000, false);
+	create(f, "opq5x4");
+	assert_int_equal(vs_view_create(f->s, f->docs, "opq5", &params, why, sizeof why), 0);
+	info = wait_whole(f, "opq5");
+	assert_true(info.error_trained > 0 && info.error_trained < 1);
+	wait_whole(f, "opq5x4");
+	put_kind(f, 3000, 9000, true);
+	for (int i = 0; i < WAIT_MS / 5 && info.epoch == 1; i++) {
+		pause_ms(5);
+		info = info_of(f, "opq5");
+	}
+	assert_int_equal(wait_whole(f, "opq5").epoch, 2);
+	assert_true(compare(f, "opq5") && compare(f, "opq5x4"));
+	info = wait_whole(f, "opq5x4");
+	assert_int_equal(info.epoch, 1);
+	assert_true(info.error_recent > VS_VIEW_DRIFT_MAX * info.error_trained);
+	assert_int_equal(f->warnings, 2);
+	assert_non_null(strstr(f->warning, "vectors have drifted"));
+}
+
 /* ------------------------------------------------------------------ beside writers */
 
 struct writer {
@@ -619,6 +693,8 @@ int main(void)
 		TEST(a_dropped_view_leaves_no_file_and_its_readers_go_on),
 		TEST(what_cannot_be_is_refused_with_what_would_fit),
 		TEST(another_seed_trains_anew_without_a_gap),
+		TEST(a_damaged_vector_has_no_code_and_hinders_no_other),
+		TEST(drift_is_told_and_trains_anew_if_wanted),
 		TEST(a_full_disk_makes_the_view_lag_and_nothing_else),
 		TEST(every_snapshot_has_its_codes_beside_writers),
 	};
