@@ -23,7 +23,8 @@ case ${VECFS_BUILD:-} in
 *-asan | *-tsan) slow=4 long=1 ;;
 *) slow=1 long=1 ;; # long: how much longer a load must run to come to everything
 esac
-deadline_s=$((20 * slow)) # of whatever is waited for
+patience=$((VECFS_LONG ? 10 * slow : slow)) # so much is done with --long that a mount may take minutes to end
+deadline_s=$((20 * patience))               # of whatever is waited for
 export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-$((60 * slow))}
 umask 022
 
@@ -49,7 +50,7 @@ begin() {
 }
 
 # vecfs ARGUMENT...: the command; never waits for ever.
-vecfs() { timeout -k 5 $((30 * slow)) "$VECFS_BIN" "$@"; }
+vecfs() { timeout -k 5 $((30 * patience)) "$VECFS_BIN" "$@"; }
 
 # outside COMMAND...: replaces this subshell, without the descriptors that bats waits for.
 outside() {
