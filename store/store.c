@@ -243,6 +243,7 @@ static int vacuum_all(struct vs_store *s)
 	return rc == -EIO ? 0 : rc; /* a row that cannot be read stays where it is */
 }
 
+/* sync: or everything is synced by one call later. */
 static int finalize_collection(struct vs_store *s, struct collection *c, bool sync)
 {
 	int rc = 0;
@@ -252,8 +253,10 @@ static int finalize_collection(struct vs_store *s, struct collection *c, bool sy
 	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
 		if (segment_has_files(c->segments[i]))
 			rc = segment_finalize(c->segments[i], &c->schema);
-	if (!rc)
+	if (!rc && sync)
 		rc = files_relieve(&s->files);
+	else if (!rc)
+		files_relieve_unsynced(&s->files);
 	while (files_mapped_full(&s->files))
 		engine_unmap(s);
 	if (rc || c->index_stamp || c->deleted)

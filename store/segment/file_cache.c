@@ -325,9 +325,9 @@ int files_sync_many(struct files *f)
 	return f->dirty_count >= SYNC_MANY && !f->io->syncs_singly ? files_sync_all(f) : 0;
 }
 
-int files_relieve(struct files *f)
+/* Closes what nobody uses while there is too much of it. */
+static void evict_excess(struct files *f)
 {
-	int rc = f->dirty_count > f->open_max / 2 ? files_sync_all(f) : 0;
 	bool more = true;
 
 	while (more) {
@@ -336,7 +336,22 @@ int files_relieve(struct files *f)
 		pthread_mutex_unlock(&f->mutex);
 		more = more && files_evict(f);
 	}
+}
+
+int files_relieve(struct files *f)
+{
+	int rc = f->dirty_count > f->open_max / 2 ? files_sync_all(f) : 0;
+
+	evict_excess(f);
 	return rc;
+}
+
+void files_relieve_unsynced(struct files *f)
+{
+	assert(!f->io->syncs_singly);
+	if (f->dirty_count > f->open_max / 2)
+		end_dirty(f, take_dirty(f), true);
+	evict_excess(f);
 }
 
 /* ------------------------------------------------------------------ mappings */

@@ -84,6 +84,9 @@ static inline bool files_dirty_full(const struct files *f)
 }
 /* The applier's: syncs what was written, if so much waits for that that others may soon find no room. */
 int files_relieve(struct files *f);
+/* The same before an end of everything with one files_sync_all(), which needs no descriptors: nothing is
+ * synced yet. */
+void files_relieve_unsynced(struct files *f);
 /* The applier's: syncs what was written; names as well, unless io->syncs_singly. */
 int files_sync_all(struct files *f);
 /* The applier's: syncs what was written if that is so much that one call for everything takes less. */
