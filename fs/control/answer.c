@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/control/recall_table.h"
 #include "fs/request/json.h"
 #include "store/base/clock.h"
 #include "store/base/idlist.h"
@@ -42,16 +43,11 @@ bool answer_is_unwanted(void *req, uint64_t rows)
 	return fuse_req_interrupted(req);
 }
 
-static int check(const struct vs_schema *schema, const struct search_params *params, const void *vectors,
-		 uint32_t count, char *why, size_t why_size)
+static int check(const struct vs_schema *schema, const void *vectors, uint32_t count, char *why,
+		 size_t why_size)
 {
-	int rc = 0;
+	int rc = vs_query_check(schema, vectors, count);
 
-	if (params->view[0]) {
-		snprintf(why, why_size, "there is no view %s", params->view);
-		return -EINVAL;
-	}
-	rc = vs_query_check(schema, vectors, count);
 	if (rc == -EINVAL)
 		snprintf(why, why_size,
 			 schema->dim ? "the query is not finite, or has no direction (all zeros)"
@@ -108,6 +104,51 @@ static int reserve(struct answer *a, const struct answer_budget *budget, uint64_
 	return 0;
 }
 
+/* The view that is asked for; or sq8, whose result is the exact one, if its codes are there and are read
+ * faster than the vectors. */
+static int open_view(const struct answer_ask *ask, struct answer *out, char *why, size_t why_size)
+{
+	const char *name = ask->params->view[0] ? ask->params->view : "sq8";
+	enum vs_dtype dtype = out->info.schema.dtype;
+	struct vs_view_info info;
+	int rc;
+
+	if (!ask->params->view[0] &&
+	    (!(dtype == VS_F32 || dtype == VS_F16 || dtype == VS_BF16) ||
+	     vs_view_get(ask->store, ask->collection, name, &info) || info.state != VS_VIEW_READY))
+		return 0;
+	rc = vs_view_open(out->moment, name, &out->view);
+	if (!rc)
+		snprintf(out->view_name, sizeof out->view_name, "%s", name);
+	if (!ask->params->view[0])
+		return rc == -ENOENT || rc == -EAGAIN ? 0 : rc;
+	if (rc == -ENOENT)
+		snprintf(why, why_size, "there is no view %s", name);
+	if (rc == -EAGAIN)
+		snprintf(why, why_size, "the view %s is not trained yet, or cannot be: see its state", name);
+	return rc == -ENOENT || rc == -EAGAIN ? -EINVAL : rc;
+}
+
+/* How many candidates are verified. Where none of the usual numbers reaches a recall, all vectors are
+ * compared. */
+static int choose_depth(const struct answer_ask *ask, struct answer *out, struct vs_query *q)
+{
+	int rc = 0;
+
+	q->view = out->view;
+	q->rerank = ask->params->rerank;
+	if (out->view && ask->params->recall > 0)
+		rc = recall_table_depth(ask->recalls, out->moment, out->view, q->k, ask->params->recall,
+					q->is_cancelled, q->arg, &q->rerank);
+	if (!rc && q->view && ask->params->recall > 0 && q->rerank == UINT32_MAX - 1)
+		q->view = NULL;
+	out->rerank =
+		q->view && q->rerank ? vs_rerank_depth(&vs_view_codec(q->view)->plan, q->k, q->rerank) : 0;
+	if (!q->view)
+		out->view_name[0] = '\0';
+	return rc;
+}
+
 /* Opens the snapshot, and sees whether the search can be made. */
 static int prepare(const struct answer_ask *ask, struct vs_query *q, struct answer *out, char *why,
 		   size_t why_size)
@@ -123,7 +164,11 @@ static int prepare(const struct answer_ask *ask, struct vs_query *q, struct answ
 	out->k = q->k;
 	if (!is_same_shape(&out->info.schema, ask->schema))
 		return -ESTALE;
-	rc = check(&out->info.schema, ask->params, q->vectors, q->count, why, why_size);
+	rc = check(&out->info.schema, q->vectors, q->count, why, why_size);
+	if (!rc)
+		rc = open_view(ask, out, why, why_size);
+	if (!rc)
+		rc = choose_depth(ask, out, q);
 	return rc ? rc : reserve(out, &ask->budget, bytes_of(out, q, ask->params), why, why_size);
 }
 
@@ -162,6 +207,8 @@ int answer_make(const struct answer_ask *ask, struct answer *out, char *why, siz
 
 void answer_free(struct answer *a)
 {
+	if (a->view)
+		vs_view_close(a->view);
 	if (a->moment)
 		vs_snapshot_close(a->moment);
 	if (a->bytes)
@@ -269,8 +316,10 @@ int answer_print(const struct answer *a, bool json, char **text, size_t *size)
 	if (!out)
 		return -ENOMEM;
 	if (json)
-		fprintf(out, "{\"metric\":\"%s\",\"rows\":%" PRIu64 ",\"scanned\":%" PRIu64 ",\"results\":[",
-			metric, a->info.rows, a->stats.rows_scanned);
+		fprintf(out,
+			"{\"metric\":\"%s\",\"rows\":%" PRIu64 ",\"scanned\":%" PRIu64
+			",\"verified\":%" PRIu64 ",\"view\":\"%s\",\"results\":[",
+			metric, a->info.rows, a->stats.rows_scanned, a->stats.rows_verified, a->view_name);
 	else if (a->info.schema.metric == VS_IP)
 		fprintf(out, "# inner product: larger is nearer\n");
 	rc = print_queries(a, json, out);

@@ -6,6 +6,7 @@
 #include "fs/request/ops.h"
 #include "fs/control/search_params.h"
 #include "store/search/search.h"
+#include "store/view/view.h"
 
 /* Memory that answers share: what they take is never more than that. */
 struct answer_budget {
@@ -25,7 +26,8 @@ struct answer_ask {
 	uint64_t without;                               /* an entry that is left out, or 0 */
 	bool (*is_cancelled)(void *arg, uint64_t rows); /* may be NULL */
 	void *arg;
-	struct answer_budget budget; /* used NULL: as much as there is */
+	struct answer_budget budget;  /* used NULL: as much as there is */
+	struct recall_table *recalls; /* what was measured before, or NULL */
 };
 
 /* A result: of count queries at most k hits each, of one snapshot that stays open with it. */
@@ -36,7 +38,10 @@ struct answer {
 	struct vs_hit *hits;
 	uint32_t *found;
 	struct vs_search_stats stats;
-	uint64_t us; /* what the search took */
+	uint64_t us;          /* what the search took */
+	struct vs_view *view; /* that was searched through, or NULL; its name, and what was verified: */
+	char view_name[VS_VIEW_NAME_MAX + 1];
+	uint32_t rerank;
 	struct answer_budget budget;
 	uint64_t bytes; /* of the budget */
 };

@@ -171,7 +171,8 @@ static int find_neighbours(struct mount *s, fuse_req_t req, const struct slot *s
 						      .without = slot->entry,
 						      .is_cancelled = req ? answer_is_unwanted : NULL,
 						      .arg = req,
-						      .budget = answer_budget_of(s)},
+						      .budget = answer_budget_of(s),
+						      .recalls = s->recalls},
 				 &answer, why, sizeof why);
 	free(vector);
 	if (rc == -EINVAL || rc == -EDQUOT)

@@ -81,7 +81,8 @@ static int add_answers(fuse_req_t req, const struct node *node, struct query *q,
 					      .params = &params,
 					      .is_cancelled = answer_is_unwanted,
 					      .arg = req,
-					      .budget = answer_budget_of(ops_serve(req))},
+					      .budget = answer_budget_of(ops_serve(req)),
+					      .recalls = ops_serve(req)->recalls},
 			 &answer, why, why_size);
 	if (rc)
 		return rc;

@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/search/search.h"
+
 #define WORD_BYTES 512
 
 void search_params_init(struct search_params *p)
 {
-	*p = (struct search_params){.k = SEARCH_K_DEFAULT, .threads = 1};
+	*p = (struct search_params){.k = SEARCH_K_DEFAULT, .threads = 1, .rerank = VS_RERANK_AUTO};
 }
 
 /* A whole decimal number of at most max. */
@@ -87,20 +89,24 @@ static bool set_view(struct search_params *p, const char *value)
 	return text_of(value, p->view, sizeof p->view);
 }
 
+/* What comes last counts: a number of candidates, or what they are to reach. */
 static bool set_rerank(struct search_params *p, const char *value)
 {
-	unsigned long n;
+	unsigned long n = VS_RERANK_AUTO;
+	bool ok = !strcmp(value, "auto") || number_of(value, 0, VS_RERANK_AUTO - 1, &n);
 
-	(void)p;
-	return !strcmp(value, "auto") || number_of(value, 0, UINT32_MAX, &n);
+	p->rerank = (uint32_t)n;
+	p->recall = 0;
+	return ok;
 }
 
 static bool set_recall(struct search_params *p, const char *value)
 {
 	float recall;
+	bool ok = float_of(value, &recall) && recall > 0 && recall <= 1;
 
-	(void)p;
-	return float_of(value, &recall) && recall > 0 && recall <= 1;
+	p->recall = ok ? strtod(value, NULL) : 0;
+	return ok;
 }
 
 static const struct {

@@ -9,9 +9,11 @@
  *   ids=NAME        only the ids in the session's file NAME; with !NAME only those that are not in it
  *   format=text     or json
  *   timeout_ms=0    0: as long as it takes
- *   view=V          the compressed view whose codes give the candidates
- *   rerank=auto     or a number; recall=0.95: how candidates are verified. Without a view every row is
- * compared, so that each of these is as good as any
+ *   view=V          candidates from the codes of the view V. Without it every vector is compared, through
+ *                   the view sq8 if there is one, which finds the same
+ *   rerank=auto     or how many candidates are verified with their vectors; 0: none, and distances are those
+ *                   of the codes
+ *   recall=0.95     as many as are needed to find so many of the nearest, measured on stored vectors
  */
 #ifndef VECFS_FS_CONTROL_SEARCH_PARAMS_H
 #define VECFS_FS_CONTROL_SEARCH_PARAMS_H
@@ -31,7 +33,9 @@ struct search_params {
 	unsigned threads; /* that search; no key sets it */
 	char filter[256]; /* "": none; so for the others */
 	char ids[256];
-	char view[64];
+	char view[32];
+	uint32_t rerank; /* as vs_query's */
+	double recall;   /* 0: rerank counts */
 };
 
 void search_params_init(struct search_params *p);

@@ -361,9 +361,10 @@ static int make_stats(const struct answer *a, char **text, size_t *size)
 		return -ENOMEM;
 	*size = (size_t)snprintf(*text, 256,
 				 "queries=%u\nrows=%" PRIu64 "\nrows_scanned=%" PRIu64
-				 "\nrows_verified=%" PRIu64 "\nrows_damaged=%" PRIu64 "\nus=%" PRIu64 "\n",
+				 "\nrows_verified=%" PRIu64 "\nrows_damaged=%" PRIu64 "\nus=%" PRIu64
+				 "\nview=%s\nrerank=%u\n",
 				 a->count, a->info.rows, a->stats.rows_scanned, a->stats.rows_verified,
-				 a->stats.rows_damaged, a->us);
+				 a->stats.rows_damaged, a->us, a->view_name, a->rerank);
 	return 0;
 }
 
@@ -427,7 +428,8 @@ static int answer(struct mount *serve, fuse_req_t req, struct session *s, char *
 						      .list = q.list,
 						      .is_cancelled = req ? answer_is_unwanted : NULL,
 						      .arg = req,
-						      .budget = {&t->bytes, SESSION_BYTES_MAX}},
+						      .budget = {&t->bytes, SESSION_BYTES_MAX},
+						      .recalls = serve->recalls},
 				 &a, why, WHY_BYTES);
 	vs_filter_free(q.list);
 	query_array_free(&q.queries);

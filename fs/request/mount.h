@@ -36,6 +36,7 @@ struct view_table;
 struct notify;
 struct schedule;
 struct park;
+struct recall_table;
 
 /* What handlers need to know. Only session.c changes it, and but for transport only before requests arrive.
  */
@@ -64,6 +65,7 @@ struct mount {
 	struct view_table *views;
 	struct notify *notify;
 	struct schedule *schedule;
+	struct recall_table *recalls;
 	struct park *park;             /* for requests that take long */
 	_Atomic uint64_t answer_bytes; /* memory of the answers of near/ and search/query (answer.h) */
 	void (*ready)(void *arg);

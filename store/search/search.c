@@ -9,6 +9,7 @@
 #include "store/base/clock.h"
 #include "store/engine.h"
 #include "store/search/state.h"
+#include "store/view/view.h"
 
 #define BLOCK_BYTES (256u << 10)
 #define BLOCK_BYTES_FEW (4u << 20) /* for so few queries that a row is not read again: */
@@ -338,7 +339,10 @@ int vs_search_threads(struct vs_snapshot *m, const struct vs_query *q, unsigned 
 
 uint64_t vs_search_bytes(const struct vs_query *q, unsigned threads)
 {
-	return (uint64_t)q->count * threads * (q->k * sizeof(struct topk_item) + sizeof(struct topk));
+	uint64_t depth = q->view ? vs_rerank_depth(&vs_view_codec(q->view)->plan, q->k, q->rerank) : 0;
+
+	return (uint64_t)q->count * threads *
+	       ((q->k + depth) * sizeof(struct topk_item) + 2 * sizeof(struct topk));
 }
 
 static bool is_before(enum vs_metric metric, const struct vs_hit *a, const struct vs_hit *b)

@@ -84,6 +84,108 @@ expected_near() {
 	expect_log 'near: refused: there is no view'
 	run cat "$mnt/docs/.vecfs/near@view=opq96/a042"
 	[ "$status" != 0 ]
+	[[ $output == *"Invalid argument"* ]]
+	grep -q 'docs/.vecfs/near: refused: there is no view opq96' "$mnt/.vecfs/log"
+}
+
+# make_view NAME: of docs, and waits for its codes.
+make_view() {
+	mkdir "$mnt/docs/.vecfs/views/$1"
+	eventually grep -qx ready "$mnt/docs/.vecfs/views/$1/.vecfs/state"
+}
+
+@test "a view sq8 is used by every search, which finds the same; stats and JSON say so" {
+	local control=$mnt/docs/.vecfs s=$mnt/docs/.vecfs/search/s
+	cat "$control/near@k=200/a042" >exact
+	make_view sq8
+	cat "$control/near@k=200/a042" | cmp - exact
+	cat "$control/near@k=200,view=sq8/a042" | cmp - exact
+	cat "$control/near@k=200,view=sq8,rerank=0/a042" | cmp - exact
+	exec 7<>"$control/search/query"
+	cat "$mnt/docs/a042" >&7
+	cat <&7 | tail -n 9 | cut -f 2- >rest
+	exec 7>&-
+	head -n 9 exact | cut -f 2- | cmp - rest
+	mkdir "$s"
+	cp v.npy "$s/queries.npy"
+	grep -qx view=sq8 "$s/stats"
+	[ "$(sed -n 's/^rows_verified=//p' "$s/stats")" -gt 0 ]
+	grep -q '"view":"sq8"' "$s/result.json"
+	# What was acknowledged is found before it has a code, what was deleted is not.
+	cp "$mnt/docs/a042" "$mnt/docs/twin"
+	[ "$(head -n 1 "$control/near/a042")" = "$(printf '1\t0\ttwin')" ]
+	rm "$mnt/docs/twin"
+	cat "$control/near@k=200/a042" | cmp - exact
+	rmdir "$control/views/sq8"
+	cat "$control/near@k=200/a042" | cmp - exact
+}
+
+@test "near@view=V: candidates from codes, re-ranked; rerank and recall choose how many, the same answer twice" {
+	local control=$mnt/docs/.vecfs view
+	expected_near 10 >exact
+	for view in bit rabitq2 pq4 opq8x4 bf16; do
+		make_view $view
+		# Of as many candidates as there are vectors the nearest are the nearest.
+		cat "$control/near@view=$view,rerank=500/a042" | cmp - exact
+		cat "$control/near@view=$view,recall=1/a042" | cmp - exact
+		cat "$control/near@view=$view/a042" >auto
+		cat "$control/near@view=$view/a042" | cmp - auto
+		[ "$(wc -l <auto)" = 10 ]
+		[ "$(cat "$control/near@view=$view,rerank=0/a042" | wc -l)" = 10 ]
+		[ "$(cat "$control/near@view=$view,k=1000/a042" | wc -l)" = 499 ]
+		[ "$(cat "$control/near@view=$view,filter=c00?/a042" | wc -l)" = 3 ]
+	done
+	# A remounted store answers the same.
+	cat "$control/near@view=pq4,rerank=20/a042" >before
+	stop
+	start
+	cat "$control/near@view=pq4,rerank=20/a042" | cmp - before
+}
+
+@test "a session's params name a view, rerank and recall" {
+	local s=$mnt/docs/.vecfs/search/s
+	make_view pq4
+	mkdir "$s"
+	cp v.npy "$s/queries.npy"
+	printf 'k=5\nview=pq4\nrerank=500\n' >"$s/params"
+	cp "$s/rows.npy" all.npy
+	grep -qx view=pq4 "$s/stats"
+	grep -qx rerank=500 "$s/stats"
+	printf 'k=5\n' >"$s/params"
+	cmp "$s/rows.npy" all.npy
+	printf 'k=5\nview=pq4\nrecall=0.9\n' >"$s/params"
+	python3 - "$s/rows.npy" <<-'PYTHON'
+		import numpy as np, sys
+		got, want = np.load(sys.argv[1]), np.load('all.npy')
+		share = np.mean([len(set(g) & set(w)) / 5 for g, w in zip(got, want)])
+		assert share > .8, share
+	PYTHON
+	expect_log 'search/s: refused: there is no view nonesuch'
+	printf 'view=nonesuch\n' >"$s/params"
+	refused "Invalid argument" cat "$s/rows.npy"
+	grep -q 'search/s: refused: there is no view nonesuch' "$mnt/.vecfs/log"
+}
+
+@test "vecfs search --view, --rerank and --recall: in a mount and in a store that is not mounted" {
+	make_view pq4
+	python3 -c "import numpy as np; np.save('q.npy', np.load('v.npy')[100:160])"
+	vecfs search "$mnt/docs" --queries q.npy --view pq4 --rerank 30 --out rows.npy --distances d.npy
+	vecfs search "$mnt/docs" --queries q.npy --view pq4 --rerank 500 --out all.npy
+	vecfs search "$mnt/docs" --queries q.npy --out exact.npy
+	cmp all.npy exact.npy
+	vecfs search "$mnt/docs" --queries q.npy --view pq4 --recall 0.95 --json | grep -q '"view":"pq4"'
+	run vecfs search "$mnt/docs" --queries q.npy --view opq9
+	[ "$status" = 1 ]
+	[[ $output == *"there is no view opq9"* ]]
+	stop
+	vecfs search store/docs --queries q.npy --view pq4 --rerank 30 --out there.npy --distances dd.npy --threads 2
+	cmp there.npy rows.npy
+	cmp dd.npy d.npy
+	vecfs search store/docs --queries q.npy --view pq4 --recall 1 --out there.npy
+	cmp there.npy exact.npy
+	run vecfs search store/docs --queries q.npy --view opq9
+	[ "$status" = 1 ]
+	[[ $output == *"there is no view opq9"* ]]
 }
 
 @test "search/query: vectors are written, text is read, on one descriptor; then the next" {
