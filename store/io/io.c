@@ -181,6 +181,26 @@ static int real_rename(struct io *io, const char *from, const char *to)
 	return result(renameat(root_of(io), from, root_of(io), to));
 }
 
+static int real_link(struct io *io, const char *from, const char *to)
+{
+	if (io->read_only)
+		return -EROFS;
+	return result(linkat(root_of(io), from, root_of(io), to, 0));
+}
+
+static int real_identify(struct io *io, const char *path, struct io_identity *out)
+{
+	struct stat st;
+
+	if (fstatat(root_of(io), path, &st, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	*out = (struct io_identity){.device = st.st_dev,
+				    .inode = st.st_ino,
+				    .names = st.st_nlink,
+				    .allocated = (uint64_t)st.st_blocks * 512};
+	return 0;
+}
+
 static int real_unlink(struct io *io, const char *path)
 {
 	return io->read_only ? -EROFS : result(unlinkat(root_of(io), path, 0));
@@ -269,6 +289,8 @@ static const struct io_ops real_ops = {
 	.syncall = real_syncall,
 	.size = real_size,
 	.rename = real_rename,
+	.link = real_link,
+	.identify = real_identify,
 	.unlink = real_unlink,
 	.mkdir = real_mkdir,
 	.rmdir = real_rmdir,

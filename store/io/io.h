@@ -22,6 +22,13 @@ struct io;
 /* Called once for each name in a directory but "." and "..". Non-zero ends the listing and is returned. */
 typedef int (*io_name_fn)(void *arg, const char *name);
 
+/* Which file a name stands for. */
+struct io_identity {
+	uint64_t device, inode;
+	uint64_t names;     /* how many it has */
+	uint64_t allocated; /* bytes on the disk */
+};
+
 struct io_ops {
 	/* open(2): O_RDONLY or O_RDWR, with O_CREAT, O_EXCL, O_TRUNC; returns a descriptor of this table's
 	 * own. */
@@ -45,6 +52,9 @@ struct io_ops {
 	int (*syncall)(struct io *io);
 	int (*size)(struct io *io, int fd, uint64_t *size);
 	int (*rename)(struct io *io, const char *from, const char *to);
+	/* link(2): another name for a file. -EEXIST; -EPERM, -EOPNOTSUPP: the file system has no such. */
+	int (*link)(struct io *io, const char *from, const char *to);
+	int (*identify)(struct io *io, const char *path, struct io_identity *out);
 	int (*unlink)(struct io *io, const char *path);
 	int (*mkdir)(struct io *io, const char *path, mode_t mode);
 	int (*rmdir)(struct io *io, const char *path);

@@ -37,6 +37,7 @@ struct simdisk {
 	uint64_t fault_countdown;
 	const char *failed;
 	unsigned retried_syncs;
+	bool shared_may_change;
 	enum simdisk_lie lie;
 	const char *lie_pattern;
 	FILE *trace;
@@ -162,6 +163,15 @@ static void drop_handle(struct simdisk *d, int fd)
 	h->node = NULL;
 }
 
+/* What has several names is shared, and is never changed in place: an engine that does so has failed. */
+static void assert_alone(const struct simdisk *d, const struct simnode *node, const char *path)
+{
+	if (node->names < 2 || d->shared_may_change)
+		return;
+	fprintf(stderr, "simdisk: %s has %u names and is changed\n", path, node->names);
+	abort();
+}
+
 static int open_locked(struct simdisk *d, const char *path, int flags)
 {
 	struct simplace at;
@@ -175,10 +185,12 @@ static int open_locked(struct simdisk *d, const char *path, int flags)
 		return -ENOENT;
 	if (at.node && at.node->directory)
 		return -EISDIR;
-	if (!at.node)
+	if (!at.node) {
 		at.node = simtree_create(&d->tree, d->now, &at, false);
-	else if (flags & O_TRUNC)
+	} else if (flags & O_TRUNC) {
+		assert_alone(d, at.node, path);
 		simfile_resize(&at.node->file, d->now, 0);
+	}
 	return new_handle(d, at.node, path, (flags & O_ACCMODE) == O_RDWR);
 }
 
@@ -268,6 +280,8 @@ static ssize_t disk_pwritev(struct io *io, int fd, const struct iovec *iov, int 
 	else if (c.short_count && size > 1)
 		size /= 2;
 	if (!rc && size)
+		assert_alone(c.d, h->node, h->path);
+	if (!rc && size)
 		simfile_write(&h->node->file, c.d->now, iov, size, off);
 	rc = leave(&c, rc);
 	return rc ? rc : (ssize_t)size;
@@ -290,6 +304,8 @@ static int disk_fallocate(struct io *io, int fd, int mode, uint64_t off, uint64_
 		rc = -EFBIG;
 	if (!rc && !punch && !fits(c.d, &h->node->file, off, len))
 		rc = -ENOSPC;
+	if (!rc)
+		assert_alone(c.d, h->node, h->path);
 	if (!rc && punch)
 		simfile_punch(&h->node->file, c.d->now, off, len);
 	else if (!rc)
@@ -308,6 +324,8 @@ static int disk_truncate(struct io *io, int fd, uint64_t size)
 		rc = -EBADF;
 	if (!rc && size > SIMFILE_MAX)
 		rc = -EFBIG;
+	if (!rc)
+		assert_alone(c.d, h->node, h->path);
 	if (!rc)
 		simfile_resize(&h->node->file, c.d->now, size);
 	return leave(&c, rc);
@@ -440,6 +458,46 @@ static int disk_rename(struct io *io, const char *from, const char *to)
 		rc = check_rename(&old, &new);
 	if (!rc && old.node != new.node)
 		simtree_rename(&c.d->tree, c.d->now, &old, &new);
+	return leave(&c, rc);
+}
+
+static int disk_link(struct io *io, const char *from, const char *to)
+{
+	struct call c;
+	struct simplace old, new;
+	int rc = enter(&c, io, "link", true, CAN_FAIL | CAN_FILL);
+
+	about(&c, "%s %s", from, to);
+	if (!rc)
+		rc = simtree_find(&c.d->tree, from, &old);
+	if (!rc)
+		rc = simtree_find(&c.d->tree, to, &new);
+	if (!rc && !old.node)
+		rc = -ENOENT;
+	if (!rc && old.node->directory)
+		rc = -EPERM;
+	if (!rc && new.node)
+		rc = -EEXIST;
+	if (!rc)
+		simtree_link(&c.d->tree, c.d->now, &old, &new);
+	return leave(&c, rc);
+}
+
+static int disk_identify(struct io *io, const char *path, struct io_identity *out)
+{
+	struct call c;
+	struct simplace at;
+	int rc = enter(&c, io, "identify", false, CAN_FAIL);
+
+	about(&c, "%s", path);
+	if (!rc)
+		rc = simtree_find(&c.d->tree, path, &at);
+	if (!rc && !at.node)
+		rc = -ENOENT;
+	if (!rc)
+		*out = (struct io_identity){.inode = (uint64_t)(uintptr_t)at.node,
+					    .names = at.node->names,
+					    .allocated = at.node->file.allocated * SIMFILE_PAGE};
 	return leave(&c, rc);
 }
 
@@ -582,6 +640,8 @@ static const struct io_ops disk_ops = {
 	.syncall = disk_syncall,
 	.size = disk_size,
 	.rename = disk_rename,
+	.link = disk_link,
+	.identify = disk_identify,
 	.unlink = disk_unlink,
 	.mkdir = disk_mkdir,
 	.rmdir = disk_rmdir,
@@ -631,6 +691,7 @@ void simdisk_reset(struct simdisk *d)
 	d->crashed = false;
 	d->failed = NULL;
 	d->retried_syncs = 0;
+	d->shared_may_change = false;
 	d->lie = SIMDISK_HONEST;
 }
 
@@ -715,6 +776,11 @@ const char *simdisk_failed(struct simdisk *d)
 unsigned simdisk_retried_syncs(const struct simdisk *d)
 {
 	return d->retried_syncs;
+}
+
+void simdisk_share_freely(struct simdisk *d)
+{
+	d->shared_may_change = true;
 }
 
 void simdisk_capacity(struct simdisk *d, uint64_t bytes)

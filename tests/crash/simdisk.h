@@ -63,6 +63,9 @@ unsigned simdisk_retried_syncs(const struct simdisk *d);
 /* Writes and allocations beyond this many bytes answer -ENOSPC. 0: no limit. */
 void simdisk_capacity(struct simdisk *d, uint64_t bytes);
 
+/* A file that has several names may be changed: a repair does so. Else it ends the process. */
+void simdisk_share_freely(struct simdisk *d);
+
 /* ------------------------------------------------------------------ lying */
 
 /* Lies turn a sound engine into a broken one: they test the tests. */

@@ -108,6 +108,39 @@ static void unsynced_bytes_survive_or_not(void **state)
 	assert_true(other > 0 && other < SEEDS / 10);
 }
 
+static void a_second_name_is_the_same_file(void **state)
+{
+	struct io_identity a, b;
+	unsigned there = 0;
+
+	(void)state;
+	for (uint64_t seed = 0; seed < SEEDS; seed++) {
+		durable_file();
+		assert_int_equal(io->ops->link(io, "f", "g"), 0);
+		assert_int_equal(io->ops->link(io, "f", "g"), -EEXIST);
+		assert_int_equal(io->ops->link(io, "absent", "h"), -ENOENT);
+		assert_int_equal(io->ops->identify(io, "f", &a), 0);
+		assert_int_equal(io->ops->identify(io, "g", &b), 0);
+		assert_true(a.inode == b.inode && a.names == 2 && b.names == 2);
+		if (seed % 2)
+			assert_int_equal(io->ops->syncdir(io, "."), 0);
+		simdisk_reboot(disk, SIMDISK_POWER, seed);
+		assert_true(holds("f", "old"));
+		assert_true(!exists("g") || holds("g", "old"));
+		assert_true(exists("g") || seed % 2 == 0);
+		there += exists("g");
+		assert_int_equal(io->ops->identify(io, "f", &a), 0);
+		assert_int_equal(a.names, exists("g") ? 2 : 1);
+		if (!exists("g"))
+			continue;
+		assert_int_equal(io->ops->unlink(io, "f"), 0);
+		assert_true(holds("g", "old"));
+		assert_int_equal(io->ops->identify(io, "g", &a), 0);
+		assert_int_equal(a.names, 1);
+	}
+	assert_true(there > SEEDS / 2 && there < SEEDS);
+}
+
 static void unsynced_name_may_vanish_with_synced_bytes(void **state)
 {
 	unsigned there = 0;
@@ -369,6 +402,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(synced_bytes_and_names_survive),
 		cmocka_unit_test(unsynced_bytes_survive_or_not),
+		cmocka_unit_test(a_second_name_is_the_same_file),
 		cmocka_unit_test(unsynced_name_may_vanish_with_synced_bytes),
 		cmocka_unit_test(rename_is_atomic),
 		cmocka_unit_test(unlink_is_undone_until_its_directory_is_synced),

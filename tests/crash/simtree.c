@@ -41,12 +41,32 @@ static void names_set(struct simnames *names, const char *name, struct simnode *
 	item->node = node;
 }
 
+/* The names that programs see are counted. */
+static void seen_set(struct simnames *names, const char *name, struct simnode *node)
+{
+	struct simname *item = names_find(names, name);
+
+	if (item)
+		item->node->names--;
+	names_set(names, name, node);
+	node->names++;
+}
+
 static void names_remove(struct simnames *names, const char *name)
 {
 	struct simname *item = names_find(names, name);
 
 	if (item)
 		*item = names->items[--names->count];
+}
+
+static void seen_remove(struct simnames *names, const char *name)
+{
+	struct simname *item = names_find(names, name);
+
+	if (item)
+		item->node->names--;
+	names_remove(names, name);
 }
 
 static void names_copy(struct simnames *to, const struct simnames *from)
@@ -71,7 +91,7 @@ static struct simnode *new_node(struct simtree *t, bool directory)
 	}
 	node->directory = directory;
 	node->sync_failed = false;
-	node->handles = 0;
+	node->handles = node->names = 0;
 	node->lock = -1;
 	node->seen.count = node->disk.count = 0;
 	node->next = t->nodes;
@@ -141,9 +161,9 @@ uint64_t simtree_allocated(const struct simtree *t)
 {
 	uint64_t pages = 0;
 
-	for (const struct simnode *dir = t->nodes; dir; dir = dir->next)
-		for (size_t i = 0; i < dir->seen.count; i++)
-			pages += dir->seen.items[i].node->file.allocated;
+	for (const struct simnode *node = t->nodes; node; node = node->next)
+		if (node->names)
+			pages += node->file.allocated;
 	return pages;
 }
 
@@ -188,10 +208,14 @@ static struct simmove *add_move(struct simtree *t, uint64_t when, struct simnode
 
 static void apply(const struct simmove *m, bool disk)
 {
-	if (m->from_dir)
-		names_remove(disk ? &m->from_dir->disk : &m->from_dir->seen, m->from);
-	if (m->to_dir)
-		names_set(disk ? &m->to_dir->disk : &m->to_dir->seen, m->to, m->node);
+	if (m->from_dir && disk)
+		names_remove(&m->from_dir->disk, m->from);
+	else if (m->from_dir)
+		seen_remove(&m->from_dir->seen, m->from);
+	if (m->to_dir && disk)
+		names_set(&m->to_dir->disk, m->to, m->node);
+	else if (m->to_dir)
+		seen_set(&m->to_dir->seen, m->to, m->node);
 }
 
 struct simnode *simtree_create(struct simtree *t, uint64_t when, const struct simplace *at, bool directory)
@@ -202,6 +226,15 @@ struct simnode *simtree_create(struct simtree *t, uint64_t when, const struct si
 	strcpy(m->to, at->name);
 	apply(m, false);
 	return m->node;
+}
+
+void simtree_link(struct simtree *t, uint64_t when, const struct simplace *at, const struct simplace *to)
+{
+	struct simmove *m = add_move(t, when, at->node);
+
+	m->to_dir = to->dir;
+	strcpy(m->to, to->name);
+	apply(m, false);
 }
 
 void simtree_unlink(struct simtree *t, uint64_t when, const struct simplace *at)
@@ -260,6 +293,15 @@ void simtree_syncdir(struct simtree *t, const struct simnode *dir)
 	apply_due(t);
 }
 
+static void count_names(struct simtree *t)
+{
+	for (struct simnode *node = t->nodes; node; node = node->next)
+		node->names = 0;
+	for (struct simnode *node = t->nodes; node; node = node->next)
+		for (size_t i = 0; i < node->seen.count; i++)
+			node->seen.items[i].node->names++;
+}
+
 void simtree_crash(struct simtree *t, struct simfate *fate)
 {
 	for (size_t i = 0; i < t->move_count; i++)
@@ -274,4 +316,5 @@ void simtree_crash(struct simtree *t, struct simfate *fate)
 	}
 	reach(t->root);
 	drop_unreached(t);
+	count_names(t);
 }

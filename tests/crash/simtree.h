@@ -33,6 +33,7 @@ struct simnode {
 	bool directory, reached;
 	bool sync_failed;
 	unsigned handles;
+	unsigned names; /* of a file, as programs see it */
 	int lock; /* the descriptor that holds it, or -1 */
 	struct simfile file;
 	struct simnames seen, disk;
@@ -63,6 +64,8 @@ int simtree_find(const struct simtree *t, const char *path, struct simplace *out
 
 /* The changes, at the moment when. The places must fit: the callers have checked. */
 struct simnode *simtree_create(struct simtree *t, uint64_t when, const struct simplace *at, bool directory);
+/* Another name for at's file. */
+void simtree_link(struct simtree *t, uint64_t when, const struct simplace *at, const struct simplace *to);
 void simtree_unlink(struct simtree *t, uint64_t when, const struct simplace *at);
 void simtree_rename(struct simtree *t, uint64_t when, const struct simplace *from, const struct simplace *to);
 
