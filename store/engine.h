@@ -106,6 +106,10 @@ struct vs_store {
 	pthread_mutex_t making_mutex; /* who makes files for which collection (ahead.h) */
 	pthread_cond_t making_done;
 	struct making *making;
+	pthread_mutex_t load_mutex;      /* of building the index of a snapshot, or clone (clone.h) */
+	_Atomic bool has_links;          /* the file system is known to have hard links */
+	uint64_t share_changes;          /* counts files that are no longer shared */
+	bool replaying;                  /* a recovery carries the log to the files */
 	pthread_mutex_t snapshots_mutex; /* the lists of open snapshots, for who holds the lock shared */
 	_Atomic uint32_t spill_number;
 	/* A file that is not needed any more could not be removed: the store is not called clean, so that the

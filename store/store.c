@@ -121,6 +121,7 @@ static void free_store(struct vs_store *s)
 	pthread_mutex_destroy(&s->snapshots_mutex);
 	pthread_mutex_destroy(&s->builder_mutex);
 	pthread_cond_destroy(&s->builder_work);
+	pthread_mutex_destroy(&s->load_mutex);
 	pthread_rwlock_destroy(&s->lock);
 	if (s->own_io)
 		io_free_real(s->io);
@@ -143,6 +144,7 @@ static int init_locks(struct vs_store *s)
 	pthread_mutex_init(&s->snapshots_mutex, NULL);
 	pthread_mutex_init(&s->builder_mutex, NULL);
 	pthread_cond_init(&s->builder_work, NULL);
+	pthread_mutex_init(&s->load_mutex, NULL);
 	return commit_init(s);
 }
 
@@ -238,7 +240,7 @@ static int vacuum_all(struct vs_store *s)
 	collection_table_pack(&s->table);
 	pthread_rwlock_unlock(&s->lock);
 	for (uint32_t i = 0; i < s->table.count && !rc; i++)
-		if (s->table.all[i]->deleted)
+		if (s->table.all[i]->deleted && !s->table.all[i]->frozen)
 			rc = rows_vacuum(s, s->table.all[i]->id);
 	return rc == -EIO ? 0 : rc; /* a row that cannot be read stays where it is */
 }
@@ -248,18 +250,20 @@ static int finalize_collection(struct vs_store *s, struct collection *c, bool sy
 {
 	int rc = 0;
 
-	if (c->damaged || (c->fresh && !c->has_directory))
+	if (c->damaged || c->frozen || (c->fresh && !c->has_directory))
 		return 0;
 	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
-		if (segment_has_files(c->segments[i]))
+		if (segment_has_files(c->segments[i])) {
+			s->has_orphans |= segment_drop_copy(c->segments[i]) != 0;
 			rc = segment_finalize(c->segments[i], &c->schema);
+		}
 	if (!rc && sync)
 		rc = files_relieve(&s->files);
 	else if (!rc)
 		files_relieve_unsynced(&s->files);
 	while (files_mapped_full(&s->files))
 		engine_unmap(s);
-	if (rc || c->index_stamp || c->deleted)
+	if (rc || c->index_stamp || c->deleted || c->lazy)
 		return rc;
 	rc = c->count ? index_file_write(s->io, c, s->catalog_seq + 1, sync) : index_file_remove(s->io, c);
 	/* Without space for an image the next opening scans. */

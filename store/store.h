@@ -159,6 +159,7 @@ struct vs_collection_info {
 	struct vs_perm perm;
 	vs_time mtime, ctime;
 	bool damaged; /* everything in it answers -EIO */
+	bool frozen;  /* a durable snapshot of parent: every change of it is -EROFS */
 };
 
 /* What is left of a mode once somebody unprivileged has written to the file: no set-user-ID, nor set-group-ID
@@ -346,6 +347,35 @@ ssize_t vs_snapshot_meta(struct vs_snapshot *m, uint64_t first, uint64_t count, 
  */
 int vs_segment_path(struct vs_store *s, uint32_t collection, uint32_t n, char *path, size_t path_size,
 		    uint64_t *rows);
+
+/* ------------------------------------------------------------------ durable snapshots */
+
+/*
+ * A durable snapshot is a collection of its own, which never changes, with a parent and a name among that
+ * one's snapshots. It shares its files with its parent by hard links, so that it takes time and space by
+ * segments and not by vectors. By its number everything that only looks at a collection works: vs_lookup,
+ * vs_list, vs_read, vs_snapshot_open, vs_segment_path, searches. The first such call waits until the applier
+ * has made the links, and builds the index of ids. Entry numbers and attributes are those of then; its own
+ * mtime is when it was taken.
+ */
+/* Takes one. Acknowledged: durable after vs_sync. -EEXIST; -EOPNOTSUPP: the store's file system has no hard
+ * links; -ENOENT: no such collection, or none that can have snapshots. */
+int vs_snap_create(struct vs_store *s, uint32_t collection, const char *name, uint32_t *id);
+/* Gives it up. Its space comes back as soon as the applier has passed. Whoever has it open by
+ * vs_snapshot_open keeps what that has. */
+int vs_snap_drop(struct vs_store *s, uint32_t id);
+/* -EEXIST if the new name is taken. */
+int vs_snap_rename(struct vs_store *s, uint32_t id, const char *name);
+int vs_snap_find(struct vs_store *s, uint32_t collection, const char *name, struct vs_collection_info *out);
+/* The collection's snapshot with the lowest number above after, which is the next older than it; -ENOENT at
+ * the end. */
+int vs_snap_next(struct vs_store *s, uint32_t collection, uint32_t after, struct vs_collection_info *out);
+/* The bytes on the disk that a snapshot alone holds: what dropping it gives back. */
+int vs_snap_bytes(struct vs_store *s, uint32_t id, uint64_t *alone);
+/* Makes a new collection of a snapshot, with its ids, entry numbers and attributes, which shares the
+ * snapshot's files until it changes. Durable when it returns. -EEXIST. */
+int vs_snap_clone(struct vs_store *s, uint32_t snap, const char *name, const struct vs_perm *perm,
+		  uint32_t *id);
 
 /* ------------------------------------------------------------------ batches */
 

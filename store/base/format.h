@@ -12,6 +12,7 @@
  *                             stamp, so that an old one is never taken for a new one
  *   collections/C/N.V.E.*     derived columns of segment N: codes of the view V by its model of epoch E,
  *                             view.V.E.npy (view/code_file.h, model.h)
+ *   collections/C/N.rows.copy the space of a rows column that will not be shared any more
  *   collections/C/N.adopt     the rows column of a segment that a committing batch is about to hand over
  *   collections/C/upload.N.*  parts of an open batch's upload: .npy as above; while it commits also .names
  *                             and .adopt
@@ -21,7 +22,8 @@
  * Invariants. Slots 0..count-1 of a segment are in use and no others, except rows marked as deleted (entry 0)
  * by a large batch until they are filled by the vacuum right after it. All columns of a slot change through
  * the log, physically: a record holds what a slot is to contain, so replaying it twice does no harm. A
- * file is written only when the log record is durable (log before data). A checkpoint makes the files
+ * file is written only when the log record is durable (log before data), and only while it has one name: a
+ * file that a snapshot shares (RECORD_CLONE) never changes. A checkpoint makes the files
  * durable and then writes a catalog which says where replay has to start.
  *
  * Versions. The first sizeof(struct catalog) bytes of a slot, and how its sum is made, are the same in all of
@@ -100,11 +102,16 @@ enum record_type {
 				   or a list of them */
 	RECORD_ATTRIBUTE = 8,   /* attribute `row` := the `value` bytes that follow; without any it is gone */
 	RECORD_ROOT = 9,        /* what the root directory is now: struct record_root */
+	RECORD_CLONE = 10,      /* a collection is made of the files of collection `row`, as they are at this
+				   point: struct record_clone */
 	RECORD_TYPES,
 };
 #define RECORD_HAS_DATA 1u /* flag of RECORD_ROW */
 #define RECORD_RENAMED 8u  /* flag of RECORD_ROW: with another id, so that the directory has changed */
 #define RECORD_LIST 4u     /* flag of RECORD_DELETE_ROWS: uint32_t slots, which is shorter than the bitmap */
+#define RECORD_MOVED 16u   /* flag of RECORD_ROW: its entry had another row, so the directory is as it was */
+#define RECORD_REMOVED 8u  /* flag of RECORD_DELETE_ROWS: ids have gone, so that the directory has changed */
+#define RECORD_FROZEN 1u   /* flag of RECORD_CLONE: a snapshot, which never changes */
 #define RECORD_UPLOADED                                                                                      \
 	2u /* flag of RECORD_ATTACH: part `value` of the batch's upload, not one of its segments */
 
@@ -165,6 +172,18 @@ struct record_collection {
 	struct catalog_collection
 		body; /* and its name; segments, next_entry, index_* and attributes do not count */
 };
+
+/* The value of the attribute ATTRIBUTE_FROZEN, which makes a collection a snapshot of its parent. */
+struct attribute_frozen {
+	uint64_t count, name_bytes, line_bytes; /* vectors, and of their ids: until its index is built */
+};
+
+struct record_clone {
+	struct record head;
+	struct attribute_frozen sums;
+	struct catalog_collection body; /* and its name, as in record_collection */
+};
+static_assert(sizeof(struct record_clone) == 120, "record_clone");
 
 struct record_perm {
 	struct record head;

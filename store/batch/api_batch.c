@@ -208,7 +208,7 @@ static int batch_commit_begin(struct batch_commit *j, uint32_t batch)
 	pthread_rwlock_wrlock(&s->lock);
 	b = collection_get(&s->table, batch);
 	parent = b ? collection_get(&s->table, b->parent) : NULL;
-	if (!b || !parent)
+	if (!b || !parent || b->frozen)
 		rc = -ENOENT;
 	else if (b->damaged || parent->damaged)
 		rc = -EIO;

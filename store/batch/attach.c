@@ -40,7 +40,7 @@ static int deletions_add(struct deletions *d, struct txn *txn, struct collection
 	slot = collection_slot(parent, row);
 	if (!d->map[n]) {
 		d->map[n] = calloc(1, d->bytes);
-		rc = d->map[n] ? segment_reserve_deleted(parent->segments[n]) : -ENOMEM;
+		rc = d->map[n] ? rows_reserve_marks(parent->segments[n]) : -ENOMEM;
 		if (rc)
 			return rc;
 	}

@@ -470,10 +470,10 @@ static int load_attributes(struct vs_store *s, struct collection *c, const char 
 	uint32_t tag = 0;
 	int rc = attributes_parse(&c->attributes, run, bytes, &tag);
 
-	s->table.attribute_bytes += c->attributes.bytes;
+	(void)s;
 	if (rc == -EPROTO)
 		catalog_refuse_attribute(c->name, tag, why, why_size);
-	return rc;
+	return rc ? rc : collection_read_attributes(c);
 }
 
 void catalog_refuse_attribute(const char *collection, uint32_t tag, char *why, size_t why_size)
@@ -499,12 +499,18 @@ static int load_collection(struct vs_store *s, struct reader *r, char *why, size
 	    in->next_entry < VS_ENTRY_FIRST || in->next_entry > 1ull << VS_ENTRY_BITS)
 		return -EUCLEAN;
 	memcpy(name, text, in->name_len);
-	if (collection_find(&s->table, in->parent, name))
-		return -EUCLEAN;
 	c = collection_new(in->id, in->parent, name, s->hash_seed);
-	if (!c || collection_add(&s->table, c)) {
-		free(c);
+	if (!c)
 		return -ENOMEM;
+	rc = load_attributes(s, c, attributes, in->attributes_bytes, why, why_size);
+	if (!rc && (c->frozen ? collection_find_frozen(&s->table, in->parent, name)
+			      : collection_find(&s->table, in->parent, name)))
+		rc = -EUCLEAN;
+	if (!rc)
+		rc = collection_add(&s->table, c);
+	if (rc) {
+		collection_free(s->io, c);
+		return rc;
 	}
 	catalog_schema(in, c);
 	c->perm = in->perm;
@@ -513,8 +519,7 @@ static int load_collection(struct vs_store *s, struct reader *r, char *why, size
 	c->next_entry = in->next_entry;
 	c->index_stamp = in->index_stamp;
 	c->index_sum = in->index_sum;
-	rc = load_attributes(s, c, attributes, in->attributes_bytes, why, why_size);
-	return rc ? rc : load_segments(s, c, cs, in->segments);
+	return load_segments(s, c, cs, in->segments);
 }
 
 static int load_root(struct vs_store *s, const struct catalog_root *root)

@@ -56,7 +56,11 @@ void check_title(const struct check *k, const struct collection *c, char title[C
 {
 	const struct collection *up = collection_get(&k->s->table, c->parent);
 
-	snprintf(title, CHECK_TITLE_MAX, "%s%s%s", up ? up->name : "", up ? "/.vecfs/tx/" : "", c->name);
+	snprintf(title, CHECK_TITLE_MAX, "%s%s%s", up ? up->name : "",
+		 !up         ? ""
+		 : c->frozen ? "/.vecfs/snap/"
+			     : "/.vecfs/tx/",
+		 c->name);
 }
 
 const char *check_printable(char out[VS_NAME_MAX + 1], const char *name, size_t len)

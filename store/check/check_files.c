@@ -96,7 +96,7 @@ static bool is_left(const char *name)
 	size_t digits = strspn(name, "0123456789");
 
 	return check_file_parse(name, &n, &column) || !strcmp(name, "index.new") ||
-	       !strncmp(name, "upload.", 7) ||
+	       !strncmp(name, "upload.", 7) || (digits && !strcmp(name + digits, ".rows.copy")) ||
 	       (digits && name[digits] == '.' && column_is_handed_over(name + digits + 1));
 }
 

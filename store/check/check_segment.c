@@ -64,6 +64,15 @@ static int column_resize(struct column *col, uint64_t whole, uint64_t want)
 	return rc < 0 ? rc : 0;
 }
 
+/* What was shared by a snapshot keeps the size it had: the space behind its rows is not in use. */
+static bool may_be_longer(const struct column *col)
+{
+	struct io_identity id;
+	int rc = col->cc->k->io->ops->identify(col->cc->k->io, col->path, &id);
+
+	return col->cc->c->frozen || (rc >= 0 && id.names > 1);
+}
+
 /*
  * Opens a column and compares its size with what is in use; *have is the bytes there are of that, in whole
  * units.
@@ -91,6 +100,8 @@ static int column_open(struct column *col, uint64_t want, uint64_t unit, uint64_
 	if (rc < 0)
 		return rc;
 	*have = size < want ? size - size % unit : want;
+	if (size > want && may_be_longer(col))
+		return 0;
 	if (size != want) {
 		snprintf(problem, sizeof problem, "%s: has %llu bytes, want %llu",
 			 size < want ? "cut off" : "extended", (unsigned long long)size,

@@ -15,6 +15,11 @@ size_t attribute_bytes(uint32_t value_bytes)
 
 bool attribute_is_known(uint32_t tag)
 {
+	return attribute_is_public(tag) || tag == ATTRIBUTE_FROZEN || tag == ATTRIBUTE_SHARES;
+}
+
+bool attribute_is_public(uint32_t tag)
+{
 	return tag > 0 && tag < VS_ATTRIBUTE_COUNT;
 }
 

@@ -10,6 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Tags of the engine itself, beside those of enum vs_attribute. */
+enum attribute_tag {
+	ATTRIBUTE_FROZEN = 16, /* struct attribute_frozen: it is a snapshot */
+	ATTRIBUTE_SHARES = 17, /* it shares files with another collection, or has: it has to be looked */
+};
+
 struct attributes {
 	char *run; /* malloc'ed; NULL while bytes is 0 */
 	uint32_t bytes;
@@ -28,5 +34,7 @@ int attributes_parse(struct attributes *as, const void *run, uint32_t bytes, uin
 /* What the longest value adds to a run. */
 size_t attribute_bytes(uint32_t value_bytes);
 bool attribute_is_known(uint32_t tag);
+/* Whether others than the engine may set it. */
+bool attribute_is_public(uint32_t tag);
 
 #endif

@@ -71,11 +71,11 @@ struct collection *collection_next(const struct collection_table *t, uint32_t af
 	return i < t->slots ? t->all[i] : NULL;
 }
 
-struct collection *collection_next_child(const struct collection *parent, uint32_t after)
+struct collection *collection_next_child(const struct collection *parent, bool frozen, uint32_t after)
 {
 	struct collection *c = parent->first_child;
 
-	while (c && c->id <= after)
+	while (c && (c->id <= after || c->frozen != frozen))
 		c = c->next_sibling;
 	return c;
 }
@@ -121,9 +121,11 @@ static size_t padded(const char *name)
 	return (strlen(name) + 7) / 8 * 8;
 }
 
-static uint64_t name_hash(const struct collection_table *t, uint32_t parent, const char *name)
+static uint64_t name_hash(const struct collection_table *t, uint32_t parent, bool frozen, const char *name)
 {
-	return XXH3_64bits_withSeed(name, strlen(name), t->hash_seed ^ parent * 0x9e3779b97f4a7c15ull);
+	return XXH3_64bits_withSeed(name, strlen(name),
+				    t->hash_seed ^
+					    (parent + ((uint64_t)frozen << 32)) * 0x9e3779b97f4a7c15ull);
 }
 
 static int table_hash_of(void *arg, uint64_t entry, uint64_t *hash)
@@ -131,13 +133,14 @@ static int table_hash_of(void *arg, uint64_t entry, uint64_t *hash)
 	struct collection_table *t = arg;
 	struct collection *c = collection_get(t, (uint32_t)entry);
 
-	*hash = name_hash(t, c->parent, c->name);
+	*hash = name_hash(t, c->parent, c->frozen, c->name);
 	return 0;
 }
 
 struct name_key {
 	const struct collection_table *t;
 	uint32_t parent;
+	bool frozen;
 	const char *name;
 };
 
@@ -146,21 +149,32 @@ static bool name_matches(void *arg, uint64_t entry)
 	struct name_key *key = arg;
 	struct collection *c = collection_get(key->t, (uint32_t)entry);
 
-	return c->parent == key->parent && !strcmp(c->name, key->name);
+	return c->parent == key->parent && c->frozen == key->frozen && !strcmp(c->name, key->name);
+}
+
+static struct collection *find(const struct collection_table *t, uint32_t parent, bool frozen,
+			       const char *name)
+{
+	struct name_key key = {t, parent, frozen, name};
+	uint64_t id = id_index_find(&t->by_name, name_hash(t, parent, frozen, name), name_matches, &key);
+
+	return id ? collection_get(t, (uint32_t)id) : NULL;
 }
 
 struct collection *collection_find(const struct collection_table *t, uint32_t parent, const char *name)
 {
-	struct name_key key = {t, parent, name};
-	uint64_t id = id_index_find(&t->by_name, name_hash(t, parent, name), name_matches, &key);
+	return find(t, parent, false, name);
+}
 
-	return id ? collection_get(t, (uint32_t)id) : NULL;
+struct collection *collection_find_frozen(const struct collection_table *t, uint32_t parent, const char *name)
+{
+	return find(t, parent, true, name);
 }
 
 int collection_add(struct collection_table *t, struct collection *c)
 {
 	struct collection *up = collection_get(t, c->parent);
-	uint64_t hash = name_hash(t, c->parent, c->name);
+	uint64_t hash = name_hash(t, c->parent, c->frozen, c->name);
 	int rc;
 
 	assert(!t->slots || t->ids[t->slots - 1] < c->id);
@@ -195,7 +209,7 @@ void collection_take(struct collection_table *t, struct collection *c)
 	struct collection *up = collection_get(t, c->parent);
 	uint32_t i = table_place(t, c->id);
 
-	id_index_remove(&t->by_name, name_hash(t, c->parent, c->name), c->id);
+	id_index_remove(&t->by_name, name_hash(t, c->parent, c->frozen, c->name), c->id);
 	t->name_bytes -= padded(c->name);
 	t->segments -= c->segment_count;
 	t->attribute_bytes -= c->attributes.bytes;
@@ -210,12 +224,12 @@ void collection_take(struct collection_table *t, struct collection *c)
 
 int collection_rename(struct collection_table *t, struct collection *c, const char *name)
 {
-	uint64_t hash = name_hash(t, c->parent, name);
+	uint64_t hash = name_hash(t, c->parent, c->frozen, name);
 	int rc = id_index_reserve(&t->by_name, hash, table_hash_of, t);
 
 	if (rc)
 		return rc;
-	id_index_remove(&t->by_name, name_hash(t, c->parent, c->name), c->id);
+	id_index_remove(&t->by_name, name_hash(t, c->parent, c->frozen, c->name), c->id);
 	id_index_insert(&t->by_name, hash, c->id);
 	t->name_bytes += padded(name) - padded(c->name);
 	snprintf(c->name, sizeof c->name, "%s", name);
@@ -244,8 +258,10 @@ struct collection *collection_new(uint32_t id, uint32_t parent, const char *name
 void collection_free(struct io *io, struct collection *c)
 {
 	assert(!c->snapshots);
-	for (uint32_t i = 0; i < c->segment_count; i++)
+	for (uint32_t i = 0; i < c->segment_count; i++) {
+		segment_share_leave(c->segments[i]);
 		segment_put(io, c->segments[i]);
+	}
 	free(c->segments);
 	id_index_free(&c->index);
 	entry_map_free(&c->entries);
@@ -338,6 +354,24 @@ int collection_set_attribute(struct collection_table *t, struct collection *c, u
 	rc = attributes_set(&c->attributes, tag, value, bytes);
 	t->attribute_bytes += c->attributes.bytes;
 	return rc;
+}
+
+int collection_read_attributes(struct collection *c)
+{
+	const struct attribute_frozen *sums;
+	uint32_t bytes;
+
+	c->shares = attributes_find(&c->attributes, ATTRIBUTE_SHARES, &bytes);
+	sums = attributes_find(&c->attributes, ATTRIBUTE_FROZEN, &bytes);
+	if (!sums)
+		return 0;
+	if (bytes != sizeof *sums || !c->parent)
+		return -EUCLEAN;
+	c->frozen = c->lazy = true;
+	c->count = sums->count;
+	c->name_bytes = sums->name_bytes;
+	c->line_bytes = sums->line_bytes;
+	return 0;
 }
 
 int collection_reserve_segments(struct collection *c, uint32_t more)
@@ -526,5 +560,42 @@ int collection_scan_names(struct collection *c, struct segment *seg)
 	}
 	name_heap_scan(&seg->names, used);
 	free(used);
+	return 0;
+}
+
+int collection_index_row(struct collection *c, struct segment *seg, uint32_t slot)
+{
+	uint32_t row = seg->n << c->shift | slot;
+	const struct overlay_item *item =
+		overlay_find(&c->overlay, row); /* of a log that was replayed in memory */
+	const struct row *rows = item ? NULL : segment_rows(seg), *r = item ? &item->meta->row : rows + slot;
+	const char *name;
+	uint64_t hash, entry;
+	bool valid;
+	int rc;
+
+	if (!item && !rows)
+		return -ENOMEM;
+	name = item ? (const char *)(item->meta + 1) : segment_name(seg, r);
+	entry = row_entry(r);
+	valid = item || segment_row_valid(seg, r);
+	if (!r->name_len && valid) {
+		c->deleted++;
+		return segment_set_deleted(seg, slot);
+	}
+	if (!valid || entry < VS_ENTRY_FIRST || entry_map_get(&c->entries, entry) != ROW_NONE)
+		return -EBADMSG;
+	rc = entry_map_reserve(&c->entries, entry);
+	hash = collection_hash(c, name, r->name_len);
+	if (!rc)
+		rc = id_index_reserve(&c->index, hash, collection_hash_of, c);
+	if (rc)
+		return rc == -EOVERFLOW ? -EBADMSG : rc; /* no engine has written such a row */
+	entry_map_set(&c->entries, entry, row);
+	id_index_insert(&c->index, hash, entry);
+	if (entry >= c->next_entry)
+		c->next_entry = entry + 1;
+	c->count++;
+	collection_count_name(c, name, r->name_len);
 	return 0;
 }

@@ -39,11 +39,17 @@ struct collection {
 	uint64_t version;
 	uint64_t next_entry;
 	bool damaged;
+	bool frozen;       /* a snapshot of parent: nothing changes in it */
+	bool shares;       /* it has or had files that are another's too (ATTRIBUTE_SHARES) */
+	bool lazy;         /* its index is not built: count and sums over ids are as the catalog has them */
+	uint32_t unlinked; /* its files are still this collection's: the applier has yet to link them */
+	uint32_t clones;   /* collections made of this one whose files are still to be linked */
+	uint64_t shares_seen; /* the store's share_changes when room was last right */
 	struct segment **segments;
 	uint32_t segment_count;
 	uint32_t room;     /* no segment before this one has room */
 	uint64_t deleted;  /* rows that wait for the vacuum */
-	uint32_t children; /* open batches, by rising id: */
+	uint32_t children; /* open batches and snapshots, by rising id: */
 	struct collection *first_child, *last_child, *prev_sibling, *next_sibling;
 	bool fresh; /* made since the store was opened: then it has a directory only if this says so */
 	_Atomic bool has_directory;
@@ -83,10 +89,13 @@ void collection_table_init(struct collection_table *t, uint64_t hash_seed);
 void collection_table_free(struct collection_table *t, struct io *io);
 struct collection *collection_get(const struct collection_table *t, uint32_t id);
 struct collection *collection_find(const struct collection_table *t, uint32_t parent, const char *name);
+/* The snapshot of that name: those of a collection have names of their own. */
+struct collection *collection_find_frozen(const struct collection_table *t, uint32_t parent,
+					  const char *name);
 /* The one with the lowest id above after, of any parent; NULL at the end. */
 struct collection *collection_next(const struct collection_table *t, uint32_t after);
-/* The batch of a parent with the lowest id above after; NULL at the end. */
-struct collection *collection_next_child(const struct collection *parent, uint32_t after);
+/* The batch, or snapshot, of a parent with the lowest id above after; NULL at the end. */
+struct collection *collection_next_child(const struct collection *parent, bool frozen, uint32_t after);
 /* Adds a collection, whose id is above all others'. -ENOMEM. */
 int collection_add(struct collection_table *t, struct collection *c);
 /* Takes one out, which has no children. */
@@ -99,6 +108,8 @@ void collection_changed(struct collection *c);
 /* Sets an attribute; the table's sum follows. -ENOMEM. */
 int collection_set_attribute(struct collection_table *t, struct collection *c, uint32_t tag,
 			     const void *value, uint32_t bytes);
+/* Takes over what the engine's own attributes say: whether it is a snapshot, and shares files. -EUCLEAN. */
+int collection_read_attributes(struct collection *c);
 /* Gives it another name. -ENOMEM. */
 int collection_rename(struct collection_table *t, struct collection *c, const char *name);
 
@@ -181,6 +192,9 @@ int collection_entry(const struct collection *c, const char *name, size_t len, u
 /* id_index_hash_fn; arg is the collection. The hash is 0 for a damaged row: it cannot be found by its id any
  * more anyway. */
 int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash);
+/* Puts a row that lies in a file, or in the overlay, into the index: for who builds it. A row of zeros is a
+ * deleted one. -EBADMSG: it is damaged, and left out; -ENOMEM. */
+int collection_index_row(struct collection *c, struct segment *seg, uint32_t slot);
 /* Finds the free places of a segment's name heap, if they are not known yet. -ENOMEM. */
 int collection_scan_names(struct collection *c, struct segment *seg);
 

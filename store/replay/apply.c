@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "store/base/clock.h"
+#include "store/clone/clone.h"
 #include "store/engine.h"
 #include "store/collection/index_file.h"
 #include "store/snapshot/snapshot.h"
@@ -38,18 +39,43 @@ static bool is_shortage(int rc)
 	return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
 }
 
+/*
+ * A file with several names stays as it is: 1 if there is nothing to write. A recovery comes again to what
+ * was written before the file got its other names, and skips it; rows of zeros that come afterwards go to a
+ * copy.
+ */
+static int run_prepare(struct vs_store *s, struct run *run)
+{
+	int rc = segment_is_linked(run->seg, run->column);
+
+	if (rc <= 0)
+		return rc;
+	if (run->column == SEGMENT_ROWS)
+		return clone_unshare_rows(s, run->seg);
+	return s->replaying ? 1 : -EIO;
+}
+
+static int run_write(struct vs_store *s, struct run *run)
+{
+	int rc = run_prepare(s, run);
+
+	if (rc)
+		return rc < 0 ? rc : 0;
+	return segment_writev(run->seg, run->column, run->iov, run->count, run->off);
+}
+
 static int run_flush(struct vs_store *s, struct run *run)
 {
 	int rc = 0;
 
 	if (!run->count)
 		return 0;
-	rc = segment_writev(run->seg, run->column, run->iov, run->count, run->off);
+	rc = run_write(s, run);
 	for (int i = 0; is_shortage(rc) && i < SHORTAGE_TRIES; i++) {
 		/* The records are safe in the log: it is better to wait for others to close what they have
 		 * open. */
 		usleep(SHORTAGE_MS * 1000);
-		rc = segment_writev(run->seg, run->column, run->iov, run->count, run->off);
+		rc = run_write(s, run);
 	}
 	run->count = 0;
 	segment_put(s->io, run->seg);
@@ -220,6 +246,16 @@ static int apply_attach(struct apply *a, const struct record_attach *r)
 	return rc;
 }
 
+/* All that was logged before is in the files, and then they get their other names. */
+static int apply_clone(struct apply *a, const struct record *r)
+{
+	int rc = 0;
+
+	for (int i = 0; i < SEGMENT_COLUMNS && !rc; i++)
+		rc = run_flush(a->s, &a->run[i]);
+	return rc ? rc : clone_link(a->s, r->collection, r->row);
+}
+
 static int add_records(struct apply *a, const void *records, size_t size)
 {
 	const char *p = records, *end = p + size;
@@ -236,6 +272,8 @@ static int add_records(struct apply *a, const void *records, size_t size)
 			rc = apply_attach(a, (const struct record_attach *)(const void *)r);
 		else if (r->type == RECORD_TRIM)
 			apply_trim(a, r);
+		else if (r->type == RECORD_CLONE)
+			rc = apply_clone(a, r);
 		p += r->bytes;
 	}
 	return rc;
@@ -482,11 +520,39 @@ int apply_header(struct vs_store *s, uint32_t collection, uint32_t n)
 
 /* ------------------------------------------------------------------ the thread */
 
+/* What readers of a snapshot may want is opened while it has a name, and then stays open. */
+static void keep_readers(struct collection *c)
+{
+	for (uint32_t n = 0; n < c->segment_count; n++) {
+		struct segment *seg = c->segments[n];
+
+		if (!segment_has_files(seg) || seg->refs < 2)
+			continue;
+		for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
+			if (segment_file(seg, i) >= 0)
+				seg->going = true; /* in use until the end; its rows are as they are in it */
+	}
+}
+
+/* Names that could not be removed are there for ever: whose files they are stay shared. */
+static void abandon_shares(struct collection *c)
+{
+	for (uint32_t n = 0; n < c->segment_count; n++)
+		c->segments[n]->share = NULL;
+}
+
 /* Removes a dropped collection's files and memory. Nothing that is in the log ahead of here needs them. */
 static void drop_collection(struct vs_store *s, uint32_t id)
 {
 	struct collection **p, *c;
+	bool gone = true;
 
+	pthread_rwlock_rdlock(&s->lock);
+	for (c = s->dropped; c && c->id != id; c = c->dropped_next)
+		;
+	pthread_rwlock_unlock(&s->lock);
+	if (c && c->frozen)
+		keep_readers(c);
 	pthread_rwlock_wrlock(&s->lock);
 	for (p = &s->dropped; *p && (*p)->id != id; p = &(*p)->dropped_next)
 		;
@@ -500,8 +566,16 @@ static void drop_collection(struct vs_store *s, uint32_t id)
 		return;
 	if (!c->fresh || c->has_directory) {
 		s->directory_changed = true;
-		if (collection_unlink_id(s->io, id))
-			s->has_orphans = true;
+		gone = !collection_unlink_id(s->io, id);
+		s->has_orphans |= !gone;
+	}
+	if (c->shares || c->frozen) {
+		pthread_rwlock_wrlock(&s->lock);
+		if (gone)
+			clone_leave(s, c);
+		else
+			abandon_shares(c);
+		pthread_rwlock_unlock(&s->lock);
 	}
 	collection_free(s->io, c);
 }
@@ -558,6 +632,7 @@ static void forget(struct vs_store *s, const struct group *g)
  */
 static void segment_leave(struct vs_store *s, struct collection *c, struct segment *seg)
 {
+	bool shared = seg->share;
 	struct segment *placeholder = segment_placeholder(seg->n, 0, 0);
 	bool emptied;
 
@@ -565,6 +640,8 @@ static void segment_leave(struct vs_store *s, struct collection *c, struct segme
 		return; /* the number is lost until the store is opened again */
 	pthread_rwlock_wrlock(&s->lock);
 	c->segments[seg->n] = placeholder;
+	segment_share_leave(seg);
+	s->share_changes += shared;
 	if (placeholder->n < c->room)
 		c->room = placeholder->n;
 	collection_trim_segments(&s->table, c);
@@ -580,6 +657,9 @@ static void segment_leave(struct vs_store *s, struct collection *c, struct segme
 /* Removes the files of a segment that has lost all its rows. held: somebody reads it. */
 static void segment_remove(struct vs_store *s, struct collection *c, struct segment *seg, bool held)
 {
+	char path[SEGMENT_PATH_MAX];
+	int rc;
+
 	/* What a reader may want is opened while it has a name, and then stays open: it is in use until the
 	 * end. */
 	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && held; i++)
@@ -589,9 +669,17 @@ static void segment_remove(struct vs_store *s, struct collection *c, struct segm
 	seg->unlinked = true;
 	segment_write_off(seg);
 	c->directory_changed = true;
-	if (segment_unlink(s->io, c->id, seg->n))
+	rc = segment_unlink(s->io, c->id, seg->n);
+	if (segment_drop_copy(seg))
 		s->has_orphans = true;
-	segment_leave(s, c, seg);
+	s->has_orphans |= rc != 0;
+	/* A name that came back would lead whoever takes the number to a file that others have. */
+	if (seg->share && !rc) {
+		collection_path(path, c->id, NULL);
+		rc = s->io->ops->syncdir(s->io, path);
+	}
+	if (!seg->share || rc >= 0)
+		segment_leave(s, c, seg);
 }
 
 /* Gives back what a segment no longer needs, once no record ahead of the applier can want it. */

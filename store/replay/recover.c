@@ -10,6 +10,7 @@
 
 #include "store/replay/apply.h"
 #include "store/catalog/catalog_v1.h"
+#include "store/clone/clone.h"
 #include "store/replay/convert_v1.h"
 #include "store/engine.h"
 #include "store/collection/index_file.h"
@@ -47,6 +48,13 @@ static bool segment_fits(const struct collection *c, uint64_t count, uint64_t na
 	return count <= rows_max && name_heap_end <= rows_max * NAMES_CLASSES;
 }
 
+/* A number of a clone's segment is taken again: its links were made long ago, and must not be once more. */
+static void surely_linked(struct collection *c, struct segment *seg)
+{
+	if (seg->cloned && !seg->count && !c->frozen)
+		c->unlinked = 0;
+}
+
 static int replay_row(struct replay *rp, const struct record_row *r)
 {
 	struct vs_store *s = rp->s;
@@ -70,7 +78,8 @@ static int replay_row(struct replay *rp, const struct record_row *r)
 		return rc;
 	seg = collection_segment(c, r->head.row);
 	slot = collection_slot(c, r->head.row);
-	if (slot >= seg->count || r->head.flags & RECORD_RENAMED)
+	surely_linked(c, seg);
+	if ((slot >= seg->count && !(r->head.flags & RECORD_MOVED)) || r->head.flags & RECORD_RENAMED)
 		c->mtime = c->ctime = rp->time;
 	if (slot >= seg->count)
 		seg->count = slot + 1;
@@ -92,7 +101,8 @@ static int replay_trim(struct replay *rp, const struct record *r)
 	seg->count = (uint32_t)r->value;
 	if (!seg->count)
 		name_heap_init(&seg->names, 0);
-	c->mtime = c->ctime = rp->time;
+	if (!(r->flags & RECORD_MOVED))
+		c->mtime = c->ctime = rp->time;
 	return 0;
 }
 
@@ -102,7 +112,9 @@ static bool collection_can_become(const struct vs_store *s, const struct collect
 				  const struct catalog_collection *in, const char *name)
 {
 	struct vs_schema schema = {.dim = in->dim, .dtype = in->dtype, .metric = in->metric};
-	const struct collection *namesake = collection_find(&s->table, in->parent, name);
+	const struct collection *namesake = c && c->frozen
+						    ? collection_find_frozen(&s->table, in->parent, name)
+						    : collection_find(&s->table, in->parent, name);
 
 	if (!c)
 		return !namesake && in->id >= s->next_collection;
@@ -147,6 +159,61 @@ static int replay_collection(struct replay *rp, const struct record_collection *
 	return rc;
 }
 
+/* Whether a collection can be made of another as a record says. */
+static bool clone_is_plausible(const struct vs_store *s, const struct record_clone *r,
+			       const struct collection *from, const char *name)
+{
+	bool frozen = r->head.flags & RECORD_FROZEN;
+	const struct collection *namesake = frozen ? collection_find_frozen(&s->table, r->body.parent, name)
+						   : collection_find(&s->table, r->body.parent, name);
+
+	if (!from || namesake || r->body.id < s->next_collection || r->head.collection != r->body.id)
+		return false;
+	return frozen ? r->body.parent == from->id && !from->parent : !r->body.parent && from->frozen;
+}
+
+static int replay_clone(struct replay *rp, const struct record_clone *r)
+{
+	const struct catalog_collection *in = &r->body;
+	struct vs_store *s = rp->s;
+	struct collection *from = collection_get(&s->table, r->head.row), *c;
+	char name[VS_NAME_MAX + 1] = {0};
+	int rc;
+
+	if (r->head.bytes < sizeof *r + in->name_len || !catalog_plausible(s, in, (const char *)(r + 1)))
+		return -EUCLEAN;
+	memcpy(name, r + 1, in->name_len);
+	if (!clone_is_plausible(s, r, from, name))
+		return -EUCLEAN;
+	c = collection_new(in->id, in->parent, name, s->hash_seed);
+	rc = c ? clone_placeholders(s, from, c) : -ENOMEM;
+	if (!rc)
+		rc = r->head.flags & RECORD_FROZEN ? clone_set_frozen(s, c, &r->sums) : 0;
+	if (!rc)
+		rc = clone_set_shares(s, c);
+	if (!rc)
+		rc = clone_set_shares(s, from);
+	if (!rc)
+		rc = collection_add(&s->table, c);
+	if (rc) {
+		if (c)
+			collection_free(s->io, c);
+		return rc;
+	}
+	if (c->frozen)
+		from->children++;
+	/* The index of a store that is only read is built at once, as that of any clone is. */
+	c->lazy = c->frozen && !s->read_only;
+	c->count = c->lazy ? r->sums.count : 0;
+	c->name_bytes = c->lazy ? r->sums.name_bytes : 0;
+	c->line_bytes = c->lazy ? r->sums.line_bytes : 0;
+	c->perm = in->perm;
+	c->mtime = in->mtime < VS_TIME_END ? in->mtime : VS_TIME_END - 1;
+	c->ctime = in->ctime < VS_TIME_END ? in->ctime : VS_TIME_END - 1;
+	s->next_collection = in->id + 1;
+	return 0;
+}
+
 static int replay_drop(struct replay *rp, const struct record *r)
 {
 	struct collection *c = collection_get(&rp->s->table, r->collection), *up;
@@ -181,6 +248,7 @@ static int replay_attach(struct replay *rp, const struct record_attach *r)
 	rc = r->segment == c->segment_count ? placeholder_add(rp->s, c) : 0;
 	if (rc)
 		return rc;
+	surely_linked(c, c->segments[r->segment]);
 	c->segments[r->segment]->adopts++;
 	c->segments[r->segment]->count = r->count;
 	name_heap_init(&c->segments[r->segment]->names, r->name_heap_end);
@@ -196,6 +264,8 @@ static int replay_deleted(struct replay *rp, const struct record *r)
 	if (!c || r->row >> c->shift >= c->segment_count ||
 	    !segment_fits(c, (r->bytes - sizeof *r) * 8ull, 0))
 		return -EUCLEAN;
+	if (r->flags & RECORD_REMOVED)
+		c->mtime = c->ctime = rp->time;
 	return 0;
 }
 
@@ -237,6 +307,7 @@ static int replay_record(struct replay *rp, const struct record *r)
 		[RECORD_DELETE_ROWS] = sizeof(struct record),
 		[RECORD_ATTRIBUTE] = sizeof(struct record),
 		[RECORD_ROOT] = sizeof(struct record_root),
+		[RECORD_CLONE] = sizeof(struct record_clone),
 	};
 
 	if (r->type >= RECORD_TYPES) {
@@ -267,6 +338,8 @@ static int replay_record(struct replay *rp, const struct record *r)
 		return replay_attribute(rp, r);
 	case RECORD_ROOT:
 		return replay_root(rp, (const struct record_root *)(const void *)r);
+	case RECORD_CLONE:
+		return replay_clone(rp, (const struct record_clone *)(const void *)r);
 	default:
 		return -EUCLEAN;
 	}
@@ -330,6 +403,17 @@ static int mark_written(struct vs_store *s, struct segment *seg)
 	return files_relieve(&s->files);
 }
 
+/* Whether somebody has yet to get the files of c that it had once. */
+static int is_wanted(struct vs_store *s, const struct collection *c)
+{
+	int rc = 1;
+
+	for (uint32_t i = 0; i < s->table.count && rc > 0; i++)
+		if (s->table.all[i]->unlinked == c->id && s->table.all[i]->frozen)
+			rc = clone_is_linked(s, s->table.all[i]);
+	return rc < 0 ? rc : !rc;
+}
+
 /* Opens segment i in place of its placeholder. replaying: its files may not exist, or be short, before the
  * second pass. */
 static int segment_load(struct vs_store *s, struct collection *c, uint32_t i, bool replaying)
@@ -337,16 +421,23 @@ static int segment_load(struct vs_store *s, struct collection *c, uint32_t i, bo
 	struct segment *old = c->segments[i], *seg;
 	int rc;
 
-	if (!old->count)
+	if (!old->count && !(replaying && old->cloned))
 		return 0; /* whatever files there are of it are orphans */
 	rc = segment_open(&s->files, c->id, i, &c->schema, replaying ? 0 : old->count,
 			  replaying ? 0 : old->names.end, &seg);
+	if (rc == -ENOENT && replaying && !old->count) {
+		int wanted = is_wanted(s, c);
+
+		if (wanted <= 0)
+			return wanted; /* who was to share it has it already */
+	}
 	if (rc == -ENOENT && replaying && !old->digests[SEGMENT_ROWS])
 		rc = segment_create_missing(&s->files, c->id, i, &c->schema, &seg);
 	if (rc)
 		return rc;
 	seg->count = seg->high = seg->applied = old->count;
 	seg->adopts = old->adopts;
+	seg->cloned = old->cloned;
 	memcpy(seg->digests, old->digests, sizeof seg->digests);
 	seg->digest_valid = !replaying && old->digests[SEGMENT_ROWS];
 	name_heap_init(&seg->names, old->names.end);
@@ -382,43 +473,6 @@ static int verify_sizes(struct collection *c)
 
 /* ------------------------------------------------------------------ the index */
 
-static int index_row(struct collection *c, struct segment *seg, uint32_t slot)
-{
-	uint32_t row = seg->n << c->shift | slot;
-	const struct overlay_item *item =
-		overlay_find(&c->overlay, row); /* of a log that was replayed in memory */
-	const struct row *rows = item ? NULL : segment_rows(seg), *r = item ? &item->meta->row : rows + slot;
-	const char *name;
-	uint64_t hash, entry;
-	bool valid;
-	int rc;
-
-	if (!item && !rows)
-		return -ENOMEM;
-	name = item ? (const char *)(item->meta + 1) : segment_name(seg, r);
-	entry = row_entry(r);
-	valid = item || segment_row_valid(seg, r);
-	if (!r->name_len && valid) {
-		c->deleted++;
-		return segment_set_deleted(seg, slot);
-	}
-	if (!valid || entry < VS_ENTRY_FIRST || entry_map_get(&c->entries, entry) != ROW_NONE)
-		return -EBADMSG;
-	rc = entry_map_reserve(&c->entries, entry);
-	hash = collection_hash(c, name, r->name_len);
-	if (!rc)
-		rc = id_index_reserve(&c->index, hash, collection_hash_of, c);
-	if (rc)
-		return rc == -EOVERFLOW ? -EBADMSG : rc; /* no engine has written such a row */
-	entry_map_set(&c->entries, entry, row);
-	id_index_insert(&c->index, hash, entry);
-	if (entry >= c->next_entry)
-		c->next_entry = entry + 1;
-	c->count++;
-	collection_count_name(c, name, r->name_len);
-	return 0;
-}
-
 /* Rebuilds the index by scanning the rows. */
 static int index_collection(struct vs_store *s, struct collection *c)
 {
@@ -426,7 +480,7 @@ static int index_collection(struct vs_store *s, struct collection *c)
 
 	for (uint32_t i = 0; i < c->segment_count; i++) {
 		for (uint32_t slot = 0; slot < c->segments[i]->count; slot++) {
-			int rc = index_row(c, c->segments[i], slot);
+			int rc = collection_index_row(c, c->segments[i], slot);
 
 			if (rc && rc != -EBADMSG)
 				return rc;
@@ -447,11 +501,34 @@ static bool is_damage(int rc)
 	return rc && rc != -EMFILE && rc != -ENFILE && rc != -ENOMEM && rc != -EAGAIN && rc != -EINTR;
 }
 
+/* A snapshot's segments, whose files are opened when somebody wants to see it. */
+static int open_later(struct vs_store *s, struct collection *c)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < c->segment_count && !rc; i++) {
+		struct segment *old = c->segments[i], *seg;
+
+		if (!old->count)
+			continue;
+		rc = segment_later(&s->files, c->id, i, &c->schema, old->count, old->names.end, &seg);
+		if (rc)
+			return rc;
+		segment_put(s->io, old);
+		c->segments[i] = seg;
+	}
+	return 0;
+}
+
 /* Files that are not as they should be make a damaged collection; without means to look at them none is
  * opened. */
 static int load_collection(struct vs_store *s, struct collection *c)
 {
-	int rc = open_segments(s, c, false);
+	int rc;
+
+	if (c->frozen)
+		return open_later(s, c);
+	rc = open_segments(s, c, false);
 
 	collection_trim_segments(&s->table, c);
 	if (is_damage(rc))
@@ -492,7 +569,7 @@ static bool file_is_left(const struct collection *c, const char *name)
 		return false;
 	if (*end == '.' && column_of_suffix(end + 1) != SEGMENT_COLUMNS)
 		return n >= c->segment_count || !segment_has_files(c->segments[n]);
-	return *end == '.' && column_is_handed_over(end + 1);
+	return *end == '.' && (column_is_handed_over(end + 1) || !strcmp(end, ".rows.copy"));
 }
 
 /* What a directory that cannot be listed has is for the next recovery to find. */
@@ -546,6 +623,9 @@ static void orphans_collect(struct vs_store *s)
 
 		if (*end || collection_get(&s->table, id))
 			continue;
+		/* A snapshot that got the number must not find it. */
+		if (id >= s->next_collection && id < VS_COLLECTION_MAX)
+			s->next_collection = id + 1;
 		if (collection_unlink_id(s->io, id))
 			s->has_orphans = true;
 		s->directory_changed = true;
@@ -558,9 +638,38 @@ static void orphans_collect(struct vs_store *s)
 
 /* ------------------------------------------------------------------ all of it */
 
+/* Opens a clone's files, once it has them. */
+static int open_clone(struct vs_store *s, uint32_t collection)
+{
+	struct collection *c = collection_get(&s->table, collection);
+	int rc;
+
+	if (!c || c->frozen)
+		return 0;
+	c->directory_changed = true;
+	rc = open_segments(s, c, true);
+	if (rc == -EUCLEAN || rc == -ENOENT)
+		damaged(s, c, "segment files", rc);
+	return rc == -EUCLEAN || rc == -ENOENT ? 0 : rc;
+}
+
 static int write_frame(void *arg, const struct frame *frame, const void *payload)
 {
-	return apply_records(arg, payload, frame->payload_bytes);
+	const char *p = payload, *start = p, *end = p + frame->payload_bytes;
+	int rc = 0;
+
+	while (p < end && !rc) {
+		const struct record *r = (const struct record *)(const void *)p;
+
+		p += r->bytes;
+		if (r->type != RECORD_CLONE)
+			continue;
+		rc = apply_records(arg, start, (size_t)(p - start));
+		if (!rc)
+			rc = open_clone(arg, r->collection);
+		start = p;
+	}
+	return rc ? rc : apply_records(arg, start, (size_t)(end - start));
 }
 
 /*
@@ -576,7 +685,7 @@ static int open_all(struct vs_store *s)
 		int rc;
 
 		c->index_stamp = 0;
-		if (!c->segment_count)
+		if (!c->segment_count || c->frozen || c->unlinked)
 			continue;
 		collection_path(path, c->id, NULL);
 		rc = s->io->ops->mkdir(s->io, path, 0700);
@@ -646,6 +755,84 @@ static int replay_tables(struct vs_store *s, struct log_position *at, struct rep
 	return rc;
 }
 
+static int unlink_left_segments(struct vs_store *s, const struct collection *c)
+{
+	int rc = is_wanted(s, c);
+	bool wanted = rc > 0;
+
+	for (uint32_t n = 0; n < c->segment_count && rc >= 0; n++)
+		if (!c->segments[n]->count && !(wanted && c->segments[n]->cloned))
+			rc = segment_unlink(s->io, c->id, n);
+	return rc < 0 ? rc : 0;
+}
+
+/*
+ * Names of shared files that nobody has any more go before anything is written: a file that has but one name
+ * by what the log says must have but one. What is missing then is found by no orphans' collection.
+ */
+static int unlink_left(struct vs_store *s)
+{
+	struct io_names list;
+	bool any = false;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < s->table.count; i++)
+		any |= s->table.all[i]->shares;
+	if (!any)
+		return 0;
+	rc = io_names_read(s->io, "collections", &list);
+	for (size_t i = 0; i < list.count && rc >= 0; i++) {
+		char *end;
+		uint32_t id = (uint32_t)strtoul(list.names[i], &end, 10);
+
+		if (!*end && !collection_get(&s->table, id))
+			rc = collection_unlink_id(s->io, id);
+	}
+	io_names_free(&list);
+	for (uint32_t i = 0; i < s->table.count && rc >= 0; i++)
+		if (s->table.all[i]->shares && !s->table.all[i]->frozen)
+			rc = unlink_left_segments(s, s->table.all[i]);
+	s->directory_changed = true;
+	return rc < 0 ? rc : 0;
+}
+
+/* Segments that were opened for who was to share them, and have no rows. */
+static int close_sources(struct vs_store *s, struct collection *c)
+{
+	for (uint32_t n = 0; n < c->segment_count; n++) {
+		struct segment *old = c->segments[n], *seg;
+
+		if (old->count || !segment_has_files(old))
+			continue;
+		seg = segment_placeholder(n, 0, 0);
+		if (!seg)
+			return -ENOMEM;
+		segment_write_off(old);
+		segment_put(s->io, old);
+		c->segments[n] = seg;
+		c->directory_changed = true;
+	}
+	return 0;
+}
+
+/* A collection, or segment of shared files, that gets the number of one that has gone must not find its files
+ * after a crash. */
+static int sync_orphans(struct vs_store *s)
+{
+	int rc = s->directory_changed ? s->io->ops->syncdir(s->io, "collections") : 0;
+
+	for (uint32_t i = 0; i < s->table.count && rc >= 0; i++) {
+		const struct collection *c = s->table.all[i];
+		char path[SEGMENT_PATH_MAX];
+
+		if (!c->shares || !c->directory_changed)
+			continue;
+		collection_path(path, c->id, NULL);
+		rc = s->has_orphans ? -EIO : s->io->ops->syncdir(s->io, path);
+	}
+	return rc < 0 ? rc : 0;
+}
+
 /* Brings the store to our format version. From then on it is one that was not closed, with an empty log. */
 static int convert(struct vs_store *s, bool *clean, char *why, size_t why_size)
 {
@@ -665,14 +852,23 @@ static int replay_log(struct vs_store *s, char *why, size_t why_size)
 	int rc = replay_tables(s, &at, NULL, why, why_size);
 
 	if (!rc)
+		rc = unlink_left(s);
+	if (!rc)
 		rc = open_all(s);
+	s->replaying = true;
 	if (!rc)
 		rc = log_scan(s->io, &again, false, write_frame, s, why, why_size);
+	s->replaying = false;
 	if (rc)
 		return rc;
 	for (uint32_t i = 0; i < s->table.count; i++) {
 		struct collection *c = s->table.all[i];
 
+		rc = c->frozen ? open_later(s, c) : close_sources(s, c);
+		if (rc)
+			return rc;
+		if (c->frozen)
+			continue;
 		collection_trim_segments(&s->table, c);
 		if (!c->damaged && (rc = verify_sizes(c)) == -EUCLEAN)
 			damaged(s, c, "segment files", rc);
@@ -682,9 +878,10 @@ static int replay_log(struct vs_store *s, char *why, size_t why_size)
 			return rc;
 	}
 	rc = finish(s, &at);
-	if (!rc)
-		orphans_collect(s);
-	return rc;
+	if (rc)
+		return rc;
+	orphans_collect(s);
+	return sync_orphans(s);
 }
 
 /* ------------------------------------------------------------------ without writing */
@@ -730,6 +927,28 @@ static void forget_rows(struct collection *c, uint32_t segment)
 		overlay_drop(&c->overlay, segment << c->shift | (uint32_t)slot);
 }
 
+/* A clone has what its source has at this moment. */
+static int keep_clone(struct vs_store *s, struct collection *c, uint32_t source)
+{
+	const struct collection *from = collection_get(&s->table, source);
+	int rc = 0;
+
+	for (size_t i = 0; from && i < from->overlay.capacity && !rc; i++) {
+		const struct overlay_item *item = &from->overlay.items[i];
+
+		if (!item->meta)
+			continue;
+		rc = overlay_reserve(&c->overlay, 1);
+		if (rc)
+			break;
+		if (item->data)
+			overlay_set(&c->overlay, item->row, item->data);
+		if (item->data != item->meta)
+			overlay_set(&c->overlay, item->row, item->meta);
+	}
+	return rc;
+}
+
 static int keep_frame(void *arg, const struct frame *frame, const void *payload)
 {
 	struct vs_store *s = arg;
@@ -752,6 +971,8 @@ static int keep_frame(void *arg, const struct frame *frame, const void *payload)
 			rc = keep_row(c, r->row, (const struct record_row *)(const void *)r);
 		else if (c && r->type == RECORD_DELETE_ROWS)
 			rc = keep_dead(c, r);
+		else if (c && r->type == RECORD_CLONE)
+			rc = keep_clone(s, c, r->row);
 		else if (c && r->type == RECORD_ATTACH)
 			forget_rows(c, ((const struct record_attach *)(const void *)r)->segment);
 	}
@@ -780,9 +1001,12 @@ static int open_where_it_is(struct vs_store *s, const struct replay *rp, struct 
 	int rc;
 
 	for (size_t k = 0; k < rp->attached_count; k++)
-		if (rp->attached[k].head.collection == c->id && rp->attached[k].segment == i)
+		if (rp->attached[k].head.collection == (c->unlinked ? c->unlinked : c->id) &&
+		    rp->attached[k].segment == i)
 			last = &rp->attached[k];
-	if (last)
+	if (c->unlinked) {
+		rc = segment_open_linking(&s->files, c->id, i, c->unlinked, last, &c->schema, out);
+	} else if (last)
 		rc = segment_open_moving(&s->files, c->id, i, last->head.row, (uint32_t)last->head.value,
 					 last->head.flags & RECORD_UPLOADED, &c->schema, out);
 	else
@@ -846,8 +1070,11 @@ static int load_replayed(struct vs_store *s, const struct replay *rp, struct col
 {
 	int rc = 0;
 
+	if (c->lazy)
+		return open_later(s, c);
 	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
 		rc = load_segment_replayed(s, rp, c, i);
+	c->unlinked = 0;
 	if (!rc)
 		rc = index_collection(s, c);
 	if (rc != -EUCLEAN && rc != -ENOENT)
@@ -918,9 +1145,11 @@ int recover(struct vs_store *s, char *why, size_t why_size)
 	if (!clean && s->read_only)
 		return replay_in_memory(s, why, why_size);
 	if (!clean)
-		return replay_log(s, why, why_size);
-	s->finalized = true;
-	for (uint32_t i = 0; i < s->table.count && !rc; i++)
+		rc = replay_log(s, why, why_size);
+	s->finalized = clean;
+	for (uint32_t i = 0; i < s->table.count && clean && !rc; i++)
 		rc = load_collection(s, s->table.all[i]);
-	return rc;
+	if (!rc && !s->read_only)
+		rc = clone_find_shares(s);
+	return rc == -ENOENT ? -EIO : rc; /* there is a store, whatever is missing of it */
 }

@@ -4,9 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store/clone/clone.h"
 #include "store/row/row.h"
 
-static void info_fill(const struct vs_store *s, const struct collection *c, struct vs_collection_info *out)
+void collection_info(const struct vs_store *s, const struct collection *c, struct vs_collection_info *out)
 {
 	const struct perm_class *perm = engine_perm_get(s, c->perm);
 	bool fixed;
@@ -27,6 +28,7 @@ static void info_fill(const struct vs_store *s, const struct collection *c, stru
 		.mtime = c->mtime,
 		.ctime = c->ctime,
 		.damaged = c->damaged,
+		.frozen = c->frozen,
 	};
 	snprintf(out->name, sizeof out->name, "%s", c->name);
 }
@@ -38,7 +40,7 @@ int vs_collection_find(struct vs_store *s, uint32_t parent, const char *name, st
 	pthread_rwlock_rdlock(&s->lock);
 	c = collection_find(&s->table, parent, name);
 	if (c)
-		info_fill(s, c, out);
+		collection_info(s, c, out);
 	pthread_rwlock_unlock(&s->lock);
 	return c ? 0 : -ENOENT;
 }
@@ -50,7 +52,7 @@ int vs_collection_get(struct vs_store *s, uint32_t id, struct vs_collection_info
 	pthread_rwlock_rdlock(&s->lock);
 	c = collection_get(&s->table, id);
 	if (c)
-		info_fill(s, c, out);
+		collection_info(s, c, out);
 	pthread_rwlock_unlock(&s->lock);
 	return c ? 0 : -ENOENT;
 }
@@ -62,13 +64,13 @@ int vs_collection_next(struct vs_store *s, uint32_t parent, uint32_t after, stru
 	pthread_rwlock_rdlock(&s->lock);
 	up = collection_get(&s->table, parent);
 	if (parent)
-		c = up ? collection_next_child(up, after) : NULL;
+		c = up ? collection_next_child(up, false, after) : NULL;
 	else
 		for (c = collection_next(&s->table, after); c && c->parent != parent;
 		     c = collection_next(&s->table, c->id))
 			;
 	if (c)
-		info_fill(s, c, out);
+		collection_info(s, c, out);
 	pthread_rwlock_unlock(&s->lock);
 	return c ? 0 : -ENOENT;
 }
@@ -89,6 +91,11 @@ static void root_listed(struct txn *txn, uint32_t parent)
 		return;
 	root->mtime = root->ctime = vs_time_after(root->ctime, vs_time_now());
 	root_log(txn);
+}
+
+void rows_root_listed(struct txn *txn)
+{
+	root_listed(txn, 0);
 }
 
 static int create(struct txn *txn, uint32_t parent, const char *name, const struct vs_perm *perm,
@@ -143,6 +150,8 @@ int vs_collection_create(struct vs_store *s, uint32_t parent, const char *name, 
 
 	if (!rc && parent) /* a batch has the schema that its vectors are to have */
 		rc = rows_free_schema(s, parent);
+	if (!rc && parent && (rc = clone_load(s, parent)) == -EIO)
+		rc = 0; /* the commit will say so */
 	if (!rc)
 		rc = txn_begin(s, &txn, 3 * TXN_SMALL_BYTES);
 	if (rc)
@@ -176,6 +185,8 @@ int vs_collection_remove(struct vs_store *s, uint32_t id)
 	c = collection_get(&s->table, id);
 	if (!c)
 		rc = -ENOENT;
+	else if (c->frozen)
+		rc = -EROFS;
 	else if (c->upload || c->committing)
 		rc = -EBUSY;
 	else if (!c->parent && (c->count || c->deleted || c->children || c->damaged))
@@ -225,7 +236,10 @@ int vs_collection_rename(struct vs_store *s, uint32_t id, const char *name, bool
 	if (rc)
 		return rc;
 	c = collection_get(&s->table, id);
-	rc = !c ? -ENOENT : c->committing ? -EBUSY : rename_collection(&txn, c, name, exclusive);
+	rc = !c              ? -ENOENT
+	     : c->frozen     ? -EROFS
+	     : c->committing ? -EBUSY
+			     : rename_collection(&txn, c, name, exclusive);
 	txn_end(&txn);
 	return rc;
 }
@@ -240,8 +254,8 @@ int vs_collection_set(struct vs_store *s, uint32_t id, unsigned which, const str
 	if (rc)
 		return rc;
 	c = collection_get(&s->table, id);
-	if (!c)
-		rc = -ENOENT;
+	if (!c || c->frozen)
+		rc = c ? -EROFS : -ENOENT;
 	else
 		rc = rows_perm_change(&txn, which, perm, &c->perm);
 	if (!rc) {
@@ -279,7 +293,7 @@ static int schema_merge(const struct collection *c, unsigned which, const struct
 	if (out->dim != c->schema.dim || out->dtype != c->schema.dtype || out->metric != c->schema.metric ||
 	    (which & VS_SCHEMA_DTYPE && collection_is_free(c)) ||
 	    (which & VS_SCHEMA_FREE && !collection_is_free(c)))
-		return c->schema_fixed || c->committing || c->children ? -EBUSY : 0;
+		return c->schema_fixed || c->committing || collection_next_child(c, false, 0) ? -EBUSY : 0;
 	return -EALREADY;
 }
 
@@ -295,7 +309,7 @@ int vs_schema_change(struct vs_store *s, uint32_t id, unsigned which, const stru
 	if (rc)
 		return rc;
 	c = collection_get(&s->table, id);
-	rc = c ? schema_merge(c, which, schema, &merged) : -ENOENT;
+	rc = !c ? -ENOENT : c->frozen ? -EROFS : schema_merge(c, which, schema, &merged);
 	if (!rc) {
 		collection_set_schema(c, &merged);
 		if (which & (VS_SCHEMA_DTYPE | VS_SCHEMA_FREE))
@@ -381,13 +395,15 @@ int vs_attribute_set(struct vs_store *s, uint32_t collection, enum vs_attribute 
 	struct txn txn;
 	int rc;
 
-	if (!attribute_is_known(tag) || size > VS_ATTRIBUTE_BYTES_MAX)
+	if (!attribute_is_public(tag) || size > VS_ATTRIBUTE_BYTES_MAX)
 		return -EINVAL;
 	rc = txn_begin(s, &txn, sizeof *r + attribute_bytes((uint32_t)size));
 	if (rc)
 		return rc;
 	c = collection_get(&s->table, collection);
-	rc = c ? catalog_reserve_bytes(s, attribute_bytes((uint32_t)size)) : -ENOENT;
+	rc = c && c->frozen ? -EROFS
+	     : c            ? catalog_reserve_bytes(s, attribute_bytes((uint32_t)size))
+			    : -ENOENT;
 	if (!rc)
 		rc = collection_set_attribute(&s->table, c, tag, value, (uint32_t)size);
 	if (!rc) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "store/base/row_time.h"
+#include "store/clone/clone.h"
 #include "store/row/row.h"
 #include "store/base/checksum.h"
 
@@ -16,7 +17,22 @@ static int usable(const struct vs_store *s, uint32_t id, struct collection **out
 	*out = c;
 	if (!c)
 		return -ENOENT;
-	return c->damaged ? -EIO : 0;
+	return c->damaged ? -EIO : c->lazy ? -EINPROGRESS : 0;
+}
+
+/* Takes the store's lock, shared, and finds a collection to look at; the lock is held in any case, and
+ * engine_read_unlock(s, lost, ...) gives it back. */
+static int enter(struct vs_store *s, uint32_t id, struct collection **out, unsigned *lost)
+{
+	int rc, loaded = 0;
+
+	*lost = engine_read_lock(s);
+	while ((rc = usable(s, id, out)) == -EINPROGRESS && !loaded) {
+		pthread_rwlock_unlock(&s->lock);
+		loaded = clone_load(s, id);
+		*lost = engine_read_lock(s);
+	}
+	return rc == -EINPROGRESS ? loaded : rc;
 }
 
 /* The same for changing it. */
@@ -24,6 +40,8 @@ static int changeable(const struct vs_store *s, uint32_t id, struct collection *
 {
 	int rc = usable(s, id, out);
 
+	if (*out && (*out)->frozen)
+		return -EROFS;
 	return rc ? rc : (*out)->committing ? -EBUSY : 0;
 }
 
@@ -66,6 +84,16 @@ static int free_size(struct vs_store *s, uint32_t id, int rc)
 	return rows_free_schema(s, id);
 }
 
+/* Whether a change that answered *rc is to be tried again, now that what it needs is there, or a clone has
+ * its index: else *rc is why not. */
+static bool is_ready(struct vs_store *s, struct ahead *ahead, uint32_t id, int *rc)
+{
+	if (*rc != -EAGAIN && *rc != -EINPROGRESS)
+		return false;
+	*rc = *rc == -EAGAIN ? rows_fetch(s, ahead) : clone_load(s, id);
+	return !*rc;
+}
+
 static void attr_fill(const struct vs_store *s, const struct collection *c, const struct row *r,
 		      struct vs_attr *out)
 {
@@ -103,8 +131,8 @@ int vs_lookup(struct vs_store *s, uint32_t collection, const char *name, struct 
 {
 	struct collection *c;
 	uint64_t entry;
-	unsigned lost = engine_read_lock(s);
-	int rc = usable(s, collection, &c);
+	unsigned lost;
+	int rc = enter(s, collection, &c, &lost);
 
 	if (!rc) {
 		rc = collection_entry(c, name, strlen(name), &entry);
@@ -117,8 +145,8 @@ int vs_lookup(struct vs_store *s, uint32_t collection, const char *name, struct 
 int vs_attr_get(struct vs_store *s, uint32_t collection, uint64_t entry, struct vs_attr *out)
 {
 	struct collection *c;
-	unsigned lost = engine_read_lock(s);
-	int rc = usable(s, collection, &c);
+	unsigned lost;
+	int rc = enter(s, collection, &c, &lost);
 
 	if (!rc)
 		rc = entry_attr(s, c, entry, out);
@@ -131,8 +159,8 @@ int vs_name_get(struct vs_store *s, uint32_t collection, uint64_t entry, char na
 	const struct row *r;
 	const char *p;
 	uint32_t row;
-	unsigned lost = engine_read_lock(s);
-	int rc = usable(s, collection, &c);
+	unsigned lost;
+	int rc = enter(s, collection, &c, &lost);
 
 	if (!rc) {
 		row = collection_row_of(c, entry);
@@ -151,8 +179,8 @@ int vs_list(struct vs_store *s, uint32_t collection, uint64_t after, vs_list_fn 
 	struct collection *c;
 	uint64_t entry;
 	bool unread = false, any = false;
-	unsigned lost = engine_read_lock(s);
-	int rc = usable(s, collection, &c);
+	unsigned lost;
+	int rc = enter(s, collection, &c, &lost);
 
 	for (entry = after; !rc && !unread && (entry = entry_map_next(&c->entries, entry));) {
 		const char *name;
@@ -195,11 +223,11 @@ struct reading {
 static int reading_begin(struct vs_store *s, uint32_t collection, uint64_t entry, void *buf, size_t size,
 			 struct reading *r)
 {
-	unsigned lost = engine_read_lock(s);
 	const struct row *found;
 	struct collection *c;
 	const char *name;
-	int rc = usable(s, collection, &c);
+	unsigned lost;
+	int rc = enter(s, collection, &c, &lost);
 
 	r->seg = NULL;
 	r->row = rc ? ROW_NONE : collection_row_of(c, entry);
@@ -283,7 +311,7 @@ int vs_entry_reserve(struct vs_store *s, uint32_t collection, uint64_t *entry)
 		return -EROFS;
 	pthread_rwlock_rdlock(&s->lock);
 	rc = changeable(s, collection, &c);
-	if (!rc)
+	if (!rc || rc == -EINPROGRESS)
 		rc = collection_take_entries(c, 1, entry);
 	pthread_rwlock_unlock(&s->lock);
 	return rc;
@@ -319,7 +347,7 @@ static int put_vector(struct vs_store *s, uint32_t collection, const char *name,
 
 	do
 		rc = put_once(s, &ahead, collection, name, attr, data, size, replaced);
-	while (rc == -EAGAIN && !(rc = rows_fetch(s, &ahead)));
+	while (is_ready(s, &ahead, collection, &rc));
 	ahead_free(s, &ahead);
 	return rc;
 }
@@ -390,8 +418,6 @@ static int row_update_begin(struct vs_store *s, struct ahead *ahead, uint32_t co
 	}
 	if (!rc)
 		rc = rows_reserve_image(&e->txn, e->c, e->row);
-	if (!rc)
-		rc = overlay_reserve(&e->c->overlay, 1);
 	if (rc)
 		txn_end(&e->txn);
 	return rc;
@@ -403,10 +429,13 @@ static int row_update_end(struct row_update *e, int rc, unsigned which, const st
 	if (which & VS_SET_MTIME)
 		e->change.mtime = attr->mtime;
 	if (!rc)
+		rc = rows_reserve_change(&e->txn, e->c, e->row, &e->change);
+	if (!rc)
 		rc = rows_perm_change(&e->txn, which, attr ? &attr->perm : NULL, &e->change.perm);
 	if (!rc)
 		rows_change(&e->txn, e->c, e->row, &e->change);
 	txn_end(&e->txn);
+	free(e->change.kept);
 	return rc;
 }
 
@@ -418,10 +447,10 @@ int vs_attr_set(struct vs_store *s, uint32_t collection, uint64_t entry, unsigne
 	int rc;
 
 	do {
-		rc = row_update_begin(s, &ahead, collection, entry, 0, &e);
+		rc = row_update_begin(s, &ahead, collection, entry, row_bytes_of(s, collection), &e);
 		if (!rc)
 			rc = row_update_end(&e, 0, which, attr);
-	} while (rc == -EAGAIN && !(rc = rows_fetch(s, &ahead)));
+	} while (is_ready(s, &ahead, collection, &rc));
 	ahead_free(s, &ahead);
 	return rc;
 }
@@ -473,7 +502,7 @@ int vs_write(struct vs_store *s, uint32_t collection, uint64_t entry, const void
 		rc = row_update_begin(s, &ahead, collection, entry, row_bytes, &e);
 		if (!rc)
 			rc = row_update_end(&e, merge(&e, data, size, off, &merged), which, attr);
-	} while (rc == -EAGAIN && !(rc = rows_fetch(s, &ahead)));
+	} while (is_ready(s, &ahead, collection, &rc));
 	ahead_free(s, &ahead);
 	free(merged);
 	if (rc == -EBADMSG)
@@ -511,7 +540,7 @@ int vs_remove(struct vs_store *s, uint32_t collection, const char *name, uint64_
 
 	do
 		rc = remove_once(s, &ahead, collection, name, &found);
-	while (rc == -EAGAIN && !(rc = rows_fetch(s, &ahead)));
+	while (is_ready(s, &ahead, collection, &rc));
 	ahead_free(s, &ahead);
 	if (entry)
 		*entry = rc ? 0 : found;
@@ -520,6 +549,14 @@ int vs_remove(struct vs_store *s, uint32_t collection, const char *name, uint64_
 }
 
 /* ------------------------------------------------------------------ renaming */
+
+/* In the segment of an entry, unless that takes no names. */
+static int reserve_name(struct txn *txn, struct collection *c, uint64_t entry, const char *name, size_t len)
+{
+	struct segment *seg = collection_segment(c, collection_row_of(c, entry));
+
+	return segment_is_shared(seg) ? 0 : rows_reserve_name(txn, c, seg, name, len);
+}
 
 static int rename_within(struct txn *txn, struct collection *c, uint64_t entry, const char *new_name,
 			 uint64_t target)
@@ -532,22 +569,26 @@ static int rename_within(struct txn *txn, struct collection *c, uint64_t entry, 
 	if (target == entry)
 		return 0;
 	rc = change_of(c, collection_row_of(c, entry), name, &change);
-	if (!rc)
-		rc = overlay_reserve(&c->overlay, 4);
-	if (!rc)
-		rc = rows_reserve_name(txn, c, collection_segment(c, collection_row_of(c, entry)), new_name,
-				       len);
-	if (!rc)
-		rc = rows_reserve_image(txn, c, collection_row_of(c, entry));
-	if (!rc && target)
-		rc = rows_remove(txn, c, collection_row_of(c, target));
 	if (rc)
 		return rc;
 	change.name = new_name;
 	change.name_len = len;
+	rc = rows_reserve_change(txn, c, collection_row_of(c, entry), &change);
+	if (!rc)
+		rc = overlay_reserve(&c->overlay, 4);
+	if (!rc)
+		rc = reserve_name(txn, c, entry, new_name, len);
+	if (!rc && target)
+		rc = reserve_name(txn, c, target, new_name, len); /* it may leave its place to the row */
+	if (!rc)
+		rc = rows_reserve_image(txn, c, collection_row_of(c, entry));
+	if (!rc && target)
+		rc = rows_remove(txn, c, collection_row_of(c, target));
 	/* The removal may have moved the row. */
-	rows_change(txn, c, collection_row_of(c, entry), &change);
-	return 0;
+	if (!rc)
+		rows_change(txn, c, collection_row_of(c, entry), &change);
+	free(change.kept);
+	return rc;
 }
 
 static int rename_across(struct txn *txn, struct collection *from, uint64_t entry, struct collection *to,
@@ -631,7 +672,7 @@ static int move(struct vs_store *s, uint32_t from, const char *old_name, uint32_
 
 	do
 		rc = move_once(s, &ahead, from, old_name, to, new_name, exclusive, entry, replaced);
-	while (rc == -EAGAIN && !(rc = rows_fetch(s, &ahead)));
+	while (is_ready(s, &ahead, to, &rc) && !(rc = clone_load(s, from)));
 	ahead_free(s, &ahead);
 	return rc;
 }

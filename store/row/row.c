@@ -167,13 +167,27 @@ static int segment_add(struct txn *txn, struct collection *c, uint32_t n)
 	return 0;
 }
 
+static bool has_room(const struct segment *seg)
+{
+	return !segment_has_files(seg) ||
+	       (!seg->going && !segment_is_shared(seg) && seg->count < seg->rows_max);
+}
+
+/* Where to look for room, once files are not shared any more. */
+static void renew_room(const struct vs_store *s, struct collection *c)
+{
+	if (c->shares && c->shares_seen != s->share_changes) {
+		c->shares_seen = s->share_changes;
+		c->room = 0;
+	}
+}
+
 /* The first segment from number `from` on that has room for a row; added if there is none. */
 static int segment_with_room(struct txn *txn, struct collection *c, uint32_t from, struct segment **out)
 {
 	int rc = 0;
 
-	while (from < c->segment_count && segment_has_files(c->segments[from]) &&
-	       (c->segments[from]->going || c->segments[from]->count == c->segments[from]->rows_max))
+	while (from < c->segment_count && !has_room(c->segments[from]))
 		from++;
 	if (from == c->segment_count || !segment_has_files(c->segments[from]))
 		rc = segment_add(txn, c, from);
@@ -196,8 +210,10 @@ int rows_reserve_name(struct txn *txn, struct collection *c, struct segment *seg
 int rows_reserve_new(struct txn *txn, struct collection *c, const char *name, size_t len, uint64_t entry)
 {
 	struct segment *seg;
-	int rc = segment_with_room(txn, c, c->room, &seg);
+	int rc;
 
+	renew_room(txn->s, c);
+	rc = segment_with_room(txn, c, c->room, &seg);
 	if (!rc) {
 		c->room = seg->n;
 		rc = ahead_space(txn->ahead, seg, seg->count + 1, name_heap_end_after(&seg->names, len));
@@ -213,9 +229,11 @@ int rows_reserve_new(struct txn *txn, struct collection *c, const char *name, si
 
 int rows_reserve_many(struct txn *txn, struct collection *c, uint64_t rows)
 {
-	uint32_t from = c->room;
+	uint32_t from;
 	int rc = 0;
 
+	renew_room(txn->s, c);
+	from = c->room;
 	while (rows && !rc) {
 		struct segment *seg;
 		uint32_t n;
@@ -250,6 +268,30 @@ int rows_fetch(struct vs_store *s, struct ahead *ahead)
 		snapshot_spill(ahead->spill);
 	ahead->spill = NULL;
 	return ahead_fetch(s, ahead);
+}
+
+int rows_reserve_marks(struct segment *seg)
+{
+	int rc = segment_reserve_deleted(seg);
+
+	return rc || !segment_is_shared(seg) ? rc : segment_reserve_copy(seg);
+}
+
+int rows_reserve_change(struct txn *txn, struct collection *c, uint32_t row, struct row_change *change)
+{
+	struct segment *seg = collection_segment(c, row);
+	int rc = overlay_reserve(&c->overlay, 2);
+
+	change->kept = NULL;
+	if (rc || !segment_is_shared(seg))
+		return rc;
+	rc = rows_reserve_marks(seg);
+	if (!rc && !change->data) {
+		/* As it is, not verified: if it is damaged it stays so. */
+		change->kept = malloc(c->row_bytes);
+		rc = change->kept ? ahead_row(txn->ahead, c, row, change->kept) : -ENOMEM;
+	}
+	return rc ? rc : rows_reserve_new(txn, c, change->name, change->name_len, change->entry);
 }
 
 /* ------------------------------------------------------------------ records */
@@ -302,14 +344,15 @@ static struct row row_of(const struct row_change *change, uint32_t name_at)
 	return meta;
 }
 
-void rows_add(struct txn *txn, struct collection *c, const struct row_change *change)
+static struct record_row *add_row(struct txn *txn, struct collection *c, const struct row_change *change)
 {
+	struct record_row *record;
 	struct segment *seg = c->segments[c->room];
 	uint32_t row = c->room << c->shift | seg->count;
 	struct row meta = row_of(change, name_heap_alloc(&seg->names, change->name_len));
 
-	assert(seg->count < seg->rows_max && change->data);
-	log_row(txn, c, row, &meta, change->name, change->data);
+	assert(seg->count < seg->rows_max && change->data && !segment_is_shared(seg));
+	record = log_row(txn, c, row, &meta, change->name, change->data);
 	if (++seg->count > seg->high)
 		seg->high = seg->count;
 	entry_map_set(&c->entries, change->entry, row);
@@ -317,6 +360,100 @@ void rows_add(struct txn *txn, struct collection *c, const struct row_change *ch
 	c->count++;
 	collection_count_name(c, change->name, change->name_len);
 	rows_listed(c);
+	return record;
+}
+
+void rows_add(struct txn *txn, struct collection *c, const struct row_change *change)
+{
+	add_row(txn, c, change);
+}
+
+static void log_trim(struct txn *txn, struct collection *c, struct segment *seg, uint32_t count,
+		     uint16_t flags)
+{
+	struct record *r = txn_append(txn, RECORD_TRIM, c->id, sizeof *r);
+
+	while (seg->count > count)
+		overlay_drop(&c->overlay, seg->n << c->shift | --seg->count);
+	seg->digest_valid = false;
+	seg->trims++;
+	r->row = seg->n << c->shift;
+	r->value = count;
+	r->flags = flags;
+	if (seg->n < c->room && !seg->going)
+		c->room = seg->n;
+}
+
+void row_mark_deleted(struct txn *txn, struct collection *c, uint32_t row)
+{
+	struct segment *seg = collection_segment(c, row);
+	const char *name;
+	const struct row *found = collection_row(c, row, &name);
+	struct row old = *found;
+	int rc;
+
+	snapshot_preserve(txn, c, row);
+	collection_discount_name(c, name, old.name_len);
+	id_index_remove(&c->index, collection_hash(c, name, old.name_len), row_entry(&old));
+	if (entry_map_get(&c->entries, row_entry(&old)) == row) /* it may have another row already */
+		entry_map_set(&c->entries, row_entry(&old), ROW_NONE);
+	name_heap_release(&seg->names, old.name_at, old.name_len);
+	overlay_drop(&c->overlay, row);
+	rc = segment_set_deleted(seg, collection_slot(c, row));
+	assert(!rc);
+	(void)rc;
+	c->deleted++;
+	c->count--;
+	seg->digest_valid = false;
+}
+
+/* A segment all of whose rows are deleted goes. */
+static void leave_deleted(struct txn *txn, struct collection *c, struct segment *seg, uint16_t flags)
+{
+	for (uint32_t slot = 0; slot < seg->count; slot++)
+		segment_clear_deleted(seg, slot);
+	c->deleted -= seg->count;
+	seg->going = true;
+	log_trim(txn, c, seg, 0, flags);
+}
+
+/* Marks a row of a shared segment as deleted, and logs that: RECORD_REMOVED, or 0 if its entry goes on
+ * elsewhere. */
+static void mark_one(struct txn *txn, struct collection *c, uint32_t row, uint16_t flags)
+{
+	struct segment *seg = collection_segment(c, row);
+	struct record *r = txn_append(txn, RECORD_DELETE_ROWS, c->id, sizeof *r + sizeof(uint64_t));
+
+	r->row = seg->n << c->shift;
+	r->value = 1;
+	r->flags = RECORD_LIST | flags;
+	*(uint32_t *)(r + 1) = collection_slot(c, row);
+	row_mark_deleted(txn, c, row);
+	if (seg->deleted == seg->count)
+		leave_deleted(txn, c, seg, flags & RECORD_REMOVED ? 0 : RECORD_MOVED);
+}
+
+/* Writes it into a segment that nobody shares, and marks the old row. */
+static void change_elsewhere(struct txn *txn, struct collection *c, uint32_t row,
+			     const struct row_change *change)
+{
+	const char *old_name;
+	const struct row *old = collection_row(c, row, &old_name);
+	bool renamed = old->name_len != change->name_len || memcmp(old_name, change->name, old->name_len);
+	vs_time mtime = c->mtime, ctime = c->ctime;
+	struct row_change moved = *change;
+	struct record_row *record;
+
+	if (!moved.data)
+		moved.data = moved.kept;
+	/* In this order: an entry without a row might lose its place in the map. */
+	record = add_row(txn, c, &moved);
+	mark_one(txn, c, row, 0);
+	record->head.flags |= RECORD_MOVED | (renamed ? RECORD_RENAMED : 0);
+	if (renamed)
+		return;
+	c->mtime = mtime;
+	c->ctime = ctime;
 }
 
 void rows_change(struct txn *txn, struct collection *c, uint32_t row, const struct row_change *change)
@@ -329,6 +466,10 @@ void rows_change(struct txn *txn, struct collection *c, uint32_t row, const stru
 	uint64_t old_hash = collection_hash(c, old_name, old.name_len);
 	struct record_row *record;
 
+	if (segment_is_shared(seg)) {
+		change_elsewhere(txn, c, row, change);
+		return;
+	}
 	snapshot_preserve(txn, c, row);
 	if (renamed) {
 		meta.name_at = name_heap_alloc(&seg->names, change->name_len) & ROW_NAME_AT_MAX;
@@ -491,6 +632,8 @@ int rows_put_prepare(struct txn *txn, struct collection *c, const char *name, co
 	if (!rc)
 		rc = put->replaced ? entry_map_reserve(&c->entries, attr->entry)
 				   : rows_reserve_new(txn, c, name, put->change.name_len, attr->entry);
+	if (!rc && put->replaced)
+		rc = rows_reserve_change(txn, c, entry_map_get(&c->entries, put->replaced), &put->change);
 	if (!rc)
 		rc = overlay_reserve(&c->overlay, 1);
 	if (!rc)
@@ -522,20 +665,6 @@ void rows_put(struct txn *txn, struct collection *c, const struct row_put *put)
 
 /* ------------------------------------------------------------------ removing */
 
-static void log_trim(struct txn *txn, struct collection *c, struct segment *seg, uint32_t count)
-{
-	struct record *r = txn_append(txn, RECORD_TRIM, c->id, sizeof *r);
-
-	while (seg->count > count)
-		overlay_drop(&c->overlay, seg->n << c->shift | --seg->count);
-	seg->digest_valid = false;
-	seg->trims++;
-	r->row = seg->n << c->shift;
-	r->value = count;
-	if (seg->n < c->room)
-		c->room = seg->n;
-}
-
 /* Shortens a segment by the deleted rows at its end, so that its last row is a live one. */
 static void trim_deleted(struct txn *txn, struct collection *c, struct segment *seg)
 {
@@ -546,7 +675,7 @@ static void trim_deleted(struct txn *txn, struct collection *c, struct segment *
 		c->deleted--;
 	}
 	if (count < seg->count)
-		log_trim(txn, c, seg, count);
+		log_trim(txn, c, seg, count, 0);
 }
 
 /* A row that moves into a hole: all that can fail is done before anything changes. */
@@ -597,7 +726,8 @@ static void fill_hole(struct txn *txn, struct collection *c, uint32_t row, const
 		entry_map_set(&c->entries, row_entry(&f->meta), row);
 	}
 	trim_deleted(txn, c, seg);
-	log_trim(txn, c, seg, collection_slot(c, f->last));
+	log_trim(txn, c, seg, collection_slot(c, f->last), 0);
+	trim_deleted(txn, c, seg); /* a segment that has only holes has nothing */
 }
 
 int rows_remove(struct txn *txn, struct collection *c, uint32_t row)
@@ -613,6 +743,16 @@ int rows_remove(struct txn *txn, struct collection *c, uint32_t row)
 
 	if (!found)
 		return -EIO;
+	if (segment_is_shared(seg)) {
+		rc = rows_reserve_marks(seg);
+		if (!rc)
+			rc = rows_reserve_image(txn, c, row);
+		if (!rc)
+			mark_one(txn, c, row, RECORD_REMOVED);
+		if (!rc)
+			rows_listed(c);
+		return rc;
+	}
 	old = *found;
 	memcpy(copy, name, old.name_len);
 	hash = collection_hash(c, name, old.name_len);
@@ -635,28 +775,6 @@ int rows_remove(struct txn *txn, struct collection *c, uint32_t row)
 	return 0;
 }
 
-void row_mark_deleted(struct txn *txn, struct collection *c, uint32_t row)
-{
-	struct segment *seg = collection_segment(c, row);
-	const char *name;
-	const struct row *found = collection_row(c, row, &name);
-	struct row old = *found;
-	int rc;
-
-	snapshot_preserve(txn, c, row);
-	collection_discount_name(c, name, old.name_len);
-	id_index_remove(&c->index, collection_hash(c, name, old.name_len), row_entry(&old));
-	entry_map_set(&c->entries, row_entry(&old), ROW_NONE);
-	name_heap_release(&seg->names, old.name_at, old.name_len);
-	overlay_drop(&c->overlay, row);
-	rc = segment_set_deleted(seg, collection_slot(c, row));
-	assert(!rc);
-	(void)rc;
-	c->deleted++;
-	c->count--;
-	seg->digest_valid = false;
-}
-
 void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *seg)
 {
 	snapshot_preserve_segment(txn, c, seg);
@@ -676,7 +794,7 @@ void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *s
 		collection_discount_name(c, name, r->name_len);
 	}
 	seg->going = true;
-	log_trim(txn, c, seg, 0);
+	log_trim(txn, c, seg, 0, 0);
 }
 
 /* Fills one deleted row of a segment that has some, after trimming those at its end. -EAGAIN: the trimming is
@@ -704,12 +822,26 @@ static int fill_deleted(struct txn *txn, struct collection *c, struct segment *s
 	return rc;
 }
 
+static bool has_holes(const struct segment *seg)
+{
+	return seg->deleted && !segment_is_shared(seg);
+}
+
+bool rows_have_holes(const struct collection *c)
+{
+	uint32_t i = 0;
+
+	while (c->deleted && i < c->segment_count && !has_holes(c->segments[i]))
+		i++;
+	return c->deleted && i < c->segment_count;
+}
+
 /* Fills one deleted row of a collection. */
 static int vacuum_one(struct txn *txn, struct collection *c)
 {
 	uint32_t i = 0;
 
-	while (i < c->segment_count && !c->segments[i]->deleted)
+	while (i < c->segment_count && !has_holes(c->segments[i]))
 		i++;
 	touched(c);
 	return i < c->segment_count ? fill_deleted(txn, c, c->segments[i]) : 0;
@@ -728,7 +860,7 @@ int rows_vacuum(struct vs_store *s, uint32_t collection)
 
 		pthread_rwlock_rdlock(&s->lock);
 		c = collection_get(&s->table, collection);
-		if (c && !c->damaged && c->deleted)
+		if (c && !c->damaged && !c->frozen && rows_have_holes(c))
 			row_bytes = c->row_bytes;
 		pthread_rwlock_unlock(&s->lock);
 		if (!row_bytes)
@@ -740,7 +872,7 @@ int rows_vacuum(struct vs_store *s, uint32_t collection)
 		c = collection_get(&s->table, collection);
 		if (c && c->row_bytes == row_bytes)
 			rc = vacuum_one(&txn, c);
-		more = c && c->deleted;
+		more = c && rows_have_holes(c);
 		txn_end(&txn);
 		if (rc == -EAGAIN)
 			rc = rows_fetch(s, &ahead);

@@ -22,6 +22,7 @@ struct row_change {
 	size_t name_len;
 	const void *data; /* NULL: the row keeps its vector */
 	uint32_t data_sum;
+	void *kept; /* rows_reserve_change: the vector, of a row that is to be written elsewhere */
 };
 
 /* Makes sure that the changes below cannot fail for want of memory or space: a new row with this id, if
@@ -38,8 +39,14 @@ int rows_reserve_image(struct txn *txn, struct collection *c, uint32_t row);
 int rows_fetch(struct vs_store *s, struct ahead *ahead);
 /* Adds a row (after rows_reserve_new). */
 void rows_add(struct txn *txn, struct collection *c, const struct row_change *change);
-/* Changes an existing row in place; its entry and id may change too (for an id, after rows_reserve_name). The
- * index follows. */
+/*
+ * Makes sure that rows_change cannot fail: a row of a shared segment is written to another, and marked as
+ * deleted where it was. What that needs is in change->kept, which the caller frees, also on failure. The txn
+ * has room for a vector.
+ */
+int rows_reserve_change(struct txn *txn, struct collection *c, uint32_t row, struct row_change *change);
+/* Changes an existing row, in place if it can be (after rows_reserve_change); its entry and id may change too
+ * (for an id, after rows_reserve_name). The index follows. */
 void rows_change(struct txn *txn, struct collection *c, uint32_t row, const struct row_change *change);
 /* A put under way: what rows_put_prepare found out, for rows_put. */
 struct row_put {
@@ -67,18 +74,28 @@ void rows_put(struct txn *txn, struct collection *c, const struct row_put *put);
 void rows_put_cancel(struct txn *txn, struct collection *c, const struct row_put *put);
 /* Counts a change of what is listed: version, mtime. */
 void rows_listed(struct collection *c);
-/* Removes a row: the last one of its segment moves into its place. -EIO if that one cannot be read. */
+/* Removes a row: the last one of its segment moves into its place, or, if that is shared, it is marked. -EIO
+ * if that one cannot be read. */
 int rows_remove(struct txn *txn, struct collection *c, uint32_t row);
+/* Makes sure that rows of a segment can be marked as deleted. -ENOMEM, -ENOSPC. */
+int rows_reserve_marks(struct segment *seg);
 /* Marks a row as deleted, as a RECORD_DELETE_ROWS that the caller logs will say: out of the index, its id
- * free. The segment has its deleted_map already, so that this cannot fail. */
+ * free. After rows_reserve_marks this cannot fail. */
 void row_mark_deleted(struct txn *txn, struct collection *c, uint32_t row);
 /* Takes all rows of a segment at once, each of which can be read or is deleted: its files go when the applier
  * has passed. */
 void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *seg);
-/* Fills the deleted rows that a large batch left, in small txns of its own: called without the lock. */
+/* Whether there are deleted rows that the vacuum may fill: those of shared segments stay. */
+bool rows_have_holes(const struct collection *c);
+/* Fills the deleted rows that a large batch or a snapshot left, in small txns of its own: called without the
+ * lock. */
 int rows_vacuum(struct vs_store *s, uint32_t collection);
 /* Finds or adds a class of permissions; -ENOSPC when the table is full. */
 int rows_perm(struct txn *txn, const struct vs_perm *perm, uint32_t *index);
+/* A collection has come: the directory of them has changed. */
+void rows_root_listed(struct txn *txn);
+/* What there is to say of a collection. Under the lock. */
+void collection_info(const struct vs_store *s, const struct collection *c, struct vs_collection_info *out);
 /* Takes a collection out of the table; its memory and files go when the applier has passed its end. */
 void collection_drop(struct txn *txn, struct collection *c);
 /* Moves *index to the class that differs from its own in the parts of which (VS_SET_*). */

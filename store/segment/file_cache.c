@@ -443,6 +443,38 @@ void files_unmap(struct files *f, const struct files_unmapped *list)
 	}
 }
 
+int segment_reopen_rows(struct segment *seg)
+{
+	struct files *f = seg->files;
+	struct file_use *u = &seg->use[SEGMENT_ROWS];
+	const void *unwanted[SEGMENT_COLUMNS] = {NULL};
+	int fd = -1;
+	bool busy;
+
+	pthread_mutex_lock(&f->mutex);
+	busy = u->users || seg->map.keepers;
+	if (!busy && seg->fd[SEGMENT_ROWS] >= 0) {
+		use_unlink(u);
+		f->dirty_count -= u->dirty;
+		f->open--;
+		u->dirty = false;
+		fd = seg->fd[SEGMENT_ROWS];
+		seg->fd[SEGMENT_ROWS] = -1;
+	}
+	if (!busy && seg->map.next) {
+		map_unlink(f, &seg->map);
+		for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
+			unwanted[i] = segment_mapping(seg, i);
+		__atomic_store_n(&seg->rows, NULL, __ATOMIC_RELEASE);
+		seg->name_bytes = NULL;
+	}
+	pthread_mutex_unlock(&f->mutex);
+	segment_unmap(f->io, seg, unwanted);
+	if (fd >= 0)
+		f->io->ops->close(f->io, fd);
+	return busy ? -EBUSY : 0;
+}
+
 void segment_map_keep(struct segment *seg)
 {
 	pthread_mutex_lock(&seg->files->mutex);

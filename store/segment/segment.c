@@ -20,6 +20,7 @@
 /* So much must have gone, and such a share of what is left, for its space to be given back. */
 #define PUNCH_BYTES_MIN (1u << 20)
 #define PUNCH_SHARE 16u
+#define COPY_BYTES (1u << 20)
 
 unsigned segment_shift(size_t row_bytes)
 {
@@ -114,6 +115,19 @@ int segment_unlink(struct io *io, uint32_t collection, uint32_t n)
 	return first;
 }
 
+int segment_later(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
+		  uint32_t count, uint32_t name_heap_end, struct segment **out)
+{
+	struct segment *seg = segment_new(files, collection, n, schema);
+
+	*out = seg;
+	if (!seg)
+		return -ENOMEM;
+	seg->count = seg->high = seg->applied = seg->header_rows = count;
+	name_heap_init(&seg->names, name_heap_end);
+	return 0;
+}
+
 int segment_file_open(struct segment *seg, enum segment_column column)
 {
 	struct io *io = seg->files->io;
@@ -121,7 +135,7 @@ int segment_file_open(struct segment *seg, enum segment_column column)
 	char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX];
 	uint32_t batch = seg->batch;
 
-	if (batch) {
+	if (batch && !seg->source) {
 		segment_attach_paths(paths, batch, seg->batch_n, seg->uploaded);
 		fd = io->ops->open(io, paths[column], flags, 0);
 	}
@@ -129,6 +143,16 @@ int segment_file_open(struct segment *seg, enum segment_column column)
 		return fd;
 	/* It is not there, or not there any more: it is moved once, and never back. */
 	segment_path(paths[column], seg->collection, seg->n, column);
+	fd = io->ops->open(io, paths[column], flags, 0);
+	if (fd != -ENOENT || !seg->source)
+		return fd;
+	if (batch) {
+		segment_attach_paths(paths, batch, seg->batch_n, seg->uploaded);
+		fd = io->ops->open(io, paths[column], flags, 0);
+	}
+	if (fd != -ENOENT)
+		return fd;
+	segment_path(paths[column], seg->source, seg->n, column);
 	return io->ops->open(io, paths[column], flags, 0);
 }
 
@@ -142,6 +166,9 @@ static int create_files(struct segment *seg, int flags)
 		int fd;
 
 		segment_path(path, seg->collection, seg->n, i);
+		/* An orphan that could not be removed may be a snapshot's, too. */
+		if (flags & O_TRUNC && segment_is_linked(seg, i))
+			io->ops->unlink(io, path);
 		fd = io->ops->open(io, path, O_RDWR | O_CREAT | flags, 0600);
 		while ((fd == -EMFILE || fd == -ENFILE) && files_evict(seg->files))
 			fd = io->ops->open(io, path, O_RDWR | O_CREAT | flags, 0600);
@@ -251,6 +278,24 @@ int segment_open_moving(struct files *files, uint32_t collection, uint32_t n, ui
 	seg->batch = batch;
 	seg->batch_n = batch_n;
 	seg->uploaded = uploaded;
+	return open_finish(seg, 0, 0, out);
+}
+
+int segment_open_linking(struct files *files, uint32_t collection, uint32_t n, uint32_t source,
+			 const struct record_attach *moving, const struct vs_schema *schema,
+			 struct segment **out)
+{
+	struct segment *seg = segment_new(files, collection, n, schema);
+
+	*out = NULL;
+	if (!seg)
+		return -ENOMEM;
+	seg->source = source;
+	if (moving) {
+		seg->batch = moving->head.row;
+		seg->batch_n = (uint32_t)moving->head.value;
+		seg->uploaded = moving->head.flags & RECORD_UPLOADED;
+	}
 	return open_finish(seg, 0, 0, out);
 }
 
@@ -380,6 +425,9 @@ int segment_write_header(struct segment *seg, const struct vs_schema *schema, ui
 		      "a segment begins with one of our .npy headers");
 	if (seg->header_rows == count)
 		return 0;
+	rc = segment_is_linked(seg, SEGMENT_VECTORS);
+	if (rc)
+		return rc < 0 ? rc : 0; /* it has its last header */
 	npy_header_build(&shape, page, sizeof page);
 	rc = segment_writev(seg, SEGMENT_VECTORS, &iov, 1, 0);
 	if (!rc)
@@ -387,11 +435,132 @@ int segment_write_header(struct segment *seg, const struct vs_schema *schema, ui
 	return rc;
 }
 
-/* Cuts a column to what is in use. */
+/* ------------------------------------------------------------------ shared files */
+
+int segment_share(struct segment *seg, struct segment *other)
+{
+	if (!seg->share) {
+		seg->share = calloc(1, sizeof *seg->share);
+		if (!seg->share)
+			return -ENOMEM;
+		seg->share->users = 1;
+	}
+	other->share = seg->share;
+	other->share->users++;
+	return 0;
+}
+
+void segment_share_leave(struct segment *seg)
+{
+	if (seg->share && !--seg->share->users)
+		free(seg->share);
+	seg->share = NULL;
+}
+
+int segment_is_linked(struct segment *seg, enum segment_column column)
+{
+	struct io_identity id;
+	char path[SEGMENT_PATH_MAX];
+	int rc;
+
+	if (seg->alone[column] || !seg->files)
+		return 0;
+	segment_path(path, seg->collection, seg->n, column);
+	rc = seg->files->io->ops->identify(seg->files->io, path, &id);
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	seg->alone[column] = id.names < 2;
+	return !seg->alone[column];
+}
+
+static void copy_path(const struct segment *seg, char path[SEGMENT_PATH_MAX])
+{
+	snprintf(path, SEGMENT_PATH_MAX, "collections/%u/%u.rows.copy", seg->collection, seg->n);
+}
+
+int segment_reserve_copy(struct segment *seg)
+{
+	struct io *io = seg->files->io;
+	char path[SEGMENT_PATH_MAX];
+	int fd, rc;
+
+	if (seg->copy_reserved)
+		return 0;
+	copy_path(seg, path);
+	fd = io->ops->open(io, path, O_RDWR | O_CREAT, 0600);
+	if (fd < 0)
+		return fd;
+	rc = io_allocate(io, fd, FALLOC_FL_KEEP_SIZE, 0, (uint64_t)seg->count * sizeof(struct row));
+	io->ops->close(io, fd);
+	if (rc < 0)
+		return rc;
+	seg->copy_reserved = seg->copy_made = true;
+	return 0;
+}
+
+int segment_drop_copy(struct segment *seg)
+{
+	char path[SEGMENT_PATH_MAX];
+	int rc = 0;
+
+	copy_path(seg, path);
+	if (seg->copy_made)
+		rc = seg->files->io->ops->unlink(seg->files->io, path);
+	seg->copy_made = false;
+	return rc == -ENOENT ? 0 : rc;
+}
+
+/* Copies all of a file to another. */
+static int copy_file(struct io *io, int from, int to)
+{
+	char *buf = malloc(COPY_BYTES);
+	uint64_t size = 0;
+	int rc = buf ? io->ops->size(io, from, &size) : -ENOMEM;
+
+	for (uint64_t off = 0; off < size && rc >= 0; off += COPY_BYTES) {
+		size_t n = size - off < COPY_BYTES ? (size_t)(size - off) : COPY_BYTES;
+
+		rc = io_read_full(io, from, buf, n, off);
+		if (!rc)
+			rc = io_write_full(io, to, buf, n, off);
+	}
+	free(buf);
+	if (rc >= 0)
+		rc = io->ops->truncate(io, to, size);
+	return rc < 0 ? rc : io->ops->datasync(io, to);
+}
+
+int segment_copy_rows(struct segment *seg)
+{
+	struct io *io = seg->files->io;
+	char path[SEGMENT_PATH_MAX], to[SEGMENT_PATH_MAX];
+	int from = segment_file(seg, SEGMENT_ROWS), fd, rc;
+
+	if (from < 0)
+		return from;
+	copy_path(seg, path);
+	fd = io->ops->open(io, path, O_RDWR | O_CREAT, 0600);
+	rc = fd < 0 ? fd : copy_file(io, from, fd);
+	if (fd >= 0)
+		io->ops->close(io, fd);
+	segment_file_done(seg, SEGMENT_ROWS);
+	segment_path(to, seg->collection, seg->n, SEGMENT_ROWS);
+	if (rc >= 0)
+		rc = io->ops->rename(io, path, to);
+	return rc < 0 ? rc : 0;
+}
+
+/* ------------------------------------------------------------------ the end */
+
+/* Cuts a column to what is in use, unless others use it too. */
 static int cut(struct segment *seg, enum segment_column column)
 {
-	int fd = segment_file(seg, column), rc;
+	int rc = segment_is_linked(seg, column), fd;
 
+	seg->uncut |= rc > 0;
+	if (rc)
+		return rc < 0 ? rc : 0;
+	fd = segment_file(seg, column);
 	if (fd < 0)
 		return fd;
 	rc = seg->files->io->ops->truncate(seg->files->io, fd, column_bytes(seg, column));
@@ -403,11 +572,14 @@ int segment_finalize(struct segment *seg, const struct vs_schema *schema)
 {
 	int rc;
 
-	if (seg->digest_valid)
+	if (seg->digest_valid && !seg->uncut)
 		return 0;
+	seg->uncut = false;
 	rc = segment_write_header(seg, schema, seg->count);
 	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && !rc; i++)
 		rc = cut(seg, i);
+	if (!rc && seg->digest_valid)
+		return 0;
 	if (!rc && !segment_rows(seg))
 		rc = -ENOMEM;
 	if (rc)
@@ -453,6 +625,8 @@ struct segment_hole segment_give_up(struct segment *seg)
 
 void segment_punch(struct segment *seg, struct segment_hole hole)
 {
+	if (segment_is_linked(seg, SEGMENT_VECTORS) || segment_is_linked(seg, SEGMENT_ROWS))
+		return;
 	punch(seg, SEGMENT_VECTORS, segment_offset(seg, hole.first), segment_offset(seg, hole.end));
 	punch(seg, SEGMENT_ROWS, (uint64_t)hole.first * sizeof(struct row),
 	      (uint64_t)hole.end * sizeof(struct row));

@@ -30,6 +30,11 @@
 #include "store/segment/name_heap.h"
 #include "store/store.h"
 
+/* Segments whose file of vectors is one and the same, under several names. Under the store's lock. */
+struct share {
+	unsigned users;
+};
+
 struct segment {
 	uint32_t collection;
 	uint32_t n;          /* its number in the collection */
@@ -57,7 +62,15 @@ struct segment {
 	uint32_t names_allocated;    /* granules */
 	pthread_mutex_t space_mutex; /* of who allocates or gives back space: taken before the store's lock */
 	struct name_heap names;
-	bool digest_valid; /* the digests of the last clean catalog still hold */
+	struct share *share; /* NULL: its file of vectors is its own */
+	bool copy_reserved;  /* there is space for rows of its own: N.rows.copy, or its own already */
+	bool copy_made;      /* N.rows.copy may be there */
+	uint32_t source;     /* where the files are if they are not at their place: this collection's, of the
+				same number; of a clone that is not linked */
+	bool cloned;         /* at opening: the log has made a clone of it, or it of another; such a file is
+				there until the clone has been linked */
+	bool uncut;          /* shared files are as long as they were */
+	bool digest_valid;   /* the digests of the last clean catalog still hold */
 	uint64_t digests[SEGMENT_COLUMNS];
 	uint32_t high;   /* the most rows it has had since space was given back */
 	uint32_t trims;  /* RECORD_TRIM that the applier has not passed: until then rows beyond count may be
@@ -67,8 +80,9 @@ struct segment {
 	bool going;      /* all its rows are gone, and soon its files: nothing is added to it */
 	_Atomic bool unlinked; /* the files have no names any more */
 	/* The applier's. */
-	uint32_t applied;     /* rows in the files */
-	uint32_t header_rows; /* what the .npy header says; UINT32_MAX: not known */
+	uint32_t applied;            /* rows in the files */
+	uint32_t header_rows;        /* what the .npy header says; UINT32_MAX: not known */
+	bool alone[SEGMENT_COLUMNS]; /* the file is known to have one name */
 };
 
 /* log2 of the rows in a full segment of vectors of this size. */
@@ -110,6 +124,11 @@ int segment_open_batch(struct files *files, uint32_t collection, uint32_t batch,
 int segment_open_moving(struct files *files, uint32_t collection, uint32_t n, uint32_t batch,
 			uint32_t batch_n, bool uploaded, const struct vs_schema *schema,
 			struct segment **out);
+/* The same for a segment of a clone, whose files may still be those of collection source only; moving (or
+ * NULL) tells where these are. */
+int segment_open_linking(struct files *files, uint32_t collection, uint32_t n, uint32_t source,
+			 const struct record_attach *moving, const struct vs_schema *schema,
+			 struct segment **out);
 /* A segment without files, all of whose rows are in the overlay: of a store that is only read. -ENOMEM. */
 int segment_unbacked(uint32_t n, const struct vs_schema *schema, struct segment **out);
 /* -EUCLEAN if a file is shorter than what is in use. */
@@ -117,6 +136,9 @@ int segment_verify_size(struct segment *seg);
 void segment_get(struct segment *seg);
 /* Gives a reference back; the last one closes the files. seg may be NULL. */
 void segment_put(struct io *io, struct segment *seg);
+/* A segment whose files are opened when they are needed: of a snapshot, or clone. -ENOMEM. */
+int segment_later(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
+		  uint32_t count, uint32_t name_heap_end, struct segment **out);
 /* Removes a segment's files; missing ones do not matter. The first error, but it goes on. */
 int segment_unlink(struct io *io, uint32_t collection, uint32_t n);
 
@@ -169,6 +191,29 @@ static inline const void *segment_mapping(const struct segment *seg, enum segmen
  */
 const char *segment_vectors(struct segment *seg);
 void segment_vectors_done(struct segment *seg);
+
+/* other gets the same share as seg, whose file of vectors its own is a name of. -ENOMEM. Under the store's
+ * lock, alone. */
+int segment_share(struct segment *seg, struct segment *other);
+void segment_share_leave(struct segment *seg);
+/* Whether its files are another's, too: then it takes no rows, and rows go by being marked. */
+static inline bool segment_is_shared(const struct segment *seg)
+{
+	return seg->share && seg->share->users > 1;
+}
+/* The applier's: whether a column's file has other names, and so must not be changed: 0, 1 or -errno. */
+int segment_is_linked(struct segment *seg, enum segment_column column);
+/* Makes sure that the rows column can become one of its own (segment_copy_rows) without taking space then.
+ * -ENOSPC. Under the store's lock, alone. */
+int segment_reserve_copy(struct segment *seg);
+/* Removes it, if it was not needed. */
+int segment_drop_copy(struct segment *seg);
+/* The applier's: puts a durable copy of the rows column in its place, which those who have it open do not see
+ * before segment_reopen_rows. */
+int segment_copy_rows(struct segment *seg);
+/* Forgets the descriptor and the mapping of the rows column. Under the store's lock, alone. -EBUSY: somebody
+ * uses them without it. */
+int segment_reopen_rows(struct segment *seg);
 
 /* What has space in a segment's files. */
 struct segment_space {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/clone/clone.h"
 #include "store/engine.h"
 #include "store/base/checksum.h"
 #include "store/base/row_time.h"
@@ -333,7 +334,7 @@ static struct vs_snapshot *snapshot_new(struct vs_store *s, struct collection *c
 	return m;
 }
 
-int vs_snapshot_open(struct vs_store *s, uint32_t collection, struct vs_snapshot **out)
+static int open_snapshot(struct vs_store *s, uint32_t collection, struct vs_snapshot **out)
 {
 	struct collection *c;
 	int rc;
@@ -341,7 +342,7 @@ int vs_snapshot_open(struct vs_store *s, uint32_t collection, struct vs_snapshot
 	*out = NULL;
 	engine_read_lock(s);
 	c = collection_get(&s->table, collection);
-	rc = !c ? -ENOENT : c->damaged ? -EIO : 0;
+	rc = !c ? -ENOENT : c->damaged ? -EIO : c->lazy ? -EINPROGRESS : 0;
 	pthread_mutex_lock(&s->snapshots_mutex);
 	if (!rc && c->snapshots && c->snapshots->info.version == c->version && !c->snapshots->broken)
 		*out = c->snapshots;
@@ -352,6 +353,15 @@ int vs_snapshot_open(struct vs_store *s, uint32_t collection, struct vs_snapshot
 	pthread_mutex_unlock(&s->snapshots_mutex);
 	pthread_rwlock_unlock(&s->lock);
 	return rc ? rc : *out ? 0 : -ENOMEM;
+}
+
+int vs_snapshot_open(struct vs_store *s, uint32_t collection, struct vs_snapshot **out)
+{
+	int rc = open_snapshot(s, collection, out);
+
+	if (rc == -EINPROGRESS && !(rc = clone_load(s, collection)))
+		rc = open_snapshot(s, collection, out);
+	return rc;
 }
 
 void vs_snapshot_close(struct vs_snapshot *m)

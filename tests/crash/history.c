@@ -96,7 +96,7 @@ ssize_t history_match(struct history *h, struct model *got, char *why, size_t wh
 
 	/* From the end: among equal states the longest prefix forgets the fewest operations. */
 	for (size_t i = h->count + 1; i-- > h->durable;) {
-		if (h->hashes[i] != hash)
+		if (h->hashes[i] != hash && !got->no_snapshots)
 			continue;
 		found = true;
 		if (same_as_prefix(h, i, got, why, why_size))

@@ -32,7 +32,7 @@ void model_clear(struct model *m)
 struct model_collection *model_find(struct model *m, const char *name)
 {
 	for (size_t i = 0; i < m->count; i++)
-		if (!strcmp(m->collections[i].name, name))
+		if (!m->collections[i].parent[0] && !strcmp(m->collections[i].name, name))
 			return &m->collections[i];
 	return NULL;
 }
@@ -47,6 +47,55 @@ struct model_collection *model_add(struct model *m, const char *name, uint32_t i
 	*c = (struct model_collection){.id = id, .perm = *perm};
 	snprintf(c->name, sizeof c->name, "%s", name);
 	return c;
+}
+
+struct model_collection *model_find_snap(struct model *m, const char *parent, const char *name)
+{
+	for (size_t i = 0; i < m->count; i++)
+		if (!strcmp(m->collections[i].parent, parent) &&
+		    (!name || !strcmp(m->collections[i].name, name)))
+			return &m->collections[i];
+	return NULL;
+}
+
+struct model_collection *model_clone(struct model *m, const struct model_collection *from, const char *parent,
+				     const char *name, uint32_t id, const struct vs_perm *perm)
+{
+	struct model_collection *c = model_add(m, name, id, perm);
+
+	if (!c)
+		return NULL;
+	snprintf(c->parent, sizeof c->parent, "%s", parent);
+	c->schema = from->schema;
+	c->used = from->used;
+	c->dim_given = from->dim_given;
+	c->dtype_given = from->dtype_given;
+	c->count = c->room = from->count;
+	c->hash_sum = from->hash_sum;
+	c->vectors = malloc((c->room + 1) * sizeof *c->vectors);
+	assert(c->vectors);
+	for (size_t i = 0; i < c->count; i++) {
+		c->vectors[i] = from->vectors[i];
+		c->vectors[i].data = malloc(c->vectors[i].size);
+		assert(c->vectors[i].data);
+		memcpy(c->vectors[i].data, from->vectors[i].data, c->vectors[i].size);
+	}
+	return c;
+}
+
+void model_settle(struct model *m)
+{
+	for (size_t i = 0; i < m->count; i++) {
+		struct model_collection *c = &m->collections[i];
+
+		if (c->parent[0] || !c->used || c->count || model_find_snap(m, c->name, NULL))
+			continue;
+		c->used = false;
+		if (!c->dim_given)
+			c->schema.dim = 0;
+		if (!c->dtype_given)
+			c->schema.dtype = VS_F32;
+	}
 }
 
 void model_drop(struct model *m, struct model_collection *c)
@@ -129,13 +178,6 @@ void model_remove(struct model_collection *c, struct model_vector *v)
 	c->hash_sum -= v->hash;
 	free(v->data);
 	*v = c->vectors[--c->count];
-	if (c->count)
-		return;
-	c->used = false;
-	if (!c->dim_given)
-		c->schema.dim = 0;
-	if (!c->dtype_given)
-		c->schema.dtype = VS_F32;
 }
 
 /* ------------------------------------------------------------------ comparing */
@@ -143,6 +185,7 @@ void model_remove(struct model_collection *c, struct model_vector *v)
 static uint64_t collection_hash(const struct model_collection *c)
 {
 	uint64_t parts[] = {XXH3_64bits(c->name, strlen(c->name)),
+			    XXH3_64bits(c->parent, strlen(c->parent)),
 			    c->schema.dim,
 			    c->schema.dtype,
 			    c->schema.metric,
@@ -209,7 +252,7 @@ static bool same_collection(struct model_collection *want, struct model_collecti
 	const char *what = collection_difference(want, got);
 
 	if (what) {
-		snprintf(why, why_size, "%s/: %s", want->name, what);
+		snprintf(why, why_size, "%s@%s/: %s", want->parent, want->name, what);
 		return false;
 	}
 	for (size_t i = 0; i < want->count; i++) {
@@ -217,7 +260,7 @@ static bool same_collection(struct model_collection *want, struct model_collecti
 
 		what = vector_difference(v, model_vector_find(got, v->name));
 		if (what) {
-			snprintf(why, why_size, "%s/%.40s: %s", want->name, v->name, what);
+			snprintf(why, why_size, "%s@%s/%.40s: %s", want->parent, want->name, v->name, what);
 			return false;
 		}
 	}
@@ -235,12 +278,15 @@ bool model_same(struct model *want, struct model *got, char *why, size_t why_siz
 	for (size_t i = 0; i < want->count; i++) {
 		struct model_collection *c = &want->collections[i];
 
-		if (!same_collection(c, model_find(got, c->name), why, why_size))
+		if (got->no_snapshots && c->parent[0])
+			continue;
+		if (!same_collection(c, model_find_snap(got, c->parent, c->name), why, why_size))
 			return false;
 	}
 	for (size_t i = 0; i < got->count; i++) {
-		if (!model_find(want, got->collections[i].name)) {
-			snprintf(why, why_size, "%s/: too many", got->collections[i].name);
+		if (!model_find_snap(want, got->collections[i].parent, got->collections[i].name)) {
+			snprintf(why, why_size, "%s@%s/: too many", got->collections[i].parent,
+				 got->collections[i].name);
 			return false;
 		}
 	}
@@ -370,7 +416,7 @@ static int load_views(struct vs_store *s, struct model_collection *c, char *why,
 }
 
 static int load_collection(struct model *m, struct vs_store *s, const struct vs_collection_info *info,
-			   char *why, size_t why_size)
+			   const char *parent, char *why, size_t why_size)
 {
 	struct model_collection *c = model_add(m, info->name, info->id, &info->perm);
 	struct listing l = {.c = c};
@@ -380,6 +426,7 @@ static int load_collection(struct model *m, struct vs_store *s, const struct vs_
 		snprintf(why, why_size, "more collections than were ever created");
 		return -EIO;
 	}
+	snprintf(c->parent, sizeof c->parent, "%s", parent);
 	c->schema = info->schema;
 	rc = vs_list(s, info->id, 0, add_listed, &l);
 	c->schema = info->schema;
@@ -398,6 +445,20 @@ static int load_collection(struct model *m, struct vs_store *s, const struct vs_
 	return rc || m->rows_only ? rc : check_moment(s, c, why, why_size);
 }
 
+static int load_snapshots(struct model *m, struct vs_store *s, const struct vs_collection_info *of, char *why,
+			  size_t why_size)
+{
+	struct vs_collection_info info;
+	uint32_t after = 0;
+	int rc = 0;
+
+	while (!rc && !m->no_snapshots && !vs_snap_next(s, of->id, after, &info)) {
+		after = info.id;
+		rc = load_collection(m, s, &info, of->name, why, why_size);
+	}
+	return rc;
+}
+
 int model_load(struct model *m, struct vs_store *s, char *why, size_t why_size)
 {
 	struct vs_collection_info info;
@@ -411,7 +472,9 @@ int model_load(struct model *m, struct vs_store *s, char *why, size_t why_size)
 			snprintf(why, why_size, "%s/: damaged", info.name);
 			return -EIO;
 		}
-		rc = load_collection(m, s, &info, why, why_size);
+		rc = load_collection(m, s, &info, "", why, why_size);
+		if (!rc)
+			rc = load_snapshots(m, s, &info, why, why_size);
 		if (rc)
 			return rc;
 	}

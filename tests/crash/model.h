@@ -12,7 +12,7 @@
 
 #include "store/store.h"
 
-#define MODEL_COLLECTIONS_MAX 8
+#define MODEL_COLLECTIONS_MAX 32 /* snapshots included */
 
 struct model_vector {
 	char name[VS_NAME_MAX + 1];
@@ -28,7 +28,8 @@ struct model_vector {
 
 struct model_collection {
 	char name[VS_NAME_MAX + 1];
-	uint32_t id; /* 0: not known */
+	char parent[VS_NAME_MAX + 1]; /* of a snapshot; else empty */
+	uint32_t id;                  /* 0: not known */
 	struct vs_schema schema;
 	bool used;                   /* has a vector: the schema is fixed */
 	bool dim_given, dtype_given; /* and stays when the last vector goes */
@@ -42,7 +43,8 @@ struct model_collection {
 struct model {
 	struct model_collection collections[MODEL_COLLECTIONS_MAX];
 	size_t count;
-	bool rows_only; /* model_load leaves bulk views alone, which need a file to write to */
+	bool no_snapshots; /* model_load leaves them alone, and model_same does not miss them */
+	bool rows_only;    /* model_load leaves bulk views alone, which need a file to write to */
 };
 
 /* The views that collections may have. None of them needs more than one vector. */
@@ -52,6 +54,13 @@ extern const char *const model_views[MODEL_VIEWS];
 void model_clear(struct model *m);
 
 struct model_collection *model_find(struct model *m, const char *name);
+/* A snapshot of a collection; with name NULL any. */
+struct model_collection *model_find_snap(struct model *m, const char *parent, const char *name);
+/* A snapshot of a collection (parent), or a collection that is made of one (parent ""). NULL as above. */
+struct model_collection *model_clone(struct model *m, const struct model_collection *from, const char *parent,
+				     const char *name, uint32_t id, const struct vs_perm *perm);
+/* What has become free with the last vector, or snapshot, of a collection: its schema. */
+void model_settle(struct model *m);
 /* NULL if there are MODEL_COLLECTIONS_MAX. */
 struct model_collection *model_add(struct model *m, const char *name, uint32_t id,
 				   const struct vs_perm *perm);

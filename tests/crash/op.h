@@ -11,6 +11,7 @@
 
 #define OP_NAMES 64      /* ids */
 #define OP_COLLECTIONS 4 /* names of collections */
+#define OP_SNAPS 3       /* names of a collection's snapshots */
 
 enum op_kind {
 	OP_PUT,
@@ -27,6 +28,10 @@ enum op_kind {
 	OP_PERM,
 	OP_VIEW,   /* creates one */
 	OP_UNVIEW, /* drops one */
+	OP_SNAP,
+	OP_UNSNAP,
+	OP_RESNAP,
+	OP_CLONE,
 	OP_SYNC,
 	OP_REOPEN, /* for the caller to do: nothing to perform here */
 	OP_KIND_COUNT,
@@ -70,6 +75,7 @@ struct model_collection *op_collection(struct model *m, unsigned collection);
 /* The names behind the numbers, and the bytes behind the seed; n tells the rows of a batch apart. */
 void op_name(unsigned name, char text[VS_NAME_MAX + 1]);
 void op_collection_name(unsigned collection, char text[VS_NAME_MAX + 1]);
+void op_snap_name(unsigned snap, char text[VS_NAME_MAX + 1]);
 void op_bytes(const struct op *op, unsigned n, unsigned char *buf, size_t size);
 
 #endif

@@ -142,13 +142,68 @@ static int apply_retitle(const struct op *op, struct model_collection *c, struct
 		return 0;
 	if (target && op->exclusive)
 		return -EEXIST;
-	if (target && target->count)
+	if (target && (target->count || model_find_snap(m, target->name, NULL)))
 		return -ENOTEMPTY;
 	op_collection_name(op->collection, old);
 	op_collection_name(op->to_collection, new);
 	if (target)
 		model_drop(m, target);
 	strcpy(model_find(m, old)->name, new);
+	for (size_t i = 0; i < m->count; i++)
+		if (!strcmp(m->collections[i].parent, old))
+			strcpy(m->collections[i].parent, new);
+	return 0;
+}
+
+static int apply_snap(const struct op *op, struct model_collection *c, struct model *m)
+{
+	char name[VS_NAME_MAX + 1];
+
+	op_snap_name(op->name, name);
+	if (model_find_snap(m, c->name, name))
+		return -EEXIST;
+	model_clone(m, c, c->name, name, (uint32_t)op->entry, &c->perm);
+	return 0;
+}
+
+static int apply_resnap(const struct op *op, struct model_collection *snap, struct model *m)
+{
+	struct model_collection *other;
+	char name[VS_NAME_MAX + 1];
+
+	op_snap_name(op->to_name, name);
+	other = model_find_snap(m, snap->parent, name);
+	if (other && other != snap)
+		return -EEXIST;
+	strcpy(snap->name, name);
+	return 0;
+}
+
+static int apply_clone(const struct op *op, const struct model_collection *snap, struct model *m)
+{
+	char name[VS_NAME_MAX + 1];
+
+	op_collection_name(op->to_collection, name);
+	if (model_find(m, name))
+		return -EEXIST;
+	model_clone(m, snap, "", name, (uint32_t)op->entry, &op->attr.perm);
+	return 0;
+}
+
+static int apply_to_snap(const struct op *op, const struct model_collection *c, struct model *m)
+{
+	struct model_collection *snap;
+	char name[VS_NAME_MAX + 1];
+
+	op_snap_name(op->name, name);
+	snap = model_find_snap(m, c->name, name);
+	if (!snap)
+		return -ENOENT;
+	if (op->kind == OP_RESNAP)
+		return apply_resnap(op, snap, m);
+	if (op->kind == OP_CLONE)
+		return apply_clone(op, snap, m);
+	model_drop(m, snap);
 	return 0;
 }
 
@@ -190,15 +245,18 @@ static int apply_to_collection(const struct op *op, struct model_collection *c, 
 {
 	switch (op->kind) {
 	case OP_DROP:
-		if (c->count)
+		if (c->count || model_find_snap(m, c->name, NULL))
 			return -ENOTEMPTY;
 		model_drop(m, c);
 		return 0;
 	case OP_RETITLE:
 		return apply_retitle(op, c, m);
 	case OP_SCHEMA:
-		if (c->used)
-			return -EBUSY;
+		if (c->used) /* unless it is that already */
+			return c->schema.dim == op->schema.dim && c->schema.dtype == op->schema.dtype &&
+					       c->schema.metric == op->schema.metric
+				       ? 0
+				       : -EBUSY;
 		c->schema = op->schema;
 		c->dim_given = op->schema.dim;
 		c->dtype_given = true;
@@ -208,12 +266,18 @@ static int apply_to_collection(const struct op *op, struct model_collection *c, 
 	case OP_VIEW:
 	case OP_UNVIEW:
 		return apply_view(op, c);
+	case OP_SNAP:
+		return apply_snap(op, c, m);
+	case OP_UNSNAP:
+	case OP_RESNAP:
+	case OP_CLONE:
+		return apply_to_snap(op, c, m);
 	default:
 		return 0;
 	}
 }
 
-int op_apply(const struct op *op, struct model *m)
+static int apply_op(const struct op *op, struct model *m)
 {
 	struct model_collection *c = op_collection(m, op->collection);
 
@@ -226,4 +290,12 @@ int op_apply(const struct op *op, struct model *m)
 	if (op->kind < OP_CREATE)
 		return apply_to_vector(op, c, m);
 	return apply_to_collection(op, c, m);
+}
+
+int op_apply(const struct op *op, struct model *m)
+{
+	int rc = apply_op(op, m);
+
+	model_settle(m);
+	return rc;
 }

@@ -203,6 +203,8 @@ static int perform_batch(struct scene *at)
 	uint32_t batch;
 	int rc = vs_collection_create(at->s, at->collection, "b", &op->attr.perm, &batch);
 
+	if (rc)
+		return rc;
 	for (unsigned i = 0; !rc && i < op->puts; i++)
 		rc = put_into_batch(at, batch, i);
 	if (!rc && op->uploads)
@@ -213,6 +215,8 @@ static int perform_batch(struct scene *at)
 		rc = write_text(at, batch, VS_BATCH_DELETE, op->puts + op->uploads, op->deletes);
 	if (!rc)
 		rc = vs_batch_commit(at->s, batch, 0, NULL, sentence, sizeof sentence);
+	if (rc) /* a full disk ends nothing: the next one has the same name */
+		vs_collection_remove(at->s, batch);
 	return rc == -EINVAL ? wrong(at, "batch refused: %s", sentence) : rc;
 }
 
@@ -248,6 +252,40 @@ static int perform_view(struct scene *at)
 	return vs_view_create(at->s, at->collection, name, NULL, why, sizeof why);
 }
 
+static int perform_snap(struct scene *at)
+{
+	char name[VS_NAME_MAX + 1];
+	uint32_t id = 0;
+	int rc;
+
+	op_snap_name(at->op->name, name);
+	rc = vs_snap_create(at->s, at->collection, name, &id);
+	at->op->entry = rc ? 0 : id;
+	return rc;
+}
+
+static int perform_with_snap(struct scene *at)
+{
+	struct vs_collection_info info;
+	char name[VS_NAME_MAX + 1], to[VS_NAME_MAX + 1];
+	uint32_t id = 0;
+	int rc;
+
+	op_snap_name(at->op->name, name);
+	rc = vs_snap_find(at->s, at->collection, name, &info);
+	if (rc)
+		return rc;
+	if (at->op->kind == OP_UNSNAP)
+		return vs_snap_drop(at->s, info.id);
+	op_snap_name(at->op->to_name, to);
+	if (at->op->kind == OP_RESNAP)
+		return vs_snap_rename(at->s, info.id, to);
+	op_collection_name(at->op->to_collection, to);
+	rc = vs_snap_clone(at->s, info.id, to, &at->op->attr.perm, &id);
+	at->op->entry = rc ? 0 : id;
+	return rc;
+}
+
 static int perform(struct scene *at, struct model *m)
 {
 	struct op *op = at->op;
@@ -273,6 +311,12 @@ static int perform(struct scene *at, struct model *m)
 		return perform_retitle(at);
 	case OP_SCHEMA:
 		return vs_schema_set(at->s, at->collection, &op->schema);
+	case OP_SNAP:
+		return perform_snap(at);
+	case OP_UNSNAP:
+	case OP_RESNAP:
+	case OP_CLONE:
+		return perform_with_snap(at);
 	case OP_PERM:
 		return vs_collection_set(at->s, at->collection, op->which, &op->attr.perm, op->attr.mtime);
 	case OP_VIEW:

@@ -34,7 +34,7 @@ struct simnode {
 	bool sync_failed;
 	unsigned handles;
 	unsigned names; /* of a file, as programs see it */
-	int lock; /* the descriptor that holds it, or -1 */
+	int lock;       /* the descriptor that holds it, or -1 */
 	struct simfile file;
 	struct simnames seen, disk;
 };

@@ -19,7 +19,7 @@ quant
 store/store.h
 store/base store/io store/array store/stream store/segment store/collection
 store/engine
-store/catalog store/log store/snapshot store/row store/view store/search store/batch store/replay
+store/catalog store/log store/clone store/snapshot store/row store/view store/search store/batch store/replay
 store/store.c
 store/check
 fs/request fs/inode fs/control fs/tree fs/mount fs/cli

@@ -116,6 +116,18 @@ static int slow_rename(struct io *io, const char *from, const char *to)
 	return slow_of(io)->real->ops->rename(slow_of(io)->real, from, to);
 }
 
+static int slow_link(struct io *io, const char *from, const char *to)
+{
+	delay_path(slow_of(io), from);
+	return slow_of(io)->real->ops->link(slow_of(io)->real, from, to);
+}
+
+static int slow_identify(struct io *io, const char *path, struct io_identity *out)
+{
+	delay_path(slow_of(io), path);
+	return slow_of(io)->real->ops->identify(slow_of(io)->real, path, out);
+}
+
 static int slow_unlink(struct io *io, const char *path)
 {
 	delay_path(slow_of(io), path);
@@ -174,6 +186,8 @@ static const struct io_ops ops = {
 	.syncall = slow_syncall,
 	.size = slow_size,
 	.rename = slow_rename,
+	.link = slow_link,
+	.identify = slow_identify,
 	.unlink = slow_unlink,
 	.mkdir = slow_mkdir,
 	.rmdir = slow_rmdir,

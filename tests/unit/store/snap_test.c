@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Durable snapshots and clones through the public interface, beside a plain copy of what they must have. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/store.h"
+#include "tests/unit/scratch.h"
+
+#define DIM 64
+#define ROW_BYTES (DIM * sizeof(float))
+#define IDS 200
+
+struct fixture {
+	struct scratch sc;
+	struct vs_store *s;
+	uint32_t docs;
+};
+
+/* What a collection must have: of id number i the number that its vector was made of, or 0. */
+struct copy {
+	unsigned value[IDS];
+	uint64_t entry[IDS];
+};
+
+static const struct vs_perm perm = {.mode = 0644, .uid = 10, .gid = 20};
+
+static void say(void *arg, const char *line)
+{
+	(void)arg;
+	fprintf(stderr, "check: %s\n", line);
+}
+
+static struct vs_store *open_store(struct fixture *f, bool read_only)
+{
+	struct vs_options options = {.read_only = read_only, .log_bytes = 1u << 20};
+	struct vs_store *s;
+	char why[256];
+
+	if (vs_open(f->sc.dir, &options, &s, why, sizeof why))
+		fail_msg("the store does not open: %s", why);
+	return s;
+}
+
+static int new_store(void **state)
+{
+	struct fixture *f = calloc(1, sizeof *f);
+
+	scratch_new(&f->sc);
+	f->s = open_store(f, false);
+	assert_int_equal(vs_collection_create(f->s, 0, "docs", &perm, &f->docs), 0);
+	*state = f;
+	return 0;
+}
+
+static void close_store(struct fixture *f)
+{
+	int rc = f->s ? vs_close(f->s) : -EIO;
+
+	f->s = NULL;
+	assert_int_equal(rc, 0);
+	assert_int_equal(vs_check(f->sc.dir, NULL, false, say, NULL), VS_CHECK_CLEAN);
+}
+
+static int free_store(void **state)
+{
+	struct fixture *f = *state;
+
+	close_store(f);
+	scratch_free(&f->sc);
+	free(f);
+	return 0;
+}
+
+static void reopen(struct fixture *f)
+{
+	close_store(f);
+	f->s = open_store(f, false);
+}
+
+static void vector_of(unsigned value, float v[DIM])
+{
+	for (int i = 0; i < DIM; i++)
+		v[i] = (float)value + (float)i / DIM;
+}
+
+static void id_of(unsigned i, char id[32])
+{
+	snprintf(id, 32, "v%u%s", i, i % 7 ? "" : "-with-a-longer-id");
+}
+
+static void put(struct fixture *f, uint32_t collection, struct copy *copy, unsigned i, unsigned value)
+{
+	struct vs_attr attr = {.mtime = 77, .perm = perm};
+	float v[DIM];
+	char id[32];
+
+	vector_of(value, v);
+	id_of(i, id);
+	if (copy->value[i]) {
+		assert_int_equal(vs_write(f->s, collection, copy->entry[i], v, sizeof v, 0, 0, NULL), 0);
+	} else {
+		assert_int_equal(vs_entry_reserve(f->s, collection, &attr.entry), 0);
+		assert_int_equal(vs_put(f->s, collection, id, &attr, v, sizeof v, NULL), 0);
+		copy->entry[i] = attr.entry;
+	}
+	copy->value[i] = value;
+}
+
+static void take_away(struct fixture *f, uint32_t collection, struct copy *copy, unsigned i)
+{
+	uint64_t entry;
+	char id[32];
+
+	id_of(i, id);
+	assert_int_equal(vs_remove(f->s, collection, id, &entry), copy->value[i] ? 0 : -ENOENT);
+	if (copy->value[i])
+		assert_true(entry == copy->entry[i]);
+	copy->value[i] = 0;
+}
+
+/* All ways of looking at a collection show what the copy has. */
+static void assert_same(struct vs_store *s, uint32_t collection, const struct copy *copy)
+{
+	struct vs_snapshot *m;
+	struct vs_snapshot_info info;
+	struct vs_collection_info c;
+	char *ids, *at, *line;
+	float *rows, want[DIM], got[DIM];
+	uint64_t count = 0;
+
+	for (unsigned i = 0; i < IDS; i++) {
+		struct vs_attr attr;
+		char id[32];
+		int rc;
+
+		id_of(i, id);
+		rc = vs_lookup(s, collection, id, &attr);
+		assert_int_equal(rc, copy->value[i] ? 0 : -ENOENT);
+		if (rc)
+			continue;
+		count++;
+		assert_true(attr.entry == copy->entry[i]);
+		vector_of(copy->value[i], want);
+		assert_int_equal(vs_read(s, collection, attr.entry, got, sizeof got, 0), sizeof got);
+		assert_memory_equal(got, want, sizeof want);
+	}
+	assert_int_equal(vs_collection_get(s, collection, &c), 0);
+	assert_int_equal(c.count, count);
+	assert_int_equal(vs_snapshot_open(s, collection, &m), 0);
+	vs_snapshot_info(m, &info);
+	assert_int_equal(info.rows, count);
+	ids = calloc(1, info.ids_bytes + 1);
+	rows = malloc(count * ROW_BYTES + 1);
+	assert_int_equal(vs_snapshot_ids(m, ids, info.ids_bytes, 0), info.ids_bytes);
+	assert_int_equal(vs_snapshot_vectors(m, rows, count * ROW_BYTES, 0), count * ROW_BYTES);
+	at = ids;
+	for (uint64_t n = 0; n < count; n++) {
+		unsigned i = 0;
+
+		line = strsep(&at, "\n");
+		assert_int_equal(sscanf(line, "v%u", &i), 1);
+		vector_of(copy->value[i], want);
+		assert_memory_equal(rows + n * DIM, want, sizeof want);
+	}
+	vs_snapshot_close(m);
+	free(ids);
+	free(rows);
+}
+
+static uint32_t snap(struct fixture *f, uint32_t collection, const char *name)
+{
+	uint32_t id;
+
+	assert_int_equal(vs_snap_create(f->s, collection, name, &id), 0);
+	assert_int_equal(vs_sync(f->s), 0);
+	return id;
+}
+
+/* ------------------------------------------------------------------ tests */
+
+static void a_snapshot_stays_as_it_was(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_collection_info info;
+	struct copy now = {0}, then;
+	uint32_t id;
+
+	for (unsigned i = 0; i < IDS; i++)
+		put(f, f->docs, &now, i, i + 1);
+	then = now;
+	id = snap(f, f->docs, "monday");
+	assert_same(f->s, id, &then);
+	for (unsigned i = 0; i < IDS; i += 2)
+		put(f, f->docs, &now, i, i + 1000);
+	for (unsigned i = 0; i < IDS; i += 3)
+		take_away(f, f->docs, &now, i);
+	for (unsigned i = 0; i < IDS; i += 9)
+		put(f, f->docs, &now, i, i + 2000);
+	assert_same(f->s, f->docs, &now);
+	assert_same(f->s, id, &then);
+	assert_int_equal(vs_snap_find(f->s, f->docs, "monday", &info), 0);
+	assert_int_equal(info.id, id);
+	assert_true(info.frozen);
+	reopen(f);
+	assert_same(f->s, f->docs, &now);
+	assert_same(f->s, id, &then);
+	for (unsigned i = 0; i < IDS; i++)
+		put(f, f->docs, &now, i, i + 3000);
+	assert_same(f->s, f->docs, &now);
+	assert_same(f->s, id, &then);
+	assert_int_equal(vs_snap_drop(f->s, id), 0);
+	assert_int_equal(vs_snap_find(f->s, f->docs, "monday", &info), -ENOENT);
+	assert_same(f->s, f->docs, &now);
+	reopen(f);
+	assert_same(f->s, f->docs, &now);
+}
+
+static void nothing_changes_a_snapshot(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_attr attr = {.mtime = 1, .perm = perm};
+	struct vs_batch_change change;
+	struct vs_schema schema = {.dim = 3};
+	struct copy now = {0};
+	uint32_t id, batch;
+	uint64_t entry;
+	char why[256];
+	float v[DIM];
+
+	put(f, f->docs, &now, 1, 1);
+	id = snap(f, f->docs, "s");
+	vector_of(9, v);
+	assert_int_equal(vs_entry_reserve(f->s, id, &entry), -EROFS);
+	attr.entry = now.entry[1];
+	assert_int_equal(vs_put(f->s, id, "new", &attr, v, sizeof v, NULL), -EROFS);
+	assert_int_equal(vs_write(f->s, id, now.entry[1], v, sizeof v, 0, 0, NULL), -EROFS);
+	assert_int_equal(vs_attr_set(f->s, id, now.entry[1], VS_SET_MTIME, &attr), -EROFS);
+	assert_int_equal(vs_remove(f->s, id, "v1", &entry), -EROFS);
+	assert_int_equal(vs_rename(f->s, id, "v1", id, "w", false, &entry, &entry), -EROFS);
+	assert_int_equal(vs_rename(f->s, id, "v1", f->docs, "w", false, &entry, &entry), -EROFS);
+	assert_int_equal(vs_collection_set(f->s, id, VS_SET_MODE, &perm, 0), -EROFS);
+	assert_int_equal(vs_collection_rename(f->s, id, "t", false), -EROFS);
+	assert_int_equal(vs_collection_remove(f->s, id), -EROFS);
+	assert_int_equal(vs_schema_set(f->s, id, &schema), -EROFS);
+	assert_int_equal(vs_attribute_set(f->s, id, VS_ATTRIBUTE_VIEWS, "x", 1), -EROFS);
+	assert_int_equal(vs_collection_create(f->s, id, "b", &perm, &batch), -ENOENT);
+	assert_int_equal(vs_batch_commit(f->s, id, 0, &change, why, sizeof why), -ENOENT);
+	assert_int_equal(vs_snap_create(f->s, id, "of a snapshot", &batch), -ENOENT);
+	assert_int_equal(vs_collection_remove(f->s, f->docs), -ENOTEMPTY);
+	assert_same(f->s, id, &now);
+}
+
+static void names_of_snapshots_are_their_own(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_collection_info info;
+	struct copy now = {0};
+	uint32_t a, b, batch;
+
+	put(f, f->docs, &now, 1, 1);
+	a = snap(f, f->docs, "a");
+	assert_int_equal(vs_snap_create(f->s, f->docs, "a", &b), -EEXIST);
+	assert_int_equal(vs_collection_create(f->s, f->docs, "a", &perm, &batch), 0);
+	assert_int_equal(vs_collection_next(f->s, f->docs, 0, &info), 0);
+	assert_int_equal(info.id, batch);
+	assert_int_equal(vs_collection_next(f->s, f->docs, batch, &info), -ENOENT);
+	b = snap(f, f->docs, "b");
+	assert_int_equal(vs_snap_rename(f->s, b, "a"), -EEXIST);
+	assert_int_equal(vs_snap_rename(f->s, b, "c"), 0);
+	assert_int_equal(vs_snap_next(f->s, f->docs, 0, &info), 0);
+	assert_int_equal(info.id, a);
+	assert_int_equal(vs_snap_next(f->s, f->docs, a, &info), 0);
+	assert_string_equal(info.name, "c");
+	assert_int_equal(vs_collection_remove(f->s, batch), 0);
+	reopen(f);
+	assert_int_equal(vs_snap_find(f->s, f->docs, "c", &info), 0);
+	assert_int_equal(vs_snap_find(f->s, f->docs, "b", &info), -ENOENT);
+	assert_int_equal(vs_snap_drop(f->s, b), 0);
+	assert_int_equal(vs_snap_drop(f->s, b), -ENOENT);
+	assert_int_equal(vs_snap_drop(f->s, f->docs), -EINVAL);
+}
+
+static void a_clone_goes_its_own_way(void **state)
+{
+	struct fixture *f = *state;
+	struct copy now = {0}, then, other;
+	uint32_t s, clone, of_clone;
+
+	for (unsigned i = 0; i < IDS; i++)
+		put(f, f->docs, &now, i, i + 1);
+	take_away(f, f->docs, &now, 17);
+	s = snap(f, f->docs, "s");
+	then = other = now;
+	assert_int_equal(vs_snap_clone(f->s, s, "docs", &perm, &clone), -EEXIST);
+	assert_int_equal(vs_snap_clone(f->s, s, "copy", &perm, &clone), 0);
+	assert_same(f->s, clone, &other);
+	for (unsigned i = 0; i < IDS; i += 2)
+		put(f, clone, &other, i, i + 5000);
+	for (unsigned i = 0; i < IDS; i += 3)
+		put(f, f->docs, &now, i, i + 6000);
+	for (unsigned i = 0; i < IDS; i += 5)
+		take_away(f, clone, &other, i);
+	of_clone = snap(f, clone, "s");
+	assert_same(f->s, of_clone, &other);
+	assert_int_equal(vs_snap_drop(f->s, s), 0);
+	assert_same(f->s, f->docs, &now);
+	assert_same(f->s, clone, &other);
+	reopen(f);
+	assert_same(f->s, f->docs, &now);
+	assert_same(f->s, clone, &other);
+	assert_same(f->s, of_clone, &other);
+	for (unsigned i = 0; i < IDS; i++)
+		take_away(f, f->docs, &now, i);
+	for (unsigned i = 0; i < IDS; i += 2)
+		put(f, f->docs, &now, i, i + 7000);
+	assert_same(f->s, f->docs, &now);
+	assert_same(f->s, clone, &other);
+	(void)then;
+}
+
+/* Hundreds of random steps on one collection with several snapshots, with reopenings. */
+static void random_steps(void **state)
+{
+	struct fixture *f = *state;
+	struct numbers n = {4711};
+	struct copy now = {0}, then[8] = {0};
+	uint32_t ids[8] = {0};
+
+	for (int step = 0; step < 4000; step++) {
+		unsigned i = (unsigned)numbers_below(&n, IDS), k = (unsigned)numbers_below(&n, 8);
+		uint64_t what = numbers_below(&n, 1000);
+		char name[16];
+
+		snprintf(name, sizeof name, "s%u", k);
+		if (what < 600) {
+			put(f, f->docs, &now, i, 1 + (unsigned)numbers_below(&n, 1u << 20));
+		} else if (what < 900) {
+			take_away(f, f->docs, &now, i);
+		} else if (what < 960 && now.value[i]) {
+			struct vs_attr attr = {.mtime = numbers_below(&n, 1u << 30)};
+
+			assert_int_equal(vs_attr_set(f->s, f->docs, now.entry[i], VS_SET_MTIME, &attr), 0);
+		} else if (what < 990) {
+			if (ids[k])
+				assert_int_equal(vs_snap_drop(f->s, ids[k]), 0);
+			ids[k] = ids[k] ? 0 : snap(f, f->docs, name);
+			then[k] = now;
+		} else if (what < 995) {
+			reopen(f);
+		} else {
+			assert_same(f->s, f->docs, &now);
+			if (ids[k])
+				assert_same(f->s, ids[k], &then[k]);
+		}
+	}
+	assert_same(f->s, f->docs, &now);
+	for (unsigned k = 0; k < 8; k++)
+		if (ids[k])
+			assert_same(f->s, ids[k], &then[k]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_snapshot_stays_as_it_was, new_store, free_store),
+		cmocka_unit_test_setup_teardown(nothing_changes_a_snapshot, new_store, free_store),
+		cmocka_unit_test_setup_teardown(names_of_snapshots_are_their_own, new_store, free_store),
+		cmocka_unit_test_setup_teardown(a_clone_goes_its_own_way, new_store, free_store),
+		cmocka_unit_test_setup_teardown(random_steps, new_store, free_store),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
