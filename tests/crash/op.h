@@ -72,6 +72,17 @@ void op_describe(const struct op *op, char *text, size_t size);
 
 /* The collection of that number, or NULL. */
 struct model_collection *op_collection(struct model *m, unsigned collection);
+/* Whether an upload brings the attributes of its rows, and whether it is cut off and gone on with. */
+static inline bool op_has_attributes(const struct op *op)
+{
+	return op->seed & 1;
+}
+
+static inline bool op_is_resumed(const struct op *op)
+{
+	return op->seed & 2;
+}
+
 /* The names behind the numbers, and the bytes behind the seed; n tells the rows of a batch apart. */
 void op_name(unsigned name, char text[VS_NAME_MAX + 1]);
 void op_collection_name(unsigned collection, char text[VS_NAME_MAX + 1]);

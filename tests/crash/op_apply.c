@@ -77,13 +77,13 @@ static int apply_rename(const struct op *op, struct model_collection *c, struct 
 
 static int apply_batch(const struct op *op, struct model_collection *c)
 {
-	/* Of rows of an upload neither the entry nor the attributes are told. */
+	/* Of rows of an upload the entry is not told, nor are attributes that it does not bring. */
 	struct vs_attr attr = op->attr;
 
 	attr.entry = 0;
 	attr.ctime = 0;
 	for (unsigned i = 0; i < op->puts + op->uploads; i++)
-		put_row(op, c, i, i < op->puts ? &attr : NULL);
+		put_row(op, c, i, i < op->puts || op_has_attributes(op) ? &attr : NULL);
 	for (unsigned i = 0; i < op->deletes; i++) {
 		struct model_vector *v = vector_of(c, (op->name + op->puts + op->uploads + i) % OP_NAMES);
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "store/view/view.h"
 #include "tests/crash/op.h"
@@ -157,6 +158,20 @@ static int put_into_batch(struct scene *at, uint32_t batch, unsigned n)
 	return rc ? rc : vs_put(at->s, batch, name, &attr, data, at->op->size, NULL);
 }
 
+/* Ends an upload within a row, as one whose writer dies, and goes on after its first rows. */
+static int resume_upload(struct scene *at, uint32_t batch, const struct vs_schema *schema, unsigned rows,
+			 struct vs_upload **upload)
+{
+	int rc = vs_upload_append(*upload, "part", 4), ended;
+
+	if (!rc)
+		rc = vs_upload_trim(*upload);
+	ended = vs_upload_end(*upload, !rc);
+	if (!rc)
+		rc = ended;
+	return rc ? rc : vs_upload_resume(at->s, batch, schema, rows, upload);
+}
+
 static int upload_into_batch(struct scene *at, uint32_t batch)
 {
 	const struct op *op = at->op;
@@ -171,6 +186,12 @@ static int upload_into_batch(struct scene *at, uint32_t batch)
 		return rc;
 	for (unsigned i = 0; !rc && i < op->uploads; i++) {
 		size_t half = op->size / 2;
+
+		if (op_is_resumed(op) && i == op->uploads / 2) {
+			rc = resume_upload(at, batch, &schema, i, &upload);
+			if (rc)
+				return rc;
+		}
 
 		op_bytes(op, op->puts + i, data, op->size);
 		rc = vs_upload_append(upload, data, half);
@@ -196,6 +217,22 @@ static int write_text(struct scene *at, uint32_t batch, enum vs_batch_text which
 	return vs_batch_text_write(at->s, batch, which, text, size, 0);
 }
 
+static int write_attributes(struct scene *at, uint32_t batch)
+{
+	const struct vs_perm *p = &at->op->attr.perm;
+	struct timespec mtime;
+	int rc = 0;
+
+	vs_time_split(at->op->attr.mtime, &mtime);
+	for (unsigned i = 0; !rc && i < at->op->uploads; i++) {
+		struct vs_file_attr attr = {mtime.tv_sec, (uint32_t)mtime.tv_nsec, p->mode, p->uid, p->gid};
+
+		rc = vs_batch_text_write(at->s, batch, VS_BATCH_ATTRIBUTES, &attr, sizeof attr,
+					 i * sizeof attr);
+	}
+	return rc;
+}
+
 static int perform_batch(struct scene *at)
 {
 	const struct op *op = at->op;
@@ -211,6 +248,8 @@ static int perform_batch(struct scene *at)
 		rc = upload_into_batch(at, batch);
 	if (!rc && op->uploads)
 		rc = write_text(at, batch, VS_BATCH_IDS, op->puts, op->uploads);
+	if (!rc && op->uploads && op_has_attributes(op))
+		rc = write_attributes(at, batch);
 	if (!rc && op->deletes)
 		rc = write_text(at, batch, VS_BATCH_DELETE, op->puts + op->uploads, op->deletes);
 	if (!rc)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/unit/scratch.h"
@@ -540,6 +541,122 @@ static void a_batch_that_is_wrong_is_refused_and_stays(void **state)
 	}
 }
 
+static void uploaded_rows_bring_their_attributes(void **state)
+{
+	static const struct vs_file_attr attrs[2] = {{1000000000, 5, 04711, 7, 8},
+						     {-1, 999999999, 0600, 0, 9}};
+	struct fixture *f = *state;
+	uint32_t batch = new_batch(f, "x\ny\n", 2);
+	struct vs_row_meta meta[3];
+	struct vs_snapshot *m;
+	struct timespec t;
+	struct vs_attr a;
+	char why[256];
+
+	put(f, f->docs, "x", 1);
+	assert_int_equal(vs_batch_text_write(f->s, batch, VS_BATCH_ATTRIBUTES, attrs, 47, 0), 0);
+	assert_int_equal(vs_batch_commit(f->s, batch, 0, NULL, why, sizeof why), -EINVAL);
+	assert_non_null(strstr(why, "attributes: 47 bytes, want 48"));
+	assert_int_equal(vs_batch_text_write(f->s, batch, VS_BATCH_ATTRIBUTES, attrs, sizeof attrs, 0), 0);
+	assert_int_equal(vs_batch_commit(f->s, batch, 0, NULL, why, sizeof why), 0);
+	reopen(f);
+	assert_int_equal(vs_lookup(f->s, f->docs, "x", &a), 0);
+	vs_time_split(a.mtime, &t);
+	assert_true(t.tv_sec == 1000000000 && t.tv_nsec == 5);
+	assert_true(a.perm.mode == 04711 && a.perm.uid == 7 && a.perm.gid == 8);
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+	assert_int_equal(vs_snapshot_meta(m, 0, 3, meta), 2);
+	for (int i = 0; i < 2; i++) {
+		int at = meta[0].attr.uid == 7 ? i : 1 - i;
+
+		assert_memory_equal(&meta[i].attr, &attrs[at], sizeof attrs[at]);
+		assert_true(meta[i].entry >= VS_ENTRY_FIRST && meta[i].data_sum != 0);
+	}
+	assert_true(meta[0].place < meta[1].place);
+	assert_int_equal(vs_snapshot_meta(m, 1, 5, meta), 1);
+	assert_int_equal(vs_snapshot_meta(m, 2, 5, meta), 0);
+	vs_snapshot_close(m);
+}
+
+/* Both a change of a vector and one of its attributes show in its metadata, and nothing else does. */
+static void metadata_tell_what_has_changed(void **state)
+{
+	struct vs_row_meta before[3], after[3];
+	struct fixture *f = *state;
+	struct vs_snapshot *m, *n;
+	struct vs_attr a;
+
+	put(f, f->docs, "a", 1);
+	put(f, f->docs, "b", 2);
+	put(f, f->docs, "c", 3);
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+	put(f, f->docs, "b", 20);
+	assert_int_equal(vs_lookup(f->s, f->docs, "c", &a), 0);
+	a.perm.mode = 0600;
+	assert_int_equal(vs_attr_set(f->s, f->docs, a.entry, VS_SET_MODE, &a), 0);
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &n), 0);
+	assert_int_equal(vs_snapshot_meta(m, 0, 3, before), 3);
+	assert_int_equal(vs_snapshot_meta(n, 0, 3, after), 3);
+	assert_memory_equal(&before[0], &after[0], sizeof before[0]);
+	assert_true(before[1].entry != after[1].entry && before[1].data_sum != after[1].data_sum);
+	assert_true(before[2].entry == after[2].entry && before[2].data_sum == after[2].data_sum);
+	assert_true(before[2].ctime_s < after[2].ctime_s ||
+		    (before[2].ctime_s == after[2].ctime_s && before[2].ctime_ns < after[2].ctime_ns));
+	vs_snapshot_close(m);
+	vs_snapshot_close(n);
+}
+
+static void an_upload_is_gone_on_with(void **state)
+{
+	struct vs_schema schema = {.dim = DIM, .dtype = VS_F32}, wrong = {.dim = DIM, .dtype = VS_I8};
+	struct fixture *f = *state;
+	uint32_t batch = new_batch(f, "x\ny\nz\n", 2);
+	struct vs_upload *u;
+	float v[DIM];
+	char why[256];
+
+	for (int reopened = 0; reopened < 2; reopened++) {
+		assert_int_equal(vs_upload_resume(f->s, batch, &schema, 4, &u), -ENODATA);
+		assert_int_equal(vs_upload_resume(f->s, batch, &schema, 1, &u), 0);
+		assert_int_equal(vs_upload_append(u, "part", 4), 0);
+		assert_int_equal(vs_upload_trim(u), 0);
+		fill(v, 201);
+		assert_int_equal(vs_upload_append(u, v, sizeof v), 0);
+		fill(v, 202);
+		assert_int_equal(vs_upload_append(u, v, sizeof v), 0);
+		assert_int_equal(vs_upload_end(u, true), 0);
+		if (!reopened)
+			reopen(f);
+	}
+	put(f, f->docs, "one", 1);
+	assert_int_equal(vs_upload_resume(f->s, batch, &wrong, 1, &u), -EINVAL);
+	assert_int_equal(vs_batch_commit(f->s, batch, 0, NULL, why, sizeof why), 0);
+	assert_reads(f, f->docs, "x", 100);
+	assert_reads(f, f->docs, "y", 201);
+	assert_reads(f, f->docs, "z", 202);
+}
+
+static void a_batch_may_expect_a_version(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_collection_info info;
+	uint32_t batch;
+	char why[256];
+
+	put(f, f->docs, "old", 1);
+	batch = new_batch(f, "x\n", 1);
+	assert_int_equal(vs_collection_get(f->s, f->docs, &info), 0);
+	assert_int_equal(vs_batch_expect(f->s, batch, info.version), 0);
+	put(f, f->docs, "old", 2);
+	assert_int_equal(vs_batch_commit(f->s, batch, 0, NULL, why, sizeof why), -EINVAL);
+	assert_non_null(strstr(why, "has been changed meanwhile"));
+	assert_absent(f, f->docs, "x");
+	assert_int_equal(vs_collection_get(f->s, f->docs, &info), 0);
+	assert_int_equal(vs_batch_expect(f->s, batch, info.version), 0);
+	assert_int_equal(vs_batch_commit(f->s, batch, 0, NULL, why, sizeof why), 0);
+	assert_reads(f, f->docs, "x", 100);
+}
+
 static void rows_without_ids_are_numbered(void **state)
 {
 	struct fixture *f = *state;
@@ -885,6 +1002,10 @@ int main(void)
 		WITH_STORE(a_batch_appears_at_once_and_is_gone),
 		WITH_STORE(a_batch_that_is_wrong_is_refused_and_stays),
 		WITH_STORE(rows_without_ids_are_numbered),
+		WITH_STORE(uploaded_rows_bring_their_attributes),
+		WITH_STORE(metadata_tell_what_has_changed),
+		WITH_STORE(an_upload_is_gone_on_with),
+		WITH_STORE(a_batch_may_expect_a_version),
 		WITH_STORE(a_batch_tells_what_it_changed),
 		WITH_STORE(more_permissions_than_there_are_classes),
 		WITH_STORE(a_vacuum_that_fails_refuses_neither_a_batch_nor_a_view),
