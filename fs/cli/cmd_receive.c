@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +17,7 @@
 
 #include "fs/cli/command.h"
 #include "fs/cli/interrupt.h"
-#include "fs/cli/keyfile.h"
+#include "fs/cli/pipeline.h"
 #include "fs/cli/progress.h"
 #include "fs/cli/receive_batch.h"
 #include "fs/cli/report.h"
@@ -34,7 +33,6 @@
 #define WHY_BYTES 512
 #define RESULT_BYTES 2048
 #define PIPE_BYTES (1 << 20)
-#define TEAM_MAX 8u
 
 static const char help[] =
 	"usage: vecfs receive COLLECTION < STREAM\n"
@@ -78,8 +76,8 @@ struct receive {
 	struct vecstream_reader reader;
 	struct vecstream_header header;
 	struct vecstream_end end;
-	struct slot team[TEAM_MAX];
-	unsigned team_size;
+	struct pipeline pipeline;
+	struct slot slots[PIPELINE_SLOTS_MAX];
 
 	struct receive_batch batch;
 	struct progress progress;
@@ -136,25 +134,23 @@ static int read_header(struct receive *r)
 	return rc ? fail_stream(rc, why) : 0;
 }
 
-static int team_new(struct receive *r)
+static int slots_new(struct receive *r)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-
-	r->team_size = cpus < 1 ? 1 : cpus > (long)TEAM_MAX ? TEAM_MAX : (unsigned)cpus;
-	for (unsigned i = 0; i < r->team_size; i++) {
-		r->team[i].packer = vecstream_packer_new(&r->header.schema);
-		r->team[i].row_bytes = vs_row_bytes(&r->header.schema);
-		if (!r->team[i].packer)
+	pipeline_start(&r->pipeline);
+	for (unsigned i = 0; i < r->pipeline.slots; i++) {
+		r->slots[i].packer = vecstream_packer_new(&r->header.schema);
+		r->slots[i].row_bytes = vs_row_bytes(&r->header.schema);
+		if (!r->slots[i].packer)
 			return fail("standard input", "%s", strerror(ENOMEM));
 	}
 	return 0;
 }
 
-static void team_free(struct receive *r)
+static void slots_free(struct receive *r)
 {
-	for (unsigned i = 0; i < r->team_size; i++) {
-		vecstream_packer_free(r->team[i].packer);
-		free(r->team[i].buf);
+	for (unsigned i = 0; i < r->pipeline.slots; i++) {
+		vecstream_packer_free(r->slots[i].packer);
+		free(r->slots[i].buf);
 	}
 }
 
@@ -168,21 +164,6 @@ static void *unpack(void *arg)
 	if (!s->rc)
 		vecstream_count(&s->rows, s->row_bytes, &s->count);
 	return NULL;
-}
-
-static void unpack_all(struct receive *r, unsigned count)
-{
-	pthread_t threads[TEAM_MAX];
-	bool started[TEAM_MAX] = {false};
-
-	for (unsigned i = 1; i < count; i++)
-		started[i] = !pthread_create(&threads[i], NULL, unpack, &r->team[i]);
-	for (unsigned i = 0; i < count; i++)
-		if (!started[i])
-			unpack(&r->team[i]);
-	for (unsigned i = 1; i < count; i++)
-		if (started[i])
-			pthread_join(threads[i], NULL);
 }
 
 /* Counts what a frame had; no more than the header has told may come. */
@@ -205,25 +186,6 @@ static int count_frame(struct receive *r, const struct slot *s)
 	return 0;
 }
 
-/* Reads up to a team's frames; *end: the last one of them was the end, and told the truth. */
-static int read_frames(struct receive *r, unsigned *count, bool *end)
-{
-	char why[WHY_BYTES] = "";
-	int rc = 0;
-
-	*end = false;
-	for (*count = 0; *count < r->team_size; ++*count) {
-		struct slot *s = &r->team[*count];
-
-		rc = vecstream_read(&r->reader, &s->frame, &s->buf, &s->capacity, why, sizeof why);
-		if (rc || s->frame.type == VECSTREAM_END)
-			break;
-	}
-	*end = !rc && *count < r->team_size;
-	/* What came before something torn is whole, and kept. */
-	return rc ? fail_stream(rc, why) : 0;
-}
-
 static int check_end(struct receive *r, const struct slot *s)
 {
 	const struct vecstream_header *h = &r->header;
@@ -236,25 +198,38 @@ static int check_end(struct receive *r, const struct slot *s)
 	return 0;
 }
 
-/* Reads all frames; add may be NULL. */
-static int read_all(struct receive *r, int (*add)(struct receive *r, const struct vecstream_rows *rows))
-{
-	bool end = false;
-	unsigned count;
-	int rc = 0, torn = 0;
+typedef int (*add_fn)(struct receive *r, const struct vecstream_rows *rows);
 
-	while (!rc && !torn && !end) {
-		torn = read_frames(r, &count, &end);
-		unpack_all(r, count);
-		for (unsigned i = 0; i < count && !rc; i++) {
-			rc = count_frame(r, &r->team[i]);
-			if (!rc && add)
-				rc = add(r, &r->team[i].rows);
-		}
-		if (!rc && end)
-			rc = check_end(r, &r->team[count]);
-	}
-	return rc ? rc : torn;
+/* What is in the oldest frame, unless something has failed already. add may be NULL. */
+static int take_oldest(struct receive *r, add_fn add, int failed)
+{
+	struct slot *s = &r->slots[pipeline_take(&r->pipeline)];
+	int rc = failed ? failed : count_frame(r, s);
+
+	return rc || !add ? rc : add(r, &s->rows);
+}
+
+/* Reads all frames. What comes before something torn is whole, and is added. */
+static int read_all(struct receive *r, add_fn add)
+{
+	char why[WHY_BYTES] = "";
+	struct slot *s;
+	int rc = 0, torn;
+
+	do {
+		s = &r->slots[pipeline_next(&r->pipeline)];
+		torn = vecstream_read(&r->reader, &s->frame, &s->buf, &s->capacity, why, sizeof why);
+		if (torn || s->frame.type == VECSTREAM_END)
+			break;
+		pipeline_put(&r->pipeline, unpack, s);
+		if (pipeline_is_full(&r->pipeline))
+			rc = take_oldest(r, add, rc);
+	} while (!rc);
+	while (r->pipeline.busy > 0)
+		rc = take_oldest(r, add, rc);
+	if (!rc && torn)
+		rc = fail_stream(torn, why);
+	return rc ? rc : check_end(r, s);
 }
 
 /* ------------------------------------------------------------------ --list */
@@ -274,7 +249,7 @@ static int list(struct receive *r, bool json)
 	int rc = read_header(r);
 
 	if (!rc)
-		rc = team_new(r);
+		rc = slots_new(r);
 	if (rc)
 		return rc;
 	report_start(&p, json);
@@ -356,7 +331,8 @@ static int look_at_rows(struct receive *r, bool *done)
 		return fail(r->argument, "%s", why);
 	}
 	*done = digest_equal(&found, &h->to_print) && schemas_fit(&info->schema, &h->schema);
-	if (!*done && info->rows > 0 && !schemas_fit(&info->schema, &h->schema)) {
+	/* Without vectors there is no dim, unless somebody has given one. */
+	if (!*done && info->rows > 0 && h->to_print.rows > 0 && !schemas_fit(&info->schema, &h->schema)) {
 		fail(r->argument, "found dim=%u dtype=%s metric=%s, the stream has dim=%u dtype=%s metric=%s",
 		     info->schema.dim, vs_dtype_name(info->schema.dtype), vs_metric_name(info->schema.metric),
 		     h->schema.dim, vs_dtype_name(h->schema.dtype), vs_metric_name(h->schema.metric));
@@ -386,8 +362,7 @@ static int look_at_collection(struct receive *r, bool *missing, bool *done)
 	if (*missing && errno != ENOENT)
 		return fail(r->argument, "%s", strerror(errno));
 	if (*missing && r->header.has_from)
-		return fail(r->argument, "is missing; the stream is a difference, to the snapshot '%s'",
-			    r->header.from);
+		return fail(r->argument, "is missing; the stream is only a difference");
 	if (*missing)
 		return 0;
 	if (!S_ISDIR(st.st_mode))
@@ -584,6 +559,43 @@ static int set_attributes(const struct receive *r)
 	return 0;
 }
 
+/* Makes a view of its line, whose words are cut apart; one that is there stays as it is. */
+static void make_view(const struct receive *r, char *line)
+{
+	char path[PATH_MAX], *word = strchr(line, ' ');
+	int rc = 0;
+
+	if (word)
+		*word++ = 0;
+	if (snprintf(path, sizeof path, "%s/views/%s", r->control, line) >= (int)sizeof path ||
+	    strchr(line, '/'))
+		return;
+	if (mkdir(path, 0777) != 0)
+		rc = errno == EEXIST ? 0 : -errno;
+	else if (word && snprintf(path, sizeof path, "%s/views/%s/.vecfs/params", r->control, line) <
+				 (int)sizeof path) {
+		for (char *p = word; *p; p++)
+			if (*p == ' ')
+				*p = '\n';
+		strcat(word, "\n"); /* in the place of the line's own */
+		rc = transfer_write_path(path, word, strlen(word));
+	}
+	if (rc)
+		message(VS_WARNING, "%s: cannot get the view %s: %s", r->argument, line, strerror(-rc));
+}
+
+/* They are derived: what hinders one is no reason to refuse the vectors. */
+static void make_views(const struct receive *r)
+{
+	const char *line = r->header.views, *end;
+	char copy[VECSTREAM_VIEWS_MAX];
+
+	for (; (end = strchr(line, '\n')); line = end + 1) {
+		snprintf(copy, sizeof copy, "%.*s", (int)(end - line), line);
+		make_view(r, copy);
+	}
+}
+
 /* The snapshot that was sent; not if others have changed the collection just now. */
 static int take_snapshot(const struct receive *r)
 {
@@ -619,7 +631,7 @@ static int receive(struct receive *r)
 	if (!rc)
 		rc = look_at_collection(r, &missing, &done);
 	if (!rc)
-		rc = team_new(r);
+		rc = slots_new(r);
 	if (!rc && !done)
 		rc = prepare_collection(r, missing);
 	interrupt_catch();
@@ -628,12 +640,14 @@ static int receive(struct receive *r)
 	else if (!rc)
 		rc = fill_batch(r);
 	if (!rc)
+		make_views(r);
+	if (!rc)
 		rc = set_attributes(r);
 	if (!rc)
 		rc = take_snapshot(r);
 	if (rc && r->made_collection)
 		rmdir(r->collection); /* which only works while it is empty */
-	team_free(r);
+	slots_free(r);
 	return rc;
 }
 

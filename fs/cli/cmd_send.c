@@ -7,13 +7,13 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "fs/cli/command.h"
+#include "fs/cli/pipeline.h"
 #include "fs/cli/progress.h"
 #include "fs/cli/row_diff.h"
 #include "fs/cli/stream_token.h"
@@ -25,7 +25,6 @@
 #define LEVEL_DEFAULT 1
 #define LEVEL_MAX 19
 #define PIPE_BYTES (1 << 20)
-#define TEAM_MAX 8u
 
 static const char help[] =
 	"usage: vecfs send [--from SNAP0] [--compress LEVEL|none] [--resume TOKEN] SNAP > FILE\n"
@@ -34,7 +33,9 @@ static const char help[] =
 	"the same collection of; with --from those that differ from an older snapshot, and what is gone.\n"
 	"SNAP is COLLECTION/.vecfs/snap/NAME in a mount; or a collection, as it is at this moment; or\n"
 	"STORE/NAME of a store that is not mounted.\n\n"
-	"  --from SNAP0       only the difference from SNAP0, which the receiver must have\n"
+	"  --from SNAP0       only the difference from SNAP0, which the receiver must have: a snapshot, or "
+	"the\n"
+	"                     collection in an older copy of the store\n"
 	"  --compress LEVEL   of zstd, 1 to 19 (default 1), or none\n"
 	"  --resume TOKEN     go on where a receiver was cut off; vecfs receive tells the token\n"
 	"  -q, --quiet        no progress\n"
@@ -46,6 +47,7 @@ const struct command command_send = {"send", "a snapshot, or what changed since 
 
 /* One frame in the making. */
 struct outgoing {
+	const struct row_source *source;
 	struct vecstream_packer *packer;
 	struct vecstream_rows rows;
 	struct vecstream_packed packed;
@@ -69,8 +71,8 @@ struct send {
 	struct vecstream_header header;
 	struct vecstream_writer writer;
 	struct vecstream_end end;
-	struct outgoing team[TEAM_MAX];
-	unsigned team_size;
+	struct pipeline pipeline;
+	struct outgoing frames[PIPELINE_SLOTS_MAX];
 	struct progress progress;
 };
 
@@ -94,11 +96,6 @@ static int open_sources(struct send *s)
 	}
 	if (rc)
 		return fail(what, why);
-	if (s->from && !*row_source_info(s->from)->snapshot)
-		return fail(what, "want a snapshot: COLLECTION/.vecfs/snap/NAME");
-	if (s->token_text && !*row_source_info(s->to)->snapshot)
-		return fail(s->path,
-			    "only of a snapshot the rest can be sent later: a collection has changed");
 	return 0;
 }
 
@@ -108,6 +105,10 @@ static int fill_header(struct send *s)
 	struct vecstream_header *h = &s->header;
 	char why[WHY_BYTES] = "";
 
+	int rc = row_source_views(s->to, h->views, sizeof h->views);
+
+	if (rc)
+		return fail(s->path, strerror(-rc));
 	if (row_diff_make(s->to, s->from, &s->diff, why, sizeof why))
 		return fail(s->path, why);
 	memcpy(h->to, to->snapshot, sizeof h->to);
@@ -122,15 +123,15 @@ static int fill_header(struct send *s)
 		h->has_from = true;
 		memcpy(h->from, from->snapshot, sizeof h->from);
 		h->from_print = s->diff.from;
-		if (from->rows > 0 &&
+		if (from->rows > 0 && to->rows > 0 &&
 		    (from->schema.dim != h->schema.dim || from->schema.dtype != h->schema.dtype))
 			return fail(s->from_path, "its vectors have another dim or dtype");
 	}
-	h->stream = vecstream_number(h);
+	h->stream = vecstream_number(h, s->diff.order);
 	if (!s->token_text)
 		return 0;
 	if (s->token.stream != h->stream || s->token.removals > h->removals || s->token.rows > h->rows)
-		return fail(s->token_text, "the token is of another stream than this one");
+		return fail(s->token_text, "the token is of another stream: something has changed");
 	h->removals_done = s->token.removals;
 	h->rows_done = s->token.rows;
 	return 0;
@@ -138,10 +139,10 @@ static int fill_header(struct send *s)
 
 /* ------------------------------------------------------------------ frames */
 
-static void team_free(struct send *s)
+static void frames_free(struct send *s)
 {
-	for (unsigned i = 0; i < s->team_size; i++) {
-		struct outgoing *f = &s->team[i];
+	for (unsigned i = 0; i < s->pipeline.slots; i++) {
+		struct outgoing *f = &s->frames[i];
 
 		vecstream_packer_free(f->packer);
 		free(f->ids);
@@ -151,16 +152,16 @@ static void team_free(struct send *s)
 	}
 }
 
-static int team_new(struct send *s)
+static int frames_new(struct send *s)
 {
 	const struct row_source_info *info = row_source_info(s->to);
 	uint32_t rows = vecstream_frame_rows(info->row_bytes);
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-	s->team_size = cpus < 1 ? 1 : cpus > (long)TEAM_MAX ? TEAM_MAX : (unsigned)cpus;
-	for (unsigned i = 0; i < s->team_size; i++) {
-		struct outgoing *f = &s->team[i];
+	pipeline_start(&s->pipeline);
+	for (unsigned i = 0; i < s->pipeline.slots; i++) {
+		struct outgoing *f = &s->frames[i];
 
+		f->source = s->to;
 		f->packer = vecstream_packer_new(&info->schema);
 		f->ids = malloc((size_t)VECSTREAM_ROWS_MAX * (VS_NAME_MAX + 1));
 		f->attrs = malloc(rows * sizeof *f->attrs);
@@ -173,77 +174,88 @@ static int team_new(struct send *s)
 	return 0;
 }
 
-/* Makes the frame of its rows: in a thread of its own. */
-static void *pack(void *arg)
+/* Reads the vectors of a frame: neighbours at once, and of others nothing. */
+static int read_vectors(struct outgoing *f)
+{
+	size_t row_bytes = row_source_info(f->source)->row_bytes;
+	int rc = 0;
+
+	for (uint32_t i = 0, run; i < f->rows.rows && !rc; i += run) {
+		for (run = 1; i + run < f->rows.rows && f->numbers[i + run] == f->numbers[i] + run; run++)
+			;
+		rc = row_source_vectors(f->source, f->vectors + i * row_bytes, run * row_bytes,
+					f->numbers[i] * row_bytes);
+	}
+	return rc;
+}
+
+/* Makes the frame of its rows, in a thread of its own. */
+static void *make_frame(void *arg)
 {
 	struct outgoing *f = arg;
 
-	f->rc = vecstream_pack(f->packer, &f->rows, f->level, &f->packed);
+	f->rc = f->rows.type == VECSTREAM_ROWS ? read_vectors(f) : 0;
+	f->count = (struct vecstream_end){0};
+	if (!f->rc)
+		f->rc = vecstream_pack(f->packer, &f->rows, f->level, &f->packed);
+	if (!f->rc)
+		vecstream_count(&f->rows, row_source_info(f->source)->row_bytes, &f->count);
 	return NULL;
 }
 
-/* Packs and writes so many frames, in order. */
-static int write_frames(struct send *s, unsigned count)
+/* Writes the oldest frame, unless something has failed already. */
+static int write_oldest(struct send *s, int failed)
 {
-	size_t row_bytes = row_source_info(s->to)->row_bytes;
-	pthread_t threads[TEAM_MAX];
-	bool started[TEAM_MAX] = {false};
-	int rc = 0;
+	struct outgoing *f = &s->frames[pipeline_take(&s->pipeline)];
+	struct digest sum = {.low = s->end.digest_low, .high = s->end.digest_high};
+	int rc = failed ? failed : f->rc;
 
-	for (unsigned i = 1; i < count; i++)
-		started[i] =
-			s->level != VECSTREAM_PLAIN && !pthread_create(&threads[i], NULL, pack, &s->team[i]);
-	for (unsigned i = 0; i < count; i++) {
-		if (!started[i])
-			pack(&s->team[i]);
-		else
-			pthread_join(threads[i], NULL);
-		if (!rc)
-			rc = s->team[i].rc;
-		if (!rc)
-			rc = vecstream_write(&s->writer, &s->team[i].packed);
-		if (rc)
-			continue; /* the others are to be waited for */
-		vecstream_count(&s->team[i].rows, row_bytes, &s->end);
-		if (s->team[i].rows.type == VECSTREAM_ROWS)
-			progress_add(&s->progress, s->team[i].rows.rows * row_bytes);
-	}
+	if (!rc)
+		rc = vecstream_write(&s->writer, &f->packed);
+	if (rc)
+		return rc;
+	digest_sum(&sum, f->count.digest_low, f->count.digest_high);
+	s->end.digest_low = sum.low;
+	s->end.digest_high = sum.high;
+	s->end.rows += f->count.rows;
+	s->end.removals += f->count.removals;
+	progress_add(&s->progress, f->count.rows * row_source_info(s->to)->row_bytes);
+	return 0;
+}
+
+/* A frame has got its rows. */
+static int put_frame(struct send *s, struct outgoing *f)
+{
+	pipeline_put(&s->pipeline, make_frame, f);
+	return pipeline_is_full(&s->pipeline) ? write_oldest(s, 0) : 0;
+}
+
+static int write_rest(struct send *s, int rc)
+{
+	while (s->pipeline.busy > 0)
+		rc = write_oldest(s, rc);
 	return rc;
 }
 
 static int send_removals(struct send *s)
 {
-	struct outgoing *f = &s->team[0];
 	const char *at = s->diff.removed, *end = at + s->diff.removed_bytes;
 	int rc = 0;
 
 	for (uint64_t skip = s->header.removals_done; skip > 0; skip--)
 		at += strlen(at) + 1;
 	while (at < end && !rc) {
+		struct outgoing *f = &s->frames[pipeline_next(&s->pipeline)];
+
 		f->rows = (struct vecstream_rows){.type = VECSTREAM_REMOVALS, .ids = at};
 		while (at < end && f->rows.rows < VECSTREAM_ROWS_MAX) {
 			at += strlen(at) + 1;
 			f->rows.rows++;
 		}
 		f->rows.ids_bytes = (uint32_t)(at - f->rows.ids);
-		rc = write_frames(s, 1);
+		rc = put_frame(s, f);
 	}
-	return rc;
-}
-
-/* Reads the vectors of a frame: neighbours at once, and of others nothing. */
-static int read_vectors(const struct send *s, struct outgoing *f)
-{
-	size_t row_bytes = row_source_info(s->to)->row_bytes;
-	int rc = 0;
-
-	for (uint32_t i = 0, run; i < f->rows.rows && !rc; i += run) {
-		for (run = 1; i + run < f->rows.rows && f->numbers[i + run] == f->numbers[i] + run; run++)
-			;
-		rc = row_source_vectors(s->to, f->vectors + i * row_bytes, run * row_bytes,
-					f->numbers[i] * row_bytes);
-	}
-	return rc;
+	return write_rest(s, rc);
 }
 
 /* Fills a frame with the next rows; without any it stays empty. */
@@ -269,25 +281,24 @@ static int fill_frame(struct send *s, struct row_cursor *c, uint64_t *skip, stru
 		f->attrs[f->rows.rows] = meta->attr;
 		f->numbers[f->rows.rows++] = c->row - 1;
 	}
-	return found < 0 ? found : read_vectors(s, f);
+	return found < 0 ? found : 0;
 }
 
 static int send_rows(struct send *s)
 {
 	uint64_t skip = s->header.rows_done;
 	struct row_cursor c;
-	unsigned filled;
 	int rc = row_cursor_start(&c, s->to, true);
 
-	do {
-		for (filled = 0; filled < s->team_size && !rc; filled++) {
-			rc = fill_frame(s, &c, &skip, &s->team[filled]);
-			if (s->team[filled].rows.rows == 0)
-				break;
-		}
-		if (!rc && filled > 0)
-			rc = write_frames(s, filled);
-	} while (!rc && filled == s->team_size);
+	while (!rc) {
+		struct outgoing *f = &s->frames[pipeline_next(&s->pipeline)];
+
+		rc = fill_frame(s, &c, &skip, f);
+		if (rc || f->rows.rows == 0)
+			break;
+		rc = put_frame(s, f);
+	}
+	rc = write_rest(s, rc);
 	row_cursor_end(&c);
 	return rc;
 }
@@ -304,7 +315,7 @@ static int write_stdout(void *arg, const void *data, size_t size)
 static int send_stream(struct send *s)
 {
 	size_t row_bytes = row_source_info(s->to)->row_bytes;
-	int rc = team_new(s);
+	int rc = frames_new(s);
 
 	s->writer = (struct vecstream_writer){.write = write_stdout, .arg = s};
 	progress_start(&s->progress, "send", row_bytes * (s->header.rows - s->header.rows_done),
@@ -330,7 +341,7 @@ static int send_path(struct send *s)
 	fcntl(STDOUT_FILENO, F_SETPIPE_SZ, PIPE_BYTES); /* if it is a pipe, and may be so large */
 	if (!rc)
 		rc = send_stream(s);
-	team_free(s);
+	frames_free(s);
 	row_diff_free(&s->diff);
 	row_source_close(s->to);
 	row_source_close(s->from);

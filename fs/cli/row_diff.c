@@ -174,9 +174,21 @@ static void meet_by_entries(struct side *to, struct side *from, uint64_t *change
 
 /* ------------------------------------------------------------------ ids */
 
-/* Goes through all ids: their fingerprint, and fn for those whose bit is set. */
-static int each_id(const struct row_source *s, const uint64_t *wanted, struct digest *print,
-		   int (*fn)(void *arg, const char *id, size_t len), void *arg, char *why, size_t why_size)
+/* What is done with each row that is wanted (a bit each; NULL: all). */
+struct visit {
+	const uint64_t *wanted;
+	int (*fn)(void *arg, const char *id, size_t len, const struct vs_row_meta *meta);
+	void *arg;
+};
+
+static bool is_wanted(const struct visit *v, uint64_t row)
+{
+	return v->fn && (!v->wanted || (v->wanted[row / 64] >> row % 64 & 1));
+}
+
+/* Goes through all rows: their fingerprint, and a visit of some. */
+static int each_row(const struct row_source *s, const struct visit *v, struct digest *print, char *why,
+		    size_t why_size)
 {
 	const struct vs_row_meta *meta;
 	struct row_cursor c;
@@ -186,13 +198,11 @@ static int each_id(const struct row_source *s, const uint64_t *wanted, struct di
 
 	*print = (struct digest){0};
 	while (!rc && (found = row_cursor_next(&c, &id, &len, &meta)) > 0) {
-		uint64_t row = c.row - 1;
-
 		if (meta->entry == 0)
-			rc = refuse_row(why, why_size, row);
+			rc = refuse_row(why, why_size, c.row - 1);
 		digest_add_sum(print, id, len, meta->data_sum);
-		if (!rc && fn && (wanted[row / 64] >> row % 64 & 1))
-			rc = fn(arg, id, len);
+		if (!rc && is_wanted(v, c.row - 1))
+			rc = v->fn(v->arg, id, len, meta);
 	}
 	if (found < 0)
 		rc = found;
@@ -200,8 +210,15 @@ static int each_id(const struct row_source *s, const uint64_t *wanted, struct di
 	return rc;
 }
 
+static void sum_order(struct row_diff *d, const char *id, size_t len, const struct vs_row_meta *meta)
+{
+	d->order = XXH3_64bits_withSeed(id, len, d->order + meta->data_sum);
+	d->order = XXH3_64bits_withSeed(&meta->attr, sizeof meta->attr, d->order);
+}
+
 /* The ids of rows that have changed. */
 struct id_set {
+	struct row_diff *diff;
 	struct id_hash *all;
 	size_t count, room;
 };
@@ -222,13 +239,14 @@ static int compare_hashes(const void *a, const void *b)
 	return x->high < y->high ? -1 : x->high > y->high;
 }
 
-static int add_changed(void *arg, const char *id, size_t len)
+static int add_changed(void *arg, const char *id, size_t len, const struct vs_row_meta *meta)
 {
 	struct id_set *set = arg;
 
 	if (set->count == set->room)
 		return -EIO; /* more than there are bits */
 	set->all[set->count++] = hash_id(id, len);
+	sum_order(set->diff, id, len, meta);
 	return 0;
 }
 
@@ -239,12 +257,13 @@ struct removal {
 };
 
 /* An id of a row that has no equal is gone, unless another row has it now. */
-static int add_removed(void *arg, const char *id, size_t len)
+static int add_removed(void *arg, const char *id, size_t len, const struct vs_row_meta *meta)
 {
 	struct removal *r = arg;
 	struct row_diff *d = r->diff;
 	struct id_hash hash = hash_id(id, len);
 
+	(void)meta;
 	if (r->changed->count > 0 &&
 	    bsearch(&hash, r->changed->all, r->changed->count, sizeof hash, compare_hashes))
 		return 0;
@@ -266,14 +285,15 @@ static int add_removed(void *arg, const char *id, size_t len)
 static int compare_ids(const struct row_source *to, const struct row_source *from, const uint64_t *gone,
 		       struct row_diff *d, char *why, size_t why_size)
 {
-	struct id_set set = {.room = d->rows, .all = malloc(d->rows * sizeof *set.all + 1)};
+	struct id_set set = {.diff = d, .room = d->rows, .all = malloc(d->rows * sizeof *set.all + 1)};
 	struct removal removal = {.diff = d, .changed = &set};
-	int rc = set.all ? each_id(to, d->changed, &d->to, add_changed, &set, why, why_size) : -ENOMEM;
+	const struct visit changed = {d->changed, add_changed, &set}, removed = {gone, add_removed, &removal};
+	int rc = set.all ? each_row(to, &changed, &d->to, why, why_size) : -ENOMEM;
 
 	if (!rc && set.count > 0)
 		qsort(set.all, set.count, sizeof *set.all, compare_hashes);
 	if (!rc)
-		rc = each_id(from, gone, &d->from, add_removed, &removal, why, why_size);
+		rc = each_row(from, &removed, &d->from, why, why_size);
 	free(set.all);
 	return rc;
 }
@@ -314,12 +334,18 @@ static int compare(const struct row_source *to, const struct row_source *from, s
 	return rc;
 }
 
+static int add_order(void *arg, const char *id, size_t len, const struct vs_row_meta *meta)
+{
+	sum_order(arg, id, len, meta);
+	return 0;
+}
+
 int row_fingerprint(const struct row_source *s, struct digest *out, char *why, size_t why_size)
 {
 	int rc;
 
 	*why = 0;
-	rc = each_id(s, NULL, out, NULL, NULL, why, why_size);
+	rc = each_row(s, &(struct visit){0}, out, why, why_size);
 	return rc ? refuse(why, why_size, rc) : 0;
 }
 
@@ -333,7 +359,7 @@ int row_diff_make(const struct row_source *to, const struct row_source *from, st
 	if (from) {
 		rc = compare(to, from, out, why, why_size);
 	} else {
-		rc = row_fingerprint(to, &out->to, why, why_size);
+		rc = each_row(to, &(struct visit){NULL, add_order, out}, &out->to, why, why_size);
 		out->rows = row_source_info(to)->rows;
 	}
 	if (rc)

@@ -21,6 +21,7 @@ struct row_diff {
 	struct digest to, from; /* fingerprints */
 	uint64_t *changed;      /* a bit for each row of to; NULL: all */
 	uint64_t rows;          /* how many have changed */
+	uint64_t order;         /* a checksum of those, without their vectors, in their order */
 	char *removed;          /* ids that are gone, each ended by a NUL */
 	size_t removed_bytes;
 	uint64_t removals;

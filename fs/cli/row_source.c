@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/cli/row_source.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -14,6 +15,7 @@
 #include "fs/cli/keyfile.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/request/message.h"
+#include "store/view/view.h"
 
 #define WHICH_BITS 4 /* of an array's inode number: the rest tells the version */
 #define TRIES_MAX 10000
@@ -24,8 +26,10 @@ enum array { ARRAY_OF_IDS, ARRAY_OF_META, ARRAY_OF_VECTORS, ARRAYS };
 
 struct row_source {
 	struct row_source_info info;
-	int fd[ARRAYS]; /* -1: not wanted, or not mounted */
+	int fd[ARRAYS];         /* -1: not wanted, or not mounted */
+	char control[PATH_MAX]; /* of it in a mount */
 	struct vs_store *store;
+	uint32_t collection;
 	struct vs_snapshot *snapshot;
 };
 
@@ -135,6 +139,7 @@ static int open_mounted(struct row_source *s, const char *path, bool has_vectors
 
 	if (snprintf(control, sizeof control, "%s/.vecfs", path) >= (int)sizeof control)
 		return refuse(why, why_size, -ENAMETOOLONG, "%s", strerror(ENAMETOOLONG));
+	strcpy(s->control, control);
 	if (stat(path, &st) != 0)
 		return refuse(why, why_size, -errno, "%s", strerror(errno));
 	s->info.attr = (struct vs_file_attr){st.st_mtim.tv_sec, (uint32_t)st.st_mtim.tv_nsec,
@@ -187,6 +192,7 @@ static int open_snapshot(struct row_source *s, const char *name, const char *sna
 		rc = -ENOENT;
 	if (!rc)
 		rc = vs_snapshot_open(s->store, info.id, &s->snapshot);
+	s->collection = info.id;
 	if (rc)
 		return rc;
 	vs_snapshot_info(s->snapshot, &of);
@@ -291,6 +297,72 @@ int row_source_meta(const struct row_source *s, uint64_t first, uint64_t count, 
 	if (s->snapshot)
 		return whole(vs_snapshot_meta(s->snapshot, first, count, out), count);
 	return read_file(s->fd[ARRAY_OF_META], out, count * sizeof *out, first * sizeof *out);
+}
+
+static int add_line(char *out, size_t size, const char *name, const char *seed, const char *train,
+		    const char *retrain)
+{
+	size_t used = strlen(out);
+	int n = snprintf(out + used, size - used, "%s seed=%s train=%s retrain=%s\n", name, seed, train,
+			 retrain);
+
+	return (size_t)n < size - used ? 0 : -ENAMETOOLONG;
+}
+
+static int add_mounted_view(const struct row_source *s, const char *name, char *out, size_t size)
+{
+	static struct keyfile k;
+	const char *seed, *train, *retrain;
+	char dir[PATH_MAX];
+	int rc;
+
+	if (name[0] == '.')
+		return 0;
+	if (snprintf(dir, sizeof dir, "%s/views/%s/.vecfs", s->control, name) >= (int)sizeof dir)
+		return -ENAMETOOLONG;
+	rc = keyfile_load(dir, "params", &k);
+	if (rc)
+		return rc == -ENOENT ? 0 : rc; /* just dropped */
+	seed = keyfile_get(&k, "seed");
+	train = keyfile_get(&k, "train");
+	retrain = keyfile_get(&k, "retrain");
+	return seed && train && retrain ? add_line(out, size, name, seed, train, retrain) : -EPROTO;
+}
+
+static int mounted_views(const struct row_source *s, char *out, size_t size)
+{
+	char path[PATH_MAX];
+	struct dirent *entry;
+	DIR *dir;
+	int rc = 0;
+
+	if (snprintf(path, sizeof path, "%s/views", s->control) >= (int)sizeof path)
+		return -ENAMETOOLONG;
+	dir = opendir(path);
+	if (!dir)
+		return errno == ENOENT ? 0 : -errno;
+	while (!rc && (entry = readdir(dir)))
+		rc = add_mounted_view(s, entry->d_name, out, size);
+	closedir(dir);
+	return rc;
+}
+
+int row_source_views(const struct row_source *s, char *out, size_t size)
+{
+	struct vs_view_info info = {.name = ""};
+	int rc = 0;
+
+	*out = 0;
+	if (!s->store)
+		return mounted_views(s, out, size);
+	while (!rc && vs_view_next(s->store, s->collection, info.name, &info) == 0) {
+		char seed[24], train[16];
+
+		snprintf(seed, sizeof seed, "%llu", (unsigned long long)info.params.seed);
+		snprintf(train, sizeof train, "%u", info.params.train_rows);
+		rc = add_line(out, size, info.name, seed, train, info.params.retrain_auto ? "auto" : "off");
+	}
+	return rc;
 }
 
 /* ------------------------------------------------------------------ from front to back */

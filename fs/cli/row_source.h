@@ -37,6 +37,10 @@ int row_source_open(const char *path, bool has_vectors, struct row_source **out,
 void row_source_close(struct row_source *s);
 const struct row_source_info *row_source_info(const struct row_source *s);
 
+/* Its views, a line each: the name, then their parameters as key=value, with spaces between. -ENAMETOOLONG:
+ * too many. -errno. */
+int row_source_views(const struct row_source *s, char *out, size_t size);
+
 /* Reads [off, off + size) of the ids, or of the vectors laid end to end, all of which must be there. -errno.
  */
 int row_source_ids(const struct row_source *s, void *buf, size_t size, uint64_t off);

@@ -12,13 +12,13 @@
  *
  * Keys of version 1, in this order; what is in brackets may be missing:
  *
- *   stream=            16 hexadecimal digits: the same for the same two snapshots, also of a part (below)
- *   to=                name of the snapshot, as a line of idlist.h; empty: none, it was the collection at a
- * moment to_fingerprint=    of its rows (store/base/digest.h): rows, a colon, 32 hexadecimal digits [from=
- * from_fingerprint=]  the same of the snapshot that the receiver must have; without: all is sent dim= dtype=
- * metric= removals= rows=    how many there are in all removals_done= rows_done=  how many of them are left
- * out at the front, because a receiver has them already mode= uid= gid= mtime=     of the collection: octal;
- * seconds since 1970, a point, nine digits [view=]...         any number: a view's name, a space, its
+ *   stream=            16 hexadecimal digits: the same for the same rows in the same order, also of a part
+ * (below) to=                name of the snapshot, as a line of idlist.h; empty: none, it was the collection
+ * at a moment to_fingerprint=    of its rows (store/base/digest.h): rows, a colon, 32 hexadecimal digits
+ * [from= from_fingerprint=]  the same of the snapshot that the receiver must have; without: all is sent dim=
+ * dtype= metric= removals= rows=    how many there are in all removals_done= rows_done=  how many of them are
+ * left out at the front, because a receiver has them already mode= uid= gid= mtime=     of the collection:
+ * octal; seconds since 1970, a point, nine digits [view=]...         any number: a view's name, a space, its
  * parameters as key=value with spaces between
  *
  * Frames of removals come first: ids that are not there any more. Then those of rows: each of them as it is
@@ -103,8 +103,9 @@ struct vecstream_header {
 	char views[VECSTREAM_VIEWS_MAX]; /* a line each */
 };
 
-/* The number of a stream of these two snapshots; uses from, to, their fingerprints and the schema. */
-uint64_t vecstream_number(const struct vecstream_header *h);
+/* The number of a stream of these two snapshots: of their names, fingerprints and the schema, and of the rows
+ * in their order, of which order is a checksum. */
+uint64_t vecstream_number(const struct vecstream_header *h, uint64_t order);
 /* How many rows of this size go into one frame. */
 uint32_t vecstream_frame_rows(size_t row_bytes);
 

@@ -23,9 +23,10 @@ static uint64_t header_sum(const struct vecstream_start *start, const char *text
 	return XXH3_64bits_withSeed(text, start->header_bytes, start->magic ^ start->version);
 }
 
-uint64_t vecstream_number(const struct vecstream_header *h)
+uint64_t vecstream_number(const struct vecstream_header *h, uint64_t order)
 {
-	uint64_t parts[] = {XXH3_64bits(h->to, strlen(h->to)),
+	uint64_t parts[] = {order,
+			    XXH3_64bits(h->to, strlen(h->to)),
 			    XXH3_64bits(h->from, strlen(h->from)),
 			    h->has_from,
 			    h->to_print.rows,

@@ -60,6 +60,19 @@ same() {
 		diff <(attributes "mnt/$c") <(attributes "mnt2/$c")
 	done
 }
+# throttle: a pipe that takes its time.
+throttle() { perl -e 'while (sysread STDIN, $b, 65536) { syswrite STDOUT, $b; select undef, undef, undef, 0.01 }'; }
+# resume COLLECTION: whatever a receiver has left of it, the whole of mnt/docs comes to it.
+resume() {
+	local token=''
+	[ ! -d "mnt2/$1" ] || token=$(vecfs receive --token "mnt2/$1")
+	echo "$1: ${token:-nothing}"
+	if [ -n "$token" ] && [[ $token != *-0-0 ]]; then
+		vecfs send -q --resume "$token" mnt/docs | vecfs receive -q "mnt2/$1"
+	else
+		vecfs receive -q "mnt2/$1" <s
+	fi
+}
 attributes() { (cd "$1" && find . -printf '%p %m %U %G %T@\0' | LC_ALL=C sort -z | tr '\0' '\n'); }
 
 @test "send and receive: the same vectors, modes, owners and times in another store" {
@@ -106,6 +119,25 @@ attributes() { (cd "$1" && find . -printf '%p %m %U %G %T@\0' | LC_ALL=C sort -z
 		same $dtype
 	done
 }
+
+@test "views come along: they are made anew, with their parameters" {
+	expect_log '.*: trained anew; all vectors have new codes'
+	vectors docs 1000 32 3
+	mkdir mnt/docs/.vecfs/views/sq8 mnt/docs/.vecfs/views/pq8
+	printf 'seed=7\nretrain=auto\n' >mnt/docs/.vecfs/views/pq8/.vecfs/params
+	eventually is_ready mnt/docs/.vecfs/views/pq8
+	vecfs send -q mnt/docs >s
+	vecfs receive -q mnt2/docs <s
+	[ "$(ls mnt2/docs/.vecfs/views)" = "$(printf 'pq8\nsq8')" ]
+	for view in pq8 sq8; do cmp "mnt/docs/.vecfs/views/$view/.vecfs/params" "mnt2/docs/.vecfs/views/$view/.vecfs/params"; done
+	same docs
+	stop
+	vecfs send -q store/docs | vecfs receive -q mnt2/again
+	start
+	grep -qx seed=7 mnt2/again/.vecfs/views/pq8/.vecfs/params
+	for view in mnt2/docs/.vecfs/views/* mnt2/again/.vecfs/views/*; do eventually is_ready "$view"; done
+}
+is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 
 @test "an empty collection comes through, with its schema" {
 	printf 'dim=7\ndtype=i8\nmetric=ip\n' >mnt/docs/.vecfs/schema
@@ -232,7 +264,117 @@ attributes() { (cd "$1" && find . -printf '%p %m %U %G %T@\0' | LC_ALL=C sort -z
 	[ -z "$(ls -A mnt2/docs)" ]
 	[ "$(vecfs receive --token mnt2/docs)" = "$token" ]
 	[[ $token =~ ^[0-9a-f]{16}-0-[0-9]+$ && ${token##*-} -gt 0 ]]
-	refused "only of a snapshot" vecfs send --resume "$token" mnt/docs
+	vecfs send -q --resume "$token" mnt/docs >rest
+	[ "$(stat -c %s rest)" -lt $(($(stat -c %s s) / 2)) ]
+	refused "has nothing of this stream" vecfs receive -q mnt2/other <rest
+	[ ! -e mnt2/other ]
+	vecfs receive -q mnt2/docs <rest
+	same docs
+	[ -z "$(vecfs receive --token mnt2/docs)" ]
+	chmod 600 mnt/docs/i7
+	refused "the token is of another stream" vecfs send --resume "$token" mnt/docs
+	run -2 vecfs send --resume nonsense mnt/docs
+}
+
+@test "receivers and mounts that are killed at any moment: resumed, it ends equal" {
+	vectors docs 40000 64 10
+	vecfs send -q mnt/docs >s
+	local kills=6 receiver i
+	[ "$VECFS_LONG" = 0 ] || kills=50
+	mkfifo slow
+	for ((i = 0; i < kills; i++)); do
+		throttle <s >slow 2>/dev/null &
+		"$VECFS_BIN" receive -q mnt2/docs$i <slow 2>/dev/null &
+		receiver=$!
+		sleep "$(awk -v r=$RANDOM 'BEGIN { print 0.15 + r % 1300 / 1000 }')"
+		kill -KILL $receiver 2>/dev/null || true
+		if ((i % 3 == 2)); then
+			kill -KILL "$other"
+			take_away "$here/mnt2"
+			other=''
+			start_other
+		fi
+		wait $receiver || true
+		resume docs$i
+		[ "$(digest mnt/docs)" = "$(digest mnt2/docs$i)" ]
+	done
+}
+
+@test "a difference: what has changed, come and gone, at the cost of that" {
+	vectors docs 5000 64 11
+	vecfs send -q mnt/docs | vecfs receive -q mnt2/docs
+	stop
+	cp -a store store0
+	start
+	for i in {10..39}; do vec $i 64 >mnt/docs/i$i; done # changed,
+	rm mnt/docs/i1000 mnt/docs/i4999 mnt/docs/i0       # gone (which moves others),
+	mv mnt/docs/i2000 mnt/docs/renamed                 # renamed,
+	mv mnt/docs/i2001 mnt/docs/i2002                   # over another,
+	vec 7 64 >mnt/docs/new                             # new,
+	chmod 600 mnt/docs/i3000                           # and of others only the mode
+	touch -d '2005-05-05' mnt/docs/i3001
+	rm mnt/docs/i4000
+	vec 8 64 >mnt/docs/i4000 # the same id, another entry
+	vecfs send -q mnt/docs >whole
+	vecfs send -q --from store0/docs mnt/docs >s
+	[ $(($(stat -c %s s) * 50)) -lt "$(stat -c %s whole)" ]
+	vecfs receive --list <s >listed
+	grep -qx 'rows  *36' listed
+	grep -qx 'removals  *5' listed
+	vecfs receive -q mnt2/docs <s
+	same docs
+	refused "is missing; the stream is only a difference" vecfs receive -q mnt2/elsewhere <s
+	mkdir mnt2/elsewhere
+	refused "is not what the stream is the difference to" vecfs receive -q mnt2/elsewhere <s
+}
+
+@test "a difference to nothing, to everything, and none at all" {
+	vectors docs 300 16 12
+	stop
+	cp -a store store0
+	start
+	vecfs send -q mnt/docs | vecfs receive -q mnt2/docs
+	vecfs send -q --from store0/docs mnt/docs >none
+	[ "$(stat -c %s none)" -lt 1000 ]
+	vecfs receive -q mnt2/docs <none
+	same docs
+	rm mnt/docs/*
+	vecfs send -q --from store0/docs mnt/docs >all
+	vecfs receive -q mnt2/docs <all
+	[ -z "$(ls -A mnt2/docs)" ]
+	refused "only a difference" vecfs receive -q mnt2/new <all
+	[ ! -e mnt2/new ]
+}
+
+@test "a difference does not read vectors that have not changed" {
+	expect_damage
+	expect_log '.*checksum mismatch.*'
+	vectors docs 4000 256 13
+	vecfs send -q mnt/docs | vecfs receive -q mnt2/docs
+	stop
+	cp -a store store0
+	printf 'damaged!' | dd of="$(find store -name '*.npy' | head -n 1)" bs=1 seek=3000000 conv=notrunc status=none
+	start
+	vec 5 256 >mnt/docs/i1
+	vecfs send -q --from store0/docs mnt/docs | vecfs receive -q mnt2/docs
+	cmp mnt/docs/i1 mnt2/docs/i1
+	run -1 vecfs send -q mnt/docs >/dev/null
+	run -1 vecfs stat --digest mnt/docs
+}
+
+@test "a difference is refused where the base is another, or has changed since" {
+	vectors docs 300 16 14
+	vecfs send -q mnt/docs | vecfs receive -q mnt2/docs
+	stop
+	cp -a store store0
+	start
+	vec 1 16 >mnt/docs/new
+	vecfs send -q --from store0/docs mnt/docs >s
+	vec 2 16 >mnt2/docs/i5
+	before=$(digest mnt2/docs)
+	refused "is not what the stream is the difference to: found" vecfs receive -q mnt2/docs <s
+	[ "$(digest mnt2/docs)" = "$before" ]
+	[ -z "$(ls mnt2/docs/.vecfs/tx)" ]
 }
 
 @test "a receiver that finds no space says so, and keeps what has come" {

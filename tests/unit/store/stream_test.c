@@ -91,7 +91,7 @@ static struct content *content_new(enum vs_dtype dtype, uint32_t dim, uint32_t r
 					      .from_print = {90, next(&x), next(&x)},
 					      .attr = {-12345, 999999999, 02775, 7, UINT32_MAX},
 					      .views = "sq8 seed=3\nopq96\n"};
-	c->header.stream = vecstream_number(&c->header);
+	c->header.stream = vecstream_number(&c->header, seed);
 	make_ids(c->gone, &c->removals.ids_bytes, 3, &x);
 	make_ids(c->ids, &c->rows.ids_bytes, rows, &x);
 	for (uint32_t i = 0; i < rows; i++)
