@@ -292,6 +292,80 @@ for id in "apple", "pear":
 	reap
 }
 
+@test "rare calls: each does what it does on ext4, or says that it cannot, and no vector is changed by one that is refused" {
+	head -c 3072 /dev/urandom >one
+	mkdir mnt/rare
+	cp one mnt/rare/one
+	python3 - <<-'P'
+		import ctypes, errno, fcntl, os, struct
+		libc = ctypes.CDLL(None, use_errno=True)
+		one = open('one', 'rb').read()
+		def path(id): return 'mnt/rare/' + id
+		def stored(id): return open(path(id), 'rb').read()
+		def new(id): return os.open(path(id), os.O_WRONLY | os.O_CREAT)
+		def fails(want, f, *args):
+		    try: f(*args)
+		    except OSError as e: assert e.errno == want, (f, args, e)
+		    else: raise SystemExit(f'not refused: {f} {args}')
+		def call(f, *args):
+		    if f(*args) < 0: raise OSError(ctypes.get_errno(), 'call')
+		def whole(id, fd):
+		    os.close(fd)
+		    assert stored(id) == one, id
+		source, plain = os.open(path('one'), os.O_RDONLY), os.open('one', os.O_RDONLY)
+		# Copies within the kernel.
+		fd = new('a'); assert os.copy_file_range(source, fd, 3072, 0, 0) == 3072; whole('a', fd)
+		fd = new('b'); assert os.sendfile(fd, plain, 0, 3072) == 3072; whole('b', fd)
+		r, w = os.pipe()
+		assert os.splice(source, w, 3072, 0) == 3072
+		fd = new('c'); assert os.splice(r, fd, 3072) == 3072; whole('c', fd)
+		fd = new('d'); assert os.pwritev(fd, [one[:1000], one[1000:]], 0, os.RWF_DSYNC) == 3072; whole('d', fd)
+		fd = os.open(path('d'), os.O_WRONLY)
+		fails(errno.EXDEV, os.copy_file_range, plain, fd, 10, 0, 0)
+		fails(errno.EXDEV, fcntl.ioctl, fd, 0x40049409, plain) # FICLONE
+		fails(errno.EFBIG, os.pwritev, fd, [b'more'], 0, os.RWF_APPEND)
+		# Allocation, holes, sizes: PUNCH_HOLE, COLLAPSE, ZERO, INSERT are for files that can have holes.
+		for mode in 3, 8, 16, 32:
+		    fails(errno.EOPNOTSUPP, call, libc.fallocate, fd, mode, ctypes.c_long(0), ctypes.c_long(1024))
+		call(libc.fallocate, fd, 1, ctypes.c_long(0), ctypes.c_long(9000)) # KEEP_SIZE
+		for size in 5, 3071: fails(errno.EINVAL, os.ftruncate, fd, size)
+		fails(errno.EFBIG, os.ftruncate, fd, 6144)
+		fails(errno.EINVAL, os.truncate, path('d'), 10)
+		assert [os.lseek(source, at, how) for at, how in ((0, 2), (9, os.SEEK_DATA), (9, os.SEEK_HOLE))] == [3072, 9, 3072]
+		fails(errno.ENXIO, os.lseek, source, 3072, os.SEEK_DATA)
+		whole('d', fd)
+		# Names: EXCHANGE, WHITEOUT, both; NOREPLACE is known.
+		def rename(a, b, flags): call(libc.renameat2, -100, path(a).encode(), -100, path(b).encode(), flags)
+		for flags in 2, 4, 3: fails(errno.EINVAL, rename, 'a', 'b', flags)
+		fails(errno.EEXIST, rename, 'a', 'b', 1)
+		rename('a', 'e', 1)
+		for f in lambda p: os.link(path('e'), p), lambda p: os.symlink('e', p), os.mkfifo, os.mkdir:
+		    fails(errno.EPERM, f, path('f'))
+		# Times: OMIT changes nothing, NOW one of them.
+		def times(atime, mtime):
+		    call(libc.utimensat, -100, path('e').encode(), (ctypes.c_long * 4)(0, atime, 0, mtime), 0)
+		NOW, OMIT = 0x3fffffff, 0x3ffffffe
+		os.utime(path('e'), (5, 5))
+		before = os.stat(path('e'))
+		times(OMIT, OMIT)
+		after = os.stat(path("e"))
+		assert after[:] == before[:] and after.st_ctime_ns == before.st_ctime_ns, (before, after, before.st_ctime_ns, after.st_ctime_ns)
+		times(OMIT, NOW)
+		assert os.stat(path('e')).st_mtime > 1e9
+		fails(errno.EINVAL, times, 10 ** 9, 0)
+		# Locks are the kernel's.
+		first, second = os.open(path('e'), os.O_RDWR), os.open(path('e'), os.O_RDWR)
+		fcntl.flock(first, fcntl.LOCK_EX)
+		fails(errno.EAGAIN, fcntl.flock, second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+		fcntl.fcntl(first, 37, struct.pack('hhqqi', fcntl.F_WRLCK, 0, 0, 0, 0)) # F_OFD_SETLK
+		fails(errno.EAGAIN, fcntl.fcntl, second, 37, struct.pack('hhqqi', fcntl.F_WRLCK, 0, 0, 0, 0))
+		# Attributes of other file systems: GETFLAGS, FSGETXATTR.
+		for number in 0x80086601, 0x801c581f: fails(errno.ENOTTY, fcntl.ioctl, first, number, bytearray(64))
+		assert sorted(os.listdir('mnt/rare')) == ['b', 'c', 'd', 'e', 'one']
+		for id in os.listdir('mnt/rare'): assert stored(id) == one, id
+	P
+}
+
 @test "who writes a short vector hears it, where that can be: the rest stays silent but for the log" {
 	head -c 100 new >short
 	for heard in 'cp short mnt/docs/x' 'dd if=short of=mnt/docs/x' 'tee mnt/docs/x <short' 'install short mnt/docs/x' \
