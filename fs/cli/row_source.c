@@ -189,7 +189,7 @@ static int open_snapshot(struct row_source *s, const char *name, const char *sna
 	int rc = vs_collection_find(s->store, 0, name, &info);
 
 	if (!rc && snapshot)
-		rc = -ENOENT;
+		rc = vs_snap_find(s->store, info.id, snapshot, &info);
 	if (!rc)
 		rc = vs_snapshot_open(s->store, info.id, &s->snapshot);
 	s->collection = info.id;
@@ -225,13 +225,32 @@ static int open_unmounted(struct row_source *s, char *path, char *why, size_t wh
 
 /* ------------------------------------------------------------------ the interface */
 
+/* The collection's path without symbolic links, and behind it that of the snapshot within, as it stands: in a
+ * store that is not mounted nothing has that name. */
+static int resolve(const char *path, char resolved[PATH_MAX])
+{
+	const char *infix = strstr(path, SNAP_INFIX);
+	char collection[PATH_MAX];
+	size_t used;
+	int rc;
+
+	if (snprintf(collection, sizeof collection, "%.*s", infix ? (int)(infix - path) : (int)strlen(path),
+		     path) >= (int)sizeof collection)
+		return -ENAMETOOLONG;
+	rc = mountpoint_resolve(collection, resolved);
+	used = rc ? 0 : strlen(resolved);
+	if (!rc && infix && snprintf(resolved + used, PATH_MAX - used, "%s", infix) >= (int)(PATH_MAX - used))
+		rc = -ENAMETOOLONG;
+	return rc;
+}
+
 int row_source_open(const char *path, bool has_vectors, struct row_source **out, char *why, size_t why_size)
 {
 	static struct mountpoint m;
 	char resolved[PATH_MAX];
 	struct row_source *s = calloc(1, sizeof *s);
 	const char *infix;
-	int rc = s ? mountpoint_resolve(path, resolved) : -ENOMEM;
+	int rc = s ? resolve(path, resolved) : -ENOMEM;
 
 	*out = NULL;
 	if (rc) {
