@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+"""Measures search beside numpy and other engines, in one run: `scripts/bench search [--rows N] [--reps N] [--quick]`.
+
+One query at a time, one thread each. Ours in the daemon: what a session's `stats` say a search took; and from outside:
+a write and the reads of `search/query`. Exact search of random vectors of 768 dims: without a view, and through `sq8`,
+whose answers must be the same bytes. Then candidates from opq codes of clustered vectors of 100 dims, re-ranked, at the
+recall that each reaches; and a filter that leaves one id in a hundred. Figures are medians; peers that cannot be
+installed are named.
+"""
+
+import argparse
+import importlib
+import os
+import pathlib
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.pop("OPENBLAS_CORETYPE", None)  # numpy takes the kernel that this processor has
+
+import numpy as np  # noqa: E402
+
+TOP = pathlib.Path(__file__).resolve().parent.parent.parent
+VECFS = pathlib.Path(os.environ.get("VECFS_BIN", TOP / "build/vecfs"))
+K = 10
+PEERS = {"faiss": "faiss-cpu", "usearch": "usearch", "hnswlib": "hnswlib", "sqlite_vec": "sqlite-vec",
+         "lancedb": "lancedb"}
+rows_told = []
+
+
+def tell(work, ours, theirs, who, bar=None):
+    ratio = ours / theirs if theirs else float("nan")
+    verdict = "" if bar is None else ("  met" if ratio >= bar else "  MISSED") + f" (bar {bar:g})"
+    rows_told.append(ratio)
+    print(f"{work:58} {ours:10.1f} {theirs:10.1f} q/s of {who:24} {ratio:6.2f}{verdict}", flush=True)
+
+
+def rate(call, queries, reps):
+    """Queries a second: the median over all of them."""
+    took = []
+    for _ in range(reps):
+        for q in queries:
+            begin = time.perf_counter()
+            call(q)
+            took.append(time.perf_counter() - begin)
+    return 1 / statistics.median(took)
+
+
+# ---------------------------------------------------------------------------- ours
+class Mount:
+    def __init__(self, folder):
+        self.store, self.at = folder / "store", folder / "mnt"
+        self.at.mkdir()
+        subprocess.run([VECFS, "mount", self.store, self.at], check=True)
+
+    def close(self):
+        subprocess.run([VECFS, "umount", self.at], check=True)
+
+    def load(self, name, vectors, folder):
+        np.save(folder / "v.npy", vectors)
+        subprocess.run([VECFS, "import", "-q", self.at / name, folder / "v.npy"], check=True)
+        (folder / "v.npy").unlink()
+        return self.at / name / ".vecfs"
+
+    @staticmethod
+    def view(control, name):
+        os.mkdir(control / "views" / name)
+        while (state := (control / "views" / name / ".vecfs/state").read_text().strip()) != "ready":
+            if state == "failed":
+                sys.exit(f"bench: search: the view {name} cannot be trained")
+            time.sleep(0.1)
+        time.sleep(1)  # the last rows
+
+
+class Session:
+    def __init__(self, control, **params):
+        self.at = control / "search/bench"
+        os.mkdir(self.at)
+        (self.at / "params").write_text("".join(f"{k}={v}\n" for k, v in {"k": K, **params}.items()))
+
+    def ask(self, query):
+        """Row numbers, and the seconds that the search took in the daemon."""
+        (self.at / "queries.f32").write_bytes(query.tobytes())
+        found = np.load(self.at / "rows.npy")[0]
+        stats = dict(line.split("=", 1) for line in (self.at / "stats").read_text().split())
+        self.distances = (self.at / "distances.npy").read_bytes()
+        return found, int(stats["us"]) / 1e6
+
+    def close(self):
+        os.rmdir(self.at)
+
+
+def engine(control, queries, reps, **params):
+    s = Session(control, **params)
+    found, took, distances = [], [], []
+    for rep in range(reps):
+        for q in queries:
+            rows, seconds = s.ask(q)
+            took.append(seconds)
+            if not rep:
+                found.append(rows)
+                distances.append(s.distances)
+    s.close()
+    return found, 1 / max(statistics.median(took), 1e-6), distances
+
+
+def through_query(control, queries, reps):
+    fd = os.open(control / "search/query", os.O_RDWR)
+
+    def ask(q):
+        os.write(fd, q.tobytes())
+        while os.read(fd, 1 << 20):
+            pass
+    try:
+        return rate(ask, queries, reps)
+    finally:
+        os.close(fd)
+
+
+# ---------------------------------------------------------------------------- rows
+def recall(found, truth):
+    return sum(len(set(map(int, f)) & set(map(int, t))) for f, t in zip(found, truth)) / sum(map(len, truth))
+
+
+def numpy_nearest(vectors, norms, q):
+    d = norms - 2 * (vectors @ q)
+    near = np.argpartition(d, K)[:K]
+    return near[np.argsort(d[near])]
+
+
+def exact(mount, folder, peers, args):
+    rng = np.random.default_rng(1)
+    vectors = rng.standard_normal((args.rows, 768), dtype="<f4")
+    queries = rng.standard_normal((args.queries, 768), dtype="<f4")
+    norms = (vectors * vectors).sum(1)
+    control = mount.load("exact", vectors, folder)
+    theirs = rate(lambda q: numpy_nearest(vectors, norms, q), queries, args.reps)
+    plain, ours, bytes_plain = engine(control, queries, args.reps)
+    tell(f"exact, {args.rows:,} x 768, no view: engine", ours, theirs, "numpy", 1.0)
+    tell("  through search/query", through_query(control, queries, args.reps), ours, "the engine", 0.9)
+    others = {}
+    if "faiss" in peers:
+        index = peers["faiss"].IndexFlatL2(768)
+        index.add(vectors)
+        others["Faiss flat"] = rate(lambda q: index.search(q[None], K), queries, args.reps)
+    if "usearch" in peers:
+        search = importlib.import_module("usearch.index").search
+        others["usearch exact"] = rate(lambda q: search(vectors, q, K, "l2sq", exact=True, threads=1),
+                                       queries[:4], 1)
+    if "sqlite_vec" in peers:
+        others["sqlite-vec"] = sqlite(peers["sqlite_vec"], vectors, queries[:4])
+    if "lancedb" in peers:
+        others["LanceDB"] = lance(peers["lancedb"], folder, vectors, queries[:8])
+    others = {who: rate_of for who, rate_of in others.items() if rate_of}
+    for who, rate_of in others.items():
+        tell("  beside", ours, rate_of, who, 1.0)
+    Mount.view(control, "sq8")
+    through, ours8, bytes_sq8 = engine(control, queries, args.reps)
+    same = bytes_sq8 == bytes_plain and all((a == b).all() for a, b in zip(plain, through))
+    tell("the same through sq8" + ("" if same else ": NOT THE SAME BYTES"), ours8, theirs, "numpy", 3.5)
+    tell("  through search/query", through_query(control, queries, args.reps), ours8, "the engine", 0.9)
+    for who, rate_of in others.items():
+        tell("  beside", ours8, rate_of, who, 1.0)
+
+
+def sqlite(module, vectors, queries):
+    import sqlite3
+    db = sqlite3.connect(":memory:")
+    if not hasattr(db, "enable_load_extension"):
+        print("sqlite-vec: this Python's sqlite3 loads no extensions")
+        return 0
+    db.enable_load_extension(True)
+    module.load(db)
+    db.execute("create virtual table v using vec0(x float[768])")
+    db.executemany("insert into v(rowid, x) values(?, ?)", ((i, v.tobytes()) for i, v in enumerate(vectors)))
+    return rate(lambda q: db.execute("select rowid from v where x match ? and k = ?", (q.tobytes(), K)).fetchall(),
+                queries, 1)
+
+
+def lance(module, folder, vectors, queries):
+    table = module.connect(str(folder / "lance")).create_table(
+        "v", [{"id": i, "vector": v} for i, v in enumerate(vectors)])
+    return rate(lambda q: table.search(q).limit(K).to_list(), queries, 1)
+
+
+def clustered(rows, dim, seed):
+    """Words have neighbours: 2,000 centres, spectra that fall, unit length."""
+    rng = np.random.default_rng(seed)
+    scale = (np.arange(1, dim + 1) ** -0.4).astype("f4")
+    centres = np.random.default_rng(2).standard_normal((2000, dim), dtype="f4")
+    v = (centres[rng.integers(0, 2000, rows)] + 0.9 * rng.standard_normal((rows, dim), dtype="f4")) * scale
+    return np.ascontiguousarray(v / np.linalg.norm(v, axis=1, keepdims=True), dtype="<f4")
+
+
+def codes(mount, folder, peers, args):
+    rows = min(341479, args.rows * 3 + 41479)
+    vectors, queries = clustered(rows, 100, 3), clustered(args.queries, 100, 4)
+    norms = (vectors * vectors).sum(1)
+    truth = [numpy_nearest(vectors, norms, q) for q in queries]
+    control = mount.load("words", vectors, folder)
+    Mount.view(control, "opq50x4")
+    best = None
+    for depth in (20, 50, 100, 200, 500, 1000):
+        found, ours, _ = engine(control, queries, args.reps, view="opq50x4", rerank=depth)
+        reached = recall(found, truth)
+        print(f"  opq50x4, {rows:,} x 100, rerank={depth}: recall {reached:.3f}, {ours:,.0f} q/s")
+        if reached >= 0.96 and best is None:
+            best = (reached, ours)
+    if best is None:
+        print("  no depth reaches .96")
+        return
+    if "faiss" in peers:
+        faiss = peers["faiss"]
+        base = faiss.index_factory(100, "PQ50x4fs,RFlat")
+        base.train(vectors[:65536])
+        base.add(vectors)
+        for factor in (2, 5, 10, 20, 50, 100):
+            base.k_factor = factor
+            found = [base.search(q[None], K)[1][0] for q in queries]
+            if recall(found, truth) >= best[0] - 0.005:
+                tell(f"flat opq50x4, recall {best[0]:.3f}", best[1],
+                     rate(lambda q: base.search(q[None], K), queries, args.reps),
+                     f"Faiss PQfs+RFlat {recall(found, truth):.3f}", 1.0)
+                break
+    if "hnswlib" in peers:
+        index = peers["hnswlib"].Index("l2", 100)
+        index.init_index(rows, M=16, ef_construction=100)
+        index.set_num_threads(1)
+        index.add_items(vectors)
+        for ef in (20, 40, 80, 160, 320, 640):
+            index.set_ef(ef)
+            found = [index.knn_query(q, K)[0][0] for q in queries]
+            if recall(found, truth) >= 0.96:
+                tell(f"flat opq50x4, recall {best[0]:.3f}", best[1],
+                     rate(lambda q: index.knn_query(q, K), queries, args.reps),
+                     f"hnswlib {recall(found, truth):.3f}", 1.5)
+                break
+
+
+def filtered(mount, folder, args):
+    rows = args.rows * 10
+    vectors = np.random.default_rng(5).standard_normal((rows, 128), dtype="<f4")
+    queries = vectors[:args.queries] + np.float32(0.1)
+    control = mount.load("many", vectors, folder)
+    _, all_of_them, _ = engine(control, queries, args.reps)
+    found, some, _ = engine(control, queries, args.reps, filter="*77")
+    ids = np.arange(77, rows, 100)
+    norms = (vectors[ids] ** 2).sum(1)
+    want = [ids[numpy_nearest(vectors[ids], norms, q)] for q in queries]
+    wrong = "" if recall(found, want) > 0.999 else ": WRONG"
+    tell(f"a filter that leaves 1 % of {rows:,}{wrong}", some, all_of_them, "no filter", 5.0)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--queries", type=int, default=50)
+    parser.add_argument("--reps", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="ten times smaller: for trying the script")
+    parser.add_argument("--dir", help="where stores and mounts go (default: a new folder under /var/tmp)")
+    args = parser.parse_args()
+    if args.quick:
+        args.rows, args.queries, args.reps = args.rows // 10, 10, 1
+    peers, missing = {}, []
+    for module, package in PEERS.items():
+        try:
+            peers[module] = importlib.import_module(module)
+        except ImportError:
+            missing.append(package)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="vecfs-bench.", dir=args.dir or "/var/tmp"))
+    mount = Mount(folder)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        exact(mount, folder, peers, args)
+        codes(mount, folder, peers, args)
+        filtered(mount, folder, args)
+    finally:
+        mount.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    if missing:
+        print("not measured, for they cannot be installed: " + ", ".join(missing))
+    print("without a row here: Qdrant's engine, zvec")
+
+
+if __name__ == "__main__":
+    main()
