@@ -17,7 +17,7 @@
 #include "store/view/views.h"
 #include "store/view/workers.h"
 
-#define NICE 10
+#define NICE 15
 #define PAUSE_MS 5    /* between two looks, so that rows come in groups */
 #define RETRY_MS 1000 /* after an error */
 /* Recent rows count for the drift as if there were so many of them, and from so many on. */

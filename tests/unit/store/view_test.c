@@ -264,6 +264,42 @@ static void codes_stay_over_a_close(void **state)
 	reopen(f);
 }
 
+/* Waits until a file's .npy header says so. */
+static void wait_header(struct fixture *f, const char *file, const char *text)
+{
+	char path[160], header[256] = "";
+	int fd;
+
+	snprintf(path, sizeof path, "%s/collections/%u/%s", f->sc.dir, f->docs, file);
+	for (int i = 0; i < WAIT_MS / 5 && !strstr(header + 10, text); i++) {
+		pause_ms(5);
+		fd = open(path, O_RDONLY);
+		assert_true(fd >= 0);
+		assert_int_equal(pread(fd, header, sizeof header - 1, 0), sizeof header - 1);
+		close(fd);
+	}
+	assert_memory_equal(header, "\x93NUMPY\x01\x00", 8);
+	assert_non_null(strstr(header + 10, text));
+}
+
+static void code_files_are_arrays(void **state)
+{
+	struct fixture *f = *state;
+
+	put_many(f, 0, 700);
+	create(f, "rabitq2");
+	create(f, "f16");
+	wait_whole(f, "rabitq2");
+	wait_whole(f, "f16");
+	wait_header(f, "0.rabitq2.1.codes.npy",
+		    "{'descr': '|u1', 'fortran_order': False, 'shape': (11, 8, 64), }");
+	wait_header(f, "0.rabitq2.1.rows.npy",
+		    "{'descr': '|u1', 'fortran_order': False, 'shape': (700, 8), }");
+	wait_header(f, "0.rabitq2.1.factors.npy",
+		    "{'descr': '<f4', 'fortran_order': False, 'shape': (11, 3, 64), }");
+	wait_header(f, "0.f16.1.rows.npy", "{'descr': '<f2', 'fortran_order': False, 'shape': (700, 40), }");
+}
+
 static void flip(struct fixture *f, const char *file, off_t at)
 {
 	char path[160], byte;
@@ -687,6 +723,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, new_store, free_store)
 		TEST(codes_of_every_codec_are_those_of_the_vectors),
 		TEST(codes_stay_over_a_close),
+		TEST(code_files_are_arrays),
 		TEST(a_flipped_byte_is_found_and_encoded_anew),
 		TEST(a_damaged_model_is_trained_anew),
 		TEST(missing_and_short_files_are_made_anew),
