@@ -384,11 +384,14 @@ static void count_errors(struct vs_store *s, struct view *v, const struct view_m
 	pthread_mutex_unlock(&s->views->mutex);
 }
 
-static int show(struct work *w, const struct view_model *m)
+static int show(struct vs_store *s, struct work *w, const struct view_model *m)
 {
 	struct code_files files;
-	int rc = code_files_open(&files, w->codes, m, true);
+	int rc = encode_begin_writing(s);
 
+	if (rc)
+		return rc;
+	rc = code_files_open(&files, w->codes, m, true);
 	if (!rc)
 		rc = code_files_show(&files, w->count);
 	code_files_close(&files);
@@ -413,7 +416,7 @@ static int do_work(struct vs_store *s, struct view *v, struct view_model *m, str
 		w->damaged += result.damaged;
 		*more |= result.more;
 	} else if (!rc && w->codes->shown != w->count) {
-		rc = show(w, m);
+		rc = show(s, w, m);
 	}
 	return rc == -ESTALE ? 0 : rc;
 }

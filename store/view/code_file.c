@@ -133,11 +133,25 @@ static int extend_file(struct io *io, int fd, uint64_t from, uint64_t to)
 	return rc < 0 ? rc : 0;
 }
 
+/* Tags behind the last whole block, which a crash may have left, are nobody's: they go first. */
+static int drop_tags(struct code_files *f, uint64_t from)
+{
+	uint64_t size;
+	int rc = f->io->ops->size(f->io, f->tags, &size);
+
+	if (rc >= 0 && size > from)
+		rc = f->io->ops->truncate(f->io, f->tags, from);
+	return rc < 0 ? rc : 0;
+}
+
 static int extend(struct code_files *f, uint32_t blocks)
 {
 	uint32_t have = f->k->blocks;
-	int rc = extend_file(f->io, f->tags, have * sizeof(struct block_tag),
-			     blocks * sizeof(struct block_tag));
+	int rc = drop_tags(f, have * sizeof(struct block_tag));
+
+	if (!rc)
+		rc = extend_file(f->io, f->tags, have * sizeof(struct block_tag),
+				 blocks * sizeof(struct block_tag));
 
 	for (int i = 0; i < CODES_COLUMNS && !rc; i++)
 		if (f->fd[i] >= 0)

@@ -75,6 +75,20 @@ int encoder_new(struct vs_store *s, uint32_t collection, const struct vs_schema 
 	return 0;
 }
 
+/* Without a change the store is still called clean; a crash now would leave torn blocks in one that is. */
+int encode_begin_writing(struct vs_store *s)
+{
+	struct txn txn;
+	int rc;
+
+	if (__atomic_load_n(&s->logging, __ATOMIC_ACQUIRE))
+		return 0;
+	rc = txn_begin(s, &txn, TXN_SMALL_BYTES);
+	if (!rc)
+		txn_end(&txn);
+	return rc;
+}
+
 static void *aligned(size_t bytes)
 {
 	return aligned_alloc(64, (bytes + 64) / 64 * 64);
@@ -228,7 +242,8 @@ static int verify_blocks(struct encoder *e, struct codes *k, uint32_t from, uint
 			set_valid(k, job, tag.valid);
 		} else if (!rc && tag.tag && !k->files->read_only) {
 			k->dirty = true;
-			rc = code_files_write_tag(&e->files, block, &none);
+			rc = encode_begin_writing(e->s);
+			rc = rc ? rc : code_files_write_tag(&e->files, block, &none);
 		}
 		job += job < end && job->block == block;
 	}
@@ -478,6 +493,9 @@ static int prepare(struct encoder *e, struct segment *seg, struct codes *k)
 	engine_read_lock(e->s);
 	count = seg->count;
 	pthread_rwlock_unlock(&e->s->lock);
+	rc = encode_begin_writing(e->s);
+	if (rc)
+		return rc;
 	rc = code_files_open(&e->files, k, e->m, true);
 	if (!rc && !k->blocks && count)
 		rc = code_files_extend(&e->files, (count + CODES_BLOCK_ROWS - 1) / CODES_BLOCK_ROWS);
@@ -496,6 +514,7 @@ int encode_stale(struct encoder *e, struct segment *seg, struct codes *k, struct
 
 	*out = (struct encode_result){0};
 	atomic_store(&k->wanted, false);
+	e->seg = NULL;
 	rc = prepare(e, seg, k);
 	while (!rc && !*e->stop) {
 		take(e, k, &block, UINT32_MAX, &waiting);
@@ -512,6 +531,7 @@ int encode_stale(struct encoder *e, struct segment *seg, struct codes *k, struct
 		k->verified = false; /* a block may be written in part */
 	out->more = atomic_load(&k->wanted);
 	k->damaged = out->damaged;
-	code_files_close(&e->files);
+	if (e->seg == seg)
+		code_files_close(&e->files);
 	return rc;
 }
