@@ -20,6 +20,7 @@
 #include "store/io/io.h"
 #include "store/search/search.h"
 #include "store/store.h"
+#include "store/view/view.h"
 
 #define DIM 20
 #define ROWS 3000u
@@ -531,15 +532,23 @@ static void check_snapshot(struct model *m, struct model *then, const struct vs_
 	memcpy(then, m, sizeof *then);
 	pthread_mutex_unlock(&m->mutex);
 	for (uint32_t i = 0; i < 12; i++) {
+		static const char *const names[] = {NULL, "sq8", "rabitq2"};
+		struct vs_view *view = NULL;
 		struct vs_query q = {.vectors = then->vectors[(round * 31 + i * 7) % ROWS],
 				     .count = 1,
 				     .k = K,
+				     .rerank = ROWS, /* all are candidates */
 				     .filter = i % 4 ? filters[i % 4 - 1] : NULL};
 
+		if (names[i % 3])
+			assert_int_equal(vs_view_open(snapshot, names[i % 3], &view), 0);
+		q.view = view;
 		assert_int_equal(vs_search_threads(snapshot, &q, 1 + i % 2, hits, &found, &stats), 0);
 		assert_int_equal(stats.rows_damaged, 0);
 		count = model_expect(then, q.vectors, q.filter, wanted);
 		assert_hits(hits, found, wanted, count);
+		if (view)
+			vs_view_close(view);
 	}
 	for (uint32_t i = 0; i < ROWS; i++)
 		alive += then->entries[i] != 0;
@@ -574,6 +583,13 @@ static void answers_are_exact_beside_changes(void **state)
 		assert_int_equal(vs_filter_add(filters[2], id, strlen(id)), 0);
 	}
 	vs_filter_deny(filters[2], true);
+	for (int i = 0; i < 2; i++) {
+		const char *name = i ? "sq8" : "rabitq2";
+		char why[256];
+
+		assert_int_equal(vs_view_create(m->f->s, m->f->docs, name, NULL, why, sizeof why), 0);
+		assert_int_equal(vs_view_wait(m->f->s, m->f->docs, name, NULL, NULL), 0);
+	}
 	pthread_create(&thread, NULL, change_always, m);
 	for (uint32_t round = 0; round < 40; round++)
 		check_snapshot(m, then, (const struct vs_filter *const *)filters, round);
