@@ -38,12 +38,20 @@ static const struct item collection_items[] = {
 	{NODE_ARRAY, NODE_ARRAY_VECTORS + ARRAY_RAW},
 	{NODE_SEGMENTS, 0},
 	{NODE_TX, 0},
+	{NODE_SNAP, 0},
 	{NODE_COMMIT, 0},
 	{NODE_NEAR, 0},
 	{NODE_SEARCH, 0},
 	{NODE_VIEWS, 0},
 	{NODE_NONE, 0},
 };
+
+/* Of a durable snapshot: what only looks. */
+static bool is_of_frozen(const struct item *item)
+{
+	return item->kind != NODE_TX && item->kind != NODE_COMMIT && item->kind != NODE_SNAP &&
+	       item->kind != NODE_VIEWS;
+}
 
 static const struct item batch_items[] = {
 	{NODE_TEXT, VS_BATCH_IDS},
@@ -74,7 +82,7 @@ static int items_of(struct mount *s, const struct node *dir, struct vs_collectio
 	if (dir->collection == 0)
 		return 0;
 	rc = vs_collection_get(s->store, dir->collection, info);
-	*items = info->parent ? batch_items : collection_items;
+	*items = info->parent && !info->frozen ? batch_items : collection_items;
 	return rc == -ENOENT ? -ESTALE : rc;
 }
 
@@ -217,12 +225,12 @@ static int control_lookup(fuse_req_t req, const struct node *dir, const char *na
 
 	if (rc)
 		return rc;
-	if (info.parent)
+	if (info.parent && !info.frozen)
 		return batch_lookup(req, dir, &info, name, e);
 	if (info.id && !strncmp(name, NEAR_PREFIX, strlen(NEAR_PREFIX)))
 		return near_at_lookup(req, dir, name, e);
 	for (const struct item *item = items; item->kind != NODE_NONE; item++)
-		if (is_called(item, info.schema.dtype, name))
+		if ((!info.frozen || is_of_frozen(item)) && is_called(item, info.schema.dtype, name))
 			return find_item(req, dir, &info, item, e);
 	return -ENOENT;
 }
@@ -233,6 +241,8 @@ static bool is_listed(struct mount *s, const struct node *dir, const struct vs_c
 {
 	struct node node = {.kind = item->kind, .collection = dir->collection, .which = item->which};
 
+	if (info->frozen && !is_of_frozen(item))
+		return false;
 	switch (item->kind) {
 	case NODE_ARRAY:
 		return item->which == NODE_ARRAY_IDS || item->which == NODE_ARRAY_IDS0 ||
@@ -274,7 +284,7 @@ static ssize_t control_list(fuse_req_t req, const struct node *dir, char *buf, s
 	int rc = items_of(s, dir, &info, &items);
 	bool room = !rc && listing_dots(&l, node_ino(dir), control_parent_ino(dir), off);
 
-	for (unsigned n = 0; room && info.parent && n < TEMPORARY_COUNT; n++)
+	for (unsigned n = 0; room && info.parent && !info.frozen && n < TEMPORARY_COUNT; n++)
 		room = list_temporary(&l, dir, n, off);
 	for (const struct item *item = items; room && item->kind != NODE_NONE; item++) {
 		off_t cookie = LISTING_DOTS + 1 + TEMPORARY_COUNT + (item - items);

@@ -78,6 +78,20 @@ static void print_schema(const struct vs_schema *schema, FILE *out)
 		vs_metric_name(schema->metric));
 }
 
+static void print_snapshots(struct mount *s, const struct vs_collection_info *info, FILE *out)
+{
+	struct vs_collection_info snap = {0};
+	uint64_t alone;
+	unsigned n = 0;
+
+	if (info->frozen && !vs_snap_bytes(s->store, info->id, &alone))
+		fprintf(out, "snapshot=1\nalone_bytes=%" PRIu64 "\n", alone);
+	while (!info->parent && !vs_snap_next(s->store, info->id, snap.id, &snap))
+		n++;
+	if (!info->parent)
+		fprintf(out, "snapshots=%u\n", n);
+}
+
 static void print_stats(struct mount *s, const struct vs_collection_info *info, FILE *out)
 {
 	struct vs_batch_info batch;
@@ -89,8 +103,9 @@ static void print_stats(struct mount *s, const struct vs_collection_info *info, 
 	fprintf(out, "schema_given=%d\n", info->schema_given || info->schema_fixed);
 	if (!info->parent)
 		view_text_print_stats(s, info, out);
-	if (info->parent && !vs_batch_get(s->store, info->id, &batch))
+	if (info->parent && !info->frozen && !vs_batch_get(s->store, info->id, &batch))
 		fprintf(out, "upload_rows=%" PRIu64 "\n", batch.upload_rows);
+	print_snapshots(s, info, out);
 }
 
 /*

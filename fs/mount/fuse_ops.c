@@ -33,6 +33,7 @@ const struct node_ops *const ops_node_tables[NODE_KIND_COUNT] = {
 	[NODE_STATS] = &text_ops,
 	[NODE_SEGMENTS] = &dir_segments_ops,
 	[NODE_TX] = &dir_tx_ops,
+	[NODE_SNAP] = &dir_snap_ops,
 	[NODE_COMMIT] = &dir_commit_ops,
 	[NODE_RESULT] = &result_ops,
 	[NODE_NEAR] = &dir_near_ops,
@@ -157,6 +158,17 @@ static void changes(fuse_req_t req, const struct node *node)
 	pairing_changed(ops_serve(req), node->collection, fuse_req_ctx(req)->pid);
 }
 
+/* Whether a request would change what is below a durable snapshot: its sessions of searches are not. */
+static bool is_frozen(struct mount *s, const struct node *node)
+{
+	struct vs_collection_info info;
+
+	if (node->kind != NODE_COLLECTION && node->kind != NODE_VECTOR && node->kind != NODE_SCHEMA &&
+	    node->kind != NODE_CONTROL)
+		return false;
+	return node->collection && !vs_collection_get(s->store, node->collection, &info) && info.frozen;
+}
+
 static struct create_args create_args_of(fuse_req_t req, const char *name, mode_t mode, int flags)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
@@ -233,7 +245,11 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	struct create_args create = create_args_of(req, name, mode, 0);
 	struct fuse_entry_param e = {0};
 
-	reply_entry(req, c.ops->mkdir ? c.ops->mkdir(req, &c.node, &create, &e) : -EPERM, &e);
+	reply_entry(req,
+		    is_frozen(c.s, &c.node) ? -EROFS
+		    : c.ops->mkdir          ? c.ops->mkdir(req, &c.node, &create, &e)
+					    : -EPERM,
+		    &e);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -242,7 +258,9 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	struct call c = enter(req, parent);
 	struct create_args create = create_args_of(req, name, mode, fi->flags);
 	struct fuse_entry_param e = {0};
-	int rc = c.ops->create ? c.ops->create(req, &c.node, &create, &e, fi) : -EPERM;
+	int rc = is_frozen(c.s, &c.node) ? -EROFS
+		 : c.ops->create         ? c.ops->create(req, &c.node, &create, &e, fi)
+					 : -EPERM;
 
 	if (rc) {
 		reply(req, rc);
@@ -285,14 +303,18 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct call c = enter(req, parent);
 
 	changes(req, &c.node);
-	reply(req, c.ops->unlink ? c.ops->unlink(req, &c.node, name) : -EPERM);
+	reply(req, is_frozen(c.s, &c.node) ? -EROFS
+		   : c.ops->unlink         ? c.ops->unlink(req, &c.node, name)
+					   : -EPERM);
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct call c = enter(req, parent);
 
-	reply(req, c.ops->rmdir ? c.ops->rmdir(req, &c.node, name) : -EPERM);
+	reply(req, is_frozen(c.s, &c.node) ? -EROFS
+		   : c.ops->rmdir          ? c.ops->rmdir(req, &c.node, name)
+					   : -EPERM);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
@@ -303,7 +325,10 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 
 	changes(req, &from.node);
 	changes(req, &to);
-	reply(req, rename_node(from.s, &from.node, name, &to, new_name, flags));
+	if (is_frozen(from.s, &from.node) || is_frozen(from.s, &to))
+		reply(req, -EROFS);
+	else
+		reply(req, rename_node(from.s, &from.node, name, &to, new_name, flags));
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -355,7 +380,9 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct fuse_file_info *fi)
 {
 	struct call c = enter(req, ino);
-	int rc = c.ops->setattr ? c.ops->setattr(req, &c.node, st, set, fi) : -EPERM;
+	int rc = is_frozen(c.s, &c.node) ? -EROFS
+		 : c.ops->setattr        ? c.ops->setattr(req, &c.node, st, set, fi)
+					 : -EPERM;
 
 	changes(req, &c.node);
 	if (rc)
@@ -411,6 +438,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply(req, -ENOSYS); /* and the kernel will not ask again */
 	else if (!c.ops->open)
 		reply(req, -EACCES);
+	else if ((fi->flags & O_ACCMODE) != O_RDONLY && is_frozen(c.s, &c.node))
+		reply(req, -EROFS);
 	else if (!park(&c, &(struct parked){.req = req, .ino = ino, .answer = open_parked, .fi = *fi}, NULL,
 		       0))
 		answer_open(req, ino, &c, fi);

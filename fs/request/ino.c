@@ -173,6 +173,7 @@ mode_t node_type(enum node_kind kind)
 	case NODE_COLLECTION:
 	case NODE_CONTROL:
 	case NODE_SEGMENTS:
+	case NODE_SNAP:
 	case NODE_TX:
 	case NODE_COMMIT:
 	case NODE_NEAR:
@@ -223,6 +224,8 @@ const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, 
 		return "stats";
 	case NODE_SEGMENTS:
 		return "segments";
+	case NODE_SNAP:
+		return "snap";
 	case NODE_TX:
 		return "tx";
 	case NODE_COMMIT:

@@ -8,6 +8,7 @@
 #include "fs/control/control.h"
 #include "fs/tree/file.h"
 #include "fs/request/listing.h"
+#include "fs/request/message.h"
 #include "fs/control/refusal.h"
 #include "fs/tree/refused.h"
 #include "fs/tree/vector.h"
@@ -117,9 +118,14 @@ static int remove_batches(struct mount *s, uint32_t collection)
 
 static int child_rmdir(struct mount *s, uint32_t parent, const char *name)
 {
-	struct vs_collection_info info;
+	struct vs_collection_info info, snap;
 	int rc = vs_collection_find(s->store, parent, name, &info);
 
+	if (!rc && !parent && !vs_snap_next(s->store, info.id, 0, &snap)) {
+		message(VS_WARNING, "%s: not removed: it has snapshots, in %s/.vecfs/snap", info.name,
+			info.name);
+		rc = -ENOTEMPTY;
+	}
 	if (!rc && !parent && info.count == 0 && !info.damaged)
 		rc = remove_batches(s, info.id);
 	return rc ? rc : batch_remove(s, info.id);

@@ -7,6 +7,7 @@
 
 #include "fs/control/batch.h"
 #include "fs/control/view_dir.h"
+#include "fs/tree/dir.h"
 #include "fs/tree/vector.h"
 
 /* A collection, or an open batch, gets another name under the same parent. */
@@ -46,6 +47,8 @@ int rename_node(struct mount *s, const struct node *from, const char *name, cons
 		return batch_rename(s, from->collection, name, new_name, exclusive);
 	if (from->kind == NODE_VIEWS)
 		return view_refuse_rename(s, from, name);
+	if (from->kind == NODE_SNAP && to->kind == NODE_SNAP && from->collection == to->collection)
+		return snap_rename(s, from->collection, name, new_name);
 	if (from->kind == NODE_TX && from->collection == to->collection) {
 		if (to->kind == NODE_TX)
 			return rename_collection(s, from->collection, name, new_name, exclusive);
