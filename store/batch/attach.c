@@ -3,6 +3,7 @@
 #include "store/batch/batch_commit.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,19 @@ struct deletions {
 	uint32_t *count;
 	uint32_t segments;
 	size_t bytes; /* of a bitmap */
-	bool again;   /* snapshots want images of some, which have to be made ready first */
+};
+
+/* Rows that are indexed, or taken out of the index, under one hold of the lock: a few milliseconds. */
+#define SLICE_ROWS 2048u
+
+/* An attach under way. */
+struct attach {
+	struct batch_commit *j;
+	struct attaching attaching; /* what the collection knows of it */
+	struct attaching_part *parts;
+	struct deletions deletions;
+	uint64_t indexed;                /* rows of all parts, in order */
+	uint64_t name_bytes, line_bytes; /* of their ids */
 };
 
 static void deletions_free(struct deletions *d)
@@ -26,8 +39,8 @@ static void deletions_free(struct deletions *d)
 }
 
 /* Marks the row of an id, and counts it in *died unless it was marked already. */
-static int deletions_add(struct deletions *d, struct txn *txn, struct collection *parent, const char *id,
-			 size_t len, uint64_t *died)
+static int deletions_add(struct deletions *d, struct collection *parent, const char *id, size_t len,
+			 uint64_t *died)
 {
 	uint64_t entry;
 	uint32_t row, n, slot;
@@ -46,42 +59,38 @@ static int deletions_add(struct deletions *d, struct txn *txn, struct collection
 	}
 	if (d->map[n][slot / 64] >> (slot % 64) & 1)
 		return 0;
-	rc = rows_reserve_image(txn, parent, row);
-	d->again |= rc == -EAGAIN;
 	d->map[n][slot / 64] |= 1ull << (slot % 64);
 	d->count[n]++;
 	++*died;
 	return 0;
 }
 
-/* Finds the rows to delete; nothing has changed when it fails. */
-static int deletions_find(struct batch_commit *j, struct txn *txn, struct collection *parent,
-			  struct deletions *d)
+static int deletions_init(struct deletions *d, const struct collection *parent)
 {
-	int rc = 0;
+	uint32_t n = parent->segment_count;
 
-	d->segments = parent->segment_count;
 	d->bytes = (((size_t)1 << parent->shift) + 63) / 64 * 8;
-	d->map = calloc(d->segments + 1, sizeof *d->map);
-	d->count = calloc(d->segments + 1, sizeof *d->count);
+	d->map = calloc(n + 1, sizeof *d->map);
+	d->count = calloc(n + 1, sizeof *d->count);
 	if (!d->map || !d->count)
 		return -ENOMEM;
-	j->replaced = j->deleted = 0; /* by an attempt before this one */
-	for (uint64_t i = 0; i < j->delete.count && !rc; i++)
-		rc = deletions_add(d, txn, parent, j->delete.id[i], strlen(j->delete.id[i]), &j->deleted);
-	for (uint32_t i = 0; i < j->piece_count; i++) {
-		const struct segment *seg = j->pieces[i].seg;
+	d->segments = n;
+	return 0;
+}
 
-		for (uint32_t slot = 0; slot < seg->count && !rc; slot++) {
-			const char *id = segment_name(seg, &seg->rows[slot]);
-			size_t len = seg->rows[slot].name_len;
+/* Snapshots get copies of the rows. */
+static int deletions_reserve_images(struct txn *txn, struct collection *parent, const struct deletions *d)
+{
+	bool again = false;
 
-			/* With nothing to replace there is no row to delete: one lookup either way. */
-			rc = j->flags & VS_BATCH_ADD ? batch_commit_check_new(j, parent, id, len)
-						     : deletions_add(d, txn, parent, id, len, &j->replaced);
-		}
-	}
-	return rc;
+	for (uint32_t n = 0; n < d->segments && parent->snapshots; n++)
+		for (size_t i = 0; d->map[n] && i < d->bytes / 8; i++)
+			for (uint64_t bits = d->map[n][i]; bits; bits &= bits - 1)
+				again |= rows_reserve_image(txn, parent,
+							    n << parent->shift |
+								    ((uint32_t)i * 64 +
+								     (uint32_t)__builtin_ctzll(bits))) != 0;
+	return again ? -EAGAIN : 0;
 }
 
 /* A segment's deletions in the log: a list while that is shorter than the bitmap. */
@@ -146,94 +155,162 @@ static size_t attach_bytes(const struct batch_commit *j, const struct deletions 
 	return bytes;
 }
 
-/* Reserves memory and catalog space for the parts, but for the index. On failure only unused entry numbers
- * are left. */
+/* ------------------------------------------------------------------ slices */
+
+/* Puts rows of a part into the index, where nobody finds them yet, and finds those that they replace. */
+static int index_slice(struct attach *a, struct collection *parent, const struct segment *seg, uint32_t slot,
+		       uint32_t end)
+{
+	struct batch_commit *j = a->j;
+	int rc = 0;
+
+	for (; slot < end && !rc; slot++) {
+		const struct row *r = &seg->rows[slot];
+		const char *id = segment_name(seg, r);
+		uint64_t hash = collection_hash(parent, id, r->name_len);
+
+		/* With nothing to replace there is no row to delete: one lookup either way. */
+		rc = j->flags & VS_BATCH_ADD
+			     ? batch_commit_check_new(j, parent, id, r->name_len)
+			     : deletions_add(&a->deletions, parent, id, r->name_len, &j->replaced);
+		if (!rc)
+			rc = entry_map_reserve(&parent->entries, row_entry(r));
+		if (!rc)
+			rc = id_index_reserve(&parent->index, hash, collection_hash_of, parent);
+		if (rc)
+			break;
+		id_index_insert(&parent->index, hash, row_entry(r));
+		a->indexed++;
+		a->name_bytes += r->name_len;
+		a->line_bytes += idlist_line_bytes(id, r->name_len);
+	}
+	return rc;
+}
+
+/* Takes them out again. */
+static void unindex_slice(struct attach *a, struct collection *parent, const struct segment *seg,
+			  uint32_t slot, uint32_t end)
+{
+	for (; slot < end && a->indexed; slot++, a->indexed--) {
+		const struct row *r = &seg->rows[slot];
+
+		id_index_remove(&parent->index, collection_hash(parent, segment_name(seg, r), r->name_len),
+				row_entry(r));
+	}
+}
+
+/* Does that with all rows, slice by slice, each under the lock. */
+static int each_slice(struct attach *a, bool forward)
+{
+	struct vs_store *s = a->j->s;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < a->j->piece_count; i++) {
+		const struct segment *seg = a->j->pieces[i].seg;
+
+		for (uint32_t slot = 0, end; slot < seg->count && !rc; slot = end) {
+			struct collection *parent;
+
+			end = seg->count - slot < SLICE_ROWS ? seg->count : slot + SLICE_ROWS;
+			pthread_rwlock_wrlock(&s->lock);
+			parent = collection_get(&s->table, a->j->parent);
+			if (forward)
+				rc = index_slice(a, parent, seg, slot, end);
+			else
+				unindex_slice(a, parent, seg, slot, end);
+			pthread_rwlock_unlock(&s->lock);
+			sched_yield(); /* whoever waits is to come before the next slice */
+		}
+	}
+	return rc;
+}
+
+/* Finds the rows of the ids to delete. */
+static int find_deletions(struct attach *a)
+{
+	struct batch_commit *j = a->j;
+	int rc = 0;
+
+	j->replaced = j->deleted = 0;
+	for (uint64_t i = 0; i < j->delete.count && !rc;) {
+		struct collection *parent;
+
+		pthread_rwlock_wrlock(&j->s->lock);
+		parent = collection_get(&j->s->table, j->parent);
+		for (uint64_t end = i + SLICE_ROWS; i < j->delete.count && i < end && !rc; i++)
+			rc = deletions_add(&a->deletions, parent, j->delete.id[i], strlen(j->delete.id[i]),
+					   &j->deleted);
+		pthread_rwlock_unlock(&j->s->lock);
+	}
+	return rc;
+}
+
+/* From here on the ids of the parent stay as they are. */
+static int slices_begin(struct attach *a)
+{
+	struct batch_commit *j = a->j;
+	struct collection *parent;
+	int rc;
+
+	a->parts = calloc(j->piece_count + 1, sizeof *a->parts);
+	if (!a->parts)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < j->piece_count; i++) {
+		const struct segment *seg = j->pieces[i].seg;
+
+		a->parts[i] = (struct attaching_part){row_entry(&seg->rows[0]), seg};
+	}
+	a->attaching = (struct attaching){a->parts, j->piece_count};
+	pthread_rwlock_wrlock(&j->s->lock);
+	parent = collection_get(&j->s->table, j->parent);
+	rc = deletions_init(&a->deletions, parent);
+	if (!rc)
+		parent->attaching = &a->attaching;
+	pthread_rwlock_unlock(&j->s->lock);
+	return rc;
+}
+
+/* The attach has not come to its end: takes back what there is of it. */
+static void slices_undo(struct attach *a)
+{
+	struct batch_commit *j = a->j;
+
+	each_slice(a, false);
+	pthread_rwlock_wrlock(&j->s->lock);
+	collection_get(&j->s->table, j->parent)->attaching = NULL;
+	pthread_rwlock_unlock(&j->s->lock);
+}
+
+/* ------------------------------------------------------------------ the change itself */
+
+/* Reserves memory and catalog space for the parts. */
 static int attach_reserve(struct batch_commit *j, struct collection *parent)
 {
 	int rc = catalog_reserve(j->s, j->piece_count + 1);
 
 	if (!rc && ((uint64_t)parent->segment_count + j->piece_count) << parent->shift > ROW_NONE)
 		rc = -ENOSPC;
-	if (!rc)
-		rc = collection_reserve_segments(parent, j->piece_count + 1);
-	for (uint64_t i = 0; i < j->rows && !rc; i++)
-		rc = entry_map_reserve(&parent->entries, j->first_entry + i);
-	return rc;
+	return rc ? rc : collection_reserve_segments(parent, j->piece_count + 1);
 }
 
-/* Takes the first rows of a segment out of entry map and index again. */
-static void unindex(struct collection *parent, const struct segment *seg, uint32_t rows)
+/* Puts the parts under free numbers of the parent: their ids, which are in the index, get rows. */
+static void attach_pieces(struct attach *a, struct collection *parent)
 {
-	for (uint32_t slot = 0; slot < rows; slot++) {
-		const struct row *r = &seg->rows[slot];
+	struct batch_commit *j = a->j;
 
-		const char *name = segment_name(seg, r);
+	for (uint32_t i = 0; i < j->piece_count; i++) {
+		struct segment *seg = j->pieces[i].seg;
 
-		id_index_remove(&parent->index, collection_hash(parent, name, r->name_len), row_entry(r));
-		entry_map_set(&parent->entries, row_entry(r), ROW_NONE);
-		parent->count--;
-		collection_discount_name(parent, name, r->name_len);
+		seg->n = collection_free_number(parent, 0);
+		segment_get(seg);
+		collection_place_segment(&j->s->table, parent, seg);
+		for (uint32_t slot = 0; slot < seg->count; slot++)
+			entry_map_set(&parent->entries, a->parts[i].first_entry + slot,
+				      seg->n << parent->shift | slot);
 	}
-}
-
-/* Puts a part under a free number of the parent and indexes its rows. -ENOMEM: it has no row in the index. */
-static int attach_piece(struct batch_commit *j, struct collection *parent, struct segment *seg)
-{
-	uint32_t slot;
-	int rc = 0;
-
-	seg->n = collection_free_number(parent, 0);
-	segment_get(seg);
-	collection_place_segment(&j->s->table, parent, seg);
-	for (slot = 0; slot < seg->count && !rc; slot++) {
-		const struct row *r = &seg->rows[slot];
-		const char *name = segment_name(seg, r);
-		uint64_t hash = collection_hash(parent, name, r->name_len);
-
-		rc = id_index_reserve(&parent->index, hash, collection_hash_of, parent);
-		if (rc)
-			break;
-		entry_map_set(&parent->entries, row_entry(r), seg->n << parent->shift | slot);
-		id_index_insert(&parent->index, hash, row_entry(r));
-		parent->count++;
-		collection_count_name(parent, name, r->name_len);
-	}
-	if (rc)
-		unindex(parent, seg, slot);
-	return rc;
-}
-
-/* Takes back a part whose rows are not indexed any more; no record tells of it yet. */
-static void abandon_piece(struct batch_commit *j, struct collection *parent, struct segment *seg)
-{
-	struct segment *placeholder = segment_placeholder(seg->n, 0, 0);
-
-	seg->count = 0;
-	seg->going = true;
-	if (placeholder) {
-		parent->segments[seg->n] = placeholder;
-		segment_put(j->s->io, seg);
-		collection_trim_segments(&j->s->table, parent);
-	}
-}
-
-static int attach_pieces(struct batch_commit *j, struct collection *parent)
-{
-	uint32_t done = 0;
-	int rc = 0;
-
-	while (done < j->piece_count && !rc) {
-		rc = attach_piece(j, parent, j->pieces[done].seg);
-		if (rc)
-			abandon_piece(j, parent, j->pieces[done].seg);
-		else
-			done++;
-	}
-	while (rc && done--) {
-		unindex(parent, j->pieces[done].seg, j->pieces[done].seg->count);
-		abandon_piece(j, parent, j->pieces[done].seg);
-	}
-	return rc;
+	parent->count += a->indexed;
+	parent->name_bytes += a->name_bytes;
+	parent->line_bytes += a->line_bytes;
 }
 
 static void attach_log(struct batch_commit *j, struct txn *txn, struct collection *parent)
@@ -252,10 +329,10 @@ static void attach_log(struct batch_commit *j, struct txn *txn, struct collectio
 	}
 }
 
-static int attach(struct batch_commit *j, struct txn *txn)
+static int attach(struct attach *a, struct txn *txn)
 {
+	struct batch_commit *j = a->j;
 	struct collection *parent = collection_get(&j->s->table, j->parent);
-	struct deletions deletions = {0};
 	struct vs_schema schema = parent->schema;
 	bool fixed = parent->schema_fixed;
 	size_t start = txn->start;
@@ -265,27 +342,19 @@ static int attach(struct batch_commit *j, struct txn *txn)
 		return rc;
 	rc = attach_reserve(j, parent);
 	if (!rc)
-		rc = deletions_find(j, txn, parent, &deletions);
-	if (!rc && deletions.again)
-		rc = -EAGAIN;
-	if (!rc && attach_bytes(j, &deletions) > txn->reserved) {
-		j->log_bytes = attach_bytes(j, &deletions);
-		rc = -EAGAIN;
-	}
-	if (!rc)
-		rc = attach_pieces(j, parent);
+		rc = deletions_reserve_images(txn, parent, &a->deletions);
 	if (rc) {
 		if (!fixed)
 			rows_unfix_schema(txn, parent, &schema);
 		txn->start = start;
-		deletions_free(&deletions);
 		return rc;
 	}
+	parent->attaching = NULL;
+	attach_pieces(a, parent);
 	attach_log(j, txn, parent);
 	/* After that: deleting a chunk's last entry would free the chunk, with what was reserved for the new
 	 * ones. */
-	deletions_apply(txn, parent, &deletions);
-	deletions_free(&deletions);
+	deletions_apply(txn, parent, &a->deletions);
 	rows_listed(parent);
 	collection_drop(txn, j->batch);
 	return 0;
@@ -320,24 +389,10 @@ static int attach_begin(struct batch_commit *j)
 	return rc ? rc : commit_wait_applied(j->s);
 }
 
-/* Of all deletions that can be, as lists; no more than the log is sure to take. */
-static size_t guess_bytes(const struct batch_commit *j)
+/* The change itself, once all rows are indexed. */
+static int attach_op(struct attach *a)
 {
-	uint64_t deletions = j->rows + j->delete.count;
-	struct vs_collection_info parent;
-
-	if (vs_collection_get(j->s, j->parent, &parent))
-		return 0;
-	if (deletions > parent.count)
-		deletions = parent.count;
-	return deletions * sizeof(uint32_t) < LOG_GROUP_BYTES / 8 ? deletions * sizeof(uint32_t)
-								  : LOG_GROUP_BYTES / 8;
-}
-
-/* The change itself; how much room it needs in the log shows only under the lock, so it may take two
- * attempts. */
-static int attach_op(struct batch_commit *j)
-{
+	struct batch_commit *j = a->j;
 	struct ahead ahead = {0};
 	struct making making;
 	struct txn txn;
@@ -345,13 +400,12 @@ static int attach_op(struct batch_commit *j)
 
 	/* Nobody else has files under a number that seems free. */
 	making_begin(j->s, &making, j->parent);
-	j->log_bytes = attach_bytes(j, &(struct deletions){0}) + guess_bytes(j);
 	do {
-		rc = txn_begin(j->s, &txn, j->log_bytes);
+		rc = txn_begin(j->s, &txn, attach_bytes(j, &a->deletions));
 		if (rc)
 			break;
 		txn.ahead = &ahead;
-		rc = attach(j, &txn);
+		rc = attach(a, &txn);
 		txn_end(&txn);
 	} while (rc == -EAGAIN && !(rc = rows_fetch(j->s, &ahead)));
 	ahead_free(j->s, &ahead);
@@ -359,6 +413,29 @@ static int attach_op(struct batch_commit *j)
 	return rc != -E2BIG
 		       ? rc
 		       : batch_commit_refuse(j, rc, "it replaces or deletes too many vectors for one batch");
+}
+
+static int attach_all(struct batch_commit *j)
+{
+	struct attach a = {.j = j};
+	struct making making;
+	int rc;
+
+	making_begin(j->s, &making, j->parent | MAKING_ATTACH);
+	rc = slices_begin(&a);
+	if (!rc) {
+		rc = find_deletions(&a);
+		if (!rc)
+			rc = each_slice(&a, true);
+		if (!rc)
+			rc = attach_op(&a);
+		if (rc)
+			slices_undo(&a);
+	}
+	making_end(j->s, &making);
+	deletions_free(&a.deletions);
+	free(a.parts);
+	return rc;
 }
 
 /* From here on the rows themselves tell of their class. */
@@ -381,7 +458,7 @@ int batch_commit_commit_large(struct batch_commit *j)
 	if (!rc)
 		rc = batch_commit_prepare_pieces(j);
 	if (!rc)
-		rc = attach_op(j);
+		rc = attach_all(j);
 	release_perm(j);
 	for (uint32_t i = 0; i < j->piece_count; i++) {
 		if (j->pieces[i].seg)

@@ -39,7 +39,6 @@ struct batch_commit {
 	uint64_t rows;              /* in all */
 	uint32_t perm;              /* the class of uploaded rows, unless they take over another */
 	struct perm_hold holds;     /* the classes of all rows of a large batch */
-	size_t log_bytes;           /* that the change takes, as far as known */
 	unsigned flags;             /* VS_BATCH_* */
 	uint64_t replaced, deleted; /* ids: known when the change is made */
 	char *why;

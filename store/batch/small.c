@@ -296,7 +296,9 @@ static int commit_once(struct batch_commit *j, struct ahead *ahead, uint64_t byt
 		return rc;
 	txn.ahead = ahead;
 	parent = collection_get(&s->table, j->parent);
-	rc = small_prepare(j, &txn, parent, attrs);
+	rc = ahead_attach(ahead, parent);
+	if (!rc)
+		rc = small_prepare(j, &txn, parent, attrs);
 	if (!rc && (rc = small_apply(j, &txn, parent, rows, files, attrs))) {
 		/* Memory and log now disagree, since part of it is done and none of it logged: poison the
 		 * store, so that the next opening starts from the log. Only want of memory leads here. */

@@ -502,12 +502,29 @@ bool collection_index_is_unread(const struct collection *c)
 	return c->image && io_guard_has_lost(c->image);
 }
 
+/* The row that an entry is going to have, or NULL. */
+static const struct row *attaching_row(const struct collection *c, uint64_t entry, const char **name)
+{
+	for (uint32_t i = c->attaching ? c->attaching->count : 0; i--;) {
+		const struct attaching_part *p = &c->attaching->parts[i];
+
+		if (entry < p->first_entry)
+			continue;
+		if (entry - p->first_entry >= p->seg->count)
+			return NULL;
+		*name = segment_name(p->seg, &p->seg->rows[entry - p->first_entry]);
+		return &p->seg->rows[entry - p->first_entry];
+	}
+	return NULL;
+}
+
 int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash)
 {
 	const struct collection *c = arg;
 	const char *name;
 	uint32_t row = entry_map_get(&c->entries, entry);
-	const struct row *r = row == ROW_NONE ? NULL : collection_row(c, row, &name);
+	const struct row *r =
+		row == ROW_NONE ? attaching_row(c, entry, &name) : collection_row(c, row, &name);
 
 	*hash = r ? collection_hash(c, name, r->name_len) : 0;
 	return !r && row != ROW_NONE && collection_row_is_unread(c, row) ? -EIO : 0;

@@ -22,6 +22,20 @@
 struct vs_snapshot;
 struct vs_upload;
 
+/*
+ * Rows that a large batch is about to attach. Their ids are put into the index in slices, each under the
+ * lock, while they have no row in the entry map: so nobody finds them until they get one, all at once.
+ * Meanwhile the ids of the collection stay as they are: changes of them wait (ahead_attach).
+ */
+struct attaching_part {
+	uint64_t first_entry;
+	const struct segment *seg; /* whose mapping is kept */
+};
+struct attaching {
+	const struct attaching_part *parts; /* by rising entry */
+	uint32_t count;
+};
+
 struct collection {
 	uint32_t id, parent;
 	char name[VS_NAME_MAX + 1];
@@ -61,7 +75,8 @@ struct collection {
 	/* The index file that was mapped at opening, or NULL, and which one it is. */
 	void *image;
 	size_t image_bytes;
-	uint64_t index_stamp, index_sum; /* 0 when the image no longer tells the truth */
+	uint64_t index_stamp, index_sum;   /* 0 when the image no longer tells the truth */
+	const struct attaching *attaching; /* NULL: nobody is */
 	struct vs_snapshot *snapshots;
 	struct vs_upload *upload; /* batches only: one being written */
 	bool committing;          /* batches only: refuses changes */

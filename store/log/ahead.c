@@ -92,6 +92,14 @@ int ahead_segment(struct ahead *a, const struct collection *c, uint32_t n, struc
 	return -EAGAIN;
 }
 
+int ahead_attach(struct ahead *a, const struct collection *c)
+{
+	if (!c->attaching)
+		return 0;
+	a->waits = c->id;
+	return -EAGAIN;
+}
+
 void ahead_return(struct ahead *a, struct segment *seg)
 {
 	assert(!a->made && a->is_making);
@@ -256,10 +264,27 @@ static int fetch_segment(struct vs_store *s, struct ahead *a)
 	return rc;
 }
 
+/* Gives up what was made, and waits: whoever attaches may wait for who makes files. */
+static void fetch_attach(struct vs_store *s, struct ahead *a)
+{
+	struct making m;
+
+	unmake(s, a);
+	if (a->is_making)
+		making_end(s, &a->making);
+	a->is_making = false;
+	making_begin(s, &m, a->waits | MAKING_ATTACH);
+	making_end(s, &m);
+	a->waits = 0;
+}
+
 int ahead_fetch(struct vs_store *s, struct ahead *a)
 {
-	int rc = fetch_rows(a);
+	int rc = 0;
 
+	if (a->waits)
+		fetch_attach(s, a);
+	rc = fetch_rows(a);
 	if (!rc && a->space)
 		rc = fetch_space(s, a);
 	if (!rc && a->wants_segment)

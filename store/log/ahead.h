@@ -46,7 +46,9 @@ struct ahead_row {
 	int error;  /* of reading it */
 };
 
-/* Somebody makes files for a collection; in a list of the store. */
+/* Somebody makes files for a collection, or with MAKING_ATTACH attaches to it; in a list of the store. Who
+ * does both begins with the latter. */
+#define MAKING_ATTACH (1u << 31)
 struct making {
 	uint32_t collection;
 	struct making *next;
@@ -58,6 +60,7 @@ struct ahead {
 	struct vs_snapshot *spill;    /* counted: its copies in memory are to be written to its file */
 	struct segment *space;        /* counted: so much is to be allocated in its files */
 	uint32_t space_rows, space_granules;
+	uint32_t waits;     /* for the attach to this collection that is under way; 0: for none */
 	bool wants_segment; /* number `n` of collection `making.collection`, for vectors of this kind */
 	uint32_t n;
 	struct vs_schema schema;
@@ -75,6 +78,8 @@ int ahead_row(struct ahead *a, const struct collection *c, uint32_t row, void *b
 int ahead_space(struct ahead *a, struct segment *seg, uint32_t rows, uint32_t granules);
 /* Segment n, made, in *out: its reference is the caller's. */
 int ahead_segment(struct ahead *a, const struct collection *c, uint32_t n, struct segment **out);
+/* That no attach to the collection is under way, for a change of its ids. */
+int ahead_attach(struct ahead *a, const struct collection *c);
 /* Takes back a segment that ahead_segment gave; its files will go. */
 void ahead_return(struct ahead *a, struct segment *seg);
 

@@ -45,6 +45,14 @@ static int changeable(const struct vs_store *s, uint32_t id, struct collection *
 	return rc ? rc : (*out)->committing ? -EBUSY : 0;
 }
 
+/* The same for changing its ids. */
+static int nameable(const struct txn *txn, uint32_t id, struct collection **out)
+{
+	int rc = changeable(txn->s, id, out);
+
+	return rc ? rc : ahead_attach(txn->ahead, *out);
+}
+
 /* The vector size of a collection, to know how much room a change may need. */
 static size_t row_bytes_of(struct vs_store *s, uint32_t id)
 {
@@ -328,7 +336,7 @@ static int put_once(struct vs_store *s, struct ahead *ahead, uint32_t collection
 	if (rc)
 		return rc;
 	txn.ahead = ahead;
-	rc = changeable(s, collection, &c);
+	rc = nameable(&txn, collection, &c);
 	if (!rc)
 		rc = rows_put_prepare(&txn, c, name, attr, data, size, &put);
 	if (!rc)
@@ -522,7 +530,7 @@ static int remove_once(struct vs_store *s, struct ahead *ahead, uint32_t collect
 	if (rc)
 		return rc;
 	txn.ahead = ahead;
-	rc = changeable(s, collection, &c);
+	rc = nameable(&txn, collection, &c);
 	if (!rc) {
 		rc = collection_entry(c, name, strlen(name), found);
 		if (!rc)
@@ -644,9 +652,9 @@ static int move_once(struct vs_store *s, struct ahead *ahead, uint32_t from, con
 	if (rc)
 		return rc;
 	txn.ahead = ahead;
-	rc = changeable(s, from, &src);
+	rc = nameable(&txn, from, &src);
 	if (!rc)
-		rc = changeable(s, to, &dst);
+		rc = nameable(&txn, to, &dst);
 	if (!rc)
 		rc = collection_entry(src, old_name, strlen(old_name), &found);
 	if (!rc)

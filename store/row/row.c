@@ -559,7 +559,7 @@ static bool free_schema(struct txn *txn, uint32_t collection, uint64_t next_entr
 
 	if (!c || !c->schema_fixed)
 		return true;
-	if (!collection_is_vacant(c) || c->segment_count || c->next_entry != next_entry)
+	if (!collection_is_vacant(c) || c->attaching || c->segment_count || c->next_entry != next_entry)
 		return false;
 	schema = collection_schema(c, &fixed);
 	collection_set_schema(c, &schema);
@@ -870,7 +870,7 @@ int rows_vacuum(struct vs_store *s, uint32_t collection)
 			break;
 		txn.ahead = &ahead;
 		c = collection_get(&s->table, collection);
-		if (c && c->row_bytes == row_bytes)
+		if (c && c->row_bytes == row_bytes && !(rc = ahead_attach(&ahead, c)))
 			rc = vacuum_one(&txn, c);
 		more = c && rows_have_holes(c);
 		txn_end(&txn);

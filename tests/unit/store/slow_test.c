@@ -27,6 +27,8 @@
 
 #define DELAY_MS 200
 #define SHORT_MS 20
+#define IMPORT_ROWS 400000u
+#define IMPORT_WAIT_MS 250 /* under the lock all of their index took 800 */
 #define DIM 1024
 #define BYTES (DIM * sizeof(float))
 #define FAST_BYTES 64 /* what waits for the applier stays below what the log takes */
@@ -467,6 +469,85 @@ static void a_batch_and_a_first_vector_share_a_collection(void **state)
 		share_a_collection(*state, n * 2 * SHORT_MS);
 }
 
+/* ------------------------------------------------------------------ large batches */
+
+struct import {
+	struct fixture *f;
+	uint32_t id;
+	unsigned puts;
+};
+
+/* Puts vectors into the collection that is imported to: they wait for the attach, and none is lost. */
+static void *put_thread(void *arg)
+{
+	struct import *p = arg;
+	struct vs_attr attr = {.mtime = 1, .perm = perm};
+	char id[16];
+
+	for (; !p->f->stop; p->puts++) {
+		snprintf(id, sizeof id, "mine%u", p->puts);
+		must(!vs_entry_reserve(p->f->s, p->id, &attr.entry), __func__);
+		must(!vs_put(p->f->s, p->id, id, &attr, id, sizeof id, NULL), __func__);
+		usleep(1000);
+	}
+	return NULL;
+}
+
+static void *commit_thread(void *arg)
+{
+	struct import *p = arg;
+	struct vs_schema schema = {.dim = 4, .dtype = VS_F32};
+	char *ids = malloc(IMPORT_ROWS * 12ul), *rows = calloc(IMPORT_ROWS, 16), why[256] = "";
+	struct vs_upload *u;
+	size_t len = 0;
+	uint32_t b;
+
+	must(!vs_collection_create(p->f->s, p->id, "batch", &perm, &b), __func__);
+	must(!vs_upload_begin(p->f->s, b, &schema, &u), __func__);
+	must(!vs_upload_append(u, rows, IMPORT_ROWS * 16ul), __func__);
+	must(!vs_upload_end(u, true), __func__);
+	for (unsigned i = 0; i < IMPORT_ROWS; i++)
+		len += (size_t)sprintf(ids + len, "v%u\n", i);
+	must(!vs_batch_text_write(p->f->s, b, VS_BATCH_IDS, ids, len, 0), __func__);
+	must(!vs_batch_commit(p->f->s, b, 0, NULL, why, sizeof why), why);
+	p->f->stop = true;
+	free(ids);
+	free(rows);
+	return NULL;
+}
+
+/* Its rows are there all at once, and nobody waits for all of their index. */
+static void a_large_batch_lets_others_go_on(void **state)
+{
+	struct fixture *f = *state;
+	struct import p = {f, 0, 0};
+	struct vs_collection_info info;
+	pthread_t committer, putter;
+	double longest = 0;
+	char last[16];
+
+	snprintf(last, sizeof last, "v%u", IMPORT_ROWS - 1);
+	assert_int_equal(vs_collection_create(f->s, 0, "import", &perm, &p.id), 0);
+	f->stop = false;
+	pthread_create(&putter, NULL, put_thread, &p);
+	pthread_create(&committer, NULL, commit_thread, &p);
+	for (unsigned n = 0; !f->stop; n++) {
+		double start = now_ms();
+		bool first = entry_of(f, p.id, "v0");
+
+		assert_true(!first || entry_of(f, p.id, last));
+		probe(f, n % (LIST + 1), n);
+		longest = now_ms() - start > longest ? now_ms() - start : longest;
+		usleep(500);
+	}
+	pthread_join(committer, NULL);
+	pthread_join(putter, NULL);
+	assert_int_equal(vs_collection_get(f->s, p.id, &info), 0);
+	assert_int_equal(info.count, IMPORT_ROWS + p.puts);
+	print_message("%u rows: the longest wait of others %.1f ms\n", IMPORT_ROWS, longest);
+	assert_true(longest < IMPORT_WAIT_MS);
+}
+
 /* ------------------------------------------------------------------ the store */
 
 static int new_store(void **state)
@@ -515,6 +596,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_batch_and_a_first_vector_share_a_collection, new_store,
 						free_store),
+		cmocka_unit_test_setup_teardown(a_large_batch_lets_others_go_on, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_slow_disk_is_felt_by_who_needs_it, new_store, free_store),
 	};
 
