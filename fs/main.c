@@ -14,8 +14,8 @@
 #include "quant/level.h"
 
 static const struct command *const commands[] = {
-	&command_mount,  &command_umount, &command_import,  &command_export, &command_train,
-	&command_search, &command_send,   &command_receive, &command_stat,   &command_check,
+	&command_mount, &command_umount,  &command_import, &command_export, &command_train, &command_search,
+	&command_send,  &command_receive, &command_clone,  &command_stat,   &command_check,
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 

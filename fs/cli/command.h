@@ -29,6 +29,7 @@ extern const struct command command_check;
 extern const struct command command_search;
 extern const struct command command_send;
 extern const struct command command_receive;
+extern const struct command command_clone;
 extern const struct command command_train;
 
 /*

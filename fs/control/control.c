@@ -39,6 +39,7 @@ static const struct item collection_items[] = {
 	{NODE_SEGMENTS, 0},
 	{NODE_TX, 0},
 	{NODE_SNAP, 0},
+	{NODE_CLONE, 0},
 	{NODE_COMMIT, 0},
 	{NODE_NEAR, 0},
 	{NODE_SEARCH, 0},
@@ -46,11 +47,21 @@ static const struct item collection_items[] = {
 	{NODE_NONE, 0},
 };
 
-/* Of a durable snapshot: what only looks. */
-static bool is_of_frozen(const struct item *item)
+/* Whether a collection, or a durable snapshot of one, has the item: of a snapshot there is what only looks.
+ */
+static bool has_item(const struct vs_collection_info *info, const struct item *item)
 {
-	return item->kind != NODE_TX && item->kind != NODE_COMMIT && item->kind != NODE_SNAP &&
-	       item->kind != NODE_VIEWS;
+	switch (item->kind) {
+	case NODE_TX:
+	case NODE_COMMIT:
+	case NODE_SNAP:
+	case NODE_VIEWS:
+		return !info->frozen;
+	case NODE_CLONE:
+		return info->frozen;
+	default:
+		return true;
+	}
 }
 
 static const struct item batch_items[] = {
@@ -230,7 +241,7 @@ static int control_lookup(fuse_req_t req, const struct node *dir, const char *na
 	if (info.id && !strncmp(name, NEAR_PREFIX, strlen(NEAR_PREFIX)))
 		return near_at_lookup(req, dir, name, e);
 	for (const struct item *item = items; item->kind != NODE_NONE; item++)
-		if ((!info.frozen || is_of_frozen(item)) && is_called(item, info.schema.dtype, name))
+		if (has_item(&info, item) && is_called(item, info.schema.dtype, name))
 			return find_item(req, dir, &info, item, e);
 	return -ENOENT;
 }
@@ -241,7 +252,7 @@ static bool is_listed(struct mount *s, const struct node *dir, const struct vs_c
 {
 	struct node node = {.kind = item->kind, .collection = dir->collection, .which = item->which};
 
-	if (info->frozen && !is_of_frozen(item))
+	if (!has_item(info, item))
 		return false;
 	switch (item->kind) {
 	case NODE_ARRAY:

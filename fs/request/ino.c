@@ -226,6 +226,8 @@ const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, 
 		return "segments";
 	case NODE_SNAP:
 		return "snap";
+	case NODE_CLONE:
+		return "clone";
 	case NODE_TX:
 		return "tx";
 	case NODE_COMMIT:

@@ -5,7 +5,8 @@
 
 #include "fs/request/ops.h"
 
-extern const struct node_ops dir_root_ops, dir_collection_ops, dir_tx_ops, dir_commit_ops, dir_snap_ops;
+extern const struct node_ops dir_root_ops, dir_collection_ops, dir_tx_ops, dir_commit_ops, dir_snap_ops,
+	snap_clone_ops;
 
 /* A durable snapshot gets another name: -EEXIST if that is taken. */
 int snap_rename(struct mount *s, uint32_t collection, const char *name, const char *new_name);

@@ -2,7 +2,7 @@
 /*
  * snap - .vecfs/snap/ of a collection: its durable snapshots. Each is a collection by itself, which the
  * engine does not let anybody change: below snap/S everything is as in a collection, by the snapshot's
- * number.
+ * number. What is written to snap/S/.vecfs/clone makes a collection of it.
  */
 #include "fs/tree/dir.h"
 
@@ -11,6 +11,7 @@
 
 #include "fs/control/control.h"
 #include "fs/inode/inode.h"
+#include "fs/request/invalidate.h"
 #include "fs/request/listing.h"
 #include "fs/request/message.h"
 
@@ -92,6 +93,95 @@ int snap_rename(struct mount *s, uint32_t collection, const char *name, const ch
 
 	return rc ? rc : vs_snap_rename(s->store, info.id, new_name);
 }
+
+/* ------------------------------------------------------------------ clone */
+
+/*
+ * snap/S/.vecfs/clone takes, in one write, the name that a new collection of the mount gets: the snapshot's
+ * vectors, and its owner and mode, so that nobody gets to see what they could not before. It is as the root
+ * is for whoever wants to write it, for that is where the collection is made.
+ */
+static int clone_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
+{
+	struct vs_perm root = control_root_perm(s);
+
+	node_stat(node_ino(node), S_IFREG | 0222, &root, s->started, s->started, 0, st);
+	*timeout_s = 0;
+	return 0;
+}
+
+/* There is nothing to read, and a write is its own end. */
+static int clone_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
+{
+	(void)req;
+	(void)node;
+	fi->direct_io = 1;
+	return (fi->flags & O_ACCMODE) == O_WRONLY ? 0 : -EACCES;
+}
+
+/* Of a shell's > that empties what is written. */
+static int clone_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
+			 struct fuse_file_info *fi)
+{
+	(void)req;
+	(void)node;
+	(void)fi;
+	return set & FUSE_SET_ATTR_SIZE && st->st_size == 0 ? 0 : -EPERM;
+}
+
+/* It waits for the disk. */
+static bool clone_is_long(struct mount *s, const struct node *node, size_t data_size)
+{
+	(void)s;
+	(void)node;
+	return data_size > 0;
+}
+
+static int make_clone(struct mount *s, uint32_t snap, const char *name)
+{
+	static const char taken[] = "there is a collection of that name, which stays as it is";
+	struct vs_collection_info info, of;
+	uint32_t id;
+	int rc = vs_collection_get(s->store, snap, &info);
+
+	if (!rc)
+		rc = vs_snap_clone(s->store, snap, name, &info.perm, &id);
+	if (!rc)
+		notify_entry(s->notify, FUSE_ROOT_ID, name);
+	else if (!vs_collection_get(s->store, info.parent, &of))
+		message(VS_WARNING, "%s/.vecfs/snap/%s/.vecfs/clone: refused: '%s': %s", of.name, info.name,
+			name, rc == -EEXIST ? taken : strerror(-rc));
+	return rc == -ENOENT ? -ESTALE : rc;
+}
+
+/* A name may hold anything but a newline at its end. */
+static int clone_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
+		       const struct fuse_file_info *fi)
+{
+	const char *text = buf;
+	char name[VS_NAME_MAX + 1];
+	int rc;
+
+	(void)fi;
+	if (size > 0 && text[size - 1] == '\n')
+		size--;
+	rc = off ? -EINVAL : vs_name_check(text, size);
+	if (rc)
+		return rc;
+	memcpy(name, text, size);
+	name[size] = '\0';
+	return make_clone(ops_serve(req), node->collection, name);
+}
+
+const struct node_ops snap_clone_ops = {
+	.is_long = clone_is_long,
+	.attr = clone_attr,
+	.setattr = clone_setattr,
+	.open = clone_open,
+	.write = clone_write,
+};
+
+/* ------------------------------------------------------------------ snap/ */
 
 const struct node_ops dir_snap_ops = {
 	.lookup = snap_lookup,

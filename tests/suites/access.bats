@@ -52,6 +52,21 @@ nobody_unmounts() { as_nobody timeout 30 "$here/vecfs" umount "$own/mnt"; }
 	refused "Permission denied" as_nobody cat mnt/.vecfs/log
 }
 
+@test "a clone is made by whoever may make collections, and shows nobody more than its snapshot" {
+	local one=mnt/docs/.vecfs/snap/one
+	for_all
+	chmod 600 mnt/docs/apple
+	chmod 711 mnt/docs
+	mkdir $one
+	refused "Permission denied" as_nobody "$here/vecfs" clone $one mnt/new
+	[ ! -e mnt/new ]
+	chmod 777 mnt
+	as_nobody "$here/vecfs" clone $one mnt/new
+	[ "$(stat -c '%a %u' mnt/new mnt/new/apple)" = "$(stat -c '%a %u' mnt/docs mnt/docs/apple)" ]
+	refused "Permission denied" as_nobody cat mnt/new/.vecfs/ids
+	cmp one mnt/new/apple
+}
+
 @test "allow_other: the kernel checks each vector's mode and owner" {
 	for_all
 	cp two mnt/docs/pear

@@ -167,7 +167,7 @@ for i in range(100): open(f"mnt/docs/v{i}", "wb").write(i.to_bytes(4, "little") 
 		[ ! -e mnt/docs/.vecfs/$name ]
 		refused "not permitted" mkdir mnt/docs/.vecfs/$name
 	done
-	run vecfs clone mnt/docs x
+	run vecfs index mnt/docs x
 	[ "$status" = 2 ]
 	[[ $output == *"no such command"* ]]
 }

@@ -90,3 +90,111 @@ holds() { # FILE X
 	start
 	holds $snap/one/apple 1
 }
+
+@test "a clone is a collection of its own, with a snapshot's ids, bytes and attributes" {
+	chmod 640 mnt/docs/apple
+	touch -d '2001-02-03 04:05:06.789' mnt/docs/pear
+	chmod 750 mnt/docs
+	mkdir $snap/one
+	vec 10 4 >mnt/docs/apple
+	vecfs clone $snap/one mnt/new
+	diff -r $snap/one mnt/new
+	[ "$(cd mnt/new && stat -c '%n %a %u %g %y' *)" = "$(cd $snap/one && stat -c '%n %a %u %g %y' *)" ]
+	[ "$(stat -c '%a %u %g' mnt/new)" = "$(stat -c '%a %u %g' $snap/one)" ]
+	vec 20 4 >mnt/new/apple # each side changes by itself,
+	rm mnt/new/pear
+	vec 5 4 >mnt/new/plum
+	vec 30 4 >mnt/docs/pear
+	mkdir mnt/new/.vecfs/snap/two # and has its own snapshots
+	vecfs clone mnt/new/.vecfs/snap/two mnt/newer
+	rm mnt/newer/plum
+	for _ in 1 2; do
+		[ "$(ls mnt)" = $'docs\nnew\nnewer' ]
+		[ "$(ls mnt/new)" = $'apple\nplum' ]
+		holds mnt/new/apple 20
+		holds mnt/docs/apple 10
+		holds mnt/docs/pear 30
+		holds $snap/one/apple 1
+		holds $snap/one/pear 2
+		[ "$(ls mnt/newer)" = apple ]
+		stop
+		vecfs check store
+		start
+	done
+	rmdir $snap/one # the clone keeps what it shares
+	holds mnt/new/apple 20
+	holds mnt/new/plum 5
+}
+
+@test "a clone is refused over what is there, elsewhere, or of no snapshot; nothing is left behind" {
+	mkdir $snap/one mnt/other
+	vec 7 4 >mnt/other/mine
+	refused "mnt/other: is there already, and stays as it is" vecfs clone $snap/one mnt/other
+	logged "docs/.vecfs/snap/one/.vecfs/clone: refused: 'other': there is a collection of that name, which stays as it is"
+	refused "is there already" vecfs clone $snap/one mnt/docs
+	refused "just below the mountpoint" vecfs clone $snap/one mnt/other/new
+	refused "just below the mountpoint" vecfs clone $snap/one "$here/new"
+	refused "no durable snapshot" vecfs clone $snap/two mnt/new
+	refused "no durable snapshot" vecfs clone mnt/docs mnt/new
+	refused "want a snapshot in a mount" vecfs clone store mnt/new
+	refused "" vecfs clone $snap/one mnt/.vecfs
+	run -2 vecfs clone $snap/one
+	for name in '' . .. a/b "$(printf 'x%.0s' {1..256})"; do
+		run bash -c 'printf "%s\n" "$1" >"$2"' - "$name" $snap/one/.vecfs/clone
+		[ "$status" -ne 0 ]
+	done
+	run cat $snap/one/.vecfs/clone
+	[ "$status" -ne 0 ]
+	[ ! -e mnt/docs/.vecfs/clone ]
+	[ "$(ls -A mnt)" = $'docs\nother' ]
+	[ "$(ls mnt/other)" = mine ]
+	printf 'by hand\n' >$snap/one/.vecfs/clone
+	diff -r $snap/one 'mnt/by hand'
+}
+
+@test "a clone is durable when vecfs clone returns" {
+	mkdir $snap/one
+	vec 10 4 >mnt/docs/apple
+	vecfs clone $snap/one mnt/new
+	crash
+	start
+	[ "$(ls mnt/new)" = $'apple\npear' ]
+	holds mnt/new/apple 1
+	vec 20 4 >mnt/new/apple
+	holds $snap/one/apple 1
+}
+
+@test "a read-only mount clones nothing" {
+	mkdir $snap/one
+	stop
+	start ro
+	refused "Read-only" vecfs clone $snap/one mnt/new
+	holds $snap/one/apple 1
+	[ "$(ls mnt)" = docs ]
+}
+
+# snapshots_of PATH: those that vecfs stat lists, as NAME VECTORS, and whether they hold anything alone.
+snapshots_of() {
+	vecfs stat --json "$1" | python3 -c 'import json, sys
+for s in json.load(sys.stdin)["snapshots"]: print(s["name"], s["vectors"], s["alone_bytes"] > 0)'
+}
+
+@test "vecfs stat lists a collection's snapshots, with vectors and the bytes that each alone holds" {
+	[ -z "$(snapshots_of mnt/docs)" ]
+	mkdir $snap/one
+	vec 30 4 >mnt/docs/plum
+	mkdir "$snap/and two"
+	[ "$(snapshots_of mnt/docs)" = $'one 2 False\nand two 3 False' ]
+	rm mnt/docs/*
+	vec 1 4 >mnt/docs/other
+	rmdir $snap/one
+	vecfs stat mnt/docs >listed
+	cat listed
+	grep -q 'and two' listed
+	[ "$(snapshots_of mnt/docs | cut -d' ' -f1-3)" = 'and two 3' ]
+	[ -z "$(snapshots_of "$snap/and two")" ]
+	stop
+	vecfs stat store
+	[ "$(vecfs stat --json store | python3 -c 'import json, sys; print(*(s["collection"] + s["name"] for s in json.load(sys.stdin)["snapshots"]))')" = 'docsand two' ]
+	start
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vecfs clone - a durable snapshot becomes a collection, by the snapshot's control file clone. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/transfer.h"
+#include "fs/mount/mountpoint.h"
+#include "fs/request/message.h"
+
+static const char help[] =
+	"usage: vecfs clone SNAP NEW\n\n"
+	"Makes the collection NEW, a directory of the mount that SNAP lies in, of a durable snapshot,\n"
+	"COLLECTION/.vecfs/snap/NAME: with its vectors, their attributes, and its owner and mode. It is\n"
+	"durable when the command returns, and costs by segments and not by vectors: both share what has\n"
+	"not changed. NEW must not exist; to go back to a snapshot, move the collection away first.\n\n"
+	"  -h, --help         show this text\n";
+
+static int run(int argc, char **argv);
+const struct command command_clone = {"clone", "make a collection of a durable snapshot", help, run};
+
+static int fail(const char *what, const char *why)
+{
+	message(VS_ERROR, "%s: %s", what, why);
+	return COMMAND_FAILED;
+}
+
+/* NEW's place must be the root of the mount that SNAP lies in: *name is its name there. */
+static int find_name(const char *snap, char *resolved, const char **name, const char *argument)
+{
+	static struct mountpoint m;
+	char path[PATH_MAX], *slash;
+	int rc = mountpoint_resolve(snap, path);
+
+	if (rc)
+		return fail(snap, strerror(-rc));
+	if (mountpoint_around(path, &m) != 0)
+		return fail(snap, "want a snapshot in a mount of vecfs, COLLECTION/.vecfs/snap/NAME");
+	rc = mountpoint_resolve(argument, resolved);
+	if (rc)
+		return fail(argument, strerror(-rc));
+	slash = strrchr(resolved, '/');
+	*name = slash + 1;
+	*slash = '\0';
+	if (strcmp(resolved, m.path) != 0 || !mountpoint_is_root(&m, resolved))
+		return fail(argument, "want a directory just below the mountpoint of the snapshot");
+	return 0;
+}
+
+static int clone_snapshot(const char *snap, const char *argument)
+{
+	char path[PATH_MAX], resolved[PATH_MAX], line[NAME_MAX + 2];
+	const char *name;
+	int fd, n, rc = find_name(snap, resolved, &name, argument);
+
+	if (rc)
+		return rc;
+	n = snprintf(line, sizeof line, "%s\n", name);
+	if (n >= (int)sizeof line || snprintf(path, sizeof path, "%s/.vecfs/clone", snap) >= (int)sizeof path)
+		return fail(argument, strerror(ENAMETOOLONG));
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return fail(snap, errno == ENOENT ? "no durable snapshot" : strerror(errno));
+	rc = transfer_write(fd, line, (size_t)n);
+	close(fd);
+	if (rc == -EEXIST)
+		return fail(argument, "is there already, and stays as it is: move or remove it first");
+	return rc ? fail(argument, strerror(-rc)) : COMMAND_OK;
+}
+
+static int run(int argc, char **argv)
+{
+	static const struct option longs[] = {{"help", no_argument, NULL, 'h'}, {0}};
+	int answer;
+
+	while ((answer = getopt_long(argc, argv, ":h", longs, NULL)) != -1) {
+		if (answer == 'h')
+			return command_help(&command_clone);
+		return command_bad_option(&command_clone, answer, argv);
+	}
+	if (argc - optind != 2)
+		return command_misused(&command_clone, "want SNAP and NEW");
+	return clone_snapshot(argv[optind], argv[optind + 1]);
+}
