@@ -30,7 +30,7 @@
 static const char help[] =
 	"usage: vecfs stat [--json | --digest] PATH\n\n"
 	"Prints what is known of PATH: a store that is not mounted, a mountpoint, or a collection of a\n"
-	"mount.\n\n"
+	"mount. Snapshots are listed with the bytes that each alone holds.\n\n"
 	"  --json             one JSON object; sizes in bytes\n"
 	"  --digest           of a collection or snapshot only its digest: equal wherever all ids and "
 	"vectors\n"
@@ -89,6 +89,19 @@ static void print_view(struct report *p, const char *collection, const char *tex
 	report_row_end(p);
 }
 
+/* A durable snapshot as a row of a list; alone_bytes: what dropping it gives back. */
+static void print_snapshot(struct report *p, const char *collection, const char *name, uint64_t vectors,
+			   uint64_t alone_bytes)
+{
+	report_row_start(p);
+	if (collection)
+		report_text(p, "collection", collection);
+	report_text(p, "name", name);
+	report_count(p, "vectors", vectors);
+	report_bytes(p, "alone_bytes", alone_bytes);
+	report_row_end(p);
+}
+
 /* ------------------------------------------------------------------ a store that is not mounted */
 
 static void print_store_views(struct report *p, struct vs_store *store)
@@ -111,6 +124,17 @@ static void print_store_views(struct report *p, struct vs_store *store)
 		}
 }
 
+static void print_store_snapshots(struct report *p, struct vs_store *store)
+{
+	static struct vs_collection_info info, snap;
+	uint64_t alone_bytes;
+
+	for (info.id = 0; vs_collection_next(store, 0, info.id, &info) == 0;)
+		for (snap.id = 0; vs_snap_next(store, info.id, snap.id, &snap) == 0;)
+			if (vs_snap_bytes(store, snap.id, &alone_bytes) == 0)
+				print_snapshot(p, info.name, snap.name, snap.count, alone_bytes);
+}
+
 static void print_store(struct report *p, const char *path, struct vs_store *store)
 {
 	static struct vs_collection_info info;
@@ -130,6 +154,9 @@ static void print_store(struct report *p, const char *path, struct vs_store *sto
 	report_list_end(p);
 	report_list_start(p, "views");
 	print_store_views(p, store);
+	report_list_end(p);
+	report_list_start(p, "snapshots");
+	print_store_snapshots(p, store);
 	report_list_end(p);
 }
 
@@ -185,11 +212,11 @@ static bool is_view(const struct keyfile_line *line)
 	return strcmp(line->key, "view") == 0;
 }
 
-/* A collection's stats; its views follow as a list. */
+/* A collection's stats; its views and snapshots follow as lists. */
 static void print_stats(struct report *p, const struct keyfile *k)
 {
 	for (size_t i = 0; i < k->count; i++)
-		if (!is_view(&k->lines[i]))
+		if (!is_view(&k->lines[i]) && strcmp(k->lines[i].key, "snapshots") != 0)
 			report_value(p, k->lines[i].key, k->lines[i].value);
 }
 
@@ -347,6 +374,31 @@ static int stat_mount(const struct mountpoint *m, bool json)
 	return 0;
 }
 
+/* Of a collection, or of a snapshot, which has none: oldest first. One that has just been dropped is left
+ * out. */
+static void print_snapshots(struct report *p, const char *control)
+{
+	static struct keyfile k;
+	char path[PATH_MAX + NAME_MAX + 16];
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof path, "%s/snap", control);
+	dir = opendir(path);
+	report_list_start(p, "snapshots");
+	while (dir && (entry = readdir(dir))) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		snprintf(path, sizeof path, "%s/snap/%s/.vecfs", control, entry->d_name);
+		if (keyfile_load(path, "stats", &k) == 0)
+			print_snapshot(p, NULL, entry->d_name, number_of(&k, "vectors"),
+				       number_of(&k, "alone_bytes"));
+	}
+	report_list_end(p);
+	if (dir)
+		closedir(dir);
+}
+
 static int stat_collection(const char *path, bool json)
 {
 	static struct keyfile k;
@@ -369,6 +421,7 @@ static int stat_collection(const char *path, bool json)
 		if (is_view(&k.lines[i]))
 			print_view(&p, NULL, k.lines[i].value);
 	report_list_end(&p);
+	print_snapshots(&p, control);
 	report_end(&p);
 	return 0;
 }
