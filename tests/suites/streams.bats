@@ -377,6 +377,77 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 	[ -z "$(ls mnt2/docs/.vecfs/tx)" ]
 }
 
+@test "a snapshot is received with its name, and then the difference to the next" {
+	local S=docs/.vecfs/snap/S T=docs/.vecfs/snap/T
+	vectors docs 2000 24 15
+	chmod 750 mnt/docs
+	mkdir mnt/$S
+	vec 1 24 >mnt/docs/i5
+	rm mnt/docs/i6
+	vec 2 24 >mnt/docs/new
+	mkdir mnt/$T
+	vec 3 24 >mnt/docs/i7 # what is sent is the snapshot
+	vecfs send -q mnt/$S >s
+	[[ $(vecfs receive --list --json <s) == *'"snapshot": "S"'* ]]
+	vecfs receive -q mnt2/docs <s
+	[ "$(ls mnt2/docs/.vecfs/snap)" = S ]
+	[ "$(digest mnt/$S)" = "$(digest mnt2/$S)" ]
+	diff -r mnt/$S mnt2/$S
+	refused "has a snapshot 'S' already" vecfs receive -q mnt2/docs <s
+	vecfs send -q mnt/$T --from mnt/$S >d
+	vecfs receive --list <d >listed
+	grep -qx 'from  *S' listed
+	grep -qx 'rows  *2' listed
+	grep -qx 'removals  *1' listed
+	vecfs receive -q mnt2/docs <d
+	[ "$(ls mnt2/docs/.vecfs/snap)" = $'S\nT' ]
+	for c in $S $T; do
+		[ "$(digest mnt/$c)" = "$(digest mnt2/$c)" ]
+		diff -r mnt/$c mnt2/$c
+		[ "$(cd mnt/$c && stat -c '%n %a %u %g %y' *)" = "$(cd mnt2/$c && stat -c '%n %a %u %g %y' *)" ]
+	done
+	[ "$(stat -c %a mnt2/$T)" = 750 ]
+	stop_other
+	start_other
+	diff -r mnt/$T mnt2/$T
+}
+
+@test "the difference of two snapshots is refused where the base is another" {
+	vectors docs 300 16 16
+	mkdir mnt/docs/.vecfs/snap/S
+	vec 1 16 >mnt/docs/new
+	mkdir mnt/docs/.vecfs/snap/T
+	vecfs send -q mnt/docs/.vecfs/snap/T >t
+	vecfs send -q mnt/docs/.vecfs/snap/T --from mnt/docs/.vecfs/snap/S >d
+	refused "is missing; the stream is only a difference" vecfs receive -q mnt2/docs <d
+	vecfs send -q mnt/docs/.vecfs/snap/S | vecfs receive -q mnt2/docs
+	vec 2 16 >mnt2/docs/i5
+	before=$(digest mnt2/docs)
+	refused "the snapshot 'S'" vecfs receive -q mnt2/docs <d
+	[ "$(digest mnt2/docs)" = "$before" ]
+	[ "$(ls mnt2/docs/.vecfs/snap)" = S ]
+	[ -z "$(ls mnt2/docs/.vecfs/tx)" ]
+	# Back to S, the difference fits.
+	mv mnt2/docs mnt2/strayed
+	vecfs clone mnt2/strayed/.vecfs/snap/S mnt2/docs
+	vecfs receive -q mnt2/docs <d
+	[ "$(digest mnt/docs)" = "$(digest mnt2/docs)" ]
+	[ "$(ls mnt2/docs/.vecfs/snap)" = T ]
+}
+
+@test "snapshots of a store that is not mounted are sent, and into a mount received" {
+	vectors docs 300 16 17
+	mkdir mnt/docs/.vecfs/snap/S
+	vec 1 16 >mnt/docs/i3
+	mkdir mnt/docs/.vecfs/snap/T
+	vec 2 16 >mnt/docs/i3
+	stop
+	vecfs send -q store/docs/.vecfs/snap/S | vecfs receive -q mnt2/docs
+	vecfs send -q store/docs/.vecfs/snap/T --from store/docs/.vecfs/snap/S | vecfs receive -q mnt2/docs
+	start
+	for c in S T; do diff -r mnt/docs/.vecfs/snap/$c mnt2/docs/.vecfs/snap/$c; done
+}
+
 @test "a receiver that finds no space says so, and keeps what has come" {
 	need_root
 	vectors docs 20000 64 7
