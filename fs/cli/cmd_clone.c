@@ -16,8 +16,9 @@ static const char help[] =
 	"usage: vecfs clone SNAP NEW\n\n"
 	"Makes the collection NEW, a directory of the mount that SNAP lies in, of a durable snapshot,\n"
 	"COLLECTION/.vecfs/snap/NAME: with its vectors, their attributes, and its owner and mode. It is\n"
-	"durable when the command returns, and costs by segments and not by vectors: both share what has\n"
-	"not changed. NEW must not exist; to go back to a snapshot, move the collection away first.\n\n"
+	"durable when the command returns. Both share what has not changed, so that it takes space by\n"
+	"segments and not by vectors; only the ids are gone through. NEW must not exist;\n"
+	"to go back to a snapshot, move the collection away first.\n\n"
 	"  -h, --help         show this text\n";
 
 static int run(int argc, char **argv);

@@ -32,7 +32,7 @@ install_here() {
 	local command
 	install_here
 	complete_words '' >offered
-	for command in mount umount import export stat check search send receive; do
+	for command in mount umount import export stat check search train send receive clone; do
 		grep -qx "$command" offered
 	done
 	[ "$(complete_words umo)" = umount ]
