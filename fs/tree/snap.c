@@ -140,7 +140,7 @@ static bool clone_is_long(struct mount *s, const struct node *node, size_t data_
 static int make_clone(struct mount *s, uint32_t snap, const char *name)
 {
 	static const char taken[] = "there is a collection of that name, which stays as it is";
-	struct vs_collection_info info, of;
+	struct vs_collection_info info = {0}, of;
 	uint32_t id;
 	int rc = vs_collection_get(s->store, snap, &info);
 
@@ -148,7 +148,7 @@ static int make_clone(struct mount *s, uint32_t snap, const char *name)
 		rc = vs_snap_clone(s->store, snap, name, &info.perm, &id);
 	if (!rc)
 		notify_entry(s->notify, FUSE_ROOT_ID, name);
-	else if (!vs_collection_get(s->store, info.parent, &of))
+	else if (info.parent && !vs_collection_get(s->store, info.parent, &of))
 		message(VS_WARNING, "%s/.vecfs/snap/%s/.vecfs/clone: refused: '%s': %s", of.name, info.name,
 			name, rc == -EEXIST ? taken : strerror(-rc));
 	return rc == -ENOENT ? -ESTALE : rc;

@@ -164,6 +164,31 @@ holds() { # FILE X
 	holds $snap/one/apple 1
 }
 
+@test "clones of one name at once, and of a snapshot that is just dropped: one is made, or none" {
+	local i k of made
+	for i in 1 2 3 4 5 6; do
+		mkdir $snap/s$i
+		of=()
+		for k in 1 2 3; do
+			vecfs clone $snap/s$i mnt/c$i &
+			of+=($!)
+		done
+		((i % 2)) || rmdir $snap/s$i
+		made=0
+		for k in "${of[@]}"; do ! wait "$k" || made=$((made + 1)); done
+		[ $made -le 1 ]
+		[ $made = 1 ] || ((i % 2 == 0))
+		if [ $made = 1 ]; then holds mnt/c$i/apple 1; else [ ! -e mnt/c$i ]; fi
+	done
+	exec 7>$snap/s1/.vecfs/clone # open while it goes: ESTALE, and no word of what is not there
+	rmdir $snap/s1
+	run bash -c 'echo late >&7'
+	[ "$status" -ne 0 ]
+	exec 7>&-
+	[ ! -e mnt/late ]
+	not_logged late
+}
+
 @test "a read-only mount clones nothing" {
 	mkdir $snap/one
 	stop
