@@ -40,14 +40,26 @@ int search_look_up(struct search *s, uint64_t first, uint64_t end)
 	return 0;
 }
 
+/* 64 of the listed rows, from row at on, which may be in the middle of a word. */
+static uint64_t listed_word(const struct search *s, uint64_t at, uint64_t end)
+{
+	uint64_t word = s->listed[at / 64] >> at % 64;
+
+	if (at % 64 && at / 64 + 1 <= (end - 1) / 64)
+		word |= s->listed[at / 64 + 1] << (64 - at % 64);
+	return word;
+}
+
 int search_choose(struct search *s, const struct snapshot_run *run)
 {
-	uint64_t off = run->first - s->listed_first;
+	uint64_t off = run->first - s->listed_first, end = off + run->count;
 	void *filter = (void *)(uintptr_t)s->q->filter;
 
-	memset(s->chosen, 0, bit_words(run->count) * sizeof *s->chosen);
-	for (uint32_t i = 0; i < run->count && (!filter || s->listed); i++)
-		if (!filter || s->listed[(off + i) / 64] >> (off + i) % 64 & 1)
-			bit_set(s->chosen, i);
+	for (uint32_t i = 0; i < run->count; i += 64) {
+		uint64_t word = s->listed ? listed_word(s, off + i, end) : filter ? 0 : UINT64_MAX;
+
+		s->chosen[i / 64] =
+			word & (run->count - i < 64 ? (UINT64_C(1) << (run->count - i)) - 1 : UINT64_MAX);
+	}
 	return filter ? snapshot_select(s->m, run, s->listed != NULL, passes, filter, s->chosen) : 0;
 }
