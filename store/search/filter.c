@@ -16,7 +16,8 @@
  */
 struct vs_filter {
 	char *glob;
-	size_t prefix_len; /* of its literal beginning */
+	size_t glob_len, prefix_len, suffix_len; /* whole; of its literal beginning and end, */
+	bool is_star;                            /* which have nothing but one * between them */
 	bool has_list, deny;
 	unsigned char *heap;
 	size_t heap_used, heap_size;
@@ -44,6 +45,14 @@ void vs_filter_free(struct vs_filter *f)
 
 /* ------------------------------------------------------------------ the pattern */
 
+/* How many characters after the last * are literal: all, or none. A ] might end what the * is in. */
+static size_t suffix_of(const char *pattern)
+{
+	const char *star = strrchr(pattern, '*');
+
+	return star && !strpbrk(star + 1, "?[]\\") ? strlen(star + 1) : 0;
+}
+
 int vs_filter_glob(struct vs_filter *f, const char *pattern)
 {
 	char *copy = strdup(pattern);
@@ -53,17 +62,25 @@ int vs_filter_glob(struct vs_filter *f, const char *pattern)
 	free(f->glob);
 	f->glob = copy;
 	f->prefix_len = strcspn(pattern, "*?[\\");
+	f->suffix_len = suffix_of(pattern);
+	f->glob_len = strlen(pattern);
+	f->is_star = pattern[f->prefix_len] == '*' && f->prefix_len + 1 + f->suffix_len == f->glob_len;
 	return 0;
 }
 
-/* What stands before the first special character is compared here: most ids differ there, and fnmatch(3) is
- * slow. */
+/* What stands before the first special character, and after the last, is compared here: most ids differ
+ * there, and fnmatch(3) is slow. */
 static bool glob_matches(const struct vs_filter *f, const char *id, size_t len)
 {
 	char text[VS_NAME_MAX + 1];
+	size_t literal = f->is_star ? f->prefix_len + f->suffix_len : f->prefix_len;
 
-	if (len < f->prefix_len || memcmp(id, f->glob, f->prefix_len) != 0 || len > VS_NAME_MAX)
+	if (len < literal || len < f->suffix_len || len > VS_NAME_MAX ||
+	    memcmp(id, f->glob, f->prefix_len) != 0 ||
+	    memcmp(id + len - f->suffix_len, f->glob + f->glob_len - f->suffix_len, f->suffix_len) != 0)
 		return false;
+	if (f->is_star)
+		return true;
 	memcpy(text, id + f->prefix_len, len - f->prefix_len);
 	text[len - f->prefix_len] = '\0';
 	return !fnmatch(f->glob + f->prefix_len, text, 0);
@@ -182,6 +199,5 @@ const char *vs_filter_next(const struct vs_filter *f, size_t *at, size_t *len)
 
 size_t vs_filter_bytes(const struct vs_filter *f)
 {
-	return sizeof *f + (f->glob ? strlen(f->glob) + 1 : 0) + f->heap_size +
-	       f->capacity * sizeof *f->places;
+	return sizeof *f + (f->glob ? f->glob_len + 1 : 0) + f->heap_size + f->capacity * sizeof *f->places;
 }

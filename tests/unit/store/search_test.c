@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -210,6 +211,29 @@ static void filters_leave_exactly_what_passes(void **state)
 	vs_filter_free(glob);
 	vs_filter_free(allow);
 	vs_filter_free(deny);
+}
+
+static void a_pattern_is_what_fnmatch_takes_it_for(void **state)
+{
+	static const char *const patterns[] = {
+		"",     "*",     "b*",     "*77",    "a*77",    "a*a",   "**77",   "*7*77",
+		"?*77", "*7?",   "\\*77",  "a\\*77", "*\\77",   "[*]77", "a[*77]", "[ab]*77",
+		"[*77", "a*[77", "[!*]77", "*]77",   "a*b]*77", "[]*77", "a",      "a77",
+	};
+	static const char *const ids[] = {"a",       "aa",    "b",    "77",   "7",     "a77",  "aa77",
+					  "b77",     "*77",   "a*77", "7777", "[*77",  "a[77", "a[x77",
+					  "]77",     "x]77",  "a7",   "[x77", "ab]77", "[]77", "!77",
+					  "*a*7777", "a7777", "a[7]", "77a"};
+	struct vs_filter *f = vs_filter_new();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+		assert_int_equal(vs_filter_glob(f, patterns[i]), 0);
+		for (size_t j = 0; j < sizeof ids / sizeof *ids; j++)
+			if (vs_filter_passes(f, ids[j], strlen(ids[j])) != !fnmatch(patterns[i], ids[j], 0))
+				fail_msg("%s: %s", patterns[i], ids[j]);
+	}
+	vs_filter_free(f);
 }
 
 static void a_radius_and_an_entry_left_out(void **state)
@@ -633,6 +657,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_nearest_are_found_the_oldest_first_among_equals,
 						new_store, free_store),
 		cmocka_unit_test_setup_teardown(filters_leave_exactly_what_passes, new_store, free_store),
+		cmocka_unit_test(a_pattern_is_what_fnmatch_takes_it_for),
 		cmocka_unit_test_setup_teardown(a_radius_and_an_entry_left_out, new_store, free_store),
 		cmocka_unit_test_setup_teardown(parts_of_a_moment_make_the_same_result, new_store,
 						free_store),
