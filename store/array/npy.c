@@ -255,6 +255,7 @@ static int dict_to_shape(const struct dict *d, struct npy_shape *out, char *why,
 	}
 	out->rows = d->shape[0];
 	out->dim = (uint32_t)d->shape[1];
+	out->inner = 0;
 	out->is_uint16 = strcmp(d->descr + 1, "u2") == 0;
 	return 0;
 }
