@@ -4,143 +4,36 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "fs/control/answer.h"
 #include "fs/control/control.h"
 #include "fs/control/view_dir.h"
 #include "fs/inode/open_files.h"
-#include "quant/rng.h"
-#include "store/search/search.h"
+#include "store/search/recall.h"
 
 const uint32_t view_recall_depths[VIEW_RECALL_DEPTHS] = {0, 20, 50, 100};
-
-/* One more than the ten, for the query's own row is among them. */
-#define HITS (VIEW_RECALL_K + 1)
-
-struct measurement {
-	struct vs_snapshot *m;
-	struct vs_snapshot_info info;
-	struct vs_query query;
-	uint64_t rows[VIEW_RECALL_QUERIES]; /* of the queries */
-	char *vectors;
-	struct vs_hit exact[VIEW_RECALL_QUERIES * HITS], found[VIEW_RECALL_QUERIES * HITS];
-	uint32_t exact_count[VIEW_RECALL_QUERIES], found_count[VIEW_RECALL_QUERIES];
-};
-
-/* ------------------------------------------------------------------ measuring */
-
-/* Takes those of a sample of rows that can be queries; damaged ones cannot. */
-static int take_queries(struct measurement *x)
-{
-	size_t row_bytes = x->info.row_bytes;
-	struct rng rng;
-	size_t n;
-
-	rng_seed(&rng, 1); /* the same rows each time */
-	n = rng_sample(&rng, x->info.rows, VIEW_RECALL_QUERIES, x->rows);
-	x->vectors = malloc(n * row_bytes + 1);
-	if (!x->vectors)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		char *vector = x->vectors + x->query.count * row_bytes;
-		ssize_t got = vs_snapshot_vectors(x->m, vector, row_bytes, x->rows[i] * row_bytes);
-
-		if (got == (ssize_t)row_bytes && !vs_query_check(&x->info.schema, vector, 1))
-			x->rows[x->query.count++] = x->rows[i];
-	}
-	x->query.vectors = x->vectors;
-	return 0;
-}
-
-/* Takes the query's own row out of its hits, or the one too many; returns how many are left. */
-static uint32_t without_own(struct vs_hit *hits, uint32_t count, uint64_t own)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < count; i++)
-		if (hits[i].row != own && n < VIEW_RECALL_K)
-			hits[n++] = hits[i];
-	return n;
-}
-
-static uint32_t common(const struct vs_hit *a, uint32_t a_count, const struct vs_hit *b, uint32_t b_count)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < a_count; i++)
-		for (uint32_t j = 0; j < b_count; j++)
-			n += a[i].row == b[j].row;
-	return n;
-}
-
-/* Of all queries; exact hits are without the query's own row already. */
-static double recall_of(struct measurement *x)
-{
-	uint64_t hit = 0, all = 0;
-
-	for (uint32_t q = 0; q < x->query.count; q++) {
-		struct vs_hit *found = x->found + q * HITS, *exact = x->exact + q * HITS;
-		uint32_t n = without_own(found, x->found_count[q], x->rows[q]);
-
-		hit += common(found, n, exact, x->exact_count[q]);
-		all += x->exact_count[q];
-	}
-	return all ? (double)hit / (double)all : 1;
-}
-
-static int search(struct measurement *x, const struct vs_view *view, uint32_t depth, struct vs_hit *hits,
-		  uint32_t *count)
-{
-	struct vs_search_stats stats;
-
-	x->query.view = view;
-	x->query.rerank = depth;
-	return vs_search(x->m, &x->query, 0, x->info.rows, hits, count, &stats);
-}
-
-static int measure(struct measurement *x, const struct vs_view *view, struct view_recall *out)
-{
-	int rc = take_queries(x);
-
-	if (!rc && x->query.count)
-		rc = search(x, NULL, 0, x->exact, x->exact_count);
-	for (uint32_t q = 0; q < x->query.count && !rc; q++)
-		x->exact_count[q] = without_own(x->exact + q * HITS, x->exact_count[q], x->rows[q]);
-	for (unsigned i = 0; i < VIEW_RECALL_DEPTHS && x->query.count && !rc; i++) {
-		uint32_t depth = view_recall_depths[i];
-
-		rc = search(x, view, depth ? depth + 1 : 0, x->found, x->found_count);
-		out->recall[i] = rc ? 0 : recall_of(x);
-	}
-	out->queries = x->query.count;
-	return rc;
-}
 
 int view_recall_measure(struct vs_store *store, uint32_t collection, const char *name,
 			bool (*is_cancelled)(void *arg, uint64_t rows), void *arg, struct view_recall *out)
 {
-	struct measurement *x = calloc(1, sizeof *x);
-	struct vs_view *view = NULL;
-	int rc = x ? vs_snapshot_open(store, collection, &x->m) : -ENOMEM;
+	struct vs_snapshot_info info;
+	struct vs_snapshot *m;
+	struct vs_view *view;
+	int rc = vs_snapshot_open(store, collection, &m);
 
 	*out = (struct view_recall){.queries = 0};
-	if (rc) {
-		free(x);
+	if (rc)
 		return rc;
-	}
-	vs_snapshot_info(x->m, &x->info);
-	out->rows = x->info.rows;
-	x->query = (struct vs_query){.k = HITS, .is_cancelled = is_cancelled, .arg = arg};
-	rc = vs_view_open(x->m, name, &view);
+	vs_snapshot_info(m, &info);
+	out->rows = info.rows;
+	rc = vs_view_open(m, name, &view);
 	if (!rc) {
 		out->model = vs_view_model(view);
-		rc = x->info.rows > 1 ? measure(x, view, out) : 0;
+		rc = vs_recall_measure(m, view, VIEW_RECALL_K, view_recall_depths, out->recall,
+				       VIEW_RECALL_DEPTHS, is_cancelled, arg, &out->queries);
 		vs_view_close(view);
 	}
-	vs_snapshot_close(x->m);
-	free(x->vectors);
-	free(x);
+	vs_snapshot_close(m);
 	return rc;
 }
 
@@ -236,7 +129,7 @@ static ssize_t recall_read(struct mount *s, const struct node *node, void *buf, 
 static bool recall_is_long(struct mount *s, const struct node *node, size_t data_size)
 {
 	(void)data_size;
-	return answer_is_long(s, node->collection, VIEW_RECALL_QUERIES);
+	return answer_is_long(s, node->collection, VS_RECALL_QUERIES);
 }
 
 static void recall_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)

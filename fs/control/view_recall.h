@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * view_recall - how many of the true ten nearest a search through a view finds: of up to 200 stored vectors,
- * each leaving itself out, against the exact search of the same snapshot. Stored vectors have neighbours of
- * their own kind: queries of another distribution find less.
+ * view_recall - views/V/.vecfs/recall: how many of the true ten nearest a search through the view finds, as
+ * store/search/recall.h measures it.
  */
 #ifndef VECFS_FS_CONTROL_VIEW_RECALL_H
 #define VECFS_FS_CONTROL_VIEW_RECALL_H
@@ -13,7 +12,6 @@
 
 #include "store/store.h"
 
-#define VIEW_RECALL_QUERIES 200u
 #define VIEW_RECALL_K 10u
 #define VIEW_RECALL_DEPTHS 4u
 
