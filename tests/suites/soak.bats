@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # A mixed load with random SIGKILL and unmounts: no torn read, no lost vector, no stuck mount, no process left.
-# Forty seconds for each transport; VECFS_LONG=1: half an hour.
+# Forty seconds for each transport; VECFS_LONG=1: half an hour. And searches beside changes: six seconds, ten minutes.
 # timeout: 300
 
 case ${VECFS_LONG:-0} in
@@ -45,4 +45,13 @@ open("mnt/docs/w0-0", "wb").write(whole.make(0, 1, 0, 768))'
 	done
 	echo "$round rounds"
 	[ $round -ge $((seconds / 15)) ]
+}
+
+@test "searches through views beside writes, deletions, renames and batches: each answer is the model's of its moment" {
+	start
+	mkdir mnt/docs
+	expect_log ".*: vectors have drifted: .*" # the model is of few vectors
+	printf 'dtype=f32\nmetric=l2\ndim=16\n' >mnt/docs/.vecfs/schema
+	python3 "$tools/searchload.py" mnt/docs --seconds $((VECFS_LONG ? 600 : 6)) --seed $RANDOM
+	[ "$(metric errors_total)" = 0 ]
 }
