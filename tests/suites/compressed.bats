@@ -348,7 +348,6 @@ flip_in() {
 	truncate -s -2M disk/fill
 	# What is not encoded yet is more than there is space for.
 	mkdir "$views/f16"
-	eventually test "$(state f16)" != training
 	eventually is_lagging f16
 	[ -n "$(info f16 why)" ]
 	cmp "$views/sq8/v00001" code
