@@ -300,7 +300,10 @@ static void mask_valid(const struct look *look)
 	struct search_codes *c = look->c;
 
 	for (size_t b = 0; b < block_count(look->rows.rows); b++) {
-		c->invalid[b] = c->mask[b] ? c->mask[b] & ~look->run->columns.valid[b] : 0;
+		/* The builder may be at other rows of the block. */
+		uint64_t valid = __atomic_load_n(&look->run->columns.valid[b], __ATOMIC_RELAXED);
+
+		c->invalid[b] = c->mask[b] & ~valid;
 		c->mask[b] &= ~c->invalid[b];
 	}
 }
