@@ -33,6 +33,8 @@ void round_free(struct round *r)
 	model_clear(&r->got);
 	model_clear(&r->seen);
 	history_free(&r->history);
+	if (r->store) /* a round that failed has left it open, and its threads look at the disk */
+		vs_close(r->store);
 	simdisk_free(r->disk);
 }
 
