@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "fs/control/answer.h"
+#include "fs/control/answer_file.h"
 #include "fs/control/control.h"
-#include "fs/inode/open_files.h"
 #include "fs/request/listing.h"
 #include "fs/request/message.h"
 
@@ -25,12 +25,6 @@ struct near_table {
 	pthread_mutex_t lock;
 	uint64_t last;
 	struct slot slots[NEAR_SLOTS];
-};
-
-struct near_file {
-	struct open_file open_file;
-	char *text;
-	size_t size;
 };
 
 struct near_table *near_table_new(void)
@@ -142,7 +136,7 @@ const struct node_ops dir_near_ops = {
 
 /* ------------------------------------------------------------------ files */
 
-static int find_neighbours(struct mount *s, fuse_req_t req, const struct slot *slot, struct near_file *file)
+static int find_neighbours(struct mount *s, fuse_req_t req, const struct slot *slot, struct answer_text *text)
 {
 	struct vs_collection_info info;
 	struct search_params params;
@@ -179,62 +173,36 @@ static int find_neighbours(struct mount *s, fuse_req_t req, const struct slot *s
 		message(VS_WARNING, "%s/.vecfs/near: refused: %s", info.name, why);
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
-	rc = answer_print(&answer, params.json, &file->text, &file->size);
+	rc = answer_print(&answer, params.json, &text->bytes, &text->size);
 	answer_free(&answer);
 	return rc;
 }
 
-/* The size is not known before the search: 0, and direct_io. Only a stateless mount, which opens nothing,
- * must tell. */
-static int near_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
+static int make(struct mount *s, fuse_req_t req, const struct node *node, struct answer_text *text)
 {
-	struct near_file file = {.size = 0};
 	struct slot slot;
 	int rc = recall(s, node, &slot);
 
-	if (!rc && s->stateless)
-		rc = find_neighbours(s, NULL, &slot, &file);
-	free(file.text);
-	*timeout_s = 0;
-	return rc ? rc : control_file_attr(s, node, vs_time_now(), file.size, st);
+	return rc ? rc : find_neighbours(s, req, &slot, text);
+}
+
+static int near_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
+{
+	struct slot slot;
+	int rc = recall(s, node, &slot);
+
+	return rc ? rc : answer_file_attr(s, node, make, st, timeout_s);
 }
 
 static int near_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
 {
-	struct mount *s = ops_serve(req);
-	struct near_file *file;
-	struct slot slot;
-	int rc = (fi->flags & O_ACCMODE) != O_RDONLY ? -EACCES : recall(s, node, &slot);
-
-	if (rc)
-		return rc;
-	file = calloc(1, sizeof *file);
-	rc = file ? find_neighbours(s, req, &slot, file) : -ENOMEM;
-	if (rc) {
-		free(file);
-		return rc;
-	}
-	fi->fh = (uintptr_t)file;
-	fi->direct_io = 1;
-	return 0;
+	return answer_file_open(req, node, make, fi);
 }
 
 static ssize_t near_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 			 const struct fuse_file_info *fi)
 {
-	struct near_file *file = (struct near_file *)(uintptr_t)fi->fh, made = {.size = 0};
-	struct slot slot;
-	ssize_t got;
-	int rc;
-
-	if (file)
-		return ops_copy_part(file->text, file->size, buf, size, off);
-	rc = recall(s, node, &slot);
-	if (!rc)
-		rc = find_neighbours(s, NULL, &slot, &made);
-	got = rc ? rc : ops_copy_part(made.text, made.size, buf, size, off);
-	free(made.text);
-	return got;
+	return answer_file_read(s, node, make, buf, size, off, fi);
 }
 
 static bool near_is_long(struct mount *s, const struct node *node, size_t data_size)
@@ -243,20 +211,10 @@ static bool near_is_long(struct mount *s, const struct node *node, size_t data_s
 	return answer_is_long(s, node->collection, 1);
 }
 
-static void near_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)
-{
-	struct near_file *file = (struct near_file *)(uintptr_t)fi->fh;
-
-	(void)s;
-	(void)node;
-	free(file->text);
-	free(file);
-}
-
 const struct node_ops near_file_ops = {
 	.is_long = near_is_long,
 	.attr = near_attr,
 	.open = near_open,
 	.read = near_read,
-	.release = near_release,
+	.release = answer_file_release,
 };

@@ -3,12 +3,11 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "fs/control/answer.h"
+#include "fs/control/answer_file.h"
 #include "fs/control/control.h"
 #include "fs/control/view_dir.h"
-#include "fs/inode/open_files.h"
 #include "store/search/recall.h"
 
 const uint32_t view_recall_depths[VIEW_RECALL_DEPTHS] = {0, 20, 50, 100};
@@ -47,15 +46,9 @@ void view_recall_print(const struct view_recall *recall, FILE *out)
 
 /* ------------------------------------------------------------------ as a file */
 
-struct recall_file {
-	struct open_file open_file;
-	char *text;
-	size_t size;
-};
-
-static int print(const struct view_recall *recall, struct recall_file *file)
+static int print(const struct view_recall *recall, struct answer_text *text)
 {
-	FILE *out = open_memstream(&file->text, &file->size);
+	FILE *out = open_memstream(&text->bytes, &text->size);
 
 	if (!out)
 		return -ENOMEM;
@@ -63,67 +56,40 @@ static int print(const struct view_recall *recall, struct recall_file *file)
 	return fclose(out) ? -ENOMEM : 0;
 }
 
-/* req is NULL on a stateless mount, where the text of one stat(2) must be that of all reads. */
-static int make(struct mount *s, fuse_req_t req, const struct node *node, struct recall_file *file)
+static int make(struct mount *s, fuse_req_t req, const struct node *node, struct answer_text *text)
 {
 	struct view_recall recall;
 	struct vs_view_info info;
 	int rc = view_get(s, node, &info);
 
 	if (!rc && !req && view_table_recall(s->views, node->entry, info.model, &recall))
-		return print(&recall, file);
+		return print(&recall, text);
 	if (!rc)
 		rc = view_recall_measure(s->store, node->collection, info.name,
 					 req ? answer_is_unwanted : NULL, req, &recall);
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
 	view_table_set_recall(s->views, node->entry, &recall);
-	return print(&recall, file);
+	return print(&recall, text);
 }
 
-/* As with near/ID the size is not known before: 0, and direct_io. Only a stateless mount must tell. */
 static int recall_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
 {
-	struct recall_file file = {.size = 0};
 	struct vs_view_info info;
-	int rc = s->stateless ? make(s, NULL, node, &file) : view_get(s, node, &info);
+	int rc = view_get(s, node, &info);
 
-	free(file.text);
-	*timeout_s = 0;
-	return rc ? rc : control_file_attr(s, node, vs_time_now(), file.size, st);
+	return rc ? rc : answer_file_attr(s, node, make, st, timeout_s);
 }
 
 static int recall_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
 {
-	struct recall_file *file;
-	int rc;
-
-	if ((fi->flags & O_ACCMODE) != O_RDONLY)
-		return -EACCES;
-	file = calloc(1, sizeof *file);
-	rc = file ? make(ops_serve(req), req, node, file) : -ENOMEM;
-	if (rc) {
-		free(file);
-		return rc;
-	}
-	fi->fh = (uintptr_t)file;
-	fi->direct_io = 1;
-	return 0;
+	return answer_file_open(req, node, make, fi);
 }
 
 static ssize_t recall_read(struct mount *s, const struct node *node, void *buf, size_t size, off_t off,
 			   const struct fuse_file_info *fi)
 {
-	struct recall_file *file = (struct recall_file *)(uintptr_t)fi->fh, made = {.size = 0};
-	ssize_t got;
-	int rc;
-
-	if (file)
-		return ops_copy_part(file->text, file->size, buf, size, off);
-	rc = make(s, NULL, node, &made);
-	got = rc ? rc : ops_copy_part(made.text, made.size, buf, size, off);
-	free(made.text);
-	return got;
+	return answer_file_read(s, node, make, buf, size, off, fi);
 }
 
 static bool recall_is_long(struct mount *s, const struct node *node, size_t data_size)
@@ -132,20 +98,10 @@ static bool recall_is_long(struct mount *s, const struct node *node, size_t data
 	return answer_is_long(s, node->collection, VS_RECALL_QUERIES);
 }
 
-static void recall_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)
-{
-	struct recall_file *file = (struct recall_file *)(uintptr_t)fi->fh;
-
-	(void)s;
-	(void)node;
-	free(file->text);
-	free(file);
-}
-
 const struct node_ops view_recall_ops = {
 	.attr = recall_attr,
 	.open = recall_open,
 	.read = recall_read,
-	.release = recall_release,
+	.release = answer_file_release,
 	.is_long = recall_is_long,
 };
