@@ -66,12 +66,13 @@ struct meta_call {
 	uint64_t first;
 };
 
-static void take_meta(void *arg, uint64_t n, const struct row *r, const char *name)
+static void take_meta(void *arg, uint64_t n, uint32_t place, const struct row *r, const char *name)
 {
 	struct meta_call *call = arg;
 	struct search *s = call->s;
 	uint32_t i = (uint32_t)(n - call->first);
 
+	(void)place;
 	(void)name;
 	s->keys[i] = r ? row_entry(r) : 0;
 	s->sums[i] = r ? r->data_sum : 0;

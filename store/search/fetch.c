@@ -14,7 +14,7 @@
 #include "store/search/state.h"
 #include "store/segment/segment.h"
 
-static void take_meta(void *arg, uint64_t n, const struct row *r, const char *name)
+static void take_meta(void *arg, uint64_t n, uint32_t place, const struct row *r, const char *name)
 {
 	struct {
 		uint64_t key;
@@ -22,6 +22,7 @@ static void take_meta(void *arg, uint64_t n, const struct row *r, const char *na
 	} *meta = arg;
 
 	(void)n;
+	(void)place;
 	(void)name;
 	meta->key = r ? row_entry(r) : 0;
 	meta->sum = r ? r->data_sum : 0;

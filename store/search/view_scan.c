@@ -139,9 +139,10 @@ static int allocate(struct search_codes *c, uint32_t count, uint32_t k)
 	return c->candidates && c->items ? 0 : -ENOMEM;
 }
 
-static void take_entry(void *arg, uint64_t n, const struct row *r, const char *name)
+static void take_entry(void *arg, uint64_t n, uint32_t place, const struct row *r, const char *name)
 {
 	(void)n;
+	(void)place;
 	(void)name;
 	*(uint64_t *)arg = r && row_entry(r) ? row_entry(r) : UINT64_MAX;
 }

@@ -679,15 +679,14 @@ ssize_t vs_snapshot_vectors(struct vs_snapshot *m, void *buf, size_t size, uint6
 
 /*
  * Where a row's metadata and its id are: in the collection, or, once it has changed, in *head. *r is NULL if
- * they are damaged. Under the lock; *locked is false if it was given up, because the spill file has to be
- * read.
+ * they are damaged. Under the lock, which is given up meanwhile if the spill file has to be read.
  */
 static int find_meta(const struct vs_snapshot *m, uint32_t row, struct before_image *head,
-		     const struct row **r, const char **name, bool *locked)
+		     const struct row **r, const char **name)
 {
 	uint32_t index = kept_index(m, row);
+	int rc;
 
-	*locked = true;
 	*r = &head->row;
 	*name = head->name;
 	if (m->broken)
@@ -696,16 +695,10 @@ static int find_meta(const struct vs_snapshot *m, uint32_t row, struct before_im
 		return row_there(m, row, r, name);
 	if (copy_kept(m, index, head, NULL))
 		return 0;
-	*locked = false;
 	pthread_rwlock_unlock(&m->s->lock);
-	return read_kept(m, index, head, NULL);
-}
-
-/* Takes it again after find_meta. */
-static void lock_again(const struct vs_snapshot *m, bool locked)
-{
-	if (!locked)
-		engine_read_lock(m->s);
+	rc = read_kept(m, index, head, NULL);
+	engine_read_lock(m->s);
+	return rc;
 }
 
 static int each_row(const struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
@@ -717,19 +710,16 @@ static int each_row(const struct vs_snapshot *m, uint64_t first, uint64_t count,
 	for (uint64_t i = 0; i < count; i++, more--, row++) {
 		const struct row *r;
 		const char *name;
-		bool locked;
 		int rc;
 
 		if (!more)
 			row = snapshot_row(m, first + i, &more);
 		if (wanted && !(wanted[i / 64] >> i % 64 & 1))
 			continue;
-		rc = find_meta(m, row, &head, &r, &name, &locked);
-		if (!rc)
-			fn(arg, first + i, r, name);
-		lock_again(m, locked);
+		rc = find_meta(m, row, &head, &r, &name);
 		if (rc)
 			return rc;
+		fn(arg, first + i, row, r, name);
 	}
 	return 0;
 }
@@ -750,10 +740,11 @@ struct rows_call {
 	void *arg;
 };
 
-static void tell_row(void *arg, uint64_t n, const struct row *r, const char *name)
+static void tell_row(void *arg, uint64_t n, uint32_t place, const struct row *r, const char *name)
 {
 	struct rows_call *call = arg;
 
+	(void)place;
 	call->fn(call->arg, n, r ? row_entry(r) : 0, r ? name : NULL, r ? r->name_len : 0);
 }
 
@@ -767,12 +758,24 @@ int vs_snapshot_rows(struct vs_snapshot *m, uint64_t first, uint64_t count, cons
 
 /* ------------------------------------------------------------------ metadata */
 
-static void describe_row(const struct vs_store *s, const struct row *r, uint32_t place,
-			 struct vs_row_meta *out)
+struct describe_call {
+	const struct vs_store *s;
+	uint64_t first;
+	struct vs_row_meta *out;
+};
+
+static void describe_row(void *arg, uint64_t n, uint32_t place, const struct row *r, const char *name)
 {
-	const struct perm_class *class = engine_perm_get(s, r->perm);
+	const struct describe_call *call = arg;
+	struct vs_row_meta *out = &call->out[n - call->first];
+	const struct perm_class *class;
 	struct timespec mtime, ctime;
 
+	(void)name;
+	*out = (struct vs_row_meta){.place = place};
+	if (!r || !row_entry(r))
+		return;
+	class = engine_perm_get(call->s, r->perm);
 	vs_time_split(row_mtime(r), &mtime);
 	vs_time_split(row_ctime(r), &ctime);
 	*out = (struct vs_row_meta){
@@ -785,33 +788,9 @@ static void describe_row(const struct vs_store *s, const struct row *r, uint32_t
 	};
 }
 
-/* Under the lock. */
-static int describe_rows(const struct vs_snapshot *m, uint64_t first, uint64_t count, struct vs_row_meta *out)
-{
-	uint32_t row = 0, more = 0;
-	struct before_image head;
-
-	for (uint64_t i = 0; i < count; i++, more--, row++) {
-		const struct row *r;
-		const char *name;
-		bool locked;
-		int rc;
-
-		if (!more)
-			row = snapshot_row(m, first + i, &more);
-		rc = find_meta(m, row, &head, &r, &name, &locked);
-		lock_again(m, locked);
-		if (rc)
-			return rc;
-		out[i] = (struct vs_row_meta){.place = row};
-		if (r && row_entry(r))
-			describe_row(m->s, r, row, &out[i]);
-	}
-	return 0;
-}
-
 ssize_t vs_snapshot_meta(struct vs_snapshot *m, uint64_t first, uint64_t count, struct vs_row_meta *out)
 {
+	struct describe_call call = {m->s, first, out};
 	uint64_t done = 0;
 	int rc = 0;
 
@@ -822,9 +801,7 @@ ssize_t vs_snapshot_meta(struct vs_snapshot *m, uint64_t first, uint64_t count, 
 	while (done < count && !rc) {
 		uint64_t n = count - done < IDS_ROWS ? count - done : IDS_ROWS;
 
-		engine_read_lock(m->s);
-		rc = describe_rows(m, first + done, n, out + done);
-		pthread_rwlock_unlock(&m->s->lock);
+		rc = snapshot_rows(m, first + done, n, NULL, describe_row, &call);
 		done += n;
 	}
 	return rc ? rc : (ssize_t)count;
@@ -884,11 +861,9 @@ static int select_row(const struct vs_snapshot *m, uint32_t row, snapshot_pass_f
 	struct before_image head;
 	const struct row *r;
 	const char *name;
-	bool locked;
-	int rc = find_meta(m, row, &head, &r, &name, &locked);
+	int rc = find_meta(m, row, &head, &r, &name);
 
 	*chosen = !rc && r && row_entry(r) && passes(arg, name, r->name_len);
-	lock_again(m, locked);
 	return rc;
 }
 

@@ -60,8 +60,10 @@ int snapshot_select(const struct vs_snapshot *m, const struct snapshot_run *run,
 /* The row that has this id now, if it is one of the snapshot's; what it was then must be asked for if it has
  * changed since. -ENOENT: there is none; -ESTALE, -EIO: that cannot be told. */
 int snapshot_find(const struct vs_snapshot *m, const char *name, size_t len, uint64_t *row);
-/* As vs_snapshot_rows, with all of a row's metadata: NULL if they are damaged. */
-typedef void (*snapshot_row_fn)(void *arg, uint64_t n, const struct row *row, const char *name);
+/* As vs_snapshot_rows, with a row's place (segment and slot) and all of its metadata: NULL if they are
+ * damaged. fn runs under the store's lock. */
+typedef void (*snapshot_row_fn)(void *arg, uint64_t n, uint32_t place, const struct row *row,
+				const char *name);
 int snapshot_rows(const struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
 		  snapshot_row_fn fn, void *arg);
 /* The segment of a row, its place there, and how many follow it without deleted ones among them, itself
