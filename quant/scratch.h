@@ -7,6 +7,7 @@
 #define VECFS_QUANT_SCRATCH_H
 
 #include <stddef.h>
+#include <stdlib.h>
 #include <stdint.h>
 
 #define SCRATCH_ALIGN 64 /* of what callers lend, and of each part */
@@ -15,6 +16,12 @@ struct scratch {
 	char *base;
 	size_t bytes; /* taken so far */
 };
+
+/* Memory for scratch, or for anything that wants its alignment; free() frees it. NULL: there is none. */
+static inline void *scratch_alloc(size_t bytes)
+{
+	return aligned_alloc(SCRATCH_ALIGN, (bytes + SCRATCH_ALIGN) / SCRATCH_ALIGN * SCRATCH_ALIGN);
+}
 
 static inline void *scratch_take(struct scratch *s, size_t bytes)
 {

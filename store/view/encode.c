@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "quant/convert.h"
+#include "quant/scratch.h"
 #include "store/base/checksum.h"
 #include "store/view/workers.h"
 
@@ -89,22 +90,17 @@ int encode_begin_writing(struct vs_store *s)
 	return rc;
 }
 
-static void *aligned(size_t bytes)
-{
-	return aligned_alloc(64, (bytes + 64) / 64 * 64);
-}
-
 static int worker_init(struct encoder *e, struct worker *w)
 {
 	size_t dim = e->m->codec.plan.dim;
 
 	if (w->x)
 		return 0;
-	w->x = aligned(e->part_blocks * CODES_BLOCK_ROWS * dim * sizeof *w->x);
-	w->scratch = aligned(codec_scratch_bytes(&e->m->codec));
-	w->decoded = aligned((ERROR_ROWS + 1) * dim * sizeof *w->decoded);
+	w->x = scratch_alloc(e->part_blocks * CODES_BLOCK_ROWS * dim * sizeof *w->x);
+	w->scratch = scratch_alloc(codec_scratch_bytes(&e->m->codec));
+	w->decoded = scratch_alloc((ERROR_ROWS + 1) * dim * sizeof *w->decoded);
 	if (e->schema.dtype != VS_F32)
-		w->raw = aligned(CODES_BLOCK_ROWS * vs_row_bytes(&e->schema));
+		w->raw = scratch_alloc(CODES_BLOCK_ROWS * vs_row_bytes(&e->schema));
 	if (w->x && w->scratch && w->decoded && (w->raw || e->schema.dtype == VS_F32) &&
 	    code_blocks_alloc(&w->fresh, e->m, e->part_blocks) && code_blocks_alloc(&w->block, e->m, 1))
 		return 0;

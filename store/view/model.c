@@ -13,17 +13,12 @@
 #include "quant/convert.h"
 #include "quant/distance.h"
 #include "quant/rng.h"
+#include "quant/scratch.h"
 #include "store/array/npy.h"
 #include "store/base/checksum.h"
 
 #define TRAIN_ROWS 16384u /* 64 for each of 256 centroids; more are worth it for who asks for them */
 #define ERROR_ROWS 512u   /* that a model's error is measured on */
-#define ALIGN 64u
-
-static void *aligned(size_t bytes)
-{
-	return aligned_alloc(ALIGN, (bytes + ALIGN) / ALIGN * ALIGN);
-}
 
 uint64_t view_model_seed(struct vs_store *s, uint32_t collection, const char *name,
 			 const struct vs_view_params *params)
@@ -81,8 +76,8 @@ static struct view_model *view_model_new(const struct codec_plan *plan)
 		return NULL;
 	m->refs = 1;
 	m->codec.plan = *plan;
-	m->memory = aligned(codec_bound_bytes(plan));
-	m->floats = float_count(plan) ? aligned(float_count(plan) * sizeof *m->floats) : NULL;
+	m->memory = scratch_alloc(codec_bound_bytes(plan));
+	m->floats = float_count(plan) ? scratch_alloc(float_count(plan) * sizeof *m->floats) : NULL;
 	if (m->memory && (m->floats || !float_count(plan)))
 		return m;
 	view_model_put(m);
@@ -191,7 +186,7 @@ static int sample_read(struct vs_snapshot *m, const struct vs_snapshot_info *inf
 	size_t n;
 	int rc;
 
-	*out = (struct sample){.x = aligned(want * info->schema.dim * sizeof(float))};
+	*out = (struct sample){.x = scratch_alloc(want * info->schema.dim * sizeof(float))};
 	rc = rows && raw && out->x ? 0 : -ENOMEM;
 	rng_seed(&rng, seed);
 	n = rc ? 0 : rng_sample(&rng, info->rows, want, rows);
@@ -261,12 +256,13 @@ static int measure(struct view_model *m, const float *rows, size_t count)
 	const struct codec_plan *plan = &m->codec.plan;
 	size_t blocks = block_count(count);
 	uint64_t *valid = calloc(blocks, sizeof *valid);
-	struct codec_columns columns = {.blocks = aligned(blocks * m->block_bytes[0]),
-					.rows = aligned(blocks * m->block_bytes[1]),
-					.factors = aligned(blocks * m->block_bytes[2]),
+	struct codec_columns columns = {.blocks = scratch_alloc(blocks * m->block_bytes[0]),
+					.rows = scratch_alloc(blocks * m->block_bytes[1]),
+					.factors = scratch_alloc(blocks * m->block_bytes[2]),
 					.valid = valid};
-	float *decoded = aligned(count * plan->dim * sizeof *decoded), *x = malloc(plan->dim * sizeof *x);
-	void *scratch = aligned(codec_scratch_bytes(&m->codec));
+	float *decoded = scratch_alloc(count * plan->dim * sizeof *decoded),
+	      *x = malloc(plan->dim * sizeof *x);
+	void *scratch = scratch_alloc(codec_scratch_bytes(&m->codec));
 	double error = 0, variance = 0;
 	int rc = valid && columns.blocks && columns.rows && columns.factors && decoded && x && scratch
 			 ? 0
@@ -296,7 +292,8 @@ static int train(struct view_model *m, struct sample *sample, uint64_t seed, con
 		 size_t *used)
 {
 	const struct codec_plan *plan = &m->codec.plan;
-	void *scratch = aligned(codec_train_scratch_bytes(plan, sample->count, parallel_workers(parallel)));
+	void *scratch =
+		scratch_alloc(codec_train_scratch_bytes(plan, sample->count, parallel_workers(parallel)));
 	int rc = scratch ? find_mean(plan, sample, m->floats + plan->model_floats) : -ENOMEM;
 
 	if (!rc)

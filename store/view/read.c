@@ -6,6 +6,7 @@
 
 #include "quant/block.h"
 #include "quant/convert.h"
+#include "quant/scratch.h"
 #include "store/io/guard.h"
 #include "store/snapshot/snapshot.h"
 #include "store/view/encode.h"
@@ -26,11 +27,6 @@ struct vs_view {
 	void *scratch;
 	struct code_blocks made; /* of 64 rows */
 };
-
-static void *aligned(size_t bytes)
-{
-	return aligned_alloc(64, (bytes + 64) / 64 * 64);
-}
 
 /* ------------------------------------------------------------------ opening */
 
@@ -276,10 +272,10 @@ static int make_room(struct vs_view *v)
 	if (v->x)
 		return 0;
 	v->raw = malloc(v->info.row_bytes);
-	v->scratch = aligned(codec_scratch_bytes(&v->m->codec));
+	v->scratch = scratch_alloc(codec_scratch_bytes(&v->m->codec));
 	if (!v->raw || !v->scratch || !code_blocks_alloc(&v->made, v->m, 1))
 		return -ENOMEM;
-	v->x = aligned(BLOCK_ROWS * dim * sizeof *v->x);
+	v->x = scratch_alloc(BLOCK_ROWS * dim * sizeof *v->x);
 	return v->x ? 0 : -ENOMEM;
 }
 
