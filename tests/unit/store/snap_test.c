@@ -12,18 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/store.h"
-#include "tests/unit/scratch.h"
+#include "tests/unit/store/fixture.h"
 
 #define DIM 64
 #define ROW_BYTES (DIM * sizeof(float))
 #define IDS 200
-
-struct fixture {
-	struct scratch sc;
-	struct vs_store *s;
-	uint32_t docs;
-};
 
 /* What a collection must have: of id number i the number that its vector was made of, or 0. */
 struct copy {
@@ -31,34 +24,10 @@ struct copy {
 	uint64_t entry[IDS];
 };
 
-static const struct vs_perm perm = {.mode = 0644, .uid = 10, .gid = 20};
-
 static void say(void *arg, const char *line)
 {
 	(void)arg;
 	fprintf(stderr, "check: %s\n", line);
-}
-
-static struct vs_store *open_store(struct fixture *f, bool read_only)
-{
-	struct vs_options options = {.read_only = read_only, .log_bytes = 1u << 20};
-	struct vs_store *s;
-	char why[256];
-
-	if (vs_open(f->sc.dir, &options, &s, why, sizeof why))
-		fail_msg("the store does not open: %s", why);
-	return s;
-}
-
-static int new_store(void **state)
-{
-	struct fixture *f = calloc(1, sizeof *f);
-
-	scratch_new(&f->sc);
-	f->s = open_store(f, false);
-	assert_int_equal(vs_collection_create(f->s, 0, "docs", &perm, &f->docs), 0);
-	*state = f;
-	return 0;
 }
 
 static void close_store(struct fixture *f)

@@ -14,41 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/unit/scratch.h"
+#include "tests/unit/store/fixture.h"
 #include "store/io/io.h"
-#include "store/store.h"
 
 #define DIM 4
-
-struct fixture {
-	struct scratch sc;
-	struct vs_store *s;
-	uint32_t docs;
-};
-
-static const struct vs_perm perm = {.mode = 0644, .uid = 10, .gid = 20};
-
-static struct vs_store *open_store(struct fixture *f, bool read_only)
-{
-	struct vs_options options = {.read_only = read_only, .log_bytes = 1u << 20};
-	struct vs_store *s;
-	char why[256];
-
-	if (vs_open(f->sc.dir, &options, &s, why, sizeof why))
-		fail_msg("the store does not open: %s", why);
-	return s;
-}
-
-static int new_store(void **state)
-{
-	struct fixture *f = calloc(1, sizeof *f);
-
-	scratch_new(&f->sc);
-	f->s = open_store(f, false);
-	assert_int_equal(vs_collection_create(f->s, 0, "docs", &perm, &f->docs), 0);
-	*state = f;
-	return 0;
-}
 
 static int free_store(void **state)
 {
