@@ -301,9 +301,12 @@ static int join(struct found *found, size_t count)
 		else
 			found[i].seg->share->users = 1;
 	}
-	for (size_t i = 0; i < count && !rc; i++)
-		if (found[i].seg->share->users < found[i].id.names)
-			found[i].seg->share->users = (unsigned)found[i].id.names;
+	for (size_t i = 0; i < count && !rc; i++) {
+		struct share *share = found[i].seg->share;
+
+		if (share->users + share->strangers < found[i].id.names)
+			share->strangers = (unsigned)found[i].id.names - share->users;
+	}
 	return rc;
 }
 

@@ -538,7 +538,7 @@ static void keep_readers(struct collection *c)
 static void abandon_shares(struct collection *c)
 {
 	for (uint32_t n = 0; n < c->segment_count; n++)
-		c->segments[n]->share = NULL;
+		segment_share_abandon(c->segments[n]);
 }
 
 /* Removes a dropped collection's files and memory. Nothing that is in the log ahead of here needs them. */

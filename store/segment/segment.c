@@ -457,6 +457,13 @@ void segment_share_leave(struct segment *seg)
 	seg->share = NULL;
 }
 
+void segment_share_abandon(struct segment *seg)
+{
+	if (seg->share)
+		seg->share->strangers++;
+	segment_share_leave(seg);
+}
+
 int segment_is_linked(struct segment *seg, enum segment_column column)
 {
 	struct io_identity id;

@@ -32,7 +32,8 @@
 
 /* Segments whose file of vectors is one and the same, under several names. Under the store's lock. */
 struct share {
-	unsigned users;
+	unsigned users;     /* segments; the last one frees it */
+	unsigned strangers; /* names of the file that are no segment's, and stay */
 };
 
 struct segment {
@@ -196,10 +197,12 @@ void segment_vectors_done(struct segment *seg);
  * lock, alone. */
 int segment_share(struct segment *seg, struct segment *other);
 void segment_share_leave(struct segment *seg);
+/* The same of a segment whose name of the file stays: those of the others are still shared. */
+void segment_share_abandon(struct segment *seg);
 /* Whether its files are another's, too: then it takes no rows, and rows go by being marked. */
 static inline bool segment_is_shared(const struct segment *seg)
 {
-	return seg->share && seg->share->users > 1;
+	return seg->share && seg->share->users + seg->share->strangers > 1;
 }
 /* The applier's: whether a column's file has other names, and so must not be changed: 0, 1 or -errno. */
 int segment_is_linked(struct segment *seg, enum segment_column column);
