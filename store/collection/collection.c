@@ -411,11 +411,13 @@ uint32_t collection_free_number(const struct collection *c, uint32_t from)
 
 void collection_trim_segments(struct collection_table *t, struct collection *c)
 {
+	uint32_t before = c->segment_count;
+
 	while (c->segment_count && !segment_has_files(c->segments[c->segment_count - 1]) &&
-	       !c->segments[c->segment_count - 1]->count) {
+	       !c->segments[c->segment_count - 1]->count)
 		segment_put(NULL, c->segments[--c->segment_count]);
-		t->segments--;
-	}
+	if (collection_get(t, c->id) == c) /* else they were subtracted when it was taken out */
+		t->segments -= before - c->segment_count;
 	if (c->room > c->segment_count)
 		c->room = c->segment_count;
 }

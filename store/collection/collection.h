@@ -158,7 +158,7 @@ uint32_t collection_free_number(const struct collection *c, uint32_t from);
 /* Puts a segment at its number, in place of a placeholder or at the end (after collection_reserve_segments).
  */
 void collection_place_segment(struct collection_table *t, struct collection *c, struct segment *seg);
-/* Takes placeholders without rows from the end. */
+/* Takes placeholders without rows from the end; the table's sum follows if it is in a table. */
 void collection_trim_segments(struct collection_table *t, struct collection *c);
 
 /* ---- rows */

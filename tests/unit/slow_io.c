@@ -130,7 +130,11 @@ static int slow_identify(struct io *io, const char *path, struct io_identity *ou
 
 static int slow_unlink(struct io *io, const char *path)
 {
-	delay_path(slow_of(io), path);
+	struct slow_io *s = slow_of(io);
+
+	if (path_is_slow(s, path))
+		s->unlinks++;
+	delay_path(s, path);
 	return slow_of(io)->real->ops->unlink(slow_of(io)->real, path);
 }
 

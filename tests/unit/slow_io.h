@@ -22,6 +22,7 @@ struct slow_io {
 	_Atomic bool collection[SLOW_COLLECTIONS]; /* by number */
 	_Atomic bool file[SLOW_FILES];             /* by descriptor */
 	_Atomic unsigned long delayed;             /* calls */
+	_Atomic unsigned long unlinks;             /* begun, of slow files */
 };
 
 void slow_io_init(struct slow_io *slow, struct io *real);

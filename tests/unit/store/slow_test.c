@@ -548,6 +548,30 @@ static void a_large_batch_lets_others_go_on(void **state)
 	assert_true(longest < IMPORT_WAIT_MS);
 }
 
+/* ------------------------------------------------------------------ the end of a collection */
+
+/* The applier removes an empty segment's files, and somebody the collection, at the same time: what the table
+ * counts, and the catalog has space for, is right after it. */
+static void a_collection_goes_while_its_files_are_removed(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned i = 0; i < 4; i++) {
+		uint32_t id = slow_collection(f, 0, "short-lived");
+		unsigned long before = f->slow.unlinks;
+
+		put(f, id, "only", i);
+		must(vs_sync(f->s) == 0, __func__);
+		f->slow.delay_ms = SHORT_MS;
+		must(vs_remove(f->s, id, "only", NULL) == 0, __func__);
+		while (f->slow.unlinks == before)
+			usleep(1000);
+		must(vs_collection_remove(f->s, id) == 0, __func__);
+		f->slow.delay_ms = 0;
+		must(vs_sync(f->s) == 0, __func__);
+	}
+}
+
 /* ------------------------------------------------------------------ the store */
 
 static int new_store(void **state)
@@ -597,6 +621,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_batch_and_a_first_vector_share_a_collection, new_store,
 						free_store),
 		cmocka_unit_test_setup_teardown(a_large_batch_lets_others_go_on, new_store, free_store),
+		cmocka_unit_test_setup_teardown(a_collection_goes_while_its_files_are_removed, new_store,
+						free_store),
 		cmocka_unit_test_setup_teardown(a_slow_disk_is_felt_by_who_needs_it, new_store, free_store),
 	};
 
