@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/replay/apply.h"
+#include "store/replay/applier.h"
+#include "store/replay/checkpoint.h"
+#include "store/replay/in_memory.h"
 #include "store/engine.h"
 #include "store/collection/index_file.h"
 #include "store/replay/recover.h"
@@ -108,7 +110,7 @@ static void free_store(struct vs_store *s)
 			snapshot_detach(s->table.all[i]);
 	collection_table_free(&s->table, s->io);
 	files_free(&s->files);
-	recover_free(s);
+	in_memory_free(s);
 	free(s->perms);
 	free(s->perm_next);
 	free(s->perm_used);
@@ -150,7 +152,7 @@ static int init_locks(struct vs_store *s)
 
 static int start_threads(struct vs_store *s)
 {
-	int rc = pthread_create(&s->applier, NULL, apply_thread, s);
+	int rc = pthread_create(&s->applier, NULL, applier_thread, s);
 
 	if (rc)
 		return -rc;
@@ -283,7 +285,7 @@ static int finalize(struct vs_store *s)
 		rc = files_sync_all(&s->files);
 	/* Removed files stay removed: nobody looks for orphans in a clean store. */
 	if (rc >= 0)
-		rc = apply_sync(s);
+		rc = checkpoint_sync(s);
 	/* The log starts anew, in an epoch that no frame has had. */
 	if (s->logging) {
 		s->position = s->log.next;
@@ -384,7 +386,7 @@ int vs_segment_path(struct vs_store *s, uint32_t collection, uint32_t n, char *p
 	if (rc)
 		return rc;
 	if (!s->read_only)
-		rc = apply_header(s, collection, n);
+		rc = applier_header(s, collection, n);
 	if (rc)
 		return rc;
 	pthread_rwlock_rdlock(&s->lock);

@@ -23,7 +23,5 @@ struct vs_store;
  * there is no store.
  */
 int recover(struct vs_store *s, char *why, size_t why_size);
-/* Frees what a log that was replayed in memory needs, after everything that points into it. */
-void recover_free(struct vs_store *s);
 
 #endif
