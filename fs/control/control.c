@@ -175,17 +175,21 @@ int control_file_attr(struct mount *s, const struct node *node, vs_time mtime, u
 {
 	struct vs_perm root = control_root_perm(s);
 	struct vs_collection_info info;
+	mode_t limit = limit_of(node);
 	uint64_t ino = node_ino(node);
 	int rc;
 
 	if (node->collection == 0) {
-		node_stat(ino, limit_of(node), &root, mtime, mtime, size, st);
+		node_stat(ino, limit, &root, mtime, mtime, size, st);
 		return 0;
 	}
 	rc = vs_collection_get(s->store, node->collection, &info);
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
-	node_stat(ino, limit_of(node), &info.perm, mtime, mtime, size, st);
+	/* What a collection was can still be asked, and not changed. */
+	if (info.frozen && node->kind == NODE_SCHEMA)
+		limit &= ~(mode_t)0222;
+	node_stat(ino, limit, &info.perm, mtime, mtime, size, st);
 	return 0;
 }
 

@@ -57,6 +57,10 @@ holds() { # FILE X
 		[ "$status" -ne 0 ]
 		[[ $output == *Read-only* ]]
 	done
+	[ "$(stat -c %a $snap/one/.vecfs/schema)" = 444 ]
+	run bash -c "echo metric=ip >$snap/one/.vecfs/schema"
+	[ "$status" -ne 0 ]
+	[[ $output == *Read-only* ]]
 	holds $snap/one/apple 1
 	[ ! -e $snap/one/.vecfs/tx ]
 	[ ! -e $snap/one/.vecfs/snap ]
