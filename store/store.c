@@ -177,16 +177,8 @@ static int open_views(struct vs_store *s)
 	return rc;
 }
 
-int vs_open(const char *dir, const struct vs_options *options, struct vs_store **out, char *why,
-	    size_t why_size)
+static void set_options(struct vs_store *s, const struct vs_options *options)
 {
-	struct vs_store *s = calloc(1, sizeof *s);
-	int rc;
-
-	*out = NULL;
-	*why = 0;
-	if (!s)
-		return -ENOMEM;
 	s->options = *options;
 	s->read_only = options->read_only;
 	s->lock_fd = -1;
@@ -197,7 +189,12 @@ int vs_open(const char *dir, const struct vs_options *options, struct vs_store *
 		s->options.log_bytes = LOG_FILE_BYTES;
 	s->io = options->io;
 	files_init(&s->files, s->io, false, options->files_max, options->maps_max);
-	rc = init_locks(s);
+}
+
+static int open_folder(struct vs_store *s, const char *dir)
+{
+	int rc = init_locks(s);
+
 	if (!rc && !s->io) {
 		s->own_io = true;
 		rc = io_new_real(dir, !s->read_only, &s->io);
@@ -205,18 +202,41 @@ int vs_open(const char *dir, const struct vs_options *options, struct vs_store *
 	s->files.io = s->io;
 	if (!rc)
 		s->io->read_only = s->files.read_only = s->read_only;
-	if (!rc && !s->read_only)
-		rc = refuse_foreign(s, why, why_size);
+	return rc;
+}
+
+/* What the folder holds becomes what is in memory; an empty one becomes a store. */
+static int load(struct vs_store *s, char *why, size_t why_size)
+{
+	int rc = s->read_only ? 0 : refuse_foreign(s, why, why_size);
+
 	if (!rc)
 		rc = lock_or_wait(s, why, why_size);
 	if (!rc)
 		rc = recover(s, why, why_size);
-	if (rc == -ENOENT && s->io && !s->read_only)
+	if (rc == -ENOENT && !s->read_only)
 		rc = create_store(s);
 	if (!rc && s->io->lost) {
 		snprintf(why, why_size, "cannot read a mapped file: %s", strerror(EIO));
 		rc = -EIO;
 	}
+	return rc;
+}
+
+int vs_open(const char *dir, const struct vs_options *options, struct vs_store **out, char *why,
+	    size_t why_size)
+{
+	struct vs_store *s = calloc(1, sizeof *s);
+	int rc;
+
+	*out = NULL;
+	*why = 0;
+	if (!s)
+		return -ENOMEM;
+	set_options(s, options);
+	rc = open_folder(s, dir);
+	if (!rc)
+		rc = load(s, why, why_size);
 	if (!rc && !s->read_only)
 		rc = start_threads(s);
 	if (!rc)
