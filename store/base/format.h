@@ -35,8 +35,8 @@
  *
  * Times are vs_time: nanoseconds since 1901-12-13 20:45:52 UTC, which is ext4's range in 64 bits.
  *
- * Cost for each vector beyond its bytes: 32 (row) + the id rounded up to 8, and after a clean close about
- * 13 for the index file.
+ * Cost for each vector beyond its bytes: 32 (row) + the id rounded up to 8, and after a clean close a little
+ * more than 9 for the index file.
  */
 #ifndef VECFS_STORE_BASE_FORMAT_H
 #define VECFS_STORE_BASE_FORMAT_H
@@ -250,11 +250,18 @@ struct catalog {
 static_assert(sizeof(struct catalog) == 112, "catalog");
 
 /*
- * ---- index file: struct index_image, then the directory (uint32_t[1 << depth], none without pages), the
- * pages (id_index.h), the places of the chunks (uint32_t[chunks]: 0, or which of the present chunks, counted
- * from 1), and the present chunks (entry_map.h).
+ * ---- index file: struct index_image; the entries' numbers, page after page in the order of the directory:
+ * their low 32 bits (uint32_t[entries]), their tags (uint8_t[entries]) and, if one needs them, their high
+ * bits (uint8_t[entries]); the pages' depths and counts (uint8_t[pages] each; id_index.h), from which the
+ * directory follows; 16 zeros, and as many as make it a multiple of 4; the places of the chunks
+ * (uint32_t[chunks]: 0, or which of the present chunks, counted from 1), and the present chunks
+ * (entry_map.h).
+ *
+ * "VECINDX2" had pages as they are in memory. Such a file is not read any more: the index is made anew.
  */
-#define INDEX_MAGIC 0x3258444e49434556ull /* "VECINDX2" */
+#define INDEX_MAGIC 0x3358444e49434556ull /* "VECINDX3" */
+#define INDEX_MAGIC_OLD 0x3258444e49434556ull
+#define INDEX_WIDE 1u /* flag: there are high bits */
 
 struct index_image {
 	uint64_t magic;
@@ -262,8 +269,10 @@ struct index_image {
 	uint64_t count, name_bytes, line_bytes; /* of the collection */
 	uint64_t chunk_base;
 	uint64_t chunks, chunks_present;
+	uint64_t entries;
 	uint32_t depth, pages;
+	uint32_t flags, reserved;
 };
-static_assert(sizeof(struct index_image) == 72, "index_image");
+static_assert(sizeof(struct index_image) == 88, "index_image");
 
 #endif

@@ -306,7 +306,7 @@ static void load_image(struct pass *p)
 	for (uint32_t i = 0; i < c->segment_count; i++)
 		c->segments[i]->count = p->cc->segments[i].rows;
 	p->image = !rc;
-	if (rc)
+	if (rc && rc != -EPROTO)
 		check_found(p->cc->k, "%s: collections/%u/index: %s; it can be rebuilt", p->cc->title, c->id,
 			    rc == -ENOENT ? "missing" : "damaged");
 }

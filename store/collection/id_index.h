@@ -7,6 +7,10 @@
  * needs more than a page of rehashing. A page holds 64 entries of 6 bytes, unordered; a byte of the hash
  * (tag) for each is compared 16 at a time. Ids themselves are not here: the caller confirms candidates.
  *
+ * Pages are full to 69 % on the average, and to 55 % at times, since all of them are split at about the same
+ * time. On the disk they are packed (index_file.h): in the directory's order, without what is free in them.
+ * Packed pages are used where they are mapped; whoever inserts into one gets a page of its own first.
+ *
  * Not thread-safe: readers share the store's lock, writers hold it alone.
  */
 #ifndef VECFS_STORE_COLLECTION_ID_INDEX_H
@@ -16,7 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define INDEX_PAGE_SLOTS 64
+#define INDEX_PAGE_SLOTS 64u
+#define INDEX_SCAN_BYTES 16u /* that many tags are read at once: so much lies behind the last of a pack */
 
 struct index_page {
 	uint8_t depth; /* bits of the hash that all entries here share */
@@ -27,14 +32,36 @@ struct index_page {
 	uint32_t low[INDEX_PAGE_SLOTS];
 };
 
+struct packed_page {
+	uint32_t first; /* of its entries in the pack */
+	uint8_t depth, count;
+};
+
+/* Entries in arrays, page after page: a private mapping that the index does not own. */
+struct index_pack {
+	uint32_t *low;
+	uint8_t *tag;
+	uint8_t *high; /* NULL: all of them are 0 */
+};
+
 struct id_index {
 	unsigned depth;
-	uint32_t *directory; /* NULL while empty */
-	uint32_t pages;
-	uint32_t image_pages;       /* pages 0.. live in the image, */
-	struct index_page *image;   /* a private mapping that the index does not own; */
-	struct index_page **chunks; /* the others in chunks of their own */
-	uint32_t chunk_count;
+	uint32_t *directory; /* of numbers of pages, or INDEX_PACKED | of packed ones. NULL while empty */
+	struct index_page **chunks; /* the pages */
+	uint32_t pages, chunk_count;
+	struct index_pack pack;
+	struct packed_page *packed;
+	uint32_t packed_pages;
+};
+#define INDEX_PACKED (1u << 31)
+
+/* The entries of a page, wherever it is. */
+struct index_slots {
+	uint8_t *tag;
+	uint8_t *high; /* NULL: all 0 */
+	uint32_t *low;
+	uint8_t *count;
+	uint8_t depth;
 };
 
 /* Tells whether an entry has the id looked for. */
@@ -46,14 +73,32 @@ void id_index_init(struct id_index *ix);
 void id_index_free(struct id_index *ix);
 /* Entry numbers are below 2^40 and not 0. Returns the matching entry, or 0. */
 uint64_t id_index_find(const struct id_index *ix, uint64_t hash, id_index_match_fn match, void *arg);
+/*
+ * Fetches what id_index_find will look at, for who has many hashes to find: first steps 0 of all of them,
+ * then steps 1, then 2. Each needs what the one before has fetched.
+ */
+#define INDEX_FETCH_STEPS 3u
+void id_index_fetch(const struct id_index *ix, uint64_t hash, unsigned step);
 /* Makes sure that one insertion of this hash cannot fail. -ENOMEM; -EOVERFLOW: too many equal hashes;
  * or what hash_of said. */
 int id_index_reserve(struct id_index *ix, uint64_t hash, id_index_hash_fn hash_of, void *arg);
-/* After id_index_reserve. The entry must not be there yet. */
+/* The same of one insertion that a removal of this hash precedes. -ENOMEM. */
+int id_index_reserve_replacement(struct id_index *ix, uint64_t hash);
+/* After one of these. The entry must not be there yet. */
 void id_index_insert(struct id_index *ix, uint64_t hash, uint64_t entry);
 /* Without effect if it is not there, as can be with an index file that has a good checksum and wrong
  * contents. */
 void id_index_remove(struct id_index *ix, uint64_t hash, uint64_t entry);
-struct index_page *index_page(const struct id_index *ix, uint32_t n);
+
+/* The page at *at of the directory, which is 0 at first; *at moves to the next one. False: there is none. */
+bool id_index_next_page(const struct id_index *ix, uint64_t *at, struct index_slots *out);
+/*
+ * Makes an empty index of packed pages, which have these depths and counts, in the directory's order. The
+ * pack stays as long as the index. -EUCLEAN: that is no index; -ENOMEM.
+ */
+int id_index_use_pack(struct id_index *ix, unsigned depth, const struct index_pack *pack,
+		      const uint8_t *depths, const uint8_t *counts, uint32_t pages);
+/* How many entries there are in pages with these counts. */
+uint64_t id_index_count(const uint8_t *counts, uint32_t pages);
 
 #endif

@@ -10,38 +10,92 @@
 #include "store/collection/collection.h"
 #include "store/io/io.h"
 
+/* Bytes of what describes the pages, and with the zeros behind it. */
+static uint64_t pages_bytes_used(const struct index_image *head)
+{
+	return head->entries * (sizeof(uint32_t) + 1 + (head->flags & INDEX_WIDE)) + 2ull * head->pages;
+}
+
+static uint64_t pages_bytes(const struct index_image *head)
+{
+	uint64_t bytes = pages_bytes_used(head) + INDEX_SCAN_BYTES;
+
+	return (bytes + sizeof(uint32_t) - 1) / sizeof(uint32_t) * sizeof(uint32_t);
+}
+
 /* ------------------------------------------------------------------ writing */
+
+#define WRITE_BYTES (256u << 10)
 
 struct writer {
 	struct io *io;
 	int fd;
 	uint64_t off;
+	char *buf;
+	size_t used;
 	XXH3_state_t sum;
 };
 
-static int writer_put(struct writer *w, const void *data, size_t size)
+static int writer_flush(struct writer *w)
 {
-	int rc = io_write_full(w->io, w->fd, data, size, w->off);
+	int rc = io_write_full(w->io, w->fd, w->buf, w->used, w->off);
 
-	XXH3_64bits_update(&w->sum, data, size);
-	w->off += size;
+	XXH3_64bits_update(&w->sum, w->buf, w->used);
+	w->off += w->used;
+	w->used = 0;
 	return rc;
 }
 
-static int put_pages(struct writer *w, const struct id_index *ix)
+static int writer_put(struct writer *w, const void *data, size_t size)
 {
-	int rc = ix->directory ? writer_put(w, ix->directory, sizeof(uint32_t) << ix->depth) : 0;
+	int rc = 0;
 
-	for (uint32_t i = 0; i < ix->pages && !rc;) {
-		/* Pages lie in runs: the old image, then chunks. */
-		uint32_t n = 1;
+	for (const char *p = data; size && !rc;) {
+		size_t n = size < WRITE_BYTES - w->used ? size : WRITE_BYTES - w->used;
 
-		while (i + n < ix->pages && index_page(ix, i + n) == index_page(ix, i) + n)
-			n++;
-		rc = writer_put(w, index_page(ix, i), n * sizeof(struct index_page));
-		i += n;
+		memcpy(w->buf + w->used, p, n);
+		w->used += n;
+		p += n;
+		size -= n;
+		if (w->used == WRITE_BYTES)
+			rc = writer_flush(w);
 	}
 	return rc;
+}
+
+/* What of each page comes into an array of its own. */
+enum pack_array { PACK_LOW, PACK_TAG, PACK_HIGH, PACK_DEPTH, PACK_COUNT };
+
+static int put_array(struct writer *w, const struct id_index *ix, enum pack_array which)
+{
+	static const uint8_t no_high[INDEX_PAGE_SLOTS];
+	struct index_slots s;
+	int rc = 0;
+
+	for (uint64_t at = 0; !rc && id_index_next_page(ix, &at, &s);) {
+		unsigned n = *s.count;
+
+		if (which == PACK_LOW)
+			rc = writer_put(w, s.low, n * sizeof *s.low);
+		else if (which == PACK_TAG)
+			rc = writer_put(w, s.tag, n);
+		else if (which == PACK_HIGH)
+			rc = writer_put(w, s.high ? s.high : no_high, n);
+		else
+			rc = writer_put(w, which == PACK_DEPTH ? &s.depth : s.count, 1);
+	}
+	return rc;
+}
+
+static int put_pages(struct writer *w, const struct id_index *ix, const struct index_image *head)
+{
+	static const char zeros[INDEX_SCAN_BYTES + sizeof(uint32_t)];
+	int rc = 0;
+
+	for (enum pack_array i = PACK_LOW; i <= PACK_COUNT && !rc; i++)
+		if (i != PACK_HIGH || head->flags & INDEX_WIDE)
+			rc = put_array(w, ix, i);
+	return rc ? rc : writer_put(w, zeros, pages_bytes(head) - pages_bytes_used(head));
 }
 
 static int put_chunks(struct writer *w, const struct entry_map *es)
@@ -72,40 +126,60 @@ static struct index_image image_head(const struct collection *c, uint64_t stamp)
 		.chunk_base = c->entries.base,
 		.chunks = c->entries.count,
 		.depth = c->index.depth,
-		.pages = c->index.pages,
 	};
+	struct index_slots s;
+	uint8_t high = 0;
 
+	for (uint64_t at = 0; id_index_next_page(&c->index, &at, &s); head.pages++) {
+		head.entries += *s.count;
+		for (unsigned i = 0; s.high && i < *s.count; i++)
+			high |= s.high[i];
+	}
+	head.flags = high ? INDEX_WIDE : 0;
 	for (size_t i = 0; i < c->entries.count; i++)
 		head.chunks_present += c->entries.chunks[i].rows && c->entries.chunks[i].live;
 	return head;
+}
+
+static int write_image(struct writer *w, const struct collection *c, const struct index_image *head)
+{
+	int rc = writer_put(w, head, sizeof *head);
+
+	if (!rc)
+		rc = put_pages(w, &c->index, head);
+	if (!rc)
+		rc = put_chunks(w, &c->entries);
+	return rc ? rc : writer_flush(w);
 }
 
 int index_file_write(struct io *io, struct collection *c, uint64_t stamp, bool sync)
 {
 	struct index_image head = image_head(c, stamp);
 	char path[SEGMENT_PATH_MAX], fresh[SEGMENT_PATH_MAX];
-	struct writer w = {.io = io};
+	struct writer w = {.io = io, .buf = malloc(WRITE_BYTES)};
 	int rc;
 
+	if (!w.buf)
+		return -ENOMEM;
 	/* Beside the old one, which may be mapped. */
 	collection_path(path, c->id, "index");
 	collection_path(fresh, c->id, "index.new");
 	w.fd = io->ops->open(io, fresh, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	if (w.fd < 0)
-		return w.fd;
-	XXH3_64bits_reset(&w.sum);
-	rc = writer_put(&w, &head, sizeof head);
-	if (!rc)
-		rc = put_pages(&w, &c->index);
-	if (!rc)
-		rc = put_chunks(&w, &c->entries);
-	if (!rc && sync && io->ops->datasync(io, w.fd) < 0)
-		rc = -EIO; /* whatever it was: not one of the errors that are only about this image */
-	io->ops->close(io, w.fd);
+	if (w.fd >= 0) {
+		XXH3_64bits_reset(&w.sum);
+		rc = write_image(&w, c, &head);
+		if (!rc && sync && io->ops->datasync(io, w.fd) < 0)
+			rc = -EIO; /* whatever it was: not one of the errors that are only about this image */
+		io->ops->close(io, w.fd);
+	} else {
+		rc = w.fd;
+	}
+	free(w.buf);
 	if (rc >= 0)
 		rc = io->ops->rename(io, fresh, path);
 	if (rc < 0) {
-		io->ops->unlink(io, fresh);
+		if (w.fd >= 0)
+			io->ops->unlink(io, fresh);
 		return rc;
 	}
 	collection_path(path, c->id, NULL);
@@ -146,37 +220,30 @@ int index_file_remove(struct io *io, struct collection *c)
 /* The size of an image with this header, or 0 if there can be none. */
 static uint64_t image_size(const struct index_image *head)
 {
-	if (head->magic != INDEX_MAGIC || head->depth > 40 || head->chunks_present > head->chunks)
+	if (head->magic != INDEX_MAGIC || head->flags > INDEX_WIDE || head->entries > UINT32_MAX)
 		return 0;
-	if (head->chunks > ENTRIES_CHUNKS_MAX || head->chunk_base > ENTRIES_CHUNKS_MAX - head->chunks)
+	if (head->chunks > ENTRIES_CHUNKS_MAX || head->chunk_base > ENTRIES_CHUNKS_MAX - head->chunks ||
+	    head->chunks_present > head->chunks)
 		return 0;
-	return sizeof *head + (head->pages ? sizeof(uint32_t) << head->depth : 0) +
-	       head->pages * sizeof(struct index_page) + head->chunks * sizeof(uint32_t) +
+	return sizeof *head + pages_bytes(head) + head->chunks * sizeof(uint32_t) +
 	       head->chunks_present * ENTRIES_CHUNK * sizeof(uint32_t);
 }
 
-static int use_pages(struct collection *c, const struct index_image *head, char **p)
+static int use_pages(struct collection *c, const struct index_image *head, char *p)
 {
-	size_t bytes = sizeof(uint32_t) << head->depth;
+	struct index_pack pack = {.low = (uint32_t *)(void *)p};
+	const uint8_t *depths, *counts;
 
-	if (!head->pages)
-		return 0;
-	c->index.directory = malloc(bytes);
-	if (!c->index.directory)
-		return -ENOMEM;
-	memcpy(c->index.directory, *p, bytes);
-	*p += bytes;
-	c->index.depth = head->depth;
-	c->index.image = (struct index_page *)(void *)*p;
-	c->index.pages = c->index.image_pages = head->pages;
-	*p += head->pages * sizeof(struct index_page);
-	for (uint64_t i = 0; i >> head->depth == 0; i++)
-		if (c->index.directory[i] >= head->pages)
-			return -EUCLEAN;
-	for (uint32_t i = 0; i < head->pages; i++)
-		if (c->index.image[i].count > INDEX_PAGE_SLOTS || c->index.image[i].depth > head->depth)
-			return -EUCLEAN;
-	return 0;
+	pack.tag = (uint8_t *)(pack.low + head->entries);
+	depths = pack.tag + head->entries;
+	if (head->flags & INDEX_WIDE) {
+		pack.high = pack.tag + head->entries;
+		depths = pack.high + head->entries;
+	}
+	counts = depths + head->pages;
+	if (id_index_count(counts, head->pages) != head->entries)
+		return -EUCLEAN;
+	return id_index_use_pack(&c->index, head->depth, &pack, depths, counts, head->pages);
 }
 
 /* Whether an entry's row can exist. */
@@ -222,12 +289,15 @@ static int image_use(struct collection *c)
 	uint64_t live = 0;
 	int rc;
 
-	if (image_size(head) != c->image_bytes || head->stamp != c->index_stamp ||
-	    XXH3_64bits(c->image, c->image_bytes) != c->index_sum)
+	if (head->stamp != c->index_stamp || XXH3_64bits(c->image, c->image_bytes) != c->index_sum)
 		return -EUCLEAN;
-	rc = use_pages(c, head, &p);
+	if (head->magic == INDEX_MAGIC_OLD)
+		return -EPROTO;
+	if (image_size(head) != c->image_bytes)
+		return -EUCLEAN;
+	rc = use_pages(c, head, p);
 	if (!rc)
-		rc = use_chunks(c, head, p);
+		rc = use_chunks(c, head, p + pages_bytes(head));
 	for (size_t i = 0; i < c->entries.count && !rc; i++)
 		live += c->entries.chunks[i].live;
 	if (!rc && live != head->count)

@@ -12,8 +12,8 @@
 struct collection;
 struct io;
 
-/* Maps the index file that the catalog names. -ENOENT, -EUCLEAN: it is not there or not whole; scan instead.
- */
+/* Maps the index file that the catalog names. -ENOENT, -EUCLEAN: it is not there or not whole; -EPROTO: it is
+ * of a kind that is not read any more. Scan the rows instead. */
 int index_file_load(struct io *io, struct collection *c);
 /* Writes a new one, and makes it durable if sync says so; c->index_stamp, which is this one that no other
  * clean close has had, and index_sum tell which. Nobody may use the store. */

@@ -163,8 +163,9 @@ int load_collection(struct vs_store *s, struct collection *c)
 		rc = index_file_load(s->io, c);
 		if (!is_damage(rc))
 			return rc;
-		engine_report(s, VS_WARNING, "%s: no index image (%s), rebuilding it", c->name,
-			      strerror(-rc));
+		if (rc != -EPROTO) /* of an older kind: nothing is wrong with it */
+			engine_report(s, VS_WARNING, "%s: no index image (%s), rebuilding it", c->name,
+				      strerror(-rc));
 	}
 	c->index_stamp = 0;
 	rc = load_index(s, c);

@@ -412,6 +412,8 @@ int rows_put_prepare(struct txn *txn, struct collection *c, const char *name, co
 		rc = put->replaced ? entry_map_reserve(&c->entries, attr->entry)
 				   : rows_reserve_new(txn, c, name, put->change.name_len, attr->entry);
 	if (!rc && put->replaced)
+		rc = id_index_reserve_replacement(&c->index, collection_hash(c, name, put->change.name_len));
+	if (!rc && put->replaced)
 		rc = rows_reserve_change(txn, c, entry_map_get(&c->entries, put->replaced), &put->change);
 	if (!rc)
 		rc = overlay_reserve(&c->overlay, 1);

@@ -95,6 +95,23 @@ flip() {
 	expect_damage
 }
 
+@test "an index file of the earlier kind is no damage, and a mount makes one of today's" {
+	stop
+	tar -xJf "$BATS_TEST_DIRNAME/../data/index2.tar.xz" -C . --one-top-level=earlier
+	store=$here/earlier/store
+	grep -q VECINDX2 "$store/collections/1/index"
+	[ "$(vecfs check "$store")" = "$store: clean" ]
+	start ro
+	[ "$(ls mnt/docs | wc -l)" = 296 ]
+	stop
+	start
+	[ "$(ls mnt/docs | wc -l)" = 296 ]
+	[ "$(od -An -tf4 mnt/docs/item-0299 | tr -s ' ')" = " 299 300 301 302" ]
+	stop
+	grep -q VECINDX3 "$store/collections/1/index"
+	[ "$(vecfs check "$store")" = "$store: clean" ]
+}
+
 @test "exit codes are those of fsck(8): 8 for what is no store or is in use, 16 for wrong arguments" {
 	run vecfs check "$store" # it is mounted
 	[ "$status" = 8 ]

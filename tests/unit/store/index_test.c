@@ -125,6 +125,171 @@ static void entry_numbers_have_forty_bits(void **state)
 	id_index_free(&ix);
 }
 
+/* ------------------------------------------------------------------ packed */
+
+struct packed {
+	struct index_pack pack;
+	uint8_t *depths, *counts;
+	uint32_t entries, pages;
+};
+
+/* What index_file.c writes and maps. */
+static struct packed pack(const struct id_index *ix, bool wide)
+{
+	struct packed p = {0};
+	struct index_slots s;
+
+	for (uint64_t at = 0; id_index_next_page(ix, &at, &s); p.pages++)
+		p.entries += *s.count;
+	p.pack.low = malloc(p.entries * sizeof *p.pack.low + 1);
+	p.pack.tag = malloc(p.entries + INDEX_SCAN_BYTES);
+	p.pack.high = wide ? malloc(p.entries + 1) : NULL;
+	p.depths = malloc(p.pages + 1);
+	p.counts = malloc(p.pages + 1);
+	p.entries = p.pages = 0;
+	for (uint64_t at = 0; id_index_next_page(ix, &at, &s); p.pages++) {
+		p.depths[p.pages] = s.depth;
+		p.counts[p.pages] = *s.count;
+		for (unsigned i = 0; i < *s.count; i++, p.entries++) {
+			p.pack.low[p.entries] = s.low[i];
+			p.pack.tag[p.entries] = s.tag[i];
+			if (wide)
+				p.pack.high[p.entries] = s.high ? s.high[i] : 0;
+		}
+	}
+	return p;
+}
+
+static int use(struct id_index *ix, unsigned depth, const struct packed *p)
+{
+	id_index_init(ix);
+	return id_index_use_pack(ix, depth, &p->pack, p->depths, p->counts, p->pages);
+}
+
+static void packed_free(struct packed *p)
+{
+	free(p->pack.low);
+	free(p->pack.tag);
+	free(p->pack.high);
+	free(p->depths);
+	free(p->counts);
+}
+
+/* Changes of an index some of whose pages are packed, and packs all of it again. */
+static void a_packed_index_is_the_same_and_can_be_changed(void **state)
+{
+	enum { COUNT = 20000, ROUNDS = 3 };
+	struct numbers numbers = {1};
+	bool *there = calloc(COUNT, sizeof *there);
+	struct packed p[ROUNDS];
+	struct id_index ix;
+
+	(void)state;
+	hashes = malloc(COUNT * sizeof *hashes);
+	for (int i = 0; i < COUNT; i++)
+		hashes[i] = numbers_next(&numbers);
+	id_index_init(&ix);
+	for (int round = 0; round < ROUNDS; round++) {
+		unsigned depth;
+
+		for (int n = 0; n < (round ? 2000 : 5 * COUNT); n++) {
+			uint64_t entry = 1 + numbers_below(&numbers, COUNT - 1);
+
+			if (there[entry])
+				id_index_remove(&ix, hashes[entry], entry);
+			else
+				insert(&ix, entry);
+			there[entry] = !there[entry];
+		}
+		p[round] = pack(&ix, round == 1);
+		depth = ix.depth;
+		id_index_free(&ix);
+		assert_int_equal(use(&ix, depth, &p[round]), 0);
+		for (uint64_t entry = 1; entry < COUNT; entry++)
+			assert_int_equal(is_found(&ix, entry), there[entry]);
+	}
+	id_index_free(&ix);
+	for (int round = 0; round < ROUNDS; round++)
+		packed_free(&p[round]);
+	free(hashes);
+	free(there);
+}
+
+/* A page without room is enough for that. */
+static void an_entry_of_a_packed_page_can_be_replaced(void **state)
+{
+	struct id_index ix;
+	struct packed p;
+
+	(void)state;
+	hashes = malloc((INDEX_PAGE_SLOTS + 2) * sizeof *hashes);
+	for (unsigned i = 0; i < INDEX_PAGE_SLOTS + 2; i++)
+		hashes[i] = 7;
+	id_index_init(&ix);
+	for (uint64_t entry = 1; entry <= INDEX_PAGE_SLOTS; entry++)
+		insert(&ix, entry);
+	p = pack(&ix, false);
+	id_index_free(&ix);
+	assert_int_equal(use(&ix, 0, &p), 0);
+	for (uint64_t entry = 1; entry <= INDEX_PAGE_SLOTS; entry++) {
+		assert_int_equal(id_index_reserve_replacement(&ix, 7), 0);
+		id_index_remove(&ix, 7, entry);
+		id_index_insert(&ix, 7, entry + 1);
+		assert_true(is_found(&ix, entry + 1));
+		id_index_remove(&ix, 7, entry + 1);
+		id_index_insert(&ix, 7, entry);
+	}
+	id_index_free(&ix);
+	packed_free(&p);
+	free(hashes);
+}
+
+static void forty_bits_are_packed_too(void **state)
+{
+	uint64_t highest = (1ull << 40) - 1;
+	struct id_index ix;
+	struct packed p;
+
+	(void)state;
+	id_index_init(&ix);
+	assert_int_equal(id_index_reserve(&ix, 5, hash_of, NULL), 0);
+	id_index_insert(&ix, 5, highest);
+	p = pack(&ix, true);
+	id_index_free(&ix);
+	assert_int_equal(use(&ix, 0, &p), 0);
+	assert_int_equal(id_index_find(&ix, 5, is_entry, &highest), highest);
+	id_index_remove(&ix, 5, highest);
+	assert_int_equal(id_index_find(&ix, 5, is_entry, &highest), 0);
+	id_index_free(&ix);
+	packed_free(&p);
+}
+
+/* Pages tile the directory, each at a multiple of its size. */
+static void pages_that_make_no_directory_are_refused(void **state)
+{
+	uint32_t low[4] = {1, 2, 3, 4};
+	uint8_t tag[4 + INDEX_SCAN_BYTES] = {0}, counts[4] = {1, 1, 1, 1}, many[4] = {65, 1, 1, 1};
+	uint8_t good[] = {2, 2, 1}, crooked[] = {2, 1, 2}, less[] = {2, 2, 2}, more[] = {1, 1, 1},
+		deep[] = {3, 3, 1};
+	uint8_t *const bad[] = {crooked, less, more, deep};
+	struct packed p = {.pack = {.low = low, .tag = tag}, .depths = good, .counts = counts, .pages = 3};
+	struct id_index ix;
+
+	(void)state;
+	assert_int_equal(use(&ix, 2, &p), 0);
+	id_index_free(&ix);
+	p.counts = many;
+	assert_int_equal(use(&ix, 2, &p), -EUCLEAN);
+	p.counts = counts;
+	for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
+		p.depths = bad[i];
+		assert_int_equal(use(&ix, 2, &p), -EUCLEAN);
+	}
+	assert_int_equal(use(&ix, 40, &p), -EUCLEAN); /* and no directory of 2^40 places is made */
+	p.pages = 0;
+	assert_int_equal(use(&ix, 2, &p), -EUCLEAN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -133,6 +298,10 @@ int main(void)
 		cmocka_unit_test(equal_hashes_fill_a_page_and_then_refuse),
 		cmocka_unit_test(removing_what_is_not_there_changes_nothing),
 		cmocka_unit_test(entry_numbers_have_forty_bits),
+		cmocka_unit_test(a_packed_index_is_the_same_and_can_be_changed),
+		cmocka_unit_test(an_entry_of_a_packed_page_can_be_replaced),
+		cmocka_unit_test(forty_bits_are_packed_too),
+		cmocka_unit_test(pages_that_make_no_directory_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
