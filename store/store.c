@@ -274,15 +274,17 @@ static int finalize_collection(struct vs_store *s, struct collection *c, bool sy
 
 	if (c->damaged || c->frozen || (c->fresh && !c->has_directory))
 		return 0;
-	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
-		if (segment_has_files(c->segments[i])) {
-			s->has_orphans |= segment_drop_copy(c->segments[i]) != 0;
-			rc = segment_finalize(c->segments[i], &c->schema);
-		}
-	if (!rc && sync)
-		rc = files_relieve(&s->files);
-	else if (!rc)
-		files_relieve_unsynced(&s->files);
+	/* What is written stays open until it is synced, so that is looked after at each segment. */
+	for (uint32_t i = 0; i < c->segment_count && !rc; i++) {
+		if (!segment_has_files(c->segments[i]))
+			continue;
+		s->has_orphans |= segment_drop_copy(c->segments[i]) != 0;
+		rc = segment_finalize(c->segments[i], &c->schema);
+		if (!rc && sync)
+			rc = files_relieve(&s->files);
+		else if (!rc)
+			files_relieve_unsynced(&s->files);
+	}
 	while (files_mapped_full(&s->files))
 		engine_unmap(s);
 	if (rc || c->index_stamp || c->deleted || c->lazy)
