@@ -73,18 +73,18 @@ const char *check_printable(char out[VS_NAME_MAX + 1], const char *name, size_t 
 
 /* ------------------------------------------------------------------ a collection */
 
+static int open_segment(struct check_collection *cc, uint32_t i, void *arg)
+{
+	(void)arg;
+	return check_segment_open(cc, i);
+}
+
 int check_collection_open(struct check *k, struct collection *c, struct check_collection *out)
 {
-	int rc = 0;
-
 	*out = (struct check_collection){.k = k, .c = c};
 	check_title(k, c, out->title);
 	out->segments = calloc(c->segment_count + 1, sizeof *out->segments);
-	if (!out->segments)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
-		rc = check_segment_open(out, i);
-	return rc;
+	return out->segments ? check_each_segment(out, open_segment, NULL) : -ENOMEM;
 }
 
 /* Puts the table's placeholders back: no later part needs the files, and there may be many. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * check - the parts of fsck (vs_check): each file of a closed store against the catalog, and the rows against
- * each other. Shared by check*.c and repair*.c and by nobody else. One thread.
+ * each other. Shared by check*.c and repair*.c and by nobody else. One thread, but for a collection's
+ * segments.
  */
 #ifndef VECFS_STORE_CHECK_CHECK_H
 #define VECFS_STORE_CHECK_CHECK_H
@@ -93,17 +94,27 @@ struct check_collection {
 	struct check_segment *segments;
 };
 
+/*
+ * Calls fn for each of a collection's segments, in several threads, unless it is mending. fn gets a
+ * check_collection of its thread's own, and what it finds is said in the order of the segments, whatever the
+ * threads. The first error in that order ends it and is returned.
+ */
+typedef int (*check_segment_fn)(struct check_collection *cc, uint32_t i, void *arg);
+int check_each_segment(struct check_collection *cc, check_segment_fn fn, void *arg);
+
 /* All collections of the tables. */
 int check_collections(struct check *k);
 /* Opens all segments with check_segment_open. In any case check_collection_close comes last. */
 int check_collection_open(struct check *k, struct collection *c, struct check_collection *out);
 void check_collection_close(struct check_collection *cc);
 /*
- * Opens segment i as far as there are files, and verifies sizes, the .npy header and the digests. When
+ * Maps segment i as far as there are files, and verifies sizes, the .npy header and the digests. When
  * mending, files are created or brought to size; what is missing is zeros, and so rows without metadata are
- * deleted.
+ * deleted. No descriptor stays open: there may be any number of segments.
  */
 int check_segment_open(struct check_collection *cc, uint32_t i);
+/* A descriptor of a column of it, which the caller closes. */
+int check_column_fd(const struct check_collection *cc, uint32_t i, enum segment_column column, int flags);
 /*
  * Whether the file at path could be this column: by size and digest, or for vectors by samples. False if no
  * row tells.

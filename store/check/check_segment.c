@@ -178,13 +178,37 @@ static int check_column(struct column *col, uint64_t count, uint32_t *have, void
 	return rc < 0 ? rc : 0;
 }
 
+static int open_columns(struct column *col)
+{
+	struct segment *seg = col->seg;
+	uint32_t name_heap_end;
+	void *map;
+	int rc = check_vectors(col);
+
+	if (rc)
+		return rc;
+	col->which = SEGMENT_ROWS;
+	rc = check_column(col, col->cs->count, &col->cs->rows, &map);
+	if (rc)
+		return rc;
+	seg->rows = map;
+	col->which = SEGMENT_NAMES;
+	rc = check_column(col, col->cs->name_heap_end, &name_heap_end, &map);
+	if (rc)
+		return rc;
+	seg->name_bytes = map;
+	/* What is beyond these is never looked at: there is nothing behind the mapping. */
+	seg->count = col->cs->rows;
+	name_heap_init(&seg->names, name_heap_end);
+	return 0;
+}
+
 int check_segment_open(struct check_collection *cc, uint32_t i)
 {
 	struct segment *seg = cc->c->segments[i];
 	struct check_segment *cs = &cc->segments[i];
 	struct column col = {.cc = cc, .seg = seg, .cs = cs};
-	uint32_t name_heap_end;
-	void *map;
+	struct io *io = cc->k->io;
 	int rc;
 
 	seg->row_bytes = cc->c->row_bytes;
@@ -193,23 +217,21 @@ int check_segment_open(struct check_collection *cc, uint32_t i)
 	cs->name_heap_end = seg->names.end;
 	if (!cs->count)
 		return 0; /* a number without files */
-	rc = check_vectors(&col);
-	if (rc)
-		return rc;
-	col.which = SEGMENT_ROWS;
-	rc = check_column(&col, cs->count, &cs->rows, &map);
-	if (rc)
-		return rc;
-	seg->rows = map;
-	col.which = SEGMENT_NAMES;
-	rc = check_column(&col, cs->name_heap_end, &name_heap_end, &map);
-	if (rc)
-		return rc;
-	seg->name_bytes = map;
-	/* What is beyond these is never looked at: there is nothing behind the mapping. */
-	seg->count = cs->rows;
-	name_heap_init(&seg->names, name_heap_end);
-	return 0;
+	rc = open_columns(&col);
+	for (enum segment_column k = 0; k < SEGMENT_COLUMNS; k++) {
+		if (seg->fd[k] >= 0)
+			io->ops->close(io, seg->fd[k]);
+		seg->fd[k] = -1;
+	}
+	return rc;
+}
+
+int check_column_fd(const struct check_collection *cc, uint32_t i, enum segment_column column, int flags)
+{
+	char path[SEGMENT_PATH_MAX];
+
+	segment_path(path, cc->c->id, i, column);
+	return cc->k->io->ops->open(cc->k->io, path, flags, 0);
 }
 
 /* ------------------------------------------------------------------ files that may be it */

@@ -112,6 +112,27 @@ flip() {
 	[ "$(vecfs check "$store")" = "$store: clean" ]
 }
 
+@test "check and repair take few descriptors, and name damage in the order of segments, whatever their number" {
+	for i in $(seq 30); do # each is a segment of its own
+		head -c 1228800 /dev/zero | tr '\0' "\\$(printf %o "$i")" >part.f32
+		seq "$((1000 * i))" "$((1000 * i + 299))" >part.ids
+		[ -d mnt/large ] || { mkdir mnt/large; echo dim=1024 >mnt/large/.vecfs/schema; }
+		vecfs import -q --ids part.ids mnt/large part.f32
+	done
+	stop
+	large=$(dirname "$(find "$store" -name 29.npy)")
+	[ "$(vecfs check "$store")" = "$store: clean" ]
+	for i in $(seq 0 29); do # one vector each, and all of every fifth
+		head -c "$((i % 5 ? 4096 : 1228800))" /dev/zero | dd of="$large/$i.npy" bs=4096 seek=1 conv=notrunc status=none
+		seq -f "large/%.0f: vector damaged (checksum)" "$((1000 * i + 1000))" "$((1000 * i + (i % 5 ? 1000 : 1299)))"
+	done >want
+	(ulimit -n 24 && vecfs check "$store" >found) || [ $? = 4 ]
+	diff want found
+	(ulimit -n 64 && vecfs check --repair "$store" >said) || [ $? = 1 ]
+	[ "$(grep -c 'given up$' said)" = "$(wc -l <want)" ]
+	[ "$(vecfs check "$store")" = "$store: clean" ]
+}
+
 @test "exit codes are those of fsck(8): 8 for what is no store or is in use, 16 for wrong arguments" {
 	run vecfs check "$store" # it is mounted
 	[ "$status" = 8 ]
