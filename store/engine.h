@@ -111,6 +111,7 @@ struct vs_store {
 	uint64_t share_changes;          /* counts files that are no longer shared */
 	bool replaying;                  /* a recovery carries the log to the files */
 	pthread_mutex_t snapshots_mutex; /* the lists of open snapshots, for who holds the lock shared */
+	uint64_t snapshots_opened;       /* ever; under that mutex */
 	_Atomic uint32_t spill_number;
 	/* A file that is not needed any more could not be removed: the store is not called clean, so that the
 	 * next opening looks for such files. */

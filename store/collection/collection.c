@@ -446,9 +446,19 @@ const struct row *collection_row(const struct collection *c, uint32_t row, const
 	return segment_row_valid(seg, r) ? r : NULL;
 }
 
-uint32_t collection_row_of(const struct collection *c, uint64_t entry)
+/* As entry_map_get, but that a row that has gone with an attach is none. */
+static uint32_t row_of(const struct collection *c, uint64_t entry)
 {
 	uint32_t row = entry_map_get(&c->entries, entry);
+	bool gone = c->attaching && c->attaching->switched && row != ROW_NONE &&
+		    row_set_has(&c->attaching->replaced, row);
+
+	return gone ? ROW_NONE : row;
+}
+
+uint32_t collection_row_of(const struct collection *c, uint64_t entry)
+{
+	uint32_t row = row_of(c, entry);
 	const char *name;
 	const struct row *r = row == ROW_NONE ? NULL : collection_row(c, row, &name);
 
@@ -532,6 +542,32 @@ int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash)
 	return !r && row != ROW_NONE && collection_row_is_unread(c, row) ? -EIO : 0;
 }
 
+/* Whether an entry's row has gone: then nothing is to lead to it any more. */
+static bool sweep_entry(void *arg, uint64_t entry)
+{
+	struct collection *c = arg;
+	uint32_t row = entry_map_get(&c->entries, entry);
+
+	if (row == ROW_NONE || !row_set_has(&c->attaching->replaced, row))
+		return false;
+	entry_map_set(&c->entries, entry, ROW_NONE);
+	overlay_drop(&c->overlay, row);
+	return true;
+}
+
+void collection_sweep(struct collection *c, uint64_t hash)
+{
+	id_index_sweep(&c->index, hash, true, sweep_entry, c);
+}
+
+int collection_index_reserve(struct collection *c, uint64_t hash)
+{
+	/* Of rows that have gone nobody can tell the hash any more, should the page be split. */
+	if (c->attaching && c->attaching->switched)
+		id_index_sweep(&c->index, hash, false, sweep_entry, c);
+	return id_index_reserve(&c->index, hash, collection_hash_of, c);
+}
+
 struct id_key {
 	const struct collection *c;
 	const char *name;
@@ -543,7 +579,7 @@ static bool id_matches(void *arg, uint64_t entry)
 {
 	struct id_key *key = arg;
 	const char *name;
-	uint32_t row = entry_map_get(&key->c->entries, entry);
+	uint32_t row = row_of(key->c, entry);
 	const struct row *r = row == ROW_NONE ? NULL : collection_row(key->c, row, &name);
 
 	if (!r && row != ROW_NONE && collection_row_is_unread(key->c, row))
@@ -607,7 +643,7 @@ int collection_index_row(struct collection *c, struct segment *seg, uint32_t slo
 	rc = entry_map_reserve(&c->entries, entry);
 	hash = collection_hash(c, name, r->name_len);
 	if (!rc)
-		rc = id_index_reserve(&c->index, hash, collection_hash_of, c);
+		rc = collection_index_reserve(c, hash);
 	if (rc)
 		return rc == -EOVERFLOW ? -EBADMSG : rc; /* no engine has written such a row */
 	entry_map_set(&c->entries, entry, row);

@@ -16,6 +16,7 @@
 #include "store/base/idlist.h"
 #include "store/collection/id_index.h"
 #include "store/collection/overlay.h"
+#include "store/collection/row_set.h"
 #include "store/segment/segment.h"
 #include "store/store.h"
 
@@ -23,9 +24,10 @@ struct vs_snapshot;
 struct vs_upload;
 
 /*
- * Rows that a large batch is about to attach. Their ids are put into the index in slices, each under the
- * lock, while they have no row in the entry map: so nobody finds them until they get one, all at once.
- * Meanwhile the ids of the collection stay as they are: changes of them wait (ahead_attach).
+ * Rows that a large batch is about to attach, and those that go then. The former are put into index and entry
+ * map in slices, each under the lock, but hidden there. Then, all at once, they are shown, and the latter
+ * have gone; what leads to these in index, entry map and overlay is removed in slices afterwards. Meanwhile
+ * the ids of the collection stay as they are: changes of them wait (ahead_attach).
  */
 struct attaching_part {
 	uint64_t first_entry;
@@ -34,6 +36,9 @@ struct attaching_part {
 struct attaching {
 	const struct attaching_part *parts; /* by rising entry */
 	uint32_t count;
+	struct row_set replaced; /* the rows that go; it follows a row that changes its place */
+	bool switched;           /* they have gone */
+	bool no_snapshots;       /* nobody opens a snapshot until then */
 };
 
 struct collection {
@@ -75,8 +80,8 @@ struct collection {
 	/* The index file that was mapped at opening, or NULL, and which one it is. */
 	void *image;
 	size_t image_bytes;
-	uint64_t index_stamp, index_sum;   /* 0 when the image no longer tells the truth */
-	const struct attaching *attaching; /* NULL: nobody is */
+	uint64_t index_stamp, index_sum; /* 0 when the image no longer tells the truth */
+	struct attaching *attaching;     /* NULL: nobody is */
 	struct vs_snapshot *snapshots;
 	struct vs_upload *upload; /* batches only: one being written */
 	bool committing;          /* batches only: refuses changes */
@@ -207,6 +212,11 @@ int collection_entry(const struct collection *c, const char *name, size_t len, u
 /* id_index_hash_fn; arg is the collection. The hash is 0 for a damaged row: it cannot be found by its id any
  * more anyway. */
 int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash);
+/* Makes sure that one insertion into the index cannot fail, as id_index_reserve. */
+int collection_index_reserve(struct collection *c, uint64_t hash);
+/* Of an attach that has happened: removes whatever leads to rows that have gone and whose ids have this hash;
+ * of some others too, perhaps. */
+void collection_sweep(struct collection *c, uint64_t hash);
 /* Puts a row that lies in a file, or in the overlay, into the index: for who builds it. A row of zeros is a
  * deleted one. -EBADMSG: it is damaged, and left out; -ENOMEM. */
 int collection_index_row(struct collection *c, struct segment *seg, uint32_t slot);

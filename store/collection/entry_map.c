@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,9 +38,20 @@ static struct entries_chunk *chunk_of(const struct entry_map *es, uint64_t entry
 	return n >= es->base && n - es->base < es->count ? &es->chunks[n - es->base] : NULL;
 }
 
+void entry_map_hide(struct entry_map *es, uint64_t first, uint64_t count)
+{
+	es->hidden = first;
+	es->hidden_count = count;
+}
+
+static bool is_hidden(const struct entry_map *es, uint64_t entry)
+{
+	return entry - es->hidden < es->hidden_count;
+}
+
 uint32_t entry_map_get(const struct entry_map *es, uint64_t entry)
 {
-	const struct entries_chunk *c = chunk_of(es, entry);
+	const struct entries_chunk *c = is_hidden(es, entry) ? NULL : chunk_of(es, entry);
 
 	return c && c->rows ? c->rows[entry % ENTRIES_CHUNK] - 1 : ROW_NONE;
 }
@@ -121,7 +133,9 @@ uint64_t entry_map_next(const struct entry_map *es, uint64_t after)
 	for (; entry / ENTRIES_CHUNK < es->base + es->count; entry++) {
 		const struct entries_chunk *c = chunk_of(es, entry);
 
-		if (!c->rows)
+		if (is_hidden(es, entry))
+			entry = es->hidden + es->hidden_count - 1;
+		else if (!c->rows)
 			entry |= ENTRIES_CHUNK - 1; /* the whole chunk is empty */
 		else if (c->rows[entry % ENTRIES_CHUNK])
 			return entry;

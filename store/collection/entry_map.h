@@ -27,6 +27,7 @@ struct entry_map {
 	const char
 		*image; /* arrays of rows in [image, image + image_bytes) belong to the mapped index file */
 	size_t image_bytes;
+	uint64_t hidden, hidden_count; /* entries [hidden, ...) have no row yet, whatever is set */
 };
 
 void entry_map_init(struct entry_map *es);
@@ -37,6 +38,11 @@ uint32_t entry_map_get(const struct entry_map *es, uint64_t entry);
 int entry_map_reserve(struct entry_map *es, uint64_t entry);
 /* Sets a row; for a new entry after entry_map_reserve. ROW_NONE removes the entry. */
 void entry_map_set(struct entry_map *es, uint64_t entry, uint32_t row);
+/*
+ * Entries [first, first + count) have no row, though they are set, until they are shown all at once: by
+ * hiding none of them. One range at a time.
+ */
+void entry_map_hide(struct entry_map *es, uint64_t first, uint64_t count);
 /* The lowest live entry above after, or 0. */
 uint64_t entry_map_next(const struct entry_map *es, uint64_t after);
 

@@ -260,22 +260,42 @@ void id_index_insert(struct id_index *ix, uint64_t hash, uint64_t entry)
 	page_append(page_at(ix, ix->directory[top_bits(hash, ix->depth)]), (uint8_t)hash, entry);
 }
 
+static void slots_take(struct index_slots *s, unsigned slot)
+{
+	unsigned last = *s->count - 1u;
+
+	s->tag[slot] = s->tag[last];
+	s->low[slot] = s->low[last];
+	if (s->high)
+		s->high[slot] = s->high[last];
+	--*s->count;
+}
+
 void id_index_remove(struct id_index *ix, uint64_t hash, uint64_t entry)
 {
 	struct index_slots s = slots_of(ix, hash);
 
 	for (uint64_t mask = slots_tagged(&s, (uint8_t)hash); mask; mask &= mask - 1) {
-		unsigned i = (unsigned)__builtin_ctzll(mask), last = *s.count - 1u;
+		unsigned i = (unsigned)__builtin_ctzll(mask);
 
 		if (slots_entry(&s, i) != entry)
 			continue;
-		s.tag[i] = s.tag[last];
-		s.low[i] = s.low[last];
-		if (s.high)
-			s.high[i] = s.high[last];
-		--*s.count;
+		slots_take(&s, i);
 		return;
 	}
+}
+
+void id_index_sweep(struct id_index *ix, uint64_t hash, bool alike, id_index_match_fn is_gone, void *arg)
+{
+	struct index_slots s;
+
+	if (!ix->directory)
+		return;
+	s = slots_of(ix, hash);
+	/* From the end, so that what takes the place of one has been looked at. */
+	for (unsigned i = *s.count; i--;)
+		if ((!alike || s.tag[i] == (uint8_t)hash) && is_gone(arg, slots_entry(&s, i)))
+			slots_take(&s, i);
 }
 
 /* ------------------------------------------------------------------ packed pages */

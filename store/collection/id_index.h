@@ -89,6 +89,9 @@ void id_index_insert(struct id_index *ix, uint64_t hash, uint64_t entry);
 /* Without effect if it is not there, as can be with an index file that has a good checksum and wrong
  * contents. */
 void id_index_remove(struct id_index *ix, uint64_t hash, uint64_t entry);
+/* Removes all entries of the page of a hash of which is_gone says so; with alike only those that are as alike
+ * as two entries of one hash. */
+void id_index_sweep(struct id_index *ix, uint64_t hash, bool alike, id_index_match_fn is_gone, void *arg);
 
 /* The page at *at of the directory, which is 0 at first; *at moves to the next one. False: there is none. */
 bool id_index_next_page(const struct id_index *ix, uint64_t *at, struct index_slots *out);

@@ -131,7 +131,7 @@ static void segment_leave(struct vs_store *s, struct collection *c, struct segme
 	if (placeholder->n < c->room)
 		c->room = placeholder->n;
 	collection_trim_segments(&s->table, c);
-	emptied = !c->count && !c->segment_count;
+	emptied = !c->count && !c->segment_count && !c->attaching;
 	if (emptied)
 		image_drop(s->io, c);
 	pthread_rwlock_unlock(&s->lock);

@@ -170,6 +170,7 @@ void collection_drop(struct txn *txn, struct collection *c)
 	if (up)
 		up->children--;
 	collection_take(&s->table, c);
+	c->attaching = NULL;
 	c->dropped_next = s->dropped;
 	s->dropped = c;
 }

@@ -43,7 +43,7 @@ static int segment_add(struct txn *txn, struct collection *c, uint32_t n)
 static bool has_room(const struct segment *seg)
 {
 	return !segment_has_files(seg) ||
-	       (!seg->going && !segment_is_shared(seg) && seg->count < seg->rows_max);
+	       (!seg->going && !seg->closed && !segment_is_shared(seg) && seg->count < seg->rows_max);
 }
 
 /* Where to look for room, once files are not shared any more. */
@@ -76,8 +76,14 @@ int rows_reserve_name(struct txn *txn, struct collection *c, struct segment *seg
 	if (!rc)
 		rc = ahead_space(txn->ahead, seg, 0, name_heap_end_after(&seg->names, len));
 	if (!rc)
-		rc = id_index_reserve(&c->index, collection_hash(c, name, len), collection_hash_of, c);
+		rc = collection_index_reserve(c, collection_hash(c, name, len));
 	return rc;
+}
+
+/* Where the next new row goes, after rows_reserve_new. */
+static uint32_t next_row(const struct collection *c)
+{
+	return c->room << c->shift | c->segments[c->room]->count;
 }
 
 int rows_reserve_new(struct txn *txn, struct collection *c, const char *name, size_t len, uint64_t entry)
@@ -164,7 +170,11 @@ int rows_reserve_change(struct txn *txn, struct collection *c, uint32_t row, str
 		change->kept = malloc(c->row_bytes);
 		rc = change->kept ? ahead_row(txn->ahead, c, row, change->kept) : -ENOMEM;
 	}
-	return rc ? rc : rows_reserve_new(txn, c, change->name, change->name_len, change->entry);
+	if (!rc)
+		rc = rows_reserve_new(txn, c, change->name, change->name_len, change->entry);
+	if (!rc && c->attaching)
+		rc = row_set_reserve(&c->attaching->replaced, next_row(c));
+	return rc;
 }
 
 /* ------------------------------------------------------------------ records */
@@ -221,7 +231,7 @@ static struct record_row *add_row(struct txn *txn, struct collection *c, const s
 {
 	struct record_row *record;
 	struct segment *seg = c->segments[c->room];
-	uint32_t row = c->room << c->shift | seg->count;
+	uint32_t row = next_row(c);
 	struct row meta = row_of(change, name_heap_alloc(&seg->names, change->name_len));
 
 	assert(seg->count < seg->rows_max && change->data && !segment_is_shared(seg));
@@ -241,20 +251,37 @@ void rows_add(struct txn *txn, struct collection *c, const struct row_change *ch
 	add_row(txn, c, change);
 }
 
-static void log_trim(struct txn *txn, struct collection *c, struct segment *seg, uint32_t count,
-		     uint16_t flags)
+/* The record that a segment has so many rows. */
+static void append_trim(struct txn *txn, const struct collection *c, const struct segment *seg,
+			uint16_t flags)
 {
 	struct record *r = txn_append(txn, RECORD_TRIM, c->id, sizeof *r);
 
+	r->row = seg->n << c->shift;
+	r->value = seg->count;
+	r->flags = flags;
+}
+
+static void log_trim(struct txn *txn, struct collection *c, struct segment *seg, uint32_t count,
+		     uint16_t flags)
+{
 	while (seg->count > count)
 		overlay_drop(&c->overlay, seg->n << c->shift | --seg->count);
 	seg->digest_valid = false;
 	seg->trims++;
-	r->row = seg->n << c->shift;
-	r->value = count;
-	r->flags = flags;
+	append_trim(txn, c, seg, flags);
 	if (seg->n < c->room && !seg->going)
 		c->room = seg->n;
+}
+
+/* A segment goes; in the overlay there is nothing of it, or who calls sees to that. */
+static void log_going(struct txn *txn, struct collection *c, struct segment *seg, uint16_t flags)
+{
+	c->deleted -= seg->deleted;
+	segment_clear_all_deleted(seg);
+	seg->going = true;
+	seg->count = 0;
+	log_trim(txn, c, seg, 0, flags);
 }
 
 void row_mark_deleted(struct txn *txn, struct collection *c, uint32_t row)
@@ -280,16 +307,6 @@ void row_mark_deleted(struct txn *txn, struct collection *c, uint32_t row)
 	seg->digest_valid = false;
 }
 
-/* A segment all of whose rows are deleted goes. */
-static void leave_deleted(struct txn *txn, struct collection *c, struct segment *seg, uint16_t flags)
-{
-	for (uint32_t slot = 0; slot < seg->count; slot++)
-		segment_clear_deleted(seg, slot);
-	c->deleted -= seg->count;
-	seg->going = true;
-	log_trim(txn, c, seg, 0, flags);
-}
-
 /* Marks a row of a shared segment as deleted, and logs that: RECORD_REMOVED, or 0 if its entry goes on
  * elsewhere. */
 static void mark_one(struct txn *txn, struct collection *c, uint32_t row, uint16_t flags)
@@ -302,8 +319,8 @@ static void mark_one(struct txn *txn, struct collection *c, uint32_t row, uint16
 	r->flags = RECORD_LIST | flags;
 	*(uint32_t *)(r + 1) = collection_slot(c, row);
 	row_mark_deleted(txn, c, row);
-	if (seg->deleted == seg->count)
-		leave_deleted(txn, c, seg, flags & RECORD_REMOVED ? 0 : RECORD_MOVED);
+	if (seg->deleted == seg->count) /* all of it is marked, and so out of the overlay */
+		log_going(txn, c, seg, flags & RECORD_REMOVED ? 0 : RECORD_MOVED);
 }
 
 /* Writes it into a segment that nobody shares, and marks the old row. */
@@ -321,6 +338,10 @@ static void change_elsewhere(struct txn *txn, struct collection *c, uint32_t row
 		moved.data = moved.kept;
 	/* In this order: an entry without a row might lose its place in the map. */
 	record = add_row(txn, c, &moved);
+	if (c->attaching && row_set_has(&c->attaching->replaced, row)) {
+		row_set_remove(&c->attaching->replaced, row);
+		row_set_add(&c->attaching->replaced, record->head.row);
+	}
 	mark_one(txn, c, row, 0);
 	record->head.flags |= RECORD_MOVED | (renamed ? RECORD_RENAMED : 0);
 	if (renamed)
@@ -558,24 +579,12 @@ int rows_remove(struct txn *txn, struct collection *c, uint32_t row)
 
 void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *seg)
 {
-	snapshot_preserve_segment(txn, c, seg);
-	for (uint32_t slot = 0; slot < seg->count; slot++) {
-		uint32_t row = seg->n << c->shift | slot;
-		const char *name;
-		const struct row *r = collection_row(c, row, &name);
+	log_going(txn, c, seg, 0);
+}
 
-		if (segment_is_deleted(seg, slot)) {
-			segment_clear_deleted(seg, slot);
-			c->deleted--;
-			continue;
-		}
-		id_index_remove(&c->index, collection_hash(c, name, r->name_len), row_entry(r));
-		entry_map_set(&c->entries, row_entry(r), ROW_NONE);
-		c->count--;
-		collection_discount_name(c, name, r->name_len);
-	}
-	seg->going = true;
-	log_trim(txn, c, seg, 0, 0);
+void rows_release_segment(struct txn *txn, const struct collection *c, const struct segment *seg)
+{
+	append_trim(txn, c, seg, 0);
 }
 
 /* Fills one deleted row of a segment that has some, after trimming those at its end. -EAGAIN: the trimming is
@@ -583,14 +592,13 @@ void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *s
 static int fill_deleted(struct txn *txn, struct collection *c, struct segment *seg)
 {
 	struct filler filler;
-	uint32_t slot = 0;
+	uint32_t slot;
 	int rc;
 
 	trim_deleted(txn, c, seg);
 	if (!seg->deleted)
 		return 0;
-	while (!segment_is_deleted(seg, slot))
-		slot++;
+	slot = segment_first_deleted(seg);
 	filler.data = malloc(c->row_bytes);
 	rc = filler.data ? filler_find(txn, c, seg->n << c->shift | slot, &filler) : -ENOMEM;
 	if (!rc) {

@@ -82,9 +82,14 @@ int rows_reserve_marks(struct segment *seg);
 /* Marks a row as deleted, as a RECORD_DELETE_ROWS that the caller logs will say: out of the index, its id
  * free. After rows_reserve_marks this cannot fail. */
 void row_mark_deleted(struct txn *txn, struct collection *c, uint32_t row);
-/* Takes all rows of a segment at once, each of which can be read or is deleted: its files go when the applier
- * has passed. */
+/*
+ * Takes all rows of a segment at once: its files go when the applier has passed. What leads to its rows, in
+ * index, entry map and overlay, is the caller's to remove, then or later (collection_sweep).
+ */
 void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *seg);
+/* Who has counted itself in seg->trims, so that the number of a segment without rows does not become
+ * another's, has it go on with the applier. */
+void rows_release_segment(struct txn *txn, const struct collection *c, const struct segment *seg);
 /* Whether there are deleted rows that the vacuum may fill: those of shared segments stay. */
 bool rows_have_holes(const struct collection *c);
 /* Fills the deleted rows that a large batch or a snapshot left, in small txns of its own: called without the

@@ -347,6 +347,32 @@ void segment_clear_deleted(struct segment *seg, uint32_t slot)
 	seg->deleted_map = NULL;
 }
 
+void segment_set_deleted_map(struct segment *seg, const uint64_t *map, uint32_t count)
+{
+	for (uint32_t i = 0; i < (seg->rows_max + 63) / 64; i++) {
+		assert(!seg->deleted || !(seg->deleted_map[i] & map[i]));
+		seg->deleted_map[i] |= map[i];
+	}
+	seg->deleted += count;
+}
+
+void segment_clear_all_deleted(struct segment *seg)
+{
+	free(seg->deleted_map);
+	seg->deleted_map = NULL;
+	seg->deleted = 0;
+}
+
+uint32_t segment_first_deleted(const struct segment *seg)
+{
+	uint32_t i = 0;
+
+	assert(seg->deleted);
+	while (!seg->deleted_map[i])
+		i++;
+	return i * 64 + (uint32_t)__builtin_ctzll(seg->deleted_map[i]);
+}
+
 bool segment_row_valid(const struct segment *seg, const struct row *row)
 {
 	static const struct row dead;

@@ -75,10 +75,12 @@ struct segment {
 	uint64_t digests[SEGMENT_COLUMNS];
 	uint32_t high;   /* the most rows it has had since space was given back */
 	uint32_t trims;  /* RECORD_TRIM that the applier has not passed: until then rows beyond count may be
-			    written */
+			    written. Who attaches counts as one as well: its number is not another's until then
+			  */
 	uint32_t adopts; /* RECORD_ATTACH of its number that a recovery has yet to pass: records before them
 			    are of others */
 	bool going;      /* all its rows are gone, and soon its files: nothing is added to it */
+	bool closed;     /* rows of it will go with an attach: nothing is added to it until then */
 	_Atomic bool unlinked; /* the files have no names any more */
 	/* The applier's. */
 	uint32_t applied;            /* rows in the files */
@@ -263,6 +265,11 @@ int segment_reserve_deleted(struct segment *seg);
 /* -ENOMEM; the row must not be marked yet. */
 int segment_set_deleted(struct segment *seg, uint32_t slot);
 void segment_clear_deleted(struct segment *seg, uint32_t slot);
+/* The same with many: count rows of a bitmap of whole words, after segment_reserve_deleted; and with all. */
+void segment_set_deleted_map(struct segment *seg, const uint64_t *map, uint32_t count);
+void segment_clear_all_deleted(struct segment *seg);
+/* The first deleted row, of which there is one. */
+uint32_t segment_first_deleted(const struct segment *seg);
 
 /* Whether a row of the file is what was written: its place in the name heap is possible and its sum fits. */
 bool segment_row_valid(const struct segment *seg, const struct row *row);

@@ -90,13 +90,6 @@ void snapshot_preserve(struct txn *txn, struct collection *c, uint32_t row)
 			m->broken = keep(m, txn, row);
 }
 
-void snapshot_preserve_segment(struct txn *txn, struct collection *c, struct segment *seg)
-{
-	for (uint32_t slot = 0; c->snapshots && c->overlay.count && slot < seg->count; slot++)
-		if (overlay_find(&c->overlay, seg->n << c->shift | slot))
-			snapshot_preserve(txn, c, seg->n << c->shift | slot);
-}
-
 struct vs_snapshot *snapshot_full(const struct collection *c)
 {
 	for (struct vs_snapshot *m = c->snapshots; m; m = m->next)

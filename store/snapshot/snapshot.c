@@ -106,6 +106,7 @@ static struct vs_snapshot *snapshot_new(struct vs_store *s, struct collection *c
 	pthread_mutex_init(&m->ids_mutex, NULL);
 	pthread_mutex_init(&m->images_mutex, NULL);
 	pthread_mutex_init(&m->spill_mutex, NULL);
+	m->opened = ++s->snapshots_opened;
 	m->next = c->snapshots;
 	c->snapshots = m;
 	return m;
@@ -120,6 +121,8 @@ static int open_snapshot(struct vs_store *s, uint32_t collection, struct vs_snap
 	engine_read_lock(s);
 	c = collection_get(&s->table, collection);
 	rc = !c ? -ENOENT : c->damaged ? -EIO : c->lazy ? -EINPROGRESS : 0;
+	if (!rc && c->attaching && c->attaching->no_snapshots)
+		rc = -EAGAIN;
 	pthread_mutex_lock(&s->snapshots_mutex);
 	if (!rc && c->snapshots && c->snapshots->info.version == c->version && !c->snapshots->broken)
 		*out = c->snapshots;
@@ -138,7 +141,19 @@ int vs_snapshot_open(struct vs_store *s, uint32_t collection, struct vs_snapshot
 
 	if (rc == -EINPROGRESS && !(rc = clone_load(s, collection)))
 		rc = open_snapshot(s, collection, out);
+	while (rc == -EAGAIN) {
+		struct making m;
+
+		making_begin(s, &m, collection | MAKING_ATTACH);
+		making_end(s, &m);
+		rc = open_snapshot(s, collection, out);
+	}
 	return rc;
+}
+
+uint64_t snapshot_newest(const struct collection *c)
+{
+	return c->snapshots ? c->snapshots->opened : 0;
 }
 
 void vs_snapshot_close(struct vs_snapshot *m)

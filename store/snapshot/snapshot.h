@@ -15,14 +15,18 @@ struct txn;
 struct vs_snapshot;
 struct vs_store;
 
-/* Called before the contents of a row change or the row goes away: snapshots keep a copy, in memory. Under
- * the lock, alone. The bytes must be at hand in txn->ahead. */
+/*
+ * Called before the contents of a row change or the row goes away: snapshots keep a copy, in memory. Under
+ * the lock, alone. The bytes must be at hand in txn->ahead. Of a segment that loses all its rows at once only
+ * those in the overlay need be kept: nobody writes to its files any more, but for what the applier has yet to
+ * write.
+ */
 void snapshot_preserve(struct txn *txn, struct collection *c, uint32_t row);
-/* Called before a segment loses all its rows at once. Its files do not change any more but for what the
- * applier has yet to write, and that is kept. Under the lock, alone. */
-void snapshot_preserve_segment(struct txn *txn, struct collection *c, struct segment *seg);
 /* Whether any snapshot would keep a copy of this row. Under the lock. */
 bool snapshot_wants(const struct collection *c, uint32_t row);
+/* The last one of a collection that was opened, among those that are open; 0: none. A later one is higher.
+ * Under the lock, alone. */
+uint64_t snapshot_newest(const struct collection *c);
 /* A snapshot that has so many copies in memory that they are to be written to its file before there are more,
  * or NULL. Under the lock, alone; the caller gives it to snapshot_spill. */
 struct vs_snapshot *snapshot_full(const struct collection *c);

@@ -30,6 +30,7 @@ struct vs_snapshot {
 	struct collection *c;     /* NULL once the collection is gone: everything is kept then */
 	struct vs_snapshot *next; /* of the collection's */
 	unsigned users;
+	uint64_t opened; /* counts up in the store */
 	struct vs_snapshot_info info;
 	unsigned shift;
 	uint32_t segment_count;
