@@ -376,6 +376,13 @@ int vs_snap_bytes(struct vs_store *s, uint32_t id, uint64_t *alone);
  * snapshot's files until it changes. Durable when it returns. -EEXIST. */
 int vs_snap_clone(struct vs_store *s, uint32_t snap, const char *name, const struct vs_perm *perm,
 		  uint32_t *id);
+/*
+ * Makes a collection what its snapshot snap is, as one batch: ids, vectors, their order and attributes, in
+ * rows with new entry numbers. Mode, owner, views and snapshots of the collection stay, and so does a schema
+ * that vectors have fixed. Vectors and ids share the snapshot's files. Durable when it returns 0; else nothing
+ * has changed. -EIO: the snapshot is damaged.
+ */
+int vs_snap_rollback(struct vs_store *s, uint32_t snap);
 
 /* ------------------------------------------------------------------ batches */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vecfs clone - a durable snapshot becomes a collection, by the snapshot's control file clone. */
+/* vecfs clone - a durable snapshot becomes a collection, by the snapshot's control file clone, or its own
+ * collection becomes what it was, by rollback. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -12,13 +13,17 @@
 #include "fs/mount/mountpoint.h"
 #include "fs/request/message.h"
 
+#define SNAP_DIR "/.vecfs/snap/" /* of a collection */
+
 static const char help[] =
 	"usage: vecfs clone SNAP NEW\n\n"
 	"Makes the collection NEW, a directory of the mount that SNAP lies in, of a durable snapshot,\n"
 	"COLLECTION/.vecfs/snap/NAME: with its vectors, their attributes, and its owner and mode. It is\n"
 	"durable when the command returns. Both share what has not changed, so that it takes space by\n"
-	"segments and not by vectors; only the ids are gone through. NEW must not exist;\n"
-	"to go back to a snapshot, move the collection away first.\n\n"
+	"segments and not by vectors; only the ids are gone through.\n"
+	"NEW may be the collection that SNAP was taken of, as it is now: then that becomes what it was\n"
+	"then, by one batch. It keeps its owner, mode, views and snapshots, and loses what came later;\n"
+	"take another snapshot first to keep that. No other collection is overwritten.\n\n"
 	"  -h, --help         show this text\n";
 
 static int run(int argc, char **argv);
@@ -30,15 +35,16 @@ static int fail(const char *what, const char *why)
 	return COMMAND_FAILED;
 }
 
-/* NEW's place must be the root of the mount that SNAP lies in: *name is its name there. */
-static int find_name(const char *snap, char *resolved, const char **name, const char *argument)
+/* NEW's place must be the root of the mount that SNAP, a path without symbolic links, lies in: *name is its
+ * name there, *is_back whether it is the collection that SNAP is of. */
+static int find_name(const char *snap, const char *path, char *resolved, const char **name, bool *is_back,
+		     const char *argument)
 {
 	static struct mountpoint m;
-	char path[PATH_MAX], *slash;
-	int rc = mountpoint_resolve(snap, path);
+	size_t len;
+	char *slash;
+	int rc;
 
-	if (rc)
-		return fail(snap, strerror(-rc));
 	if (mountpoint_around(path, &m) != 0)
 		return fail(snap, "want a snapshot in a mount of vecfs, COLLECTION/.vecfs/snap/NAME");
 	rc = mountpoint_resolve(argument, resolved);
@@ -46,6 +52,8 @@ static int find_name(const char *snap, char *resolved, const char **name, const 
 		return fail(argument, strerror(-rc));
 	slash = strrchr(resolved, '/');
 	*name = slash + 1;
+	len = strlen(resolved);
+	*is_back = strncmp(path, resolved, len) == 0 && strncmp(path + len, SNAP_DIR, strlen(SNAP_DIR)) == 0;
 	*slash = '\0';
 	if (strcmp(resolved, m.path) != 0 || !mountpoint_is_root(&m, resolved))
 		return fail(argument, "want a directory just below the mountpoint of the snapshot");
@@ -54,16 +62,21 @@ static int find_name(const char *snap, char *resolved, const char **name, const 
 
 static int clone_snapshot(const char *snap, const char *argument)
 {
-	char path[PATH_MAX], resolved[PATH_MAX], line[NAME_MAX + 2];
+	char file[PATH_MAX], path[PATH_MAX], resolved[PATH_MAX], line[NAME_MAX + 2];
 	const char *name;
-	int fd, n, rc = find_name(snap, resolved, &name, argument);
+	bool is_back;
+	int fd, n, rc = mountpoint_resolve(snap, path);
 
+	if (rc)
+		return fail(snap, strerror(-rc));
+	rc = find_name(snap, path, resolved, &name, &is_back, argument);
 	if (rc)
 		return rc;
 	n = snprintf(line, sizeof line, "%s\n", name);
-	if (n >= (int)sizeof line || snprintf(path, sizeof path, "%s/.vecfs/clone", snap) >= (int)sizeof path)
+	if (n >= (int)sizeof line || snprintf(file, sizeof file, "%s/.vecfs/%s", snap,
+					      is_back ? "rollback" : "clone") >= (int)sizeof file)
 		return fail(argument, strerror(ENAMETOOLONG));
-	fd = open(path, O_WRONLY | O_CLOEXEC);
+	fd = open(file, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return fail(snap, errno == ENOENT ? "no durable snapshot" : strerror(errno));
 	rc = transfer_write(fd, line, (size_t)n);

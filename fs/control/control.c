@@ -40,6 +40,7 @@ static const struct item collection_items[] = {
 	{NODE_TX, 0},
 	{NODE_SNAP, 0},
 	{NODE_CLONE, 0},
+	{NODE_ROLLBACK, 0},
 	{NODE_COMMIT, 0},
 	{NODE_NEAR, 0},
 	{NODE_SEARCH, 0},
@@ -58,6 +59,7 @@ static bool has_item(const struct vs_collection_info *info, const struct item *i
 	case NODE_VIEWS:
 		return !info->frozen;
 	case NODE_CLONE:
+	case NODE_ROLLBACK:
 		return info->frozen;
 	default:
 		return true;

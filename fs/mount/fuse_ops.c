@@ -35,6 +35,7 @@ const struct node_ops *const ops_node_tables[NODE_KIND_COUNT] = {
 	[NODE_TX] = &dir_tx_ops,
 	[NODE_SNAP] = &dir_snap_ops,
 	[NODE_CLONE] = &snap_clone_ops,
+	[NODE_ROLLBACK] = &snap_rollback_ops,
 	[NODE_COMMIT] = &dir_commit_ops,
 	[NODE_RESULT] = &result_ops,
 	[NODE_NEAR] = &dir_near_ops,

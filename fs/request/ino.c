@@ -228,6 +228,8 @@ const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, 
 		return "snap";
 	case NODE_CLONE:
 		return "clone";
+	case NODE_ROLLBACK:
+		return "rollback";
 	case NODE_TX:
 		return "tx";
 	case NODE_COMMIT:

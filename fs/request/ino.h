@@ -66,6 +66,7 @@ enum node_kind {
 	NODE_VIEWS,           /* views/ */
 	NODE_SNAP,            /* snap/ */
 	NODE_CLONE,           /* snap/S/.vecfs/clone */
+	NODE_ROLLBACK,        /* snap/S/.vecfs/rollback */
 	NODE_ARRAY = 64,      /* | enum node_array */
 	NODE_UPLOAD = 96,     /* | enum node_array: a batch's vectors.* */
 	NODE_TEXT = 128,      /* | enum vs_batch_text: a batch's ids, delete, and their NUL-separated twins */

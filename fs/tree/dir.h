@@ -6,7 +6,7 @@
 #include "fs/request/ops.h"
 
 extern const struct node_ops dir_root_ops, dir_collection_ops, dir_tx_ops, dir_commit_ops, dir_snap_ops,
-	snap_clone_ops;
+	snap_clone_ops, snap_rollback_ops;
 
 /* A durable snapshot gets another name: -EEXIST if that is taken. */
 int snap_rename(struct mount *s, uint32_t collection, const char *name, const char *new_name);

@@ -2,7 +2,8 @@
 /*
  * snap - .vecfs/snap/ of a collection: its durable snapshots. Each is a collection by itself, which the
  * engine does not let anybody change: below snap/S everything is as in a collection, by the snapshot's
- * number. What is written to snap/S/.vecfs/clone makes a collection of it.
+ * number. What is written to snap/S/.vecfs/clone makes a collection of it, and to snap/S/.vecfs/rollback
+ * makes the snapshot's own collection what it was.
  */
 #include "fs/tree/dir.h"
 
@@ -94,6 +95,51 @@ int snap_rename(struct mount *s, uint32_t collection, const char *name, const ch
 	return rc ? rc : vs_snap_rename(s->store, info.id, new_name);
 }
 
+/* ------------------------------------------------------------------ files that take a name */
+
+/* There is nothing to read, and a write is its own end. */
+static int order_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
+{
+	(void)req;
+	(void)node;
+	fi->direct_io = 1;
+	return (fi->flags & O_ACCMODE) == O_WRONLY ? 0 : -EACCES;
+}
+
+/* Of a shell's > that empties what is written. */
+static int order_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
+			 struct fuse_file_info *fi)
+{
+	(void)req;
+	(void)node;
+	(void)fi;
+	return set & FUSE_SET_ATTR_SIZE && st->st_size == 0 ? 0 : -EPERM;
+}
+
+/* It waits for the disk. */
+static bool order_is_long(struct mount *s, const struct node *node, size_t data_size)
+{
+	(void)s;
+	(void)node;
+	return data_size > 0;
+}
+
+/* The name that a write gives. It may hold anything but a newline at its end. */
+static int order_name(const void *buf, size_t size, off_t off, char name[VS_NAME_MAX + 1])
+{
+	const char *text = buf;
+	int rc;
+
+	if (size > 0 && text[size - 1] == '\n')
+		size--;
+	rc = off ? -EINVAL : vs_name_check(text, size);
+	if (rc)
+		return rc;
+	memcpy(name, text, size);
+	name[size] = '\0';
+	return 0;
+}
+
 /* ------------------------------------------------------------------ clone */
 
 /*
@@ -108,33 +154,6 @@ static int clone_attr(struct mount *s, const struct node *node, struct stat *st,
 	node_stat(node_ino(node), S_IFREG | 0222, &root, s->started, s->started, 0, st);
 	*timeout_s = 0;
 	return 0;
-}
-
-/* There is nothing to read, and a write is its own end. */
-static int clone_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
-{
-	(void)req;
-	(void)node;
-	fi->direct_io = 1;
-	return (fi->flags & O_ACCMODE) == O_WRONLY ? 0 : -EACCES;
-}
-
-/* Of a shell's > that empties what is written. */
-static int clone_setattr(fuse_req_t req, const struct node *node, const struct stat *st, int set,
-			 struct fuse_file_info *fi)
-{
-	(void)req;
-	(void)node;
-	(void)fi;
-	return set & FUSE_SET_ATTR_SIZE && st->st_size == 0 ? 0 : -EPERM;
-}
-
-/* It waits for the disk. */
-static bool clone_is_long(struct mount *s, const struct node *node, size_t data_size)
-{
-	(void)s;
-	(void)node;
-	return data_size > 0;
 }
 
 static int make_clone(struct mount *s, uint32_t snap, const char *name)
@@ -154,31 +173,90 @@ static int make_clone(struct mount *s, uint32_t snap, const char *name)
 	return rc == -ENOENT ? -ESTALE : rc;
 }
 
-/* A name may hold anything but a newline at its end. */
 static int clone_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
 		       const struct fuse_file_info *fi)
 {
-	const char *text = buf;
 	char name[VS_NAME_MAX + 1];
-	int rc;
+	int rc = order_name(buf, size, off, name);
 
 	(void)fi;
-	if (size > 0 && text[size - 1] == '\n')
-		size--;
-	rc = off ? -EINVAL : vs_name_check(text, size);
-	if (rc)
-		return rc;
-	memcpy(name, text, size);
-	name[size] = '\0';
-	return make_clone(ops_serve(req), node->collection, name);
+	return rc ? rc : make_clone(ops_serve(req), node->collection, name);
 }
 
 const struct node_ops snap_clone_ops = {
-	.is_long = clone_is_long,
+	.is_long = order_is_long,
 	.attr = clone_attr,
-	.setattr = clone_setattr,
-	.open = clone_open,
+	.setattr = order_setattr,
+	.open = order_open,
 	.write = clone_write,
+};
+
+/* ------------------------------------------------------------------ rollback */
+
+/*
+ * snap/S/.vecfs/rollback takes the name of the snapshot's collection, so that nobody goes back by mistake. It
+ * is a change of that collection, and so for whoever may write to it as it is now.
+ */
+static int rollback_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s)
+{
+	struct vs_collection_info info;
+	int rc = vs_collection_get(s->store, node->collection, &info);
+
+	if (!rc)
+		rc = vs_collection_get(s->store, info.parent, &info);
+	if (rc)
+		return rc == -ENOENT ? -ESTALE : rc;
+	node_stat(node_ino(node), S_IFREG | 0222, &info.perm, s->started, s->started, 0, st);
+	*timeout_s = 0;
+	return 0;
+}
+
+/* As a batch is committed: open files keep what they have, and no two names are looked up around it. */
+static int roll_back(struct mount *s, uint32_t snap, uint32_t collection)
+{
+	struct inode_set all;
+	int rc = inode_preserve_all_begin(s, collection, &all);
+
+	if (rc)
+		return rc;
+	atomic_fetch_add(&s->names_changing, 1);
+	notify_names(s->notify);
+	rc = vs_snap_rollback(s->store, snap);
+	atomic_fetch_sub(&s->names_changing, 1);
+	inode_preserve_all_end(s, &all);
+	return rc;
+}
+
+static int rollback_write(fuse_req_t req, const struct node *node, const void *buf, size_t size, off_t off,
+			  const struct fuse_file_info *fi)
+{
+	struct mount *s = ops_serve(req);
+	struct vs_collection_info info, of;
+	char name[VS_NAME_MAX + 1];
+	int rc = order_name(buf, size, off, name);
+
+	(void)fi;
+	if (!rc)
+		rc = vs_collection_get(s->store, node->collection, &info);
+	if (!rc)
+		rc = vs_collection_get(s->store, info.parent, &of);
+	if (rc)
+		return rc == -ENOENT ? -ESTALE : rc;
+	rc = strcmp(name, of.name) ? -EINVAL : roll_back(s, info.id, of.id);
+	if (rc)
+		message(VS_WARNING, "%s/.vecfs/snap/%s/.vecfs/rollback: refused: %s", of.name, info.name,
+			rc == -EINVAL ? "that is not the collection's name" : strerror(-rc));
+	else
+		notify_entry(s->notify, FUSE_ROOT_ID, of.name);
+	return rc == -ENOENT ? -ESTALE : rc;
+}
+
+const struct node_ops snap_rollback_ops = {
+	.is_long = order_is_long,
+	.attr = rollback_attr,
+	.setattr = order_setattr,
+	.open = order_open,
+	.write = rollback_write,
 };
 
 /* ------------------------------------------------------------------ snap/ */

@@ -181,6 +181,16 @@ static int index_segment(struct vs_store *s, struct collection *shadow, struct s
 	return rc;
 }
 
+int clone_index(struct vs_store *s, struct collection *c, uint64_t *bad)
+{
+	int rc = 0;
+
+	*bad = 0;
+	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
+		rc = index_segment(s, c, c->segments[i], bad);
+	return rc;
+}
+
 /* Puts what was built in its place. */
 static void install(struct vs_store *s, struct collection *shadow)
 {
@@ -231,8 +241,7 @@ static int load(struct vs_store *s, uint32_t collection)
 	}
 	if (rc || !shadow)
 		return rc;
-	for (uint32_t i = 0; i < shadow->segment_count && !rc; i++)
-		rc = index_segment(s, shadow, shadow->segments[i], &bad);
+	rc = clone_index(s, shadow, &bad);
 	if (!rc && bad)
 		engine_report(s, VS_ERROR, "snapshot %s: %llu damaged rows; run vecfs check", shadow->name,
 			      (unsigned long long)bad);

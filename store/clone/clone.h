@@ -42,6 +42,21 @@ int clone_set_shares(struct vs_store *s, struct collection *c);
  * -ENOENT; -EIO: it is damaged, which has been reported. */
 int clone_load(struct vs_store *s, uint32_t collection);
 
+/* ---- going back to a snapshot */
+
+/*
+ * Makes files of segment n of a snapshot which a RECORD_ATTACH takes from the directory of a number that no
+ * collection has: vectors and ids are further names of the snapshot's, rows a new column, in which those that
+ * are not deleted get entry numbers from *entry on. *out is what the snapshot's parent is to get, mapped, and
+ * shares with the snapshot; it is the caller's to put also after a failure, or NULL. -EIO: a row is damaged.
+ */
+int clone_lend(struct vs_store *s, const struct collection *snap, uint32_t n, uint32_t number,
+	       uint64_t *entry, struct segment **out);
+/* Makes all of their names durable. */
+int clone_lend_end(struct vs_store *s, uint32_t number);
+/* Puts the rows of a collection that nobody else knows into its index; *bad counts damaged ones. */
+int clone_index(struct vs_store *s, struct collection *c, uint64_t *bad);
+
 /* ---- the applier's, and recovery's */
 
 /* Carries a RECORD_CLONE out: all that was written before must be in the files. */

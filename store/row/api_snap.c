@@ -199,8 +199,14 @@ int vs_snap_drop(struct vs_store *s, uint32_t id)
 		else
 			collection_drop(&txn, c);
 		txn_end(&txn);
-		if (again)
+		if (again) {
+			struct making making;
+
+			/* By the applier, or by who goes back to it. */
+			making_begin(s, &making, id);
+			making_end(s, &making);
 			rc = commit_wait_applied(s);
+		}
 	} while (again && !rc);
 	return rc;
 }

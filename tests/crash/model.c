@@ -58,6 +58,35 @@ struct model_collection *model_find_snap(struct model *m, const char *parent, co
 	return NULL;
 }
 
+static void copy_vectors(struct model_collection *c, const struct model_collection *from)
+{
+	c->count = c->room = from->count;
+	c->hash_sum = from->hash_sum;
+	c->vectors = malloc((c->room + 1) * sizeof *c->vectors);
+	assert(c->vectors);
+	for (size_t i = 0; i < c->count; i++) {
+		c->vectors[i] = from->vectors[i];
+		c->vectors[i].data = malloc(c->vectors[i].size);
+		assert(c->vectors[i].data);
+		memcpy(c->vectors[i].data, from->vectors[i].data, c->vectors[i].size);
+	}
+}
+
+void model_roll_back(struct model *m, const struct model_collection *snap)
+{
+	struct model_collection *c = model_find(m, snap->parent);
+
+	empty(c);
+	copy_vectors(c, snap);
+	for (size_t i = 0; i < c->count; i++)
+		c->vectors[i].entry = c->vectors[i].ctime = 0;
+	if (c->used || snap->used)
+		return;
+	c->schema = snap->schema;
+	c->dim_given = snap->dim_given;
+	c->dtype_given = snap->dtype_given;
+}
+
 struct model_collection *model_clone(struct model *m, const struct model_collection *from, const char *parent,
 				     const char *name, uint32_t id, const struct vs_perm *perm)
 {
@@ -70,16 +99,7 @@ struct model_collection *model_clone(struct model *m, const struct model_collect
 	c->used = from->used;
 	c->dim_given = from->dim_given;
 	c->dtype_given = from->dtype_given;
-	c->count = c->room = from->count;
-	c->hash_sum = from->hash_sum;
-	c->vectors = malloc((c->room + 1) * sizeof *c->vectors);
-	assert(c->vectors);
-	for (size_t i = 0; i < c->count; i++) {
-		c->vectors[i] = from->vectors[i];
-		c->vectors[i].data = malloc(c->vectors[i].size);
-		assert(c->vectors[i].data);
-		memcpy(c->vectors[i].data, from->vectors[i].data, c->vectors[i].size);
-	}
+	copy_vectors(c, from);
 	return c;
 }
 

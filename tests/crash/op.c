@@ -9,11 +9,12 @@
 #define BATCH_DELETES_MAX 4
 
 static const char *const kind_names[OP_KIND_COUNT] = {
-	[OP_PUT] = "put",       [OP_WRITE] = "write",     [OP_READ] = "read",     [OP_REMOVE] = "remove",
-	[OP_RENAME] = "rename", [OP_ATTR] = "attr",       [OP_BATCH] = "batch",   [OP_CREATE] = "create",
-	[OP_DROP] = "drop",     [OP_RETITLE] = "retitle", [OP_SCHEMA] = "schema", [OP_PERM] = "perm",
-	[OP_VIEW] = "view",     [OP_UNVIEW] = "unview",   [OP_SNAP] = "snap",     [OP_UNSNAP] = "unsnap",
-	[OP_RESNAP] = "resnap", [OP_CLONE] = "clone",     [OP_SYNC] = "sync",     [OP_REOPEN] = "reopen",
+	[OP_PUT] = "put",       [OP_WRITE] = "write",     [OP_READ] = "read",         [OP_REMOVE] = "remove",
+	[OP_RENAME] = "rename", [OP_ATTR] = "attr",       [OP_BATCH] = "batch",       [OP_CREATE] = "create",
+	[OP_DROP] = "drop",     [OP_RETITLE] = "retitle", [OP_SCHEMA] = "schema",     [OP_PERM] = "perm",
+	[OP_VIEW] = "view",     [OP_UNVIEW] = "unview",   [OP_SNAP] = "snap",         [OP_UNSNAP] = "unsnap",
+	[OP_RESNAP] = "resnap", [OP_CLONE] = "clone",     [OP_ROLLBACK] = "rollback", [OP_SYNC] = "sync",
+	[OP_REOPEN] = "reopen",
 };
 
 /* Short, middling and the longest names, with bytes that programs tend to trip over. */
@@ -64,11 +65,12 @@ void op_describe(const struct op *op, char *text, size_t size)
 void op_style_init(struct op_style *style, uint64_t seed)
 {
 	static const struct op_style base = {
-		.weights = {[OP_PUT] = 30,    [OP_WRITE] = 10,  [OP_READ] = 5,   [OP_REMOVE] = 12,
-			    [OP_RENAME] = 10, [OP_ATTR] = 5,    [OP_BATCH] = 2,  [OP_CREATE] = 3,
-			    [OP_DROP] = 1,    [OP_RETITLE] = 1, [OP_SCHEMA] = 2, [OP_PERM] = 1,
-			    [OP_VIEW] = 2,    [OP_UNVIEW] = 1,  [OP_SNAP] = 4,   [OP_UNSNAP] = 3,
-			    [OP_RESNAP] = 1,  [OP_CLONE] = 1,   [OP_SYNC] = 5,   [OP_REOPEN] = 1},
+		.weights = {[OP_PUT] = 30,    [OP_WRITE] = 10,  [OP_READ] = 5,     [OP_REMOVE] = 12,
+			    [OP_RENAME] = 10, [OP_ATTR] = 5,    [OP_BATCH] = 2,    [OP_CREATE] = 3,
+			    [OP_DROP] = 1,    [OP_RETITLE] = 1, [OP_SCHEMA] = 2,   [OP_PERM] = 1,
+			    [OP_VIEW] = 2,    [OP_UNVIEW] = 1,  [OP_SNAP] = 4,     [OP_UNSNAP] = 3,
+			    [OP_RESNAP] = 1,  [OP_CLONE] = 1,   [OP_ROLLBACK] = 2, [OP_SYNC] = 5,
+			    [OP_REOPEN] = 1},
 	};
 	static const unsigned names[] = {3, 12, OP_NAMES};
 	static const size_t row_bytes[] = {64, 64, 1024, 8192};
@@ -211,7 +213,7 @@ void op_choose(struct op *op, const struct op_style *style, struct model *m, str
 		choose_batch(op, r);
 	else if (op->kind == OP_VIEW || op->kind == OP_UNVIEW)
 		op->view = (unsigned)rng_below(r, MODEL_VIEWS);
-	else if (op->kind >= OP_SNAP && op->kind <= OP_CLONE) {
+	else if (op->kind >= OP_SNAP && op->kind <= OP_ROLLBACK) {
 		op->name = (unsigned)rng_below(r, OP_SNAPS);
 		op->to_name = (unsigned)rng_below(r, OP_SNAPS);
 		op->to_collection = (unsigned)rng_below(r, style->collections);

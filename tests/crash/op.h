@@ -32,6 +32,7 @@ enum op_kind {
 	OP_UNSNAP,
 	OP_RESNAP,
 	OP_CLONE,
+	OP_ROLLBACK,
 	OP_SYNC,
 	OP_REOPEN, /* for the caller to do: nothing to perform here */
 	OP_KIND_COUNT,

@@ -203,6 +203,10 @@ static int apply_to_snap(const struct op *op, const struct model_collection *c, 
 		return apply_resnap(op, snap, m);
 	if (op->kind == OP_CLONE)
 		return apply_clone(op, snap, m);
+	if (op->kind == OP_ROLLBACK) {
+		model_roll_back(m, snap);
+		return 0;
+	}
 	model_drop(m, snap);
 	return 0;
 }
@@ -271,6 +275,7 @@ static int apply_to_collection(const struct op *op, struct model_collection *c, 
 	case OP_UNSNAP:
 	case OP_RESNAP:
 	case OP_CLONE:
+	case OP_ROLLBACK:
 		return apply_to_snap(op, c, m);
 	default:
 		return 0;

@@ -316,6 +316,8 @@ static int perform_with_snap(struct scene *at)
 		return rc;
 	if (at->op->kind == OP_UNSNAP)
 		return vs_snap_drop(at->s, info.id);
+	if (at->op->kind == OP_ROLLBACK)
+		return vs_snap_rollback(at->s, info.id);
 	op_snap_name(at->op->to_name, to);
 	if (at->op->kind == OP_RESNAP)
 		return vs_snap_rename(at->s, info.id, to);
@@ -355,6 +357,7 @@ static int perform(struct scene *at, struct model *m)
 	case OP_UNSNAP:
 	case OP_RESNAP:
 	case OP_CLONE:
+	case OP_ROLLBACK:
 		return perform_with_snap(at);
 	case OP_PERM:
 		return vs_collection_set(at->s, at->collection, op->which, &op->attr.perm, op->attr.mtime);

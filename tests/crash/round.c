@@ -118,8 +118,8 @@ int round_perform(struct round *r, struct op *op, int *want)
 		op_describe(op, text, sizeof text);
 		fprintf(stderr, "%6zu %s = %d\n", r->history.count, text, rc);
 	}
-	if (!rc &&
-	    (op->kind == OP_SYNC || op->kind == OP_BATCH || op->kind == OP_VIEW || op->kind == OP_CLONE))
+	if (!rc && (op->kind == OP_SYNC || op->kind == OP_BATCH || op->kind == OP_VIEW ||
+		    op->kind == OP_CLONE || op->kind == OP_ROLLBACK))
 		history_durable(&r->history);
 	return rc;
 }
@@ -315,7 +315,8 @@ bool round_run(struct round *r, const struct round_plan *plan)
 	round_start(r, plan->seed);
 	if (plan->unsynced)
 		r->style.weights[OP_SYNC] = r->style.weights[OP_BATCH] = r->style.weights[OP_VIEW] =
-			r->style.weights[OP_CLONE] = r->style.weights[OP_REOPEN] = 0;
+			r->style.weights[OP_CLONE] = r->style.weights[OP_ROLLBACK] =
+				r->style.weights[OP_REOPEN] = 0;
 	if (plan->lie != SIMDISK_HONEST)
 		simdisk_lie(r->disk, plan->lie, plan->lie_pattern);
 	simdisk_crash_at(r->disk, plan->crash, rng_next(&rng));

@@ -67,6 +67,21 @@ nobody_unmounts() { as_nobody timeout 30 "$here/vecfs" umount "$own/mnt"; }
 	cmp one mnt/new/apple
 }
 
+@test "who may write to a collection may make it a snapshot's again, and nobody else" {
+	local one=mnt/docs/.vecfs/snap/one
+	for_all
+	mkdir $one
+	cp two mnt/docs/apple
+	chmod 777 mnt
+	refused "Permission denied" as_nobody "$here/vecfs" clone $one mnt/docs
+	cmp two mnt/docs/apple
+	chmod 777 mnt/docs
+	chmod 755 mnt
+	as_nobody "$here/vecfs" clone $one mnt/docs
+	cmp one mnt/docs/apple
+	[ "$(stat -c '%a %u' mnt/docs)" = "777 $(id -u)" ]
+}
+
 @test "allow_other: the kernel checks each vector's mode and owner" {
 	for_all
 	cp two mnt/docs/pear

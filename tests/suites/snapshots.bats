@@ -135,7 +135,6 @@ holds() { # FILE X
 	vec 7 4 >mnt/other/mine
 	refused "mnt/other: is there already, and stays as it is" vecfs clone $snap/one mnt/other
 	logged "docs/.vecfs/snap/one/.vecfs/clone: refused: 'other': there is a collection of that name, which stays as it is"
-	refused "is there already" vecfs clone $snap/one mnt/docs
 	refused "just below the mountpoint" vecfs clone $snap/one mnt/other/new
 	refused "just below the mountpoint" vecfs clone $snap/one "$here/new"
 	refused "no durable snapshot" vecfs clone $snap/two mnt/new
@@ -193,11 +192,108 @@ holds() { # FILE X
 	not_logged late
 }
 
+# attributes DIR: names, modes, owners and mtimes in it.
+attributes() { (cd "$1" && stat -c '%n %a %u %g %y' *); }
+
+@test "vecfs clone over the snapshot's collection goes back: ids, bytes, order and attributes; views and snapshots stay" {
+	for i in {1..40}; do vec $i 4 >mnt/docs/v$i; done
+	chmod 640 mnt/docs/apple
+	touch -d '2001-02-03 04:05:06.789' mnt/docs/pear
+	mkdir mnt/docs/.vecfs/views/f16 $snap/one
+	for i in {1..40..3}; do vec 9$i 4 >mnt/docs/v$i; done
+	rm mnt/docs/v2* mnt/docs/apple
+	mv mnt/docs/pear mnt/docs/quince
+	vec 5 4 >mnt/docs/plum
+	chmod 711 mnt/docs
+	touch mnt/docs/v3
+	mkdir $snap/two
+	inode=$(stat -c %i mnt/docs)
+	vecfs clone $snap/one mnt/docs
+	for _ in 1 2; do
+		diff -r $snap/one mnt/docs
+		[ "$(attributes mnt/docs)" = "$(attributes $snap/one)" ]
+		cmp $snap/one/.vecfs/ids mnt/docs/.vecfs/ids
+		cmp $snap/one/.vecfs/vectors.npy mnt/docs/.vecfs/vectors.npy
+		[ "$(stat -c '%a %i' mnt/docs)" = "711 $inode" ]
+		[ "$(ls $snap)" = $'one\ntwo' ]
+		[ "$(ls mnt/docs/.vecfs/views)" = f16 ]
+		eventually grep -qx ready mnt/docs/.vecfs/views/f16/.vecfs/state
+		[ "$(grep -c . mnt/docs/.vecfs/near@view=f16/v7)" = 10 ]
+		stop
+		vecfs check store
+		start
+	done
+	vecfs clone $snap/two mnt/docs # and forward again
+	holds mnt/docs/quince 2
+	holds mnt/docs/plum 5
+	[ ! -e mnt/docs/apple ]
+	diff -r $snap/two mnt/docs
+	vec 7 4 >mnt/docs/plum
+	rmdir $snap/one $snap/two
+	holds mnt/docs/plum 7
+	holds mnt/docs/v40 940
+	stop
+	vecfs check store
+	start
+}
+
+@test "through a going back open files keep what they have, names lead to what came, and a staged write goes as over a batch" {
+	mkdir $snap/one
+	vec 10 4 >mnt/docs/apple
+	rm mnt/docs/pear
+	vec 30 4 >mnt/docs/plum
+	exec 7<mnt/docs/apple 8<mnt/docs/plum
+	python3 - <<-'END' &
+		import os, time
+		fd = os.open('mnt/docs/apple', os.O_RDWR)
+		os.pwrite(fd, b'half', 4)
+		open('staged', 'w')
+		while not os.path.exists('back'): time.sleep(0.01)
+		try: os.close(fd)
+		except OSError as e: print(e)
+	END
+	writer=$!
+	eventually [ -e staged ]
+	cat mnt/docs/apple mnt/docs/plum >/dev/null # so that the kernel has them
+	vecfs clone $snap/one mnt/docs
+	cmp <(vec 30 4) <(head -c 16 <&8)
+	holds mnt/docs/apple 1
+	holds mnt/docs/pear 2
+	[ ! -e mnt/docs/plum ]
+	touch back
+	wait $writer
+	exec 7<&- 8<&-
+	[ "$(ls mnt/docs)" = $'apple\npear' ]
+	holds mnt/docs/apple 1
+	stop
+	vecfs check store
+	start
+}
+
+@test "a going back is durable when vecfs clone returns, and is refused where the name is another's" {
+	mkdir $snap/one mnt/other
+	vec 10 4 >mnt/docs/apple
+	vec 30 4 >mnt/docs/plum
+	refused "Invalid argument" bash -c "echo other >$snap/one/.vecfs/rollback"
+	logged "docs/.vecfs/snap/one/.vecfs/rollback: refused: that is not the collection's name"
+	holds mnt/docs/apple 10
+	[ ! -e mnt/docs/.vecfs/rollback ]
+	vecfs clone $snap/one mnt/docs
+	crash
+	start
+	[ "$(ls mnt/docs)" = $'apple\npear' ]
+	holds mnt/docs/apple 1
+	holds $snap/one/apple 1
+	echo docs >$snap/one/.vecfs/rollback
+	[ "$(ls mnt/docs)" = $'apple\npear' ]
+}
+
 @test "a read-only mount clones nothing" {
 	mkdir $snap/one
 	stop
 	start ro
 	refused "Read-only" vecfs clone $snap/one mnt/new
+	refused "Read-only" vecfs clone $snap/one mnt/docs
 	holds $snap/one/apple 1
 	[ "$(ls mnt)" = docs ]
 }

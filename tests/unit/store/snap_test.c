@@ -296,6 +296,128 @@ static void a_clone_goes_its_own_way(void **state)
 	(void)then;
 }
 
+static void assert_same_order(struct vs_store *s, uint32_t a, uint32_t b)
+{
+	char *ids[2];
+	size_t bytes[2];
+
+	for (int i = 0; i < 2; i++) {
+		struct vs_snapshot_info info;
+		struct vs_snapshot *m;
+
+		assert_int_equal(vs_snapshot_open(s, i ? a : b, &m), 0);
+		vs_snapshot_info(m, &info);
+		bytes[i] = info.ids_bytes;
+		ids[i] = malloc(bytes[i] + 1);
+		assert_int_equal(vs_snapshot_ids(m, ids[i], bytes[i], 0), bytes[i]);
+		vs_snapshot_close(m);
+	}
+	assert_int_equal(bytes[0], bytes[1]);
+	assert_memory_equal(ids[0], ids[1], bytes[0]);
+	free(ids[0]);
+	free(ids[1]);
+}
+
+/* The collection is what the copy has, in rows with entry numbers of their own. */
+static void roll_back(struct fixture *f, uint32_t snap, struct copy *now, const struct copy *then)
+{
+	assert_int_equal(vs_snap_rollback(f->s, snap), 0);
+	for (unsigned i = 0; i < IDS; i++) {
+		struct vs_attr attr;
+		char id[32];
+
+		id_of(i, id);
+		now->value[i] = then->value[i];
+		assert_int_equal(vs_lookup(f->s, f->docs, id, &attr), then->value[i] ? 0 : -ENOENT);
+		if (!then->value[i])
+			continue;
+		assert_true(attr.entry > now->entry[i] && attr.entry > then->entry[i]);
+		now->entry[i] = attr.entry;
+	}
+	assert_same(f->s, f->docs, now);
+	assert_same(f->s, snap, then);
+	assert_same_order(f->s, f->docs, snap);
+}
+
+static void a_rollback_brings_back_what_was(void **state)
+{
+	struct fixture *f = *state;
+	struct copy now = {0}, then, gone;
+	struct vs_collection_info info;
+	struct vs_attr attr, old;
+	struct vs_snapshot *m;
+	uint32_t s, batch;
+	float v[DIM], was[DIM];
+
+	for (unsigned i = 0; i < IDS; i++)
+		put(f, f->docs, &now, i, i + 1);
+	take_away(f, f->docs, &now, 17);
+	attr = (struct vs_attr){.mtime = 123456789, .perm = {0600, 7, 8}};
+	assert_int_equal(
+		vs_attr_set(f->s, f->docs, now.entry[5], VS_SET_MTIME | VS_SET_MODE | VS_SET_UID, &attr), 0);
+	then = now;
+	s = snap(f, f->docs, "s");
+	for (unsigned i = 0; i < IDS; i += 2)
+		put(f, f->docs, &now, i, i + 1000);
+	for (unsigned i = 0; i < IDS; i += 3)
+		take_away(f, f->docs, &now, i);
+	put(f, f->docs, &now, 17, 18);
+	attr.mtime = 1;
+	assert_int_equal(vs_attr_set(f->s, f->docs, now.entry[5], VS_SET_MTIME, &attr), 0);
+	/* Whoever reads it goes on reading what it was; a batch stays open. */
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+	assert_int_equal(vs_snapshot_vectors(m, was, sizeof was, 0), sizeof was);
+	assert_int_equal(vs_collection_create(f->s, f->docs, "b", &perm, &batch), 0);
+	gone = now;
+	roll_back(f, s, &now, &then);
+	assert_int_equal(vs_snapshot_vectors(m, v, sizeof v, 0), sizeof v);
+	assert_memory_equal(v, was, sizeof v);
+	vs_snapshot_close(m);
+	assert_int_equal(vs_read(f->s, f->docs, gone.entry[17], v, sizeof v, 0), -ENOENT);
+	assert_int_equal(vs_attr_get(f->s, f->docs, now.entry[5], &attr), 0);
+	assert_int_equal(vs_attr_get(f->s, s, then.entry[5], &old), 0);
+	assert_true(attr.mtime == 123456789 && attr.perm.mode == 0600 && attr.perm.uid == 7);
+	assert_true(attr.ctime > old.ctime);
+	assert_int_equal(vs_collection_get(f->s, batch, &info), 0);
+	assert_int_equal(vs_collection_remove(f->s, batch), 0);
+	reopen(f);
+	assert_same(f->s, f->docs, &now);
+	assert_same(f->s, s, &then);
+	for (unsigned i = 0; i < IDS; i += 5)
+		put(f, f->docs, &now, i, i + 3000);
+	roll_back(f, s, &now, &then); /* and again, without a change and with one */
+	roll_back(f, s, &now, &then);
+	assert_int_equal(vs_snap_drop(f->s, s), 0);
+	for (unsigned i = 0; i < IDS; i += 4)
+		put(f, f->docs, &now, i, i + 4000);
+	for (unsigned i = 1; i < IDS; i += 4)
+		take_away(f, f->docs, &now, i);
+	assert_same(f->s, f->docs, &now);
+	reopen(f);
+	assert_same(f->s, f->docs, &now);
+	assert_int_equal(vs_snap_rollback(f->s, s), -ENOENT);
+	assert_int_equal(vs_snap_rollback(f->s, f->docs), -EINVAL);
+}
+
+static void a_rollback_to_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct copy now = {0}, then = {0}, full;
+	uint32_t empty, s;
+
+	empty = snap(f, f->docs, "empty");
+	for (unsigned i = 0; i < IDS; i++)
+		put(f, f->docs, &now, i, i + 1);
+	s = snap(f, f->docs, "s");
+	full = now;
+	roll_back(f, empty, &now, &then);
+	reopen(f);
+	assert_same(f->s, f->docs, &then);
+	roll_back(f, s, &now, &full);
+	reopen(f);
+	assert_same(f->s, f->docs, &now);
+}
+
 /* Hundreds of random steps on one collection with several snapshots, with reopenings. */
 static void random_steps(void **state)
 {
@@ -323,7 +445,10 @@ static void random_steps(void **state)
 				assert_int_equal(vs_snap_drop(f->s, ids[k]), 0);
 			ids[k] = ids[k] ? 0 : snap(f, f->docs, name);
 			then[k] = now;
-		} else if (what < 995) {
+		} else if (what < 993) {
+			if (ids[k])
+				roll_back(f, ids[k], &now, &then[k]);
+		} else if (what < 996) {
 			reopen(f);
 		} else {
 			assert_same(f->s, f->docs, &now);
@@ -344,6 +469,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nothing_changes_a_snapshot, new_store, free_store),
 		cmocka_unit_test_setup_teardown(names_of_snapshots_are_their_own, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_clone_goes_its_own_way, new_store, free_store),
+		cmocka_unit_test_setup_teardown(a_rollback_brings_back_what_was, new_store, free_store),
+		cmocka_unit_test_setup_teardown(a_rollback_to_nothing, new_store, free_store),
 		cmocka_unit_test_setup_teardown(random_steps, new_store, free_store),
 	};
 
