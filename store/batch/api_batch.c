@@ -60,10 +60,15 @@ static int list_read(struct batch_commit *j, enum vs_batch_text lines, const cha
 /* The id of uploaded row i: its line, or its number. */
 const char *batch_commit_upload_id(const struct batch_commit *j, uint64_t i, char buf[24])
 {
+	char *p = &buf[23];
+
 	if (j->ids.count)
 		return j->ids.id[i];
-	snprintf(buf, 24, "%llu", (unsigned long long)i);
-	return buf;
+	*p = '\0';
+	do
+		*--p = (char)('0' + i % 10);
+	while (i /= 10);
+	return p;
 }
 
 int batch_commit_replaced_perm(const struct collection *parent, const char *id)

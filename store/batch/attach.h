@@ -19,6 +19,7 @@ struct attach {
 	struct batch_commit *j;
 	struct attaching attaching; /* what the collection knows of it */
 	struct attaching_part *parts;
+	uint64_t *hashes;                          /* of the ids of a slice */
 	uint32_t *numbers;                         /* which segments of the parent they are to be, */
 	uint64_t filled;                           /* and how many entries have got their rows there */
 	uint64_t indexed;                          /* rows of all parts, in order */
@@ -26,6 +27,7 @@ struct attach {
 	uint64_t gone_name_bytes, gone_line_bytes; /* of those of the rows that go */
 	struct name_place *names; /* of some of these, until they are free, from the end on */
 	size_t name_count, name_capacity;
+	bool lays_out;     /* the parent has had no id */
 	uint64_t kept_for; /* snapshots up to this one have copies of the rows that go */
 	unsigned keeps;    /* how often copies were made */
 };

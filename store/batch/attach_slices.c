@@ -45,6 +45,30 @@ static void slice_end(struct attach *a)
 typedef int (*slice_fn)(struct attach *a, struct collection *parent, uint32_t part, uint32_t slot,
 			uint32_t end);
 
+/* Where the slice that begins at a slot ends. */
+static uint32_t slice_of(const struct segment *seg, uint32_t slot)
+{
+	return seg->count - slot < SLICE_ROWS ? seg->count : slot + SLICE_ROWS;
+}
+
+/* Fills a->hashes with those of the ids of these rows. */
+static void hash_slice(struct attach *a, uint32_t part, uint32_t slot, uint32_t end)
+{
+	const struct segment *seg = a->j->pieces[part].seg;
+
+	for (uint32_t i = slot; i < end; i++)
+		a->hashes[i - slot] = collection_hash_seeded(
+			a->j->s->hash_seed, segment_name(seg, &seg->rows[i]), seg->rows[i].name_len);
+}
+
+/* Fetches what some of the slice's hashes are to find, or to be put beside. */
+static void fetch_index(const struct attach *a, const struct collection *parent, uint32_t first,
+			uint32_t count)
+{
+	id_index_fetch_all(&parent->index, &a->hashes[first],
+			   count - first < INDEX_FETCH_HASHES ? count - first : INDEX_FETCH_HASHES);
+}
+
 /* Does it with all rows. */
 static int each_slice(struct attach *a, slice_fn fn)
 {
@@ -54,9 +78,11 @@ static int each_slice(struct attach *a, slice_fn fn)
 		uint32_t count = a->j->pieces[i].seg->count;
 
 		for (uint32_t slot = 0, end; slot < count && !rc; slot = end) {
-			struct collection *parent = slice_begin(a);
+			struct collection *parent;
 
-			end = count - slot < SLICE_ROWS ? count : slot + SLICE_ROWS;
+			end = slice_of(a->j->pieces[i].seg, slot);
+			hash_slice(a, i, slot, end);
+			parent = slice_begin(a);
 			rc = parent ? fn(a, parent, i, slot, end) : -ENOENT;
 			slice_end(a);
 		}
@@ -142,31 +168,42 @@ bool attach_takes_all(const struct attach *a, const struct segment *seg)
 
 /* ------------------------------------------------------------------ new rows */
 
+/* Index a row, whose id has this hash. */
+static int index_row(struct attach *a, struct collection *parent, const struct row *r, const char *id,
+		     uint64_t hash)
+{
+	struct batch_commit *j = a->j;
+	int rc = 0;
+
+	/* With nothing to replace there is no row that goes: one lookup either way, or none. */
+	if (parent->count)
+		rc = j->flags & VS_BATCH_ADD ? batch_commit_check_new(j, parent, id, r->name_len)
+					     : note_row(a, parent, id, r->name_len, &j->replaced);
+	if (!rc)
+		rc = entry_map_reserve(&parent->entries, row_entry(r));
+	if (!rc)
+		rc = collection_index_reserve(parent, hash);
+	if (rc)
+		return rc;
+	id_index_insert(&parent->index, hash, row_entry(r));
+	a->indexed++;
+	a->name_bytes += r->name_len;
+	a->line_bytes += idlist_line_bytes(id, r->name_len);
+	return 0;
+}
+
 static int index_slice(struct attach *a, struct collection *parent, uint32_t part, uint32_t slot,
 		       uint32_t end)
 {
-	struct batch_commit *j = a->j;
-	const struct segment *seg = j->pieces[part].seg;
+	const struct segment *seg = a->j->pieces[part].seg;
 	int rc = 0;
 
-	for (; slot < end && !rc; slot++) {
-		const struct row *r = &seg->rows[slot];
-		const char *id = segment_name(seg, r);
-		uint64_t hash = collection_hash(parent, id, r->name_len);
+	for (uint32_t i = 0; i < end - slot && !rc; i++) {
+		const struct row *r = &seg->rows[slot + i];
 
-		/* With nothing to replace there is no row that goes: one lookup either way. */
-		rc = j->flags & VS_BATCH_ADD ? batch_commit_check_new(j, parent, id, r->name_len)
-					     : note_row(a, parent, id, r->name_len, &j->replaced);
-		if (!rc)
-			rc = entry_map_reserve(&parent->entries, row_entry(r));
-		if (!rc)
-			rc = collection_index_reserve(parent, hash);
-		if (rc)
-			break;
-		id_index_insert(&parent->index, hash, row_entry(r));
-		a->indexed++;
-		a->name_bytes += r->name_len;
-		a->line_bytes += idlist_line_bytes(id, r->name_len);
+		if (i % INDEX_FETCH_HASHES == 0)
+			fetch_index(a, parent, i, end - slot);
+		rc = index_row(a, parent, r, segment_name(seg, r), a->hashes[i]);
 	}
 	return rc;
 }
@@ -177,17 +214,53 @@ static int unindex_slice(struct attach *a, struct collection *parent, uint32_t p
 {
 	const struct segment *seg = a->j->pieces[part].seg;
 
-	for (; slot < end && a->indexed; slot++, a->indexed--) {
-		const struct row *r = &seg->rows[slot];
+	for (uint32_t i = slot; i < end && a->indexed; i++, a->indexed--) {
+		uint64_t entry = row_entry(&seg->rows[i]);
 
 		if (a->filled) {
-			entry_map_set(&parent->entries, row_entry(r), ROW_NONE);
+			entry_map_set(&parent->entries, entry, ROW_NONE);
 			a->filled--;
 		}
-		id_index_remove(&parent->index, collection_hash(parent, segment_name(seg, r), r->name_len),
-				row_entry(r));
+		id_index_remove(&parent->index, a->hashes[i - slot], entry);
 	}
 	return 0;
+}
+
+/*
+ * Of a parent without ids the index gets all its pages at once, made without the lock: what is in a page need
+ * not be hashed again for each time that it would be split.
+ */
+static int lay_out_index(struct attach *a)
+{
+	struct batch_commit *j = a->j;
+	unsigned bits = id_index_bits(j->rows);
+	uint8_t *counts = calloc((size_t)1 << bits, 1);
+	struct collection *parent;
+	struct id_index index;
+	int rc = counts ? 0 : -ENOMEM;
+
+	id_index_init(&index);
+	for (uint32_t i = 0; i < j->piece_count && !rc; i++)
+		for (uint32_t slot = 0, end; slot < j->pieces[i].seg->count; slot = end) {
+			end = slice_of(j->pieces[i].seg, slot);
+			hash_slice(a, i, slot, end);
+			for (uint32_t k = 0; k < end - slot; k++) {
+				uint8_t *count = &counts[bits ? a->hashes[k] >> (64 - bits) : 0];
+
+				*count = *count < UINT8_MAX ? (uint8_t)(*count + 1) : UINT8_MAX;
+			}
+		}
+	if (!rc)
+		rc = id_index_lay_out(&index, counts, bits);
+	free(counts);
+	parent = slice_begin(a);
+	if (!rc && !parent->index.directory) {
+		parent->index = index;
+		id_index_init(&index);
+	}
+	slice_end(a);
+	id_index_free(&index);
+	return rc;
 }
 
 /* The entries get the rows that they will have. */
@@ -314,6 +387,8 @@ int attach_index(struct attach *a)
 {
 	int rc = note_deletions(a);
 
+	if (!rc && a->lays_out)
+		rc = lay_out_index(a);
 	if (!rc)
 		rc = each_slice(a, index_slice);
 	return rc ? rc : keep(a);
@@ -336,12 +411,11 @@ bool attach_is_ready(const struct attach *a, const struct collection *parent)
 static int sweep_slice(struct attach *a, struct collection *parent, uint32_t part, uint32_t slot,
 		       uint32_t end)
 {
-	const struct segment *seg = a->j->pieces[part].seg;
-
-	for (; slot < end; slot++) {
-		const struct row *r = &seg->rows[slot];
-
-		collection_sweep(parent, collection_hash(parent, segment_name(seg, r), r->name_len));
+	(void)part;
+	for (uint32_t i = 0; i < end - slot; i++) {
+		if (i % INDEX_FETCH_HASHES == 0)
+			fetch_index(a, parent, i, end - slot);
+		collection_sweep(parent, a->hashes[i]);
 	}
 	return 0;
 }
@@ -395,7 +469,8 @@ int attach_slices_begin(struct attach *a)
 
 	a->parts = calloc(j->piece_count + 1, sizeof *a->parts);
 	a->numbers = calloc(j->piece_count + 1, sizeof *a->numbers);
-	if (!a->parts || !a->numbers)
+	a->hashes = malloc(SLICE_ROWS * sizeof *a->hashes);
+	if (!a->parts || !a->numbers || !a->hashes)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < j->piece_count; i++) {
 		const struct segment *seg = j->pieces[i].seg;
@@ -407,6 +482,7 @@ int attach_slices_begin(struct attach *a)
 	row_set_init(&a->attaching.replaced, parent->shift);
 	entry_map_hide(&parent->entries, j->first_entry, j->rows);
 	parent->attaching = &a->attaching;
+	a->lays_out = !parent->index.directory;
 	slice_end(a);
 	return 0;
 }
@@ -434,12 +510,14 @@ void attach_finish(struct attach *a)
 {
 	struct vs_store *s = a->j->s;
 	struct collection *parent;
+	struct id_index laid_out;
 	struct txn txn;
 	bool logged;
 
+	id_index_init(&laid_out);
 	if (a->attaching.switched)
 		tidy(a);
-	else if (a->parts)
+	else if (a->indexed)
 		each_slice(a, unindex_slice);
 	/* Without a log that can be written there is nobody to remove files either. */
 	logged = a->attaching.switched && a->attaching.replaced.segments &&
@@ -451,13 +529,19 @@ void attach_finish(struct attach *a)
 		open_segments(a, logged ? &txn : NULL, parent);
 		entry_map_hide(&parent->entries, 0, 0);
 		parent->attaching = NULL;
+		if (!a->attaching.switched && a->lays_out) { /* it is empty, and large */
+			laid_out = parent->index;
+			id_index_init(&parent->index);
+		}
 	}
 	if (logged)
 		txn_end(&txn);
 	else
 		pthread_rwlock_unlock(&s->lock);
+	id_index_free(&laid_out);
 	row_set_free(&a->attaching.replaced);
 	free(a->names);
 	free(a->numbers);
+	free(a->hashes);
 	free(a->parts);
 }

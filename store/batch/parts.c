@@ -85,6 +85,22 @@ static int find_attrs(struct batch_commit *j, uint64_t first, uint32_t count, st
 	return rc;
 }
 
+/* Fetches what some uploaded rows' ids are to find. */
+static void fetch_ids(const struct batch_commit *j, const struct collection *parent, uint64_t first,
+		      uint32_t count)
+{
+	uint64_t hashes[INDEX_FETCH_HASHES];
+	uint32_t n = count < INDEX_FETCH_HASHES ? count : INDEX_FETCH_HASHES;
+
+	for (uint32_t i = 0; i < n; i++) {
+		char buf[24];
+		const char *id = batch_commit_upload_id(j, first + i, buf);
+
+		hashes[i] = collection_hash(parent, id, strlen(id));
+	}
+	id_index_fetch_all(&parent->index, hashes, n);
+}
+
 /* The classes of permissions of uploaded rows, of which some replace vectors. name_len marks those to be
  * changed. */
 static int find_perms(struct batch_commit *j, uint64_t first, uint32_t count, struct row *rows)
@@ -97,7 +113,11 @@ static int find_perms(struct batch_commit *j, uint64_t first, uint32_t count, st
 	parent = collection_get(&j->s->table, j->parent);
 	for (uint32_t i = 0; i < count; i++) {
 		char buf[24];
-		int replaced = batch_commit_replaced_perm(parent, batch_commit_upload_id(j, first + i, buf));
+		int replaced;
+
+		if (parent->count && i % INDEX_FETCH_HASHES == 0)
+			fetch_ids(j, parent, first + i, count - i);
+		replaced = batch_commit_replaced_perm(parent, batch_commit_upload_id(j, first + i, buf));
 
 		rows[i].perm = (uint16_t)(replaced < 0 ? j->perm : (uint32_t)replaced);
 		perm_hold_add(&j->holds, rows[i].perm);

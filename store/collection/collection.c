@@ -498,7 +498,12 @@ int collection_bytes(const struct collection *c, uint32_t row, void *buf)
 
 uint64_t collection_hash(const struct collection *c, const char *name, size_t len)
 {
-	return XXH3_64bits_withSeed(name, len, c->hash_seed);
+	return collection_hash_seeded(c->hash_seed, name, len);
+}
+
+uint64_t collection_hash_seeded(uint64_t seed, const char *name, size_t len)
+{
+	return XXH3_64bits_withSeed(name, len, seed);
 }
 
 bool collection_row_is_unread(const struct collection *c, uint32_t row)
@@ -517,17 +522,23 @@ bool collection_index_is_unread(const struct collection *c)
 /* The row that an entry is going to have, or NULL. */
 static const struct row *attaching_row(const struct collection *c, uint64_t entry, const char **name)
 {
-	for (uint32_t i = c->attaching ? c->attaching->count : 0; i--;) {
-		const struct attaching_part *p = &c->attaching->parts[i];
+	const struct attaching_part *p = c->attaching ? c->attaching->parts : NULL;
+	uint32_t low = 0, high = c->attaching ? c->attaching->count : 0;
 
-		if (entry < p->first_entry)
-			continue;
-		if (entry - p->first_entry >= p->seg->count)
-			return NULL;
-		*name = segment_name(p->seg, &p->seg->rows[entry - p->first_entry]);
-		return &p->seg->rows[entry - p->first_entry];
+	/* The last one that does not begin behind it. */
+	while (high - low > 1) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (p[mid].first_entry <= entry)
+			low = mid;
+		else
+			high = mid;
 	}
-	return NULL;
+	if (!high || entry < p[low].first_entry || entry - p[low].first_entry >= p[low].seg->count)
+		return NULL;
+	p += low;
+	*name = segment_name(p->seg, &p->seg->rows[entry - p->first_entry]);
+	return &p->seg->rows[entry - p->first_entry];
 }
 
 int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash)

@@ -207,6 +207,8 @@ bool collection_pending_bytes(const struct collection *c, uint32_t row, void *bu
 /* The bytes of a row as they are, not verified. It may wait for the disk. */
 int collection_bytes(const struct collection *c, uint32_t row, void *buf);
 uint64_t collection_hash(const struct collection *c, const char *name, size_t len);
+/* The same for who knows the store's seed, which never changes, and has not the lock. */
+uint64_t collection_hash_seeded(uint64_t seed, const char *name, size_t len);
 /* The entry with this id, or 0. -EIO: that cannot be told, since not all was read. */
 int collection_entry(const struct collection *c, const char *name, size_t len, uint64_t *entry);
 /* id_index_hash_fn; arg is the collection. The hash is 0 for a damaged row: it cannot be found by its id any

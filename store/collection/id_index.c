@@ -11,6 +11,8 @@
 
 #define CHUNK_PAGES 64u
 /* Places of the directory for each page: far above what well-hashed entries need. */
+/* Hashes that the directory has a place for, on the average, when it is laid out for many. */
+#define LAY_OUT_HASHES 16u
 #define SPARSE_MAX 64u
 
 void id_index_init(struct id_index *ix)
@@ -119,6 +121,13 @@ void id_index_fetch(const struct id_index *ix, uint64_t hash, unsigned step)
 	__builtin_prefetch(slots.tag + *slots.count / 2);
 	for (unsigned i = 0; i < *slots.count; i += 64 / sizeof *slots.low)
 		__builtin_prefetch(slots.low + i);
+}
+
+void id_index_fetch_all(const struct id_index *ix, const uint64_t *hashes, uint32_t count)
+{
+	for (unsigned step = 0; step < INDEX_FETCH_STEPS; step++)
+		for (uint32_t i = 0; i < count; i++)
+			id_index_fetch(ix, hashes[i], step);
 }
 
 static int page_new(struct id_index *ix, uint32_t *n)
@@ -237,6 +246,70 @@ static int directory_new(struct id_index *ix)
 	}
 	return rc;
 }
+
+/* ------------------------------------------------------------------ all pages at once */
+
+unsigned id_index_bits(uint64_t hashes)
+{
+	unsigned bits = 0;
+
+	while (hashes >> bits > LAY_OUT_HASHES)
+		bits++;
+	return bits;
+}
+
+/* The page of the hashes that begin with the first bits of prefix. */
+static int lay_page(struct id_index *ix, uint64_t prefix, unsigned depth)
+{
+	uint32_t n;
+	int rc = page_new(ix, &n);
+
+	if (rc)
+		return rc;
+	page_at(ix, n)->depth = (uint8_t)depth;
+	directory_set(ix, depth ? prefix << (64 - depth) : 0, depth, n);
+	return 0;
+}
+
+/* Counts the hashes that begin with these bits, and makes their pages if they do not fit in one. */
+static int lay_pages(struct id_index *ix, const uint8_t *counts, uint64_t prefix, unsigned depth,
+		     uint64_t *sum)
+{
+	uint64_t halves[2] = {0};
+	int rc = 0;
+
+	if (depth == ix->depth) {
+		*sum = counts[prefix];
+		return 0;
+	}
+	for (unsigned i = 0; i < 2 && !rc; i++)
+		rc = lay_pages(ix, counts, prefix << 1 | i, depth + 1, &halves[i]);
+	*sum = halves[0] + halves[1];
+	for (unsigned i = 0; i < 2 && *sum > INDEX_PAGE_SLOTS && !rc; i++)
+		if (halves[i] <= INDEX_PAGE_SLOTS || depth + 1 == ix->depth)
+			rc = lay_page(ix, prefix << 1 | i, depth + 1);
+	return rc;
+}
+
+int id_index_lay_out(struct id_index *ix, const uint8_t *counts, unsigned bits)
+{
+	uint64_t sum;
+	int rc;
+
+	assert(!ix->directory);
+	ix->directory = malloc(sizeof *ix->directory << bits);
+	if (!ix->directory)
+		return -ENOMEM;
+	ix->depth = bits;
+	rc = lay_pages(ix, counts, 0, 0, &sum);
+	if (!rc && (sum <= INDEX_PAGE_SLOTS || !bits))
+		rc = lay_page(ix, 0, 0);
+	if (rc)
+		id_index_free(ix);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ one entry */
 
 int id_index_reserve_replacement(struct id_index *ix, uint64_t hash)
 {

@@ -79,6 +79,17 @@ uint64_t id_index_find(const struct id_index *ix, uint64_t hash, id_index_match_
  */
 #define INDEX_FETCH_STEPS 3u
 void id_index_fetch(const struct id_index *ix, uint64_t hash, unsigned step);
+/* All steps, of so many hashes as the processor's caches have room for. */
+#define INDEX_FETCH_HASHES 128u
+void id_index_fetch_all(const struct id_index *ix, const uint64_t *hashes, uint32_t count);
+/*
+ * Gives an empty index the pages that it will have when hashes are in it of which so many (255: as many or
+ * more) begin with each value of `bits` bits: then no page need be split, and no hash computed again.
+ * -ENOMEM; -EOVERFLOW.
+ */
+int id_index_lay_out(struct id_index *ix, const uint8_t *counts, unsigned bits);
+/* As many bits as id_index_lay_out needs for so many hashes. */
+unsigned id_index_bits(uint64_t hashes);
 /* Makes sure that one insertion of this hash cannot fail. -ENOMEM; -EOVERFLOW: too many equal hashes;
  * or what hash_of said. */
 int id_index_reserve(struct id_index *ix, uint64_t hash, id_index_hash_fn hash_of, void *arg);

@@ -290,6 +290,97 @@ static void pages_that_make_no_directory_are_refused(void **state)
 	assert_int_equal(use(&ix, 2, &p), -EUCLEAN);
 }
 
+static int hash_is_not_asked_for(void *arg, uint64_t entry, uint64_t *hash)
+{
+	(void)arg;
+	(void)entry;
+	(void)hash;
+	fail();
+	return -EIO;
+}
+
+/* Lays an index out for `count` hashes, and fills it: page by page as if they had been inserted one by one.
+ */
+static void lay_out(uint64_t count)
+{
+	unsigned bits = id_index_bits(count);
+	uint8_t *counts = calloc((size_t)1 << bits, 1);
+	struct id_index laid, grown;
+
+	id_index_init(&laid);
+	id_index_init(&grown);
+	for (uint64_t entry = 1; entry <= count; entry++) {
+		uint8_t *n = &counts[bits ? hashes[entry] >> (64 - bits) : 0];
+
+		*n = *n < 255 ? (uint8_t)(*n + 1) : 255;
+		insert(&grown, entry);
+	}
+	assert_int_equal(id_index_lay_out(&laid, counts, bits), 0);
+	for (uint64_t entry = 1; entry <= count; entry++) {
+		assert_int_equal(id_index_reserve(&laid, hashes[entry], hash_is_not_asked_for, NULL), 0);
+		id_index_insert(&laid, hashes[entry], entry);
+	}
+	for (uint64_t entry = 1; entry <= count; entry++)
+		assert_true(is_found(&laid, entry));
+	assert_int_equal(laid.pages, count ? grown.pages : 1);
+	id_index_free(&laid);
+	id_index_free(&grown);
+	free(counts);
+}
+
+static void an_index_laid_out_is_as_if_it_had_grown(void **state)
+{
+	static const uint64_t sizes[] = {0, 1, 16, 17, 64, 65, 1000, 4096, 77777, 300000};
+	struct numbers numbers = {5};
+
+	(void)state;
+	hashes = malloc(300001 * sizeof *hashes);
+	for (int i = 0; i <= 300000; i++)
+		hashes[i] = numbers_next(&numbers);
+	for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++)
+		lay_out(sizes[i]);
+	free(hashes);
+}
+
+static bool is_odd(void *arg, uint64_t entry)
+{
+	++*(unsigned *)arg;
+	return entry % 2;
+}
+
+static void a_page_is_swept(void **state)
+{
+	enum { COUNT = 5000 };
+	struct numbers numbers = {6};
+	struct id_index ix;
+	unsigned asked = 0;
+
+	(void)state;
+	hashes = malloc((COUNT + 1) * sizeof *hashes);
+	id_index_init(&ix);
+	id_index_sweep(&ix, 0, false, is_odd, &asked);
+	for (uint64_t entry = 1; entry <= COUNT; entry++) {
+		hashes[entry] = numbers_next(&numbers);
+		insert(&ix, entry);
+	}
+	/* Those with the tag of an odd one go, itself among them; then all of one page. */
+	for (uint64_t entry = 1; entry <= COUNT / 2; entry += 2)
+		id_index_sweep(&ix, hashes[entry], true, is_odd, &asked);
+	assert_true(asked < COUNT);
+	for (uint64_t entry = 1; entry <= COUNT; entry++) {
+		if (entry % 2 == 0)
+			assert_true(is_found(&ix, entry));
+		else if (entry <= COUNT / 2)
+			assert_false(is_found(&ix, entry));
+	}
+	for (uint64_t entry = 1; entry <= COUNT; entry += 2)
+		id_index_sweep(&ix, hashes[entry], false, is_odd, &asked);
+	for (uint64_t entry = 1; entry <= COUNT; entry++)
+		assert_int_equal(is_found(&ix, entry), entry % 2 == 0);
+	id_index_free(&ix);
+	free(hashes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +393,8 @@ int main(void)
 		cmocka_unit_test(an_entry_of_a_packed_page_can_be_replaced),
 		cmocka_unit_test(forty_bits_are_packed_too),
 		cmocka_unit_test(pages_that_make_no_directory_are_refused),
+		cmocka_unit_test(an_index_laid_out_is_as_if_it_had_grown),
+		cmocka_unit_test(a_page_is_swept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
