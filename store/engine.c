@@ -48,6 +48,14 @@ void engine_wake_builder(struct vs_store *s)
 	pthread_mutex_unlock(&s->builder_mutex);
 }
 
+void engine_wake_vacuum(struct vs_store *s)
+{
+	pthread_mutex_lock(&s->vacuum.mutex);
+	s->vacuum.wanted = true;
+	pthread_cond_signal(&s->vacuum.work);
+	pthread_mutex_unlock(&s->vacuum.mutex);
+}
+
 void engine_unmap(struct vs_store *s)
 {
 	struct files_unmapped list;

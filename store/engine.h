@@ -58,6 +58,16 @@ static inline void perm_hold_add(struct perm_hold *h, uint32_t class)
 	h->classes[class / 64] |= 1ull << (class % 64);
 }
 
+/* The thread that fills deleted rows (row/vacuum.h). */
+struct vacuum {
+	pthread_t thread;
+	bool runs;
+	pthread_mutex_t mutex; /* of: */
+	pthread_cond_t work;
+	bool wanted;
+	_Atomic bool stop;
+};
+
 struct vs_store {
 	struct io *io;
 	bool own_io;
@@ -103,6 +113,7 @@ struct vs_store {
 	pthread_mutex_t builder_mutex;
 	pthread_cond_t builder_work;
 	_Atomic bool builder_idle;
+	struct vacuum vacuum;
 	pthread_mutex_t making_mutex; /* who makes files for which collection (ahead.h) */
 	pthread_cond_t making_done;
 	struct making *making;
@@ -134,6 +145,8 @@ void engine_random(void *p, size_t size);
 void engine_give_back_memory(void);
 /* Tells the builder that something has changed, if it sleeps. */
 void engine_wake_builder(struct vs_store *s);
+/* Tells the vacuum that there may be deleted rows to be filled. */
+void engine_wake_vacuum(struct vs_store *s);
 /* Unmaps what is mapped too much. Without the lock. */
 void engine_unmap(struct vs_store *s);
 /* Takes the store's lock, shared, to look at rows. What it returns is for engine_read_unlock. */

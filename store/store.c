@@ -11,7 +11,7 @@
 #include "store/engine.h"
 #include "store/collection/index_file.h"
 #include "store/replay/recover.h"
-#include "store/row/row.h"
+#include "store/row/vacuum.h"
 #include "store/snapshot/snapshot.h"
 #include "store/view/builder.h"
 #include "store/view/views.h"
@@ -124,6 +124,8 @@ static void free_store(struct vs_store *s)
 	pthread_mutex_destroy(&s->builder_mutex);
 	pthread_cond_destroy(&s->builder_work);
 	pthread_mutex_destroy(&s->load_mutex);
+	pthread_mutex_destroy(&s->vacuum.mutex);
+	pthread_cond_destroy(&s->vacuum.work);
 	pthread_rwlock_destroy(&s->lock);
 	if (s->own_io)
 		io_free_real(s->io);
@@ -147,6 +149,8 @@ static int init_locks(struct vs_store *s)
 	pthread_mutex_init(&s->builder_mutex, NULL);
 	pthread_cond_init(&s->builder_work, NULL);
 	pthread_mutex_init(&s->load_mutex, NULL);
+	pthread_mutex_init(&s->vacuum.mutex, NULL);
+	pthread_cond_init(&s->vacuum.work, NULL);
 	return commit_init(s);
 }
 
@@ -247,6 +251,8 @@ int vs_open(const char *dir, const struct vs_options *options, struct vs_store *
 		free_store(s);
 		return rc;
 	}
+	if (!s->read_only)
+		vacuum_start(s);
 	uuid_format(s);
 	*out = s;
 	return 0;
@@ -331,6 +337,7 @@ int vs_close(struct vs_store *s)
 		int filled;
 
 		builder_stop(s);
+		vacuum_stop(s);
 		filled = vacuum_all(s);
 
 		if (s->logging)

@@ -9,6 +9,7 @@
 
 #include "store/snapshot/snapshot.h"
 #include "store/row/row.h"
+#include "store/row/vacuum.h"
 
 int batch_commit_refuse(struct batch_commit *j, int rc, const char *format, ...)
 {
@@ -184,7 +185,7 @@ int batch_commit_fix_schema(struct batch_commit *j, struct txn *txn, struct coll
 	struct vs_schema schema = was;
 	int rc;
 
-	if (j->batch->expects && j->batch->expected_version != parent->version)
+	if (j->batch->expects && j->batch->expected_version < parent->changed)
 		return batch_commit_refuse(j, -EINVAL, "the collection has been changed meanwhile");
 	if (!j->rows)
 		return 0;

@@ -246,6 +246,7 @@ void clone_leave(struct vs_store *s, struct collection *c)
 	for (uint32_t i = 0; i < c->segment_count; i++)
 		segment_share_leave(c->segments[i]);
 	s->share_changes++;
+	engine_wake_vacuum(s);
 }
 
 /* ------------------------------------------------------------------ at opening */

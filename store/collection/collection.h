@@ -56,6 +56,7 @@ struct collection {
 	uint64_t count, name_bytes;
 	uint64_t line_bytes; /* of the ids as lines: idlist.h */
 	uint64_t version;
+	uint64_t changed; /* the version that the last change has made; since then rows have only moved */
 	uint64_t next_entry;
 	bool damaged;
 	bool frozen;       /* a snapshot of parent: nothing changes in it */

@@ -128,6 +128,8 @@ static void segment_leave(struct vs_store *s, struct collection *c, struct segme
 	c->segments[seg->n] = placeholder;
 	segment_share_leave(seg);
 	s->share_changes += shared;
+	if (shared)
+		engine_wake_vacuum(s);
 	if (placeholder->n < c->room)
 		c->room = placeholder->n;
 	collection_trim_segments(&s->table, c);

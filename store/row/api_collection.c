@@ -317,7 +317,7 @@ int vs_schema_change(struct vs_store *s, uint32_t id, unsigned which, const stru
 			c->schema_given = !(which & VS_SCHEMA_FREE);
 		if (which & VS_SCHEMA_DIM)
 			c->dim_given = merged.dim;
-		c->version++;
+		c->changed = ++c->version;
 		rows_log_collection(&txn, c);
 	}
 	txn_end(&txn);

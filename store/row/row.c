@@ -203,7 +203,7 @@ static struct record_row *log_row(struct txn *txn, struct collection *c, uint32_
 
 static void touched(struct collection *c)
 {
-	c->version++;
+	c->changed = ++c->version;
 	c->index_stamp = 0;
 }
 
@@ -587,9 +587,7 @@ void rows_release_segment(struct txn *txn, const struct collection *c, const str
 	append_trim(txn, c, seg, 0);
 }
 
-/* Fills one deleted row of a segment that has some, after trimming those at its end. -EAGAIN: the trimming is
- * done all the same. */
-static int fill_deleted(struct txn *txn, struct collection *c, struct segment *seg)
+int rows_fill_deleted(struct txn *txn, struct collection *c, struct segment *seg)
 {
 	struct filler filler;
 	uint32_t slot;
@@ -608,66 +606,5 @@ static int fill_deleted(struct txn *txn, struct collection *c, struct segment *s
 		trim_deleted(txn, c, seg);
 	}
 	free(filler.data);
-	return rc;
-}
-
-static bool has_holes(const struct segment *seg)
-{
-	return seg->deleted && !segment_is_shared(seg);
-}
-
-bool rows_have_holes(const struct collection *c)
-{
-	uint32_t i = 0;
-
-	while (c->deleted && i < c->segment_count && !has_holes(c->segments[i]))
-		i++;
-	return c->deleted && i < c->segment_count;
-}
-
-/* Fills one deleted row of a collection. */
-static int vacuum_one(struct txn *txn, struct collection *c)
-{
-	uint32_t i = 0;
-
-	while (i < c->segment_count && !has_holes(c->segments[i]))
-		i++;
-	touched(c);
-	return i < c->segment_count ? fill_deleted(txn, c, c->segments[i]) : 0;
-}
-
-int rows_vacuum(struct vs_store *s, uint32_t collection)
-{
-	struct ahead ahead = {0};
-	bool more = true;
-	int rc = 0;
-
-	while (more && !rc) {
-		struct collection *c;
-		size_t row_bytes = 0;
-		struct txn txn;
-
-		pthread_rwlock_rdlock(&s->lock);
-		c = collection_get(&s->table, collection);
-		if (c && !c->damaged && !c->frozen && rows_have_holes(c))
-			row_bytes = c->row_bytes;
-		pthread_rwlock_unlock(&s->lock);
-		if (!row_bytes)
-			break;
-		rc = txn_begin(s, &txn, txn_row_bytes(row_bytes) + 3 * TXN_SMALL_BYTES);
-		if (rc)
-			break;
-		txn.ahead = &ahead;
-		c = collection_get(&s->table, collection);
-		if (c && c->row_bytes == row_bytes && !(rc = ahead_attach(&ahead, c)))
-			rc = vacuum_one(&txn, c);
-		more = c && rows_have_holes(c);
-		txn_end(&txn);
-		if (rc == -EAGAIN)
-			rc = rows_fetch(s, &ahead);
-		else
-			ahead_free(s, &ahead);
-	}
-	ahead_free(s, &ahead);
 	return rc;
 }

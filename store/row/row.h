@@ -5,7 +5,7 @@
  * nothing. -EAGAIN is such an error: something of a disk is needed that was not made ready (ahead.h), and it
  * is noted in txn->ahead.
  *
- * All but rows_vacuum and rows_free_schema are called with the store's lock held alone (txn_begin took it).
+ * All but rows_fetch and rows_free_schema are called with the store's lock held alone (txn_begin took it).
  */
 #ifndef VECFS_STORE_ROW_ROW_H
 #define VECFS_STORE_ROW_ROW_H
@@ -90,11 +90,9 @@ void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *s
 /* Who has counted itself in seg->trims, so that the number of a segment without rows does not become
  * another's, has it go on with the applier. */
 void rows_release_segment(struct txn *txn, const struct collection *c, const struct segment *seg);
-/* Whether there are deleted rows that the vacuum may fill: those of shared segments stay. */
-bool rows_have_holes(const struct collection *c);
-/* Fills the deleted rows that a large batch or a snapshot left, in small txns of its own: called without the
- * lock. */
-int rows_vacuum(struct vs_store *s, uint32_t collection);
+/* Fills one deleted row of a segment that has some, after trimming those at its end. -EAGAIN: the trimming is
+ * done all the same. */
+int rows_fill_deleted(struct txn *txn, struct collection *c, struct segment *seg);
 /* Finds or adds a class of permissions; -ENOSPC when the table is full. */
 int rows_perm(struct txn *txn, const struct vs_perm *perm, uint32_t *index);
 /* A collection has come: the directory of them has changed. */

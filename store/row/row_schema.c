@@ -74,7 +74,7 @@ static bool free_schema(struct txn *txn, uint32_t collection, uint64_t next_entr
 	collection_set_schema(c, &schema);
 	c->schema_fixed = fixed;
 	c->room = 0;
-	c->version++;
+	c->changed = ++c->version;
 	rows_log_collection(txn, c);
 	return true;
 }
