@@ -119,13 +119,13 @@ static int settle_all(struct vs_store *s, const struct work *w)
 	return rc;
 }
 
-/* Makes what is done durable, before anything else is changed: from now on the files stay as they are. */
-static int sync_links(struct vs_store *s, const struct work *w)
+/* Makes the names of a collection's files durable, and its own. */
+static int sync_names(struct vs_store *s, uint32_t collection)
 {
 	char path[SEGMENT_PATH_MAX];
 	int rc;
 
-	collection_path(path, w->to, NULL);
+	collection_path(path, collection, NULL);
 	rc = s->io->ops->syncdir(s->io, path);
 	if (rc == -ENOENT) /* it has no segments */
 		rc = 0;
@@ -137,10 +137,12 @@ static int link_all(struct vs_store *s, const struct work *w)
 	char path[SEGMENT_PATH_MAX];
 	int rc;
 
-	/* The first name of a file is there if another is. */
-	collection_path(path, w->from, NULL);
-	rc = s->io->ops->syncdir(s->io, path);
-	if (rc < 0 && rc != -ENOENT)
+	/*
+	 * The first name of a file is there if another is: a recovery that had to make it anew would take the
+	 * other for a file that nobody shares.
+	 */
+	rc = sync_names(s, w->from);
+	if (rc < 0)
 		return rc;
 	collection_path(path, w->to, NULL);
 	rc = s->io->ops->mkdir(s->io, path, 0700);
@@ -194,8 +196,9 @@ int clone_link(struct vs_store *s, uint32_t collection, uint32_t source)
 		if (!rc)
 			rc = link_all(s, &w);
 	}
+	/* Before anything else is changed: from now on the files stay as they are. */
 	if (!rc && w.from)
-		rc = sync_links(s, &w);
+		rc = sync_names(s, w.to);
 	free(w.counts);
 	if (rc)
 		return rc;
