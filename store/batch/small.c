@@ -168,7 +168,11 @@ static int small_apply(struct batch_commit *j, struct txn *txn, struct collectio
 
 	small_delete(j, txn, parent);
 	rc = small_put_files(j, txn, parent, files);
-	return rc ? rc : small_put_uploaded(j, txn, parent, rows, attrs);
+	if (!rc)
+		rc = small_put_uploaded(j, txn, parent, rows, attrs);
+	if (!rc) /* not before: rows that were put may have come into one of these segments */
+		rows_leave_deleted(txn, parent);
+	return rc;
 }
 
 /* Of an id that the batch puts: it may have to be new, and else its row's image is wanted. again: something

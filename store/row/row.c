@@ -307,6 +307,13 @@ void row_mark_deleted(struct txn *txn, struct collection *c, uint32_t row)
 	seg->digest_valid = false;
 }
 
+void rows_leave_deleted(struct txn *txn, struct collection *c)
+{
+	for (uint32_t i = 0; i < c->segment_count && c->deleted; i++)
+		if (c->segments[i]->deleted && c->segments[i]->deleted == c->segments[i]->count)
+			log_going(txn, c, c->segments[i], 0);
+}
+
 /* Marks a row of a shared segment as deleted, and logs that: RECORD_REMOVED, or 0 if its entry goes on
  * elsewhere. */
 static void mark_one(struct txn *txn, struct collection *c, uint32_t row, uint16_t flags)

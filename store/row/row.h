@@ -87,6 +87,9 @@ void row_mark_deleted(struct txn *txn, struct collection *c, uint32_t row);
  * index, entry map and overlay, is the caller's to remove, then or later (collection_sweep).
  */
 void rows_leave_segment(struct txn *txn, struct collection *c, struct segment *seg);
+/* Takes all segments whose rows the txn has marked to the last one, with a record for each: then a collection
+ * without vectors is empty at once, and not when the vacuum comes, which a crash may prevent. */
+void rows_leave_deleted(struct txn *txn, struct collection *c);
 /* Who has counted itself in seg->trims, so that the number of a segment without rows does not become
  * another's, has it go on with the applier. */
 void rows_release_segment(struct txn *txn, const struct collection *c, const struct segment *seg);
