@@ -544,6 +544,20 @@ void codec_scan(struct topk *top, const struct scan_rows *rows, const struct cod
 	}
 }
 
+void codec_scan_coarsely(struct topk *top, const struct scan_rows *rows, const struct codec_query *query,
+			 const struct codec_columns *columns)
+{
+	enum codec_kind kind = query->codec->plan.name.kind;
+	struct scan_rows counted = *rows;
+
+	if (!counted.valid)
+		counted.valid = columns->valid;
+	if (kind == CODEC_PQ || kind == CODEC_OPQ)
+		scan_codes_coarsely(top, &counted, &query->tables, columns->blocks);
+	else
+		codec_scan(top, &counted, query, columns);
+}
+
 float codec_distance(const struct codec *codec, float scanned)
 {
 	if (codec->plan.name.kind != CODEC_BIT)

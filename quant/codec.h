@@ -150,6 +150,9 @@ int codec_query_init(struct codec_query *query, const struct codec *codec, const
  * The mask of rows is that of columns if rows->valid is NULL. */
 void codec_scan(struct topk *top, const struct scan_rows *rows, const struct codec_query *query,
 		const struct codec_columns *columns);
+/* The same by something cheaper that has about the order of these distances, and is none: for candidates. */
+void codec_scan_coarsely(struct topk *top, const struct scan_rows *rows, const struct codec_query *query,
+			 const struct codec_columns *columns);
 /* The metric's distance that one of a scan stands for: itself, but for bit. */
 float codec_distance(const struct codec *codec, float scanned);
 

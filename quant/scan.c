@@ -158,8 +158,9 @@ size_t scan_run(const struct scan_rows *column, size_t *block)
 	return run;
 }
 
-void scan_codes(struct topk *top, const struct scan_rows *column, const struct scan_tables *t,
-		const uint8_t *blocks)
+/* The sums of a run of blocks; then of each block the rows that count and may be near. */
+static void scan_sums(struct topk *top, const struct scan_rows *column, const struct scan_tables *t,
+		      const uint8_t *blocks, bool is_coarse)
 {
 	const struct scan_kernels *kernels = scan_kernels_get();
 	float sums[SCAN_RUN_BLOCKS * BLOCK_ROWS];
@@ -173,11 +174,26 @@ void scan_codes(struct topk *top, const struct scan_rows *column, const struct s
 			kernels->bytes(sums, codes, run, t->code_bytes, t->bytes);
 		for (size_t b = 0; b < run; b++) {
 			const float *of_block = sums + b * BLOCK_ROWS;
-			uint64_t mask = kernels->not_above(of_block, limit_of(t, top->bound));
+			uint64_t mask = kernels->not_above(of_block,
+							   is_coarse ? top->bound : limit_of(t, top->bound));
 
 			mask &= block_mask(column->valid, column->rows, block + b);
-			if (mask)
+			if (mask && is_coarse)
+				scan_push(top, column, block + b, of_block, mask);
+			else if (mask)
 				finish_block(top, column, t, blocks, block + b, of_block, mask);
 		}
 	}
+}
+
+void scan_codes(struct topk *top, const struct scan_rows *column, const struct scan_tables *t,
+		const uint8_t *blocks)
+{
+	scan_sums(top, column, t, blocks, false);
+}
+
+void scan_codes_coarsely(struct topk *top, const struct scan_rows *column, const struct scan_tables *t,
+			 const uint8_t *blocks)
+{
+	scan_sums(top, column, t, blocks, true);
 }

@@ -74,5 +74,9 @@ float scan_tables_row(const struct scan_tables *t, const uint8_t *blocks, size_t
 /* The nearest rows of blocks by that distance. */
 void scan_codes(struct topk *top, const struct scan_rows *column, const struct scan_tables *t,
 		const uint8_t *blocks);
+/* The nearest rows by their sums of bytes, which are their distances then: the order of scan_codes() but for
+ * what bytes round, for candidates that are compared in full later. */
+void scan_codes_coarsely(struct topk *top, const struct scan_rows *column, const struct scan_tables *t,
+			 const uint8_t *blocks);
 
 #endif

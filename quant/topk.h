@@ -10,8 +10,9 @@
  * another: see topk_start_late().
  *
  * A heap with the farthest of the k on top: the bound is exact after every row. A scan accepts some k ln(n/k)
- * rows, each for log k steps; what a buffer with a late selection saves there it loses by a bound that is
- * late.
+ * rows, each for log k steps. Of many k these are what takes the time: where a row is offered for little, a
+ * selection with room for more than k appends rows, and drops the farthest of them when there is no room left
+ * (topk_start_late). Its bound is late, so that it accepts a few times as many rows, each for a step or two.
  *
  * The items are the caller's. One selection belongs to one thread; those of several threads merge by pushing
  * the items of one into the other.
@@ -30,9 +31,9 @@ struct topk_item {
 };
 
 struct topk {
-	struct topk_item *items; /* of the caller: k */
-	size_t k, count;
-	float bound; /* a row must not be farther than this: that of items[0] once there are k */
+	struct topk_item *items; /* of the caller: capacity */
+	size_t k, capacity, count;
+	float bound; /* a row must not be farther than this: as far as the farthest, once there are k */
 	/* NULL, or what tells a row's key, which is not TOPK_KEY_LATE. */
 	uint64_t (*key_of)(void *arg, uint32_t row);
 	void *arg;
@@ -43,9 +44,16 @@ struct topk {
 /* k may be 0: nothing is selected then. */
 void topk_start(struct topk *top, struct topk_item *items, size_t k);
 /* The same; whatever keys are pushed, key_of is asked for the key of a row when it is compared with one as
- * far away. Items may have the key TOPK_KEY_LATE at the end. */
-void topk_start_late(struct topk *top, struct topk_item *items, size_t k,
+ * far away. Items may have the key TOPK_KEY_LATE at the end. There is room for capacity items, k at the
+ * least: if it is more there may be more than k of them until topk_trim(). */
+void topk_start_late(struct topk *top, struct topk_item *items, size_t k, size_t capacity,
 		     uint64_t (*key_of)(void *arg, uint32_t row), void *arg);
+/* What is a good capacity for k. */
+size_t topk_capacity(size_t k);
+/* Drops most of what is more than k, so that the bound is about what it can be. */
+void topk_shrink(struct topk *top);
+/* Drops all that is more than k. */
+void topk_trim(struct topk *top);
 /* Offers a row. */
 void topk_push(struct topk *top, float distance, uint32_t row, uint64_t key);
 /* Offers the rows of a block whose bit is set in mask: bit i is row first_row + i at distances[i]. Their keys

@@ -25,6 +25,7 @@ static void search_free(struct search *s)
 		free(s->tops);
 		free(s->items);
 	}
+	free(s->nearest);
 	free(s->converted);
 	free(s->listed);
 	free(s->distances);
@@ -52,13 +53,14 @@ static int allocate(struct search *s)
 		rows = search_codes_rows(s->codes);
 	bits = bit_words((uint32_t)rows);
 	s->rows = malloc(s->block_rows * s->info.row_bytes);
+	s->nearest = malloc(((size_t)s->q->k + 1) * sizeof *s->nearest);
 	s->picks = calloc(s->block_rows, sizeof *s->picks);
 	s->distances =
 		malloc((count < SEARCH_GROUP ? count : SEARCH_GROUP) * s->block_rows * sizeof *s->distances);
 	s->chosen = calloc(3 * bits, sizeof *s->chosen);
 	s->keys = calloc(s->block_rows, sizeof *s->keys);
 	s->sums = calloc(s->block_rows, sizeof *s->sums);
-	if (!s->rows || !s->picks || !s->distances || !s->chosen || !s->keys || !s->sums)
+	if (!s->rows || !s->nearest || !s->picks || !s->distances || !s->chosen || !s->keys || !s->sums)
 		return -ENOMEM;
 	s->moved = s->chosen + bits;
 	s->near = s->moved + bits;
@@ -342,7 +344,8 @@ uint64_t vs_search_bytes(const struct vs_query *q, unsigned threads)
 	uint64_t depth = q->view ? vs_rerank_depth(&vs_view_codec(q->view)->plan, q->k, q->rerank) : 0;
 
 	return (uint64_t)q->count * threads *
-	       ((q->k + depth) * sizeof(struct topk_item) + 2 * sizeof(struct topk));
+	       ((q->k + (q->view ? topk_capacity(depth) : 0)) * sizeof(struct topk_item) +
+		2 * sizeof(struct topk));
 }
 
 static bool is_before(enum vs_metric metric, const struct vs_hit *a, const struct vs_hit *b)

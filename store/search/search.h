@@ -4,8 +4,8 @@
  *
  * Exactly, by comparing every row; or through a compressed view, whose codes are read instead of the vectors.
  * With the view sq8 the result is the same, byte for byte. With any other, the nearest rows by their codes
- * are candidates; these are verified with their vectors, and the nearest of them are the result. Rows that a
- * view does not hold yet are compared exactly. A result never depends on the order of rows, nor on threads,
+ * are candidates; these are compared, and the nearest of them, verified, are the result. Rows that a view
+ * does not hold yet are compared exactly. A result never depends on the order of rows, nor on threads,
  * and always has min(k, matches) hits.
  *
  * Distances are those that users see: Euclidean for l2 (not squared), 1 - cos for cosine, the inner

@@ -30,6 +30,7 @@ struct search {
 	char *converted; /* queries, if they are not the caller's */
 	struct topk *tops;
 	struct topk_item *items;
+	struct topk_item *nearest;  /* room for k */
 	bool is_borrowing;          /* tops and candidates are another thread's search's */
 	struct search_codes *codes; /* of the query's view, or NULL */
 	uint64_t *listed; /* the rows whose ids were looked up, a bit each, from listed_first on; or NULL */
@@ -108,6 +109,12 @@ int search_compare(struct search *s, const struct snapshot_run *run, uint32_t gr
 int search_fetch(struct search *s, uint32_t *rows, uint32_t *n);
 /* Offers what was fetched to the selections of the queries [group, group + queries). */
 void search_offer(struct search *s, const uint32_t *rows, uint32_t n, uint32_t group, uint32_t queries);
+/*
+ * Compares candidates, which are in the order of their rows, with a query, and offers its selection those
+ * that come near enough. Only these are verified; *lost counts those of them that are damaged, or are
+ * q->without.
+ */
+int search_rank(struct search *s, struct topk_item *items, size_t count, uint32_t query, uint32_t *lost);
 
 /* ---- view_scan.c */
 

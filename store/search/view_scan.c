@@ -8,10 +8,10 @@
  * fetched, verified and compared; so the result is that of comparing all vectors, and a few dozen of them are
  * read. In the first blocks there are no k yet: there the k of the least bounds are fetched first.
  *
- * Any other codec estimates. The `depth` nearest by their codes are a query's candidates; the vectors of
- * these are fetched at the end, when every thread's candidates have been put together, and the k nearest of
- * them and of the stale rows are found. Equal estimates are told apart by entry numbers, which are looked up
- * for such rows alone (quant/topk.h).
+ * Any other codec estimates. The `depth` nearest by their codes are a query's candidates; these are compared
+ * at the end, when every thread's candidates have been put together, and the k nearest of them and of the
+ * stale rows are found. Equal estimates are told apart by entry numbers, which are looked up for such rows
+ * alone (quant/topk.h).
  */
 #include <assert.h>
 #include <errno.h>
@@ -27,8 +27,8 @@
 #include "store/view/view.h"
 
 #define BLOCK_BYTES (256u << 10)
-#define BLOCK_BYTES_FEW (2u << 20) /* for one query, which reads a code once */
-#define BLOCK_ROWS_MAX 8192u
+#define BLOCK_BYTES_FEW (1u << 20) /* for one query, which reads few codes again */
+#define BLOCK_ROWS_MAX 65536u
 #define GROUP 32u   /* queries of a pass over the codes: each has tables of up to some 100 KiB */
 #define ATTEMPTS 3u /* to read a block that is being changed */
 
@@ -37,7 +37,7 @@ struct search_codes {
 	bool is_exact; /* sq8 */
 	uint32_t depth, group_max, block_rows;
 	struct topk *candidates;       /* of each query, */
-	struct topk_item *items;       /* depth for each */
+	struct topk_item *items;       /* room for more than depth for each */
 	uint32_t *lost;                /* of each query: candidates that were left out */
 	struct codec_query *queries;   /* of the group, */
 	char *memory;                  /* what each of them has, */
@@ -113,7 +113,7 @@ static void *lines(size_t bytes)
 static int allocate(struct search_codes *c, uint32_t count, uint32_t k)
 {
 	size_t words = bit_words(c->block_rows) + 1;
-	size_t kept = c->is_exact ? k : c->depth;
+	size_t kept = c->is_exact ? k : topk_capacity(c->depth);
 
 	c->queries = calloc(c->group_max, sizeof *c->queries);
 	c->memory = lines(c->group_max * line_bytes(codec_query_bytes(c->codec)));
@@ -135,7 +135,7 @@ static int allocate(struct search_codes *c, uint32_t count, uint32_t k)
 		return c->bounds ? 0 : -ENOMEM;
 	}
 	c->candidates = calloc(count, sizeof *c->candidates);
-	c->items = malloc(((size_t)count * c->depth + 1) * sizeof *c->items);
+	c->items = malloc(count * topk_capacity(c->depth) * sizeof *c->items);
 	return c->candidates && c->items ? 0 : -ENOMEM;
 }
 
@@ -188,7 +188,8 @@ int search_codes_begin(struct search *s, uint32_t extra)
 	c->block_rows = rows_of(&c->codec->plan, c->group_max);
 	rc = allocate(c, count, s->q->k);
 	for (uint32_t q = 0; q < count && !rc && !c->is_exact; q++)
-		topk_start_late(&c->candidates[q], c->items + (size_t)q * c->depth, c->depth, entry_of, s->m);
+		topk_start_late(&c->candidates[q], c->items + q * topk_capacity(c->depth), c->depth,
+				topk_capacity(c->depth), entry_of, s->m);
 	return rc ? rc : take_vectors(s, c);
 }
 
@@ -438,8 +439,9 @@ static void estimate(void *arg)
 
 	mask_valid(look);
 	for (uint32_t q = 0; q < look->queries; q++)
-		codec_scan(&look->c->candidates[look->group + q], &look->rows, &look->c->queries[q],
-			   &look->run->columns);
+		(look->s->q->rerank ? codec_scan_coarsely : codec_scan)(&look->c->candidates[look->group + q],
+									&look->rows, &look->c->queries[q],
+									&look->run->columns);
 }
 
 static void save(struct look *look, bool back)
@@ -448,8 +450,10 @@ static void save(struct look *look, bool back)
 
 	for (uint32_t q = 0; q < look->queries; q++) {
 		struct topk *top = &c->candidates[look->group + q];
-		struct topk_item *saved = c->saved_items + (size_t)q * c->depth;
+		struct topk_item *saved = c->saved_items + q * topk_capacity(c->depth);
 
+		if (!back)
+			topk_shrink(top);
 		if (back)
 			*top = c->saved[q];
 		else
@@ -458,11 +462,31 @@ static void save(struct look *look, bool back)
 	}
 }
 
-static bool is_any_new(const uint64_t *mask, const uint64_t *wanted, const uint64_t *before, size_t words)
+static bool is_any_new(const struct search_codes *c, const uint64_t *before, size_t words)
 {
 	for (size_t i = 0; i < words; i++)
-		if (mask[i] & wanted[i] & ~before[i])
+		if (c->stale[i] & c->wanted[i] & ~before[i])
 			return true;
+	return false;
+}
+
+/* Whether a row that has become stale is among the candidates. One that is not has displaced none: these are
+ * the nearest of all that were read, with it or without it. */
+static bool is_any_taken(const struct look *look, const uint64_t *before)
+{
+	const struct search_codes *c = look->c;
+
+	for (uint32_t q = 0; q < look->queries; q++) {
+		const struct topk *top = &c->candidates[look->group + q];
+
+		for (size_t i = 0; i < top->count; i++) {
+			uint64_t at = (uint64_t)top->items[i].row - look->run->first;
+
+			if (at < look->run->count && bit_is_set(c->stale, (uint32_t)at) &&
+			    !bit_is_set(before, (uint32_t)at))
+				return true;
+		}
+	}
 	return false;
 }
 
@@ -483,7 +507,7 @@ static int estimate_block(struct look *look, uint32_t count)
 		save(look, false);
 		is_read = guarded(look, estimate);
 		rc = is_read ? view_mark_stale(look->s->q->view, look->run, c->stale) : 0;
-		is_read = is_read && !is_any_new(c->stale, c->wanted, before, words);
+		is_read = is_read && !(is_any_new(c, before, words) && is_any_taken(look, before));
 		if (!is_read)
 			save(look, true);
 	}
@@ -588,12 +612,12 @@ static void offer_estimates(struct search *s, uint32_t query, const struct topk_
 	}
 }
 
-static int verify(struct search *s, uint32_t query)
+/* For a result that has the estimates: only whether the rows are intact. */
+static int take_estimates(struct search *s, uint32_t query)
 {
 	struct topk *top = &s->codes->candidates[query];
 	int rc = 0;
 
-	qsort(top->items, top->count, sizeof *top->items, by_row);
 	for (size_t at = 0; at < top->count && !rc; at += SEARCH_FETCH) {
 		uint32_t rows[SEARCH_FETCH], n = 0, left;
 
@@ -606,12 +630,19 @@ static int verify(struct search *s, uint32_t query)
 		if (rc)
 			return rc;
 		s->codes->lost[query] += n - left;
-		if (s->q->rerank)
-			search_offer(s, rows, left, query, 1);
-		else
-			offer_estimates(s, query, top->items + at, rows, left);
+		offer_estimates(s, query, top->items + at, rows, left);
 	}
 	return rc;
+}
+
+static int verify(struct search *s, uint32_t query)
+{
+	struct topk *top = &s->codes->candidates[query];
+
+	topk_trim(top);
+	qsort(top->items, top->count, sizeof *top->items, by_row);
+	return s->q->rerank ? search_rank(s, top->items, top->count, query, &s->codes->lost[query])
+			    : take_estimates(s, query);
 }
 
 int search_codes_verify(struct search *s, uint32_t first, uint32_t end)

@@ -53,6 +53,8 @@ void snapshot_run_end(const struct snapshot_run *run);
  * rows whose bits are clear when this is called before the reading and again after it. It is not verified.
  */
 int snapshot_mark_moved(const struct vs_snapshot *m, const struct snapshot_run *run, uint64_t *mask);
+/* The same of n single rows of the snapshot, 64 at the most: bit i is rows[i]. */
+int snapshot_mark_moved_rows(const struct vs_snapshot *m, const uint32_t *rows, uint32_t n, uint64_t *mask);
 /*
  * Sets the bits of those rows of a run whose metadata are intact and whose id passes, and, if it has looked
  * at a row, clears the others: at all, or with only_kept at those alone that have changed since the snapshot.

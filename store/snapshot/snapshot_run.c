@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* snapshot_run - rows of a snapshot as they lie in a mapping of their segment, for searches. */
+#include <assert.h>
 #include <errno.h>
 
 #include "store/snapshot/snapshot_state.h"
@@ -23,6 +24,22 @@ void snapshot_run_end(const struct snapshot_run *run)
 		segment_vectors_done(run->seg);
 }
 
+/* Under the lock. */
+static bool has_any_moved(const struct vs_snapshot *m)
+{
+	return m->kept_count || (m->c && m->c->overlay.count);
+}
+
+static bool has_moved(const struct vs_snapshot *m, uint32_t row)
+{
+	const struct overlay_item *item;
+
+	if (snapshot_image_of(m, row) != ROW_NONE)
+		return true;
+	item = snapshot_pending(m, row);
+	return item && item->data;
+}
+
 int snapshot_mark_moved(const struct vs_snapshot *m, const struct snapshot_run *run, uint64_t *mask)
 {
 	uint32_t more, row = snapshot_row(m, run->first, &more);
@@ -30,14 +47,24 @@ int snapshot_mark_moved(const struct vs_snapshot *m, const struct snapshot_run *
 
 	engine_read_lock(m->s);
 	rc = m->broken;
-	if (!rc && (m->kept_count || (m->c && m->c->overlay.count)))
-		for (uint32_t i = 0; i < run->count; i++) {
-			bool moved = snapshot_image_of(m, row + i) != ROW_NONE;
-			const struct overlay_item *item = moved ? NULL : snapshot_pending(m, row + i);
+	if (!rc && has_any_moved(m))
+		for (uint32_t i = 0; i < run->count; i++)
+			mask[i / 64] |= (uint64_t)has_moved(m, row + i) << i % 64;
+	pthread_rwlock_unlock(&m->s->lock);
+	return rc;
+}
 
-			if (moved || (item && item->data))
-				mask[i / 64] |= UINT64_C(1) << i % 64;
-		}
+int snapshot_mark_moved_rows(const struct vs_snapshot *m, const uint32_t *rows, uint32_t n, uint64_t *mask)
+{
+	uint32_t more;
+	int rc;
+
+	assert(n <= 64);
+	engine_read_lock(m->s);
+	rc = m->broken;
+	if (!rc && has_any_moved(m))
+		for (uint32_t i = 0; i < n; i++)
+			*mask |= (uint64_t)has_moved(m, snapshot_row(m, rows[i], &more)) << i;
 	pthread_rwlock_unlock(&m->s->lock);
 	return rc;
 }

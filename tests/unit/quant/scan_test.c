@@ -125,6 +125,21 @@ static float *tables_of(enum kind kind, size_t count)
 	return t;
 }
 
+/* What bytes add up to, which candidates are chosen by. */
+static void sum_bytes(float *sums, const uint8_t *bytes, const uint8_t *codes, size_t n, size_t code_bytes,
+		      unsigned centroids)
+{
+	for (size_t i = 0; i < n; i++, codes += code_bytes) {
+		unsigned sum = 0;
+
+		for (size_t p = 0; p < code_bytes; p++)
+			sum += centroids == 256 ? bytes[p * 256 + codes[p]]
+						: (unsigned)bytes[p * 32 + (codes[p] & 15)] +
+							  bytes[p * 32 + 16 + (codes[p] >> 4)];
+		sums[i] = (float)sum;
+	}
+}
+
 static void check_codes(enum kind kind, unsigned centroids, size_t code_bytes, size_t n, bool holes)
 {
 	float *tables = tables_of(kind, scan_tables_bytes(code_bytes, centroids));
@@ -132,8 +147,9 @@ static void check_codes(enum kind kind, unsigned centroids, size_t code_bytes, s
 	uint8_t *bytes = lines(scan_tables_bytes(code_bytes, centroids));
 	float *distances = malloc(n * sizeof *distances + 4);
 	struct column c = column_of(n, holes);
-	struct topk_item want[K], got[K];
-	size_t wanted;
+	float *sums = malloc(n * sizeof *sums + 4);
+	struct topk_item want[K], coarse[K], got[K];
+	size_t wanted, coarse_wanted;
 	struct rng rng;
 
 	rng_seed(&rng, n + code_bytes);
@@ -154,8 +170,14 @@ static void check_codes(enum kind kind, unsigned centroids, size_t code_bytes, s
 		topk_start(&top, got, K);
 		scan_codes(&top, &c.rows, &t, blocks);
 		assert_same(got, topk_finish(&top), want, wanted);
+		sum_bytes(sums, bytes, codes, n, code_bytes, centroids);
+		coarse_wanted = selected(coarse, &c, sums);
+		topk_start(&top, got, K);
+		scan_codes_coarsely(&top, &c.rows, &t, blocks);
+		assert_same(got, topk_finish(&top), coarse, coarse_wanted);
 	}
 	column_free(&c);
+	free(sums);
 	free(tables);
 	free(codes);
 	free(blocks);
@@ -163,7 +185,8 @@ static void check_codes(enum kind kind, unsigned centroids, size_t code_bytes, s
 	free(distances);
 }
 
-/* The answer is that of f32 sums in the order of the tables, ties by key included, on every level. */
+/* The answer is that of f32 sums in the order of the tables, ties by key included, on every level; that of
+ * candidates is of what the tables are rounded to. */
 static void test_codes_by_tables_are_exact(void **state)
 {
 	static const size_t sizes[] = {1, 2, 31, 96, 256, 257, 600};

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -77,7 +78,7 @@ static void test_keys_may_be_told_late(void **state)
 		fill(all, k);
 		memcpy(sorted, all, sizeof all);
 		qsort(sorted, ROWS, sizeof *sorted, by_order);
-		topk_start_late(&top, items, k, key_of_row, all);
+		topk_start_late(&top, items, k, k, key_of_row, all);
 		for (size_t i = 0; i < ROWS; i++)
 			topk_push(&top, all[i * 31 % ROWS].distance, (uint32_t)(i * 31 % ROWS), 12345);
 		assert_int_equal(topk_finish(&top), k);
@@ -85,11 +86,60 @@ static void test_keys_may_be_told_late(void **state)
 			assert_int_equal(items[i].row, sorted[i].row);
 	}
 	asked = 0;
-	topk_start_late(&top, items, 10, key_of_row, all);
+	topk_start_late(&top, items, 10, 10, key_of_row, all);
 	for (uint32_t i = 0; i < ROWS; i++)
 		topk_push(&top, (float)(i * 31 % ROWS), i, i);
 	assert_int_equal(topk_finish(&top), 10);
 	assert_int_equal(asked, 0);
+}
+
+/* The same selection with room for more than k, in any order of rows, however many are equally far. */
+static void test_room_for_more_changes_nothing(void **state)
+{
+	struct topk_item all[ROWS], sorted[ROWS], items[ROWS];
+	struct topk top;
+
+	(void)state;
+	for (size_t k = 1; k <= 40; k += 3)
+		for (size_t more = 1; more <= ROWS / 2; more = more * 3 + 1) {
+			fill(all, more % 2 ? k : ROWS);
+			memcpy(sorted, all, sizeof all);
+			qsort(sorted, ROWS, sizeof *sorted, by_order);
+			topk_start_late(&top, items, k, k + more, key_of_row, all);
+			for (size_t i = 0; i < ROWS; i++) {
+				topk_push(&top, all[i * 31 % ROWS].distance, (uint32_t)(i * 31 % ROWS), 0);
+				assert_true(top.count <= k + more);
+				if (i % 50 == 0)
+					topk_shrink(&top);
+			}
+			topk_trim(&top);
+			assert_int_equal(top.count, k);
+			assert_int_equal(topk_finish(&top), k);
+			for (size_t i = 0; i < k; i++)
+				assert_int_equal(items[i].row, sorted[i].row);
+		}
+}
+
+/* Distances whose differences are no f32, and all the same ones. */
+static void test_room_for_more_of_extremes(void **state)
+{
+	static const float far[] = {FLT_MAX, -FLT_MAX, 0, 1e-45f, 1e-44f};
+	struct topk_item all[ROWS], items[20];
+	struct topk top;
+
+	(void)state;
+	for (size_t i = 0; i < ROWS; i++)
+		all[i] = (struct topk_item){.key = ROWS - i, .row = (uint32_t)i};
+	for (size_t set = 0; set < 3; set++) {
+		topk_start_late(&top, items, 5, 20, key_of_row, all);
+		for (uint32_t i = 0; i < ROWS; i++)
+			topk_push(&top, set == 0 ? 7.0f : set == 1 ? far[i % 3] : far[2 + i % 3], i, 0);
+		assert_int_equal(topk_finish(&top), 5);
+		for (size_t i = 0; i < 5; i++) {
+			assert_true(items[i].distance == (set == 0 ? 7.0f : far[set]));
+			assert_true(!i || items[i].key > items[i - 1].key);
+		}
+	}
 }
 
 static void test_blocks_take_keys_or_row_numbers(void **state)
@@ -138,6 +188,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_k_first_whatever_the_order),
 		cmocka_unit_test(test_keys_may_be_told_late),
+		cmocka_unit_test(test_room_for_more_changes_nothing),
+		cmocka_unit_test(test_room_for_more_of_extremes),
 		cmocka_unit_test(test_blocks_take_keys_or_row_numbers),
 		cmocka_unit_test(test_no_number_and_no_k),
 	};
