@@ -26,6 +26,9 @@
 #include "fs/cli/transfer.h"
 
 #define WHY_BYTES 512
+/* Between two looks whether the commit is through. */
+#define WAIT_US_MIN 500u
+#define WAIT_US_MAX 10000u
 #define RESULT_BYTES 2048
 #define LINES_BYTES ((size_t)1 << 20)
 #define LOOKS 64
@@ -396,7 +399,7 @@ static int make_batch(struct import *im)
  */
 static int open_result(struct import *im)
 {
-	static const char goes_with_us[] = "keep=no\n", only_add[] = "replace=no\n";
+	static const char goes_with_us[] = "keep=no\n", only_add[] = "replace=no\n", wait_not[] = "wait=no\n";
 	char path[PATH_MAX];
 	int rc = join(path, im->batch, ".vecfs/result");
 
@@ -407,6 +410,9 @@ static int open_result(struct import *im)
 		rc = transfer_write(im->result, goes_with_us, sizeof goes_with_us - 1);
 	if (im->result >= 0 && rc == 0 && is_numbered(im) && !im->replace)
 		rc = transfer_write(im->result, only_add, sizeof only_add - 1);
+	/* A mount that does not know this waits. */
+	if (im->result >= 0 && rc == 0)
+		transfer_write(im->result, wait_not, sizeof wait_not - 1);
 	if (im->result < 0)
 		rc = -errno;
 	return rc == 0 ? 0 : fail(path, rc);
@@ -530,10 +536,27 @@ static int explain_refusal(const struct import *im, int rc)
 	if (strncmp(text, refused, sizeof refused - 1) != 0)
 		return fail(im->collection, rc);
 	why[strcspn(why, "\n")] = 0;
-	if (rc == -EEXIST)
+	if (rc == -EEXIST || (rc == -EINPROGRESS && strstr(why, "' is there already")))
 		return refuse_number(im, why);
 	message(VS_ERROR, "%s: refused: %s", im->collection, why);
 	return rc;
+}
+
+/* Nobody else is to wait for the commit, so the mount does it by itself, and tells when it is through. */
+static int wait_for_result(const struct import *im)
+{
+	static const char added[] = "added=";
+	char text[RESULT_BYTES] = "";
+	ssize_t n = 0;
+
+	for (unsigned wait_us = WAIT_US_MIN; n == 0;
+	     wait_us = wait_us < WAIT_US_MAX ? 2 * wait_us : wait_us) {
+		usleep(wait_us);
+		n = pread(im->result, text, sizeof text - 1, 0);
+	}
+	if (n < 0)
+		return fail(im->collection, -errno);
+	return strncmp(text, added, sizeof added - 1) == 0 ? 0 : explain_refusal(im, -EINPROGRESS);
 }
 
 static int commit_batch(struct import *im)
@@ -545,7 +568,9 @@ static int commit_batch(struct import *im)
 		return rc;
 	progress_note(&im->progress, "making it durable");
 	if (rename(im->batch, path) != 0)
-		return explain_refusal(im, -errno);
+		rc = errno == EINPROGRESS ? wait_for_result(im) : explain_refusal(im, -errno);
+	if (rc != 0)
+		return rc;
 	im->made_batch = im->made_collection = im->set_schema = false; /* nothing is to be undone any more */
 	return 0;
 }

@@ -3,8 +3,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fs/control/batch_list.h"
@@ -329,8 +331,9 @@ static int commit(struct mount *s, const struct vs_collection_info *batch)
 	return rc;
 }
 
-int batch_commit(struct mount *s, const struct vs_collection_info *batch)
+static int commit_now(struct mount *s, const struct vs_collection_info *batch)
 {
+	struct node tx = {.kind = NODE_TX, .collection = batch->parent};
 	struct node dir = {.kind = NODE_COMMIT, .collection = batch->parent};
 	struct vs_collection_info parent;
 	struct inode_set replaced, moved;
@@ -352,9 +355,55 @@ int batch_commit(struct mount *s, const struct vs_collection_info *batch)
 	inode_preserve_all_end(s, &replaced);
 	if (rc)
 		return rc;
-	notify_entry(s->notify, node_ino(&dir), batch->name); /* where the kernel thinks that it is now */
+	/* Where the kernel thinks that it is now: still, if nobody waited. */
+	notify_entry(s->notify, node_ino(&dir), batch->name);
+	notify_entry(s->notify, node_ino(&tx), batch->name);
 	notify_entry(s->notify, FUSE_ROOT_ID, parent.name);
 	return 0;
+}
+
+/* A commit that nobody waits for. */
+struct later {
+	struct mount *s;
+	struct vs_collection_info batch;
+};
+
+static void *commit_later(void *arg)
+{
+	struct later *later = arg;
+
+	if (commit_now(later->s, &later->batch))
+		result_remove_left(later->s, later->batch.id);
+	atomic_fetch_sub(&later->s->syncs, 1);
+	free(later);
+	return NULL;
+}
+
+/* false: there is no thread for it. */
+static bool begin_later(struct mount *s, const struct vs_collection_info *batch)
+{
+	struct later *later = malloc(sizeof *later);
+	pthread_t thread;
+
+	if (!later)
+		return false;
+	*later = (struct later){s, *batch};
+	atomic_fetch_add(&s->syncs, 1);
+	if (pthread_create(&thread, NULL, commit_later, later)) {
+		atomic_fetch_sub(&s->syncs, 1);
+		free(later);
+		return false;
+	}
+	pthread_detach(thread);
+	return true;
+}
+
+int batch_commit(struct mount *s, const struct vs_collection_info *batch)
+{
+	result_forget(s, batch->id);
+	if (result_waits_not(s, batch->id) && begin_later(s, batch))
+		return -EINPROGRESS;
+	return commit_now(s, batch);
 }
 
 /* ------------------------------------------------------------------ temporary files */

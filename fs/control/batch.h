@@ -23,7 +23,7 @@ int batch_unlink(fuse_req_t req, const struct node *dir, const char *name);
 int batch_rename(struct mount *s, uint32_t batch, const char *name, const char *new_name, bool exclusive);
 /* The temporary file of this name, if there is one. */
 bool batch_find_temporary(uint32_t batch, const char *name, struct node *out);
-/* Applies tx/B to its collection; durable when it returns 0. */
+/* Applies tx/B to its collection; durable when it returns 0. -EINPROGRESS: result will tell. */
 int batch_commit(struct mount *s, const struct vs_collection_info *batch);
 /* Removes a batch with everything in it, or a collection that is empty; open files of its vectors keep those.
  */

@@ -21,7 +21,7 @@ struct result {
 	struct open_file open_file;
 	struct result *prev, *next; /* all of the mount */
 	uint32_t batch;
-	bool adds_only, removes;
+	bool adds_only, removes, waits_not;
 	char text[TEXT_BYTES];
 };
 
@@ -55,6 +55,26 @@ bool result_adds_only(struct mount *s, uint32_t batch)
 		found = r->batch == batch && r->adds_only;
 	pthread_mutex_unlock(&s->results->lock);
 	return found;
+}
+
+bool result_waits_not(struct mount *s, uint32_t batch)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&s->results->lock);
+	for (const struct result *r = s->results->first; r && !found; r = r->next)
+		found = r->batch == batch && r->waits_not;
+	pthread_mutex_unlock(&s->results->lock);
+	return found;
+}
+
+void result_forget(struct mount *s, uint32_t batch)
+{
+	pthread_mutex_lock(&s->results->lock);
+	for (struct result *r = s->results->first; r; r = r->next)
+		if (r->batch == batch)
+			r->text[0] = 0;
+	pthread_mutex_unlock(&s->results->lock);
 }
 
 /* Those of one collection. */
@@ -177,6 +197,14 @@ static int set_removes(struct mount *s, struct result *r, bool removes)
 	return rc;
 }
 
+static int set_waits_not(struct mount *s, struct result *r, bool waits_not)
+{
+	pthread_mutex_lock(&s->results->lock);
+	r->waits_not = waits_not;
+	pthread_mutex_unlock(&s->results->lock);
+	return 0;
+}
+
 static int set_adds_only(struct mount *s, struct result *r, bool adds_only)
 {
 	pthread_mutex_lock(&s->results->lock);
@@ -217,10 +245,9 @@ static int result_write(fuse_req_t req, const struct node *node, const void *buf
 		int (*set)(struct mount *s, struct result *r, bool on);
 		bool on;
 	} known[] = {
-		{"replace=no\n", set_adds_only, true},
-		{"replace=yes\n", set_adds_only, false},
-		{"keep=no\n", set_removes, true},
-		{"keep=yes\n", set_removes, false},
+		{"replace=no\n", set_adds_only, true}, {"replace=yes\n", set_adds_only, false},
+		{"wait=no\n", set_waits_not, true},    {"wait=yes\n", set_waits_not, false},
+		{"keep=no\n", set_removes, true},      {"keep=yes\n", set_removes, false},
 	};
 	struct mount *s = ops_serve(req);
 	char line[KEY_BYTES];
@@ -248,6 +275,19 @@ static void remove_batch(struct mount *s, uint32_t id)
 	tx = (struct node){.kind = NODE_TX, .collection = batch.parent};
 	if (!batch_remove(s, id))
 		notify_entry(s->notify, node_ino(&tx), batch.name);
+}
+
+void result_remove_left(struct mount *s, uint32_t batch)
+{
+	char keep[8];
+	bool open = false;
+
+	pthread_mutex_lock(&s->results->lock);
+	for (const struct result *r = s->results->first; r && !open; r = r->next)
+		open = r->batch == batch;
+	pthread_mutex_unlock(&s->results->lock);
+	if (!open && vs_attribute_get(s->store, batch, VS_ATTRIBUTE_KEEP, keep, sizeof keep) > 0)
+		remove_batch(s, batch);
 }
 
 static void result_release(struct mount *s, const struct node *node, const struct fuse_file_info *fi)

@@ -55,8 +55,9 @@ struct mount {
 	bool stateless;       /* OPEN is answered with ENOSYS: no handler of this mount gets a file handle */
 	atomic_int transport; /* enum session_transport, seen by the first request */
 	atomic_uint names_changing; /* not 0: the kernel must not cache names of vectors */
-	atomic_uint syncs;          /* requests that the engine will reply to when all is durable */
-	atomic_bool failed;         /* a transport that was insisted upon is not there */
+	atomic_uint syncs;  /* requests that the engine will reply to when all is durable, and commits that
+			       nobody waits for */
+	atomic_bool failed; /* a transport that was insisted upon is not there */
 	struct inode_table *inodes;
 	struct pairing_table *pairings;
 	struct result_table *results;

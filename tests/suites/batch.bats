@@ -781,6 +781,57 @@ np.save("large.npy", np.ones((20000, 100), "i1"))'
 	cmp <(tail -c +129 mnt/large/.vecfs/vectors.npy) large.raw
 }
 
+# result_of FD: what it says, once it says something.
+result_of() {
+	local text='' n
+	for ((n = 0; n < 1000; n++)); do
+		text=$(python3 -c 'import os, sys; print(os.pread(int(sys.argv[1]), 999, 0).decode(), end="")' "$1")
+		[ -n "$text" ] && break
+		sleep 0.01
+	done
+	tr '\n' ' ' <<<"$text"
+}
+
+@test "who does not wait for a commit is told by its result, and nobody else waits either" {
+	local rename='import errno, os, sys
+try:
+    os.rename(*sys.argv[1:])
+except OSError as e:
+    sys.exit(0 if e.errno == errno.EINPROGRESS else 2)
+sys.exit(1)'
+	mkdir $tx/b
+	cp 2 $tx/b/apple
+	cp 3 4 5 $tx/b/
+	exec 7<>$tx/b/.vecfs/result
+	echo wait=no >&7
+	echo replace=no >&7
+	python3 -c "$rename" $tx/b $commit/b
+	[[ $(result_of 7) = "refused='apple' is there already"* ]]
+	cmp mnt/docs/apple 1
+	[ -d $tx/b ]
+	echo replace=yes >&7
+	python3 -c "$rename" $tx/b $commit/b
+	[[ $(result_of 7) = "added=3 replaced=1 deleted=0 "* ]]
+	cmp mnt/docs/apple 2
+	[ ! -e $tx/b ]
+	exec 7<&-
+
+	# Who is killed meanwhile leaves nothing behind, whatever comes of it.
+	mkdir $tx/c
+	cp 2 $tx/c/apple
+	exec 7<>$tx/c/.vecfs/result
+	printf 'wait=no\n' >&7
+	printf 'replace=no\n' >&7
+	printf 'keep=no\n' >&7
+	python3 -c "$rename" $tx/c $commit/c
+	exec 7<&-
+	for ((n = 0; n < 1000; n++)); do
+		[ -e $tx/c ] || break
+		sleep 0.01
+	done
+	[ ! -e $tx/c ]
+}
+
 @test "a batch's result says what its commit did: added, replaced, deleted; or why it was refused" {
 	cp 1 mnt/docs/gone
 	mkdir $tx/b
