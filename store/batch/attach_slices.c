@@ -21,7 +21,7 @@
 #include "store/row/row.h"
 #include "store/snapshot/snapshot.h"
 
-#define SLICE_ROWS 2048u
+#define SLICE_ROWS 512u
 /* Copies for snapshots are made of fewer, and looked for among more, where few are wanted. */
 #define KEEP_ROWS 128u
 #define KEEP_LOOKS 16384u

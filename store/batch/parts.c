@@ -12,6 +12,7 @@
 #include "store/base/checksum.h"
 
 #define ROWS_AT_ONCE 4096u
+#define LOOKS_AT_ONCE 512u /* under one hold of the lock */
 
 /* Writes the names and rows columns of a part, as the parent will have them. */
 struct column_writer {
@@ -115,6 +116,10 @@ static int find_perms(struct batch_commit *j, uint64_t first, uint32_t count, st
 		char buf[24];
 		int replaced;
 
+		if (i % LOOKS_AT_ONCE == LOOKS_AT_ONCE - 1) { /* others may come between */
+			pthread_rwlock_unlock(&j->s->lock);
+			engine_read_lock(j->s);
+		}
 		if (parent->count && i % INDEX_FETCH_HASHES == 0)
 			fetch_ids(j, parent, first + i, count - i);
 		replaced = batch_commit_replaced_perm(parent, batch_commit_upload_id(j, first + i, buf));
