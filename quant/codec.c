@@ -16,7 +16,7 @@
 #include "quant/scratch.h"
 
 #define SUBS_MAX 65536
-#define CHUNK_ROWS 256 /* that pass through the scratch at once: a rotation is packed for as many */
+#define CHUNK_ROWS ROTATION_ROWS /* that pass through the scratch at once */
 
 /* ------------------------------------------------------------------ names */
 
@@ -237,9 +237,25 @@ size_t codec_bound_bytes(const struct codec_plan *plan)
 {
 	struct pq_shape shape = shape_of(plan);
 
+	struct scratch s = {0};
+
 	if (is_pq(plan))
-		return pq_bound_floats(&shape) * sizeof(float);
-	return plan->name.kind == CODEC_RABITQ ? hadamard_bytes(plan->dim) : 0;
+		scratch_take(&s, pq_bound_floats(&shape) * sizeof(float));
+	if (plan->name.kind == CODEC_OPQ)
+		scratch_take(&s, rotation_bytes(plan->dim));
+	return is_pq(plan) ? s.bytes : plan->name.kind == CODEC_RABITQ ? hadamard_bytes(plan->dim) : 0;
+}
+
+/* Vectors are told from where codes are: of data far from the origin nothing is lost in integers. */
+static void bind_rotation(struct codec *codec, void *memory)
+{
+	const struct pq *pq = &codec->pq;
+	float centre[OPQ_DIM_MAX];
+
+	for (size_t m = 0; m < pq->shape.subs; m++)
+		for (size_t d = pq_sub_first(&pq->shape, m); d < pq_sub_first(&pq->shape, m + 1); d++)
+			centre[d] = pq->origin[m * pq_sub_dim(&pq->shape) + d - pq_sub_first(&pq->shape, m)];
+	rotation_bind(&codec->rotation, codec->plan.dim, codec->model.rotation, centre, memory);
 }
 
 void codec_bind(struct codec *codec, const struct codec_plan *plan, uint64_t seed, const float *model,
@@ -247,10 +263,15 @@ void codec_bind(struct codec *codec, const struct codec_plan *plan, uint64_t see
 {
 	struct pq_shape shape = shape_of(plan);
 
+	struct scratch s = {.base = memory};
+
 	*codec = (struct codec){.plan = *plan};
 	codec_model(plan, model, &codec->model);
 	if (is_pq(plan))
-		pq_bind(&codec->pq, &shape, codec->model.codebook, memory);
+		pq_bind(&codec->pq, &shape, codec->model.codebook,
+			scratch_take(&s, pq_bound_floats(&shape) * sizeof(float)));
+	if (plan->name.kind == CODEC_OPQ)
+		bind_rotation(codec, scratch_take(&s, rotation_bytes(plan->dim)));
 	if (plan->name.kind == CODEC_RABITQ)
 		rabitq_init(&codec->rabitq, plan->dim, plan->name.bits, plan->metric, seed, codec->model.mean,
 			    memory);
@@ -263,7 +284,7 @@ struct work {
 	float *vectors[2]; /* [CHUNK_ROWS][dim]: as they come, and rotated */
 	uint8_t *codes;    /* [CHUNK_ROWS][block_bytes] */
 	void *encoding;
-	void *product; /* for opq_rotate_back() */
+	void *product; /* for a rotation, there or back */
 };
 
 static size_t lay_out(struct work *w, const struct codec *codec, void *base)
@@ -281,9 +302,12 @@ static size_t lay_out(struct work *w, const struct codec *codec, void *base)
 	w->codes = scratch_take(&s, CHUNK_ROWS * plan->block_bytes);
 	w->encoding = scratch_take(&s, encoding);
 	w->product = NULL;
-	if (plan->name.kind == CODEC_OPQ)
-		w->product =
-			scratch_take(&s, GEMM_SCRATCH_BYTES + (size_t)plan->dim * plan->dim * sizeof(float));
+	if (plan->name.kind == CODEC_OPQ) {
+		size_t back = GEMM_SCRATCH_BYTES + (size_t)plan->dim * plan->dim * sizeof(float);
+		size_t there = rotation_scratch_bytes(plan->dim);
+
+		w->product = scratch_take(&s, there > back ? there : back);
+	}
 	return s.bytes;
 }
 
@@ -309,7 +333,7 @@ static size_t encode_chunk(const struct codec *codec, const struct codec_columns
 		lost += !is_valid;
 	}
 	if (codec->plan.name.kind == CODEC_OPQ) {
-		opq_rotate(dim, codec->model.rotation, n, vectors, w->vectors[1], w->product);
+		rotation_apply(&codec->rotation, n, vectors, w->vectors[1], w->product);
 		vectors = w->vectors[1];
 	}
 	pq_encode(&codec->pq, n, vectors, w->codes, w->encoding);

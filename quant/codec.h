@@ -31,6 +31,7 @@
 #include "quant/parallel.h"
 #include "quant/pq.h"
 #include "quant/rabitq.h"
+#include "quant/rotation.h"
 #include "quant/scan.h"
 #include "quant/sq8.h"
 
@@ -104,7 +105,8 @@ void codec_model(const struct codec_plan *plan, const float *model, struct codec
 struct codec {
 	struct codec_plan plan;
 	struct codec_model model;
-	struct pq pq; /* pq, opq */
+	struct pq pq;             /* pq, opq */
+	struct rotation rotation; /* opq */
 	struct rabitq rabitq;
 };
 

@@ -91,6 +91,16 @@ SIMD_INLINE vi vi_select(vm m, vi yes, vi no)
 {
 	return m ? yes : no;
 }
+SIMD_INLINE vf vf_from_vi(vi x)
+{
+	return (float)x;
+}
+SIMD_INLINE vi vi_dot_pairs(vi sum, vi a, vi b)
+{
+	int32_t low = (int16_t)(a & 0xffff) * (int16_t)(b & 0xffff), high = (a >> 16) * (b >> 16);
+
+	return (vi)((uint32_t)sum + (uint32_t)low + (uint32_t)high);
+} /* sum + a.low * b.low + a.high * b.high, of halves of 16 bits */
 
 #elif SIMD_F32 == 8
 
@@ -142,6 +152,14 @@ SIMD_INLINE vi vi_select(vm m, vi yes, vi no)
 {
 	return (vi)_mm256_blendv_ps((__m256)no, (__m256)yes, m);
 }
+SIMD_INLINE vf vf_from_vi(vi x)
+{
+	return (vf)_mm256_cvtepi32_ps((__m256i)x);
+}
+SIMD_INLINE vi vi_dot_pairs(vi sum, vi a, vi b)
+{
+	return (vi)_mm256_add_epi32((__m256i)sum, _mm256_madd_epi16((__m256i)a, (__m256i)b));
+}
 
 #elif SIMD_F32 == 16
 
@@ -192,6 +210,14 @@ SIMD_INLINE void vi_store(int32_t *p, vi x)
 SIMD_INLINE vi vi_select(vm m, vi yes, vi no)
 {
 	return (vi)_mm512_mask_blend_epi32(m, (__m512i)no, (__m512i)yes);
+}
+SIMD_INLINE vf vf_from_vi(vi x)
+{
+	return (vf)_mm512_cvtepi32_ps((__m512i)x);
+}
+SIMD_INLINE vi vi_dot_pairs(vi sum, vi a, vi b)
+{
+	return (vi)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
 }
 
 #endif
