@@ -301,6 +301,7 @@ int vs_upload_append(struct vs_upload *u, const void *data, size_t size)
 {
 	if (!u->error)
 		u->error = append(u, data, size);
+	engine_wake_builder(u->s); /* views encode what has come (view/early.h) */
 	return u->error;
 }
 

@@ -104,17 +104,18 @@ static int file_of_collection(void *arg, const char *name)
 {
 	const struct listing *l = arg;
 	char path[SEGMENT_PATH_MAX + NAME_MAX];
-	char view[VS_VIEW_NAME_MAX + 1];
+	struct code_file_name code_file;
 	enum segment_column column;
-	uint32_t n, epoch;
 	bool left = false;
+	uint32_t n;
 
 	if (check_file_parse(name, &n, &column) && n < l->c->segment_count)
 		return 0;
 	/* An image that is not in use was left by a close that had no space for another. */
 	if (!strcmp(name, "index") || (l->c->parent && !strncmp(name, "upload.", 7)))
 		return 0;
-	if (code_file_parse(name, &n, view, &epoch)) {
+	code_file_parse(name, &code_file);
+	if (code_file.kind != CODE_FILE_OTHER) {
 		left = views_file_is_left(l->c, name);
 		if (!left)
 			return 0;

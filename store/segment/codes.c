@@ -18,17 +18,17 @@ static void codes_free(struct codes *k)
 	free(k);
 }
 
-struct codes *codes_new(struct segment *seg, uint64_t owner, const char *stem,
+struct codes *codes_new(struct files *files, uint32_t rows_max, uint64_t owner, const char *stem,
 			const size_t block_bytes[CODES_COLUMNS])
 {
 	struct codes *k = calloc(1, sizeof *k);
 
 	if (!k)
 		return NULL;
-	k->files = seg->files;
+	k->files = files;
 	k->refs = 1;
 	k->owner = owner;
-	k->blocks_max = (seg->rows_max + CODES_BLOCK_ROWS - 1) / CODES_BLOCK_ROWS;
+	k->blocks_max = (rows_max + CODES_BLOCK_ROWS - 1) / CODES_BLOCK_ROWS;
 	k->shown = UINT32_MAX;
 	k->wanted = true;
 	snprintf(k->stem, sizeof k->stem, "%s", stem);

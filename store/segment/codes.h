@@ -57,7 +57,7 @@ struct codes {
 };
 
 /* All rows stale. One reference is the caller's. NULL: no memory. */
-struct codes *codes_new(struct segment *seg, uint64_t owner, const char *stem,
+struct codes *codes_new(struct files *files, uint32_t rows_max, uint64_t owner, const char *stem,
 			const size_t block_bytes[CODES_COLUMNS]);
 void codes_get(struct codes *k);
 void codes_put(struct codes *k);

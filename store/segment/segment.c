@@ -309,7 +309,7 @@ int segment_open_batch(struct files *files, uint32_t collection, uint32_t batch,
 	*out = NULL;
 	if (!seg)
 		return -ENOMEM;
-	seg->batch = batch;
+	seg->batch = seg->origin = batch;
 	seg->batch_n = batch_n;
 	seg->uploaded = uploaded;
 	segment_map_keep(seg);

@@ -46,6 +46,7 @@ struct segment {
 	_Atomic uint32_t batch;
 	uint32_t batch_n;
 	bool uploaded;
+	uint32_t origin;       /* that batch, also once they are where they belong; 0: they always were */
 	uint32_t count;        /* rows in use, by what is acknowledged */
 	uint32_t deleted;      /* rows among them that wait for the vacuum, */
 	uint64_t *deleted_map; /* a bit each (rows_max bits); NULL while deleted is 0 */

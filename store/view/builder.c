@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "store/base/clock.h"
+#include "store/view/early.h"
 #include "store/view/encode.h"
 #include "store/view/views.h"
 #include "store/view/workers.h"
@@ -194,7 +195,7 @@ static int take_model(struct vs_store *s, struct view *v, struct view_model *m)
 
 static int train(struct vs_store *s, struct view *v, const struct codec_plan *plan)
 {
-	struct parallel parallel = {.workers = WORKERS_MAX, .run = workers_run};
+	struct parallel parallel = {.workers = workers_count(), .run = workers_run};
 	struct vs_snapshot_info info;
 	struct vs_snapshot *snapshot;
 	struct view_definition d;
@@ -339,13 +340,14 @@ static int make_codes(struct vs_store *s, const struct view *v, const struct vie
 {
 	char stem[CODES_PATH_MAX];
 	struct collection *c;
-	bool live;
+	bool live, early;
 
 	code_stem(stem, v->collection, w->seg->n, v->d.name, m->epoch);
-	w->codes = codes_new(w->seg, m->number, stem, m->block_bytes);
+	early = m == v->current && early_claim(s, v, w->seg, stem);
+	w->codes = codes_new(w->seg->files, w->seg->rows_max, m->number, stem, m->block_bytes);
 	if (!w->codes)
 		return -ENOMEM;
-	w->codes->dirty = v->d.unsettled;
+	w->codes->dirty = v->d.unsettled || early;
 	pthread_rwlock_wrlock(&s->lock);
 	c = collection_get(&s->table, v->collection);
 	live = c && w->seg->n < c->segment_count && c->segments[w->seg->n] == w->seg && is_live(w->seg);
@@ -467,18 +469,21 @@ static enum outcome encode_all(struct vs_store *s, struct view *v, struct view_m
 static bool file_is_wanted(struct vs_store *s, uint32_t collection, const char *file, bool *ours)
 {
 	const struct collection *c = collection_get(&s->table, collection);
-	char name[VS_VIEW_NAME_MAX + 1];
-	uint32_t segment, epoch;
+	struct code_file_name name;
 	const struct view *v;
 
-	*ours = code_file_parse(file, &segment, name, &epoch);
-	v = *ours ? views_find(s->views, collection, name) : NULL;
+	code_file_parse(file, &name);
+	*ours = name.kind != CODE_FILE_OTHER;
+	v = *ours ? views_find(s->views, collection, name.view) : NULL;
 	if (!v || !c)
 		return false;
-	if (!(v->current ? v->current->epoch == epoch : v->d.epoch == epoch) &&
-	    !(v->coming && v->coming->epoch == epoch))
+	if (name.kind == CODE_FILE_EARLY)
+		return early_is_wanted(v, &name);
+	if (!(v->current ? v->current->epoch == name.epoch : v->d.epoch == name.epoch) &&
+	    !(v->coming && v->coming->epoch == name.epoch))
 		return false;
-	return segment == UINT32_MAX || (segment < c->segment_count && is_live(c->segments[segment]));
+	return name.kind == CODE_FILE_MODEL ||
+	       (name.segment < c->segment_count && is_live(c->segments[name.segment]));
 }
 
 static void sweep(struct vs_store *s, uint32_t collection)
@@ -515,6 +520,7 @@ static void forget(struct vs_store *s, struct view *v)
 
 	retire(s, v, v->current);
 	retire(s, v, v->coming);
+	early_forget_all(v);
 	pthread_mutex_lock(&vs->define);
 	pthread_mutex_lock(&vs->mutex);
 	for (p = &vs->first; *p != v; p = &(*p)->next)
@@ -566,10 +572,15 @@ static enum outcome encode_view(struct vs_store *s, struct view *v)
 	enum outcome outcome = NOTHING, next;
 	bool complete = false;
 
+	early_look(s, v);
 	if (v->current)
 		outcome = encode_all(s, v, v->current, &complete, &damaged);
-	if (v->current && complete)
+	if (v->current && complete) {
 		set_complete(s, v, damaged);
+		early_forget_gone(v);
+		if (early_encode(s, v))
+			outcome = LATER;
+	}
 	if (v->current && complete && v->coming) {
 		next = encode_all(s, v, v->coming, &complete, &ignored);
 		outcome = next > outcome ? next : outcome;
@@ -738,6 +749,10 @@ static void settle_all(struct vs_store *s)
 	for (struct view *v = s->views->first; v; v = v->next) {
 		bool unsettled = !settle(s, v);
 
+		if (v->early) { /* the next session does not know of them */
+			early_forget_all(v);
+			sweep(s, v->collection);
+		}
 		v->d.unsettled = unsettled;
 		if (!v->dropped && unsettled != v->stored_unsettled)
 			views_store(s, v->collection);

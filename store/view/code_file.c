@@ -24,6 +24,13 @@ void code_stem(char stem[CODES_PATH_MAX], uint32_t collection, uint32_t segment,
 	snprintf(stem, CODES_PATH_MAX, "collections/%u/%u.%s.%u", collection, segment, view, epoch);
 }
 
+void code_stem_early(char stem[CODES_PATH_MAX], uint32_t collection, uint32_t batch, uint32_t part,
+		     const char *view, uint32_t epoch)
+{
+	snprintf(stem, CODES_PATH_MAX, "collections/%u/early.%u.%u.%s.%u", collection, batch, part, view,
+		 epoch);
+}
+
 /* A number as it is written, and the dot behind it. */
 static bool parse_number(const char **p, uint32_t *out)
 {
@@ -52,20 +59,35 @@ static bool parse_view(const char **p, char view[VS_VIEW_NAME_MAX + 1])
 	return !codec_parse(view, &codec);
 }
 
-bool code_file_parse(const char *file, uint32_t *segment, char view[VS_VIEW_NAME_MAX + 1], uint32_t *epoch)
+static bool is_suffix(enum code_file_kind kind, const char *suffix)
 {
-	bool is_model = !strncmp(file, "view.", 5);
-	const char *p = file + (is_model ? 5 : 0);
-
-	*segment = UINT32_MAX;
-	if ((!is_model && !parse_number(&p, segment)) || !parse_view(&p, view) || !parse_number(&p, epoch))
-		return false;
-	if (is_model)
-		return !strcmp(p, "npy");
+	if (kind == CODE_FILE_MODEL)
+		return !strcmp(suffix, "npy");
 	for (enum segment_column i = COLUMN_BLOCKS; i < COLUMN_KINDS; i++)
-		if (!strcmp(p, column_defs[i].suffix))
+		if (!strcmp(suffix, column_defs[i].suffix))
 			return true;
 	return false;
+}
+
+void code_file_parse(const char *file, struct code_file_name *out)
+{
+	const char *p = file;
+	bool known = true;
+
+	*out = (struct code_file_name){.kind = CODE_FILE_CODES};
+	if (!strncmp(file, "view.", 5)) {
+		out->kind = CODE_FILE_MODEL;
+		p += 5;
+	} else if (!strncmp(file, "early.", 6)) {
+		out->kind = CODE_FILE_EARLY;
+		p += 6;
+		known = parse_number(&p, &out->batch);
+	}
+	if (out->kind != CODE_FILE_MODEL)
+		known = known && parse_number(&p, &out->segment);
+	if (!known || !parse_view(&p, out->view) || !parse_number(&p, &out->epoch) ||
+	    !is_suffix(out->kind, p))
+		out->kind = CODE_FILE_OTHER;
 }
 
 /* ------------------------------------------------------------------ opening */

@@ -14,6 +14,9 @@
  * nothing. So nothing has to be written in any order, and none of it synced, for the next opening to know
  * what it has.
  *
+ * "collections/7/early.9.0.opq96.1.codes.npy" and its like are of part 0 of what is being uploaded to the
+ * batch 9, whose segments will be collection 7's (early.h).
+ *
  * Written with pwrite, so that a full or failing disk is an error code; read by scans through mappings.
  */
 #ifndef VECFS_STORE_VIEW_CODE_FILE_H
@@ -41,9 +44,19 @@ struct code_files {
 
 void code_stem(char stem[CODES_PATH_MAX], uint32_t collection, uint32_t segment, const char *view,
 	       uint32_t epoch);
-/* What a file of a collection's directory is to a view: false if it is none of theirs. *segment is UINT32_MAX
- * for a model. */
-bool code_file_parse(const char *file, uint32_t *segment, char view[VS_VIEW_NAME_MAX + 1], uint32_t *epoch);
+void code_stem_early(char stem[CODES_PATH_MAX], uint32_t collection, uint32_t batch, uint32_t part,
+		     const char *view, uint32_t epoch);
+
+/* What a file of a collection's directory is to a view. */
+enum code_file_kind { CODE_FILE_OTHER, CODE_FILE_MODEL, CODE_FILE_CODES, CODE_FILE_EARLY };
+struct code_file_name {
+	enum code_file_kind kind; /* OTHER: none of theirs, and nothing else is told */
+	uint32_t segment;         /* of codes; of early ones the part */
+	uint32_t batch;           /* of early ones */
+	uint32_t epoch;
+	char view[VS_VIEW_NAME_MAX + 1];
+};
+void code_file_parse(const char *file, struct code_file_name *out);
 
 /* Opens them, and makes them if create says so; else -ENOENT if there are none. */
 int code_files_open(struct code_files *f, struct codes *k, const struct view_model *m, bool create);

@@ -11,8 +11,9 @@
 #include "store/base/checksum.h"
 #include "store/view/workers.h"
 
-#define JOBS_MAX 64u             /* blocks of a step */
-#define PART_BYTES (1536u << 10) /* of vectors as f32 that a worker has at a time, but at least a block */
+#define JOBS_MAX 256u            /* blocks of a step: each ends with a wait for the last worker */
+#define TAKEN_MAX 64u            /* of those under one hold of the lock */
+#define PART_BYTES (1152u << 10) /* of vectors as f32 that a worker has at a time, but at least a block */
 #define PART_BLOCKS_MAX 8u
 #define ERROR_ROWS 16u /* of the first part of a step, whose error is measured */
 
@@ -45,11 +46,12 @@ struct encoder {
 	const _Atomic bool *stop;
 	struct vs_schema schema;
 	uint32_t part_blocks;
-	struct worker workers[ENCODE_WORKERS_MAX];
+	struct worker workers[WORKERS_MAX];
 	struct job jobs[JOBS_MAX];
 	uint32_t job_count;
 	/* Of the segment under way. */
-	struct segment *seg;
+	struct segment *seg; /* NULL: the vectors are in a file that is no segment's */
+	int vectors;         /* that file */
 	struct code_files files;
 	bool measured;
 };
@@ -109,7 +111,7 @@ static int worker_init(struct encoder *e, struct worker *w)
 
 void encoder_free(struct encoder *e)
 {
-	for (int i = 0; e && i < ENCODE_WORKERS_MAX; i++) {
+	for (unsigned i = 0; e && i < WORKERS_MAX; i++) {
 		struct worker *w = &e->workers[i];
 
 		free(w->x);
@@ -170,23 +172,36 @@ static bool job_take(struct job *job, const struct collection *c, const struct s
 	return true;
 }
 
-/* Takes the next blocks from *block on; none if the segment is not its collection's any more. */
-static void take(struct encoder *e, struct codes *k, uint32_t *block, uint32_t end, bool *waiting)
+/* Takes up to max more blocks from *block on; none if the segment is not its collection's any more. */
+static void take_some(struct encoder *e, struct codes *k, uint32_t *block, uint32_t end, uint32_t max,
+		      bool *waiting)
 {
 	struct segment *seg = e->seg;
 	const struct collection *c;
 
-	e->job_count = 0;
+	max += e->job_count;
 	engine_read_lock(e->s);
 	c = collection_get(&e->s->table, e->collection);
 	if (c && seg->n < c->segment_count && c->segments[seg->n] == seg && !seg->going &&
 	    segment_rows(seg)) {
 		uint32_t blocks = (seg->count + CODES_BLOCK_ROWS - 1) / CODES_BLOCK_ROWS;
 
-		for (; *block < blocks && *block < end && e->job_count < JOBS_MAX; ++*block)
+		for (; *block < blocks && *block < end && e->job_count < max; ++*block)
 			e->job_count += job_take(&e->jobs[e->job_count], c, seg, k, *block, waiting);
 	}
 	pthread_rwlock_unlock(&e->s->lock);
+}
+
+/* Takes the next ones. */
+static void take(struct encoder *e, struct codes *k, uint32_t *block, uint32_t end, bool *waiting)
+{
+	uint32_t before;
+
+	e->job_count = 0;
+	do {
+		before = e->job_count;
+		take_some(e, k, block, end, TAKEN_MAX, waiting);
+	} while (e->job_count == before + TAKEN_MAX && e->job_count < JOBS_MAX);
 }
 
 /* Ends the taking: what is not done is stale again. */
@@ -277,6 +292,22 @@ int encode_verify(struct encoder *e, struct segment *seg, struct codes *k, struc
 }
 
 /* ------------------------------------------------------------------ encoding */
+
+/* The same of a block of a file that is no segment's, all of whose rows are taken as they are. */
+static int read_early(struct encoder *e, struct worker *w, struct job *job, float *x)
+{
+	size_t bytes = vs_row_bytes(&e->schema), dim = e->m->codec.plan.dim;
+	char *raw = w->raw ? w->raw : (char *)x;
+	int rc = io_read_full(e->s->io, e->vectors, raw, CODES_BLOCK_ROWS * bytes,
+			      SEGMENT_HEADER_BYTES + (uint64_t)job->block * CODES_BLOCK_ROWS * bytes);
+
+	for (uint32_t i = 0; i < CODES_BLOCK_ROWS && !rc; i++) {
+		job->sums[i] = sum_data(raw + i * bytes, bytes);
+		if (w->raw)
+			convert_vector_to_f32(x + i * dim, e->schema.dtype, raw + i * bytes, (uint32_t)dim);
+	}
+	return rc ? rc : (int)CODES_BLOCK_ROWS;
+}
 
 /* Reads the vectors of a job as f32 to x; those that do not fit their checksums are left out. Returns how
  * many there are, and which. */
@@ -402,8 +433,11 @@ static void encode_part(void *arg, size_t part, unsigned worker)
 
 	count = count < e->part_blocks ? count : e->part_blocks;
 	for (uint32_t i = 0; i < count && !w->rc && !*e->stop; i++) {
-		int got = read_job(e, w, &jobs[i], w->x + n * e->m->codec.plan.dim, &read[i]);
+		float *x = w->x + n * e->m->codec.plan.dim;
+		int got = e->seg ? read_job(e, w, &jobs[i], x, &read[i]) : read_early(e, w, &jobs[i], x);
 
+		if (!e->seg)
+			read[i] = UINT64_MAX;
 		w->rc = got < 0 ? got : 0;
 		first[i] = n;
 		n += got < 0 ? 0 : (size_t)got;
@@ -423,7 +457,7 @@ static void encode_part(void *arg, size_t part, unsigned worker)
 static int encode_jobs(struct encoder *e, struct codes *k, struct encode_result *out)
 {
 	size_t parts = (e->job_count + e->part_blocks - 1) / e->part_blocks;
-	unsigned workers = parts > 1 ? ENCODE_WORKERS_MAX : 1;
+	unsigned workers = parts > 1 ? workers_count() : 1;
 	uint32_t end = e->jobs[e->job_count - 1].block + 1;
 	struct parallel parallel = {.workers = workers, .run = workers_run};
 	int rc = 0;
@@ -529,5 +563,34 @@ int encode_stale(struct encoder *e, struct segment *seg, struct codes *k, struct
 	k->damaged = out->damaged;
 	if (e->seg == seg)
 		code_files_close(&e->files);
+	return rc;
+}
+
+/* ------------------------------------------------------------------ ahead of a commit */
+
+int encode_early(struct encoder *e, int vectors, struct codes *k, uint32_t from, uint32_t to)
+{
+	struct encode_result ignored = {0};
+	uint32_t have = 0;
+	int rc = encode_begin_writing(e->s);
+
+	if (rc)
+		return rc;
+	rc = code_files_open(&e->files, k, e->m, true);
+	if (rc)
+		return rc;
+	rc = code_files_blocks(&e->files, &have);
+	k->blocks = have;
+	e->seg = NULL;
+	e->vectors = vectors;
+	e->measured = false;
+	while (from < to && !rc && !*e->stop) {
+		e->job_count = 0;
+		for (; from < to && e->job_count < JOBS_MAX; from++)
+			e->jobs[e->job_count++] = (struct job){
+				.block = from, .rows = UINT64_MAX, .todo = UINT64_MAX, .whole = true};
+		rc = encode_jobs(e, k, &ignored);
+	}
+	code_files_close(&e->files);
 	return rc;
 }

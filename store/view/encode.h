@@ -13,8 +13,6 @@
 
 #include "store/view/code_file.h"
 
-#define ENCODE_WORKERS_MAX 2
-
 /* The means to encode with one model; memory for workers is taken when it is needed. */
 struct encoder;
 int encoder_new(struct vs_store *s, uint32_t collection, const struct vs_schema *schema, struct view_model *m,
@@ -36,5 +34,10 @@ int encode_begin_writing(struct vs_store *s);
 int encode_verify(struct encoder *e, struct segment *seg, struct codes *k, struct encode_result *out);
 /* Encodes what is stale. On an error, too, everything that was not done is stale again. */
 int encode_stale(struct encoder *e, struct segment *seg, struct codes *k, struct encode_result *out);
+/*
+ * Encodes blocks [from, to) of a file of vectors that is no segment's yet: they are whole in it, and their
+ * tags are of what was read. k has files and is nobody else's.
+ */
+int encode_early(struct encoder *e, int vectors, struct codes *k, uint32_t from, uint32_t to);
 
 #endif

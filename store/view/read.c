@@ -138,7 +138,7 @@ static struct codes *verify_here(const struct vs_view *v, struct segment *seg)
 	k = codes_find(seg, v->m->number);
 	pthread_rwlock_unlock(&v->s->lock);
 	code_stem(stem, v->info.collection, seg->n, v->name, v->epoch);
-	if (!k && (k = codes_new(seg, v->m->number, stem, v->m->block_bytes))) {
+	if (!k && (k = codes_new(seg->files, seg->rows_max, v->m->number, stem, v->m->block_bytes))) {
 		if (!encoder_new(v->s, v->info.collection, &v->info.schema, v->m, &never, &e))
 			encode_verify(e, seg, k, &result);
 		encoder_free(e);

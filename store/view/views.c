@@ -11,6 +11,7 @@
 #include "store/base/clock.h"
 #include "store/view/builder.h"
 #include "store/view/code_file.h"
+#include "store/view/early.h"
 
 #define WAIT_MS 50
 /* A view that was complete is called ready while so few rows, or such a share, wait for their codes. */
@@ -100,6 +101,7 @@ void views_free(struct vs_store *s)
 		vs->first = v->next;
 		view_model_put(v->current);
 		view_model_put(v->coming);
+		early_forget_all(v);
 		free(v);
 	}
 	pthread_mutex_destroy(&vs->define);
@@ -134,17 +136,18 @@ int views_store(struct vs_store *s, uint32_t collection)
 
 bool views_file_is_left(const struct collection *c, const char *file)
 {
-	char name[VS_VIEW_NAME_MAX + 1];
-	uint32_t segment, epoch, bytes;
+	uint32_t bytes;
 	const char *text = attributes_find(&c->attributes, VS_ATTRIBUTE_VIEWS, &bytes), *end = text + bytes;
 	struct view_definition d;
+	struct code_file_name name;
 
-	if (!code_file_parse(file, &segment, name, &epoch))
+	code_file_parse(file, &name);
+	if (name.kind == CODE_FILE_OTHER)
 		return false;
-	while (text && text < end && !definition_parse(&text, end, &d))
-		if (!strcmp(d.name, name) && d.epoch == epoch)
-			return segment != UINT32_MAX &&
-			       (segment >= c->segment_count || !c->segments[segment]->count);
+	while (name.kind != CODE_FILE_EARLY && text && text < end && !definition_parse(&text, end, &d))
+		if (!strcmp(d.name, name.view) && d.epoch == name.epoch)
+			return name.kind == CODE_FILE_CODES &&
+			       (name.segment >= c->segment_count || !c->segments[name.segment]->count);
 	return true;
 }
 

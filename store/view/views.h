@@ -36,6 +36,7 @@ struct view {
 	int64_t retry_ms;        /* nothing is tried before, after an error */
 	uint32_t segments;       /* that had codes when it looked last */
 	bool sweep;              /* files may lie there that are nobody's */
+	struct early *early;     /* of batches that are uploaded to (early.h) */
 };
 
 struct views {

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -643,6 +644,160 @@ static void every_snapshot_has_its_codes_beside_writers(void **state)
 	assert_int_equal(f->warnings, 0);
 }
 
+/* ------------------------------------------------------------------ codes ahead of a commit */
+
+#define UPLOADED 20000u /* enough for the batch to be attached */
+
+/* A batch that is being uploaded to: so many vectors so far. */
+static struct vs_upload *upload(struct fixture *f, const char *name, unsigned rows, uint32_t *id)
+{
+	struct vs_schema schema = {.dim = DIM, .dtype = VS_F32};
+	struct vs_upload *u;
+
+	assert_int_equal(vs_collection_create(f->s, f->docs, name, &perm, id), 0);
+	assert_int_equal(vs_upload_begin(f->s, *id, &schema, &u), 0);
+	for (unsigned i = 0; i < rows; i++) {
+		float v[DIM];
+
+		fill(&f->numbers, v);
+		assert_int_equal(vs_upload_append(u, v, sizeof v), 0);
+	}
+	return u;
+}
+
+static void commit_upload(struct fixture *f, uint32_t id, unsigned rows, unsigned number)
+{
+	size_t len = 0, size = rows * 16;
+	char *text = malloc(size), why[200];
+
+	for (unsigned i = 0; i < rows; i++)
+		len += (size_t)snprintf(text + len, size - len, "u%u-%u\n", number, i);
+	assert_int_equal(vs_batch_text_write(f->s, id, VS_BATCH_IDS, text, len, 0), 0);
+	free(text);
+	if (vs_batch_commit(f->s, id, 0, NULL, why, sizeof why))
+		fail_msg("batch: %s", why);
+}
+
+/* Waits until the tag of a block in a code file is written, and returns the file's inode number. */
+static ino_t wait_tag(struct fixture *f, const char *file, unsigned block)
+{
+	struct stat st = {0};
+	uint64_t tag = 0;
+	char path[160];
+
+	snprintf(path, sizeof path, "%s/collections/%u/%s", f->sc.dir, f->docs, file);
+	for (int i = 0; i < WAIT_MS / 5 && !tag; i++) {
+		int fd = open(path, O_RDONLY);
+
+		if (fd >= 0) {
+			if (pread(fd, &tag, sizeof tag, block * 16) != sizeof tag)
+				tag = 0;
+			fstat(fd, &st);
+			close(fd);
+		}
+		pause_ms(5);
+	}
+	assert_true(tag);
+	return st.st_ino;
+}
+
+static void an_upload_is_encoded_before_its_commit(void **state)
+{
+	static const char *const names[] = {"f16", "rabitq2", "opq8"};
+	struct fixture *f = *state;
+	struct vs_upload *u;
+	ino_t early[3];
+	char file[64];
+	uint32_t id;
+
+	put_many(f, 0, 700);
+	for (int i = 0; i < 3; i++)
+		create(f, names[i]);
+	for (int i = 0; i < 3; i++)
+		wait_whole(f, names[i]);
+	u = upload(f, "b", UPLOADED, &id);
+	for (int i = 0; i < 3; i++) {
+		snprintf(file, sizeof file, "early.%u.0.%s.1.tags", id, names[i]);
+		early[i] = wait_tag(f, file, UPLOADED / 64 - 1);
+		assert_true(compare(f, names[i]));
+	}
+	assert_int_equal(vs_upload_end(u, true), 0);
+	commit_upload(f, id, UPLOADED, 1);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(wait_whole(f, names[i]).rows, 700 + UPLOADED);
+		assert_true(compare(f, names[i]));
+		snprintf(file, sizeof file, "1.%s.1.tags", names[i]);
+		assert_int_equal(wait_tag(f, file, UPLOADED / 64), early[i]);
+	}
+	assert_int_equal(count_files(f, "early."), 0);
+	assert_int_equal(f->warnings, 0);
+	reopen(f);
+	for (int i = 0; i < 3; i++)
+		assert_true(compare(f, names[i]));
+	assert_int_equal(f->warnings, 0);
+}
+
+/* Vectors come instead of those that were encoded: their codes are their own. */
+static void an_upload_that_begins_anew_has_its_own_codes(void **state)
+{
+	struct vs_schema schema = {.dim = DIM, .dtype = VS_F32};
+	struct fixture *f = *state;
+	struct vs_upload *u;
+	char file[64];
+	uint32_t id;
+
+	put_many(f, 0, 300);
+	create(f, "f16");
+	wait_whole(f, "f16");
+	u = upload(f, "b", UPLOADED, &id);
+	snprintf(file, sizeof file, "early.%u.0.f16.1.tags", id);
+	wait_tag(f, file, UPLOADED / 64 - 1);
+	assert_int_equal(vs_upload_end(u, false), 0);
+	assert_int_equal(vs_upload_begin(f->s, id, &schema, &u), 0);
+	for (unsigned i = 0; i < UPLOADED; i++) {
+		float v[DIM];
+
+		fill(&f->numbers, v);
+		assert_int_equal(vs_upload_append(u, v, sizeof v), 0);
+	}
+	assert_int_equal(vs_upload_end(u, true), 0);
+	commit_upload(f, id, UPLOADED, 1);
+	wait_whole(f, "f16");
+	assert_true(compare(f, "f16"));
+	assert_int_equal(f->warnings, 0);
+}
+
+static void codes_of_a_batch_that_is_not_committed_leave_no_file(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_upload *u;
+	char file[64];
+	uint32_t id;
+
+	put_many(f, 0, 300);
+	create(f, "f16");
+	wait_whole(f, "f16");
+	u = upload(f, "dropped", UPLOADED, &id);
+	snprintf(file, sizeof file, "early.%u.0.f16.1.tags", id);
+	wait_tag(f, file, UPLOADED / 64 - 1);
+	assert_int_equal(vs_upload_end(u, true), 0);
+	assert_int_equal(vs_collection_remove(f->s, id), 0);
+	for (int i = 0; i < WAIT_MS / 5 && count_files(f, "early."); i++)
+		pause_ms(5);
+	assert_int_equal(count_files(f, "early."), 0);
+	u = upload(f, "open", UPLOADED, &id);
+	snprintf(file, sizeof file, "early.%u.0.f16.1.tags", id);
+	wait_tag(f, file, UPLOADED / 64 - 1);
+	assert_int_equal(vs_upload_end(u, true), 0);
+	assert_int_equal(vs_close(f->s), 0);
+	assert_int_equal(count_files(f, "early."), 0);
+	assert_int_equal(vs_check(f->sc.dir, NULL, false, say, NULL), VS_CHECK_CLEAN);
+	open_with(f, NULL, false);
+	commit_upload(f, id, UPLOADED, 1);
+	wait_whole(f, "f16");
+	assert_true(compare(f, "f16"));
+}
+
 /* ------------------------------------------------------------------ a disk that is full for codes */
 
 #define FDS_MAX 1024
@@ -733,6 +888,9 @@ int main(void)
 		TEST(another_seed_trains_anew_without_a_gap),
 		TEST(a_damaged_vector_has_no_code_and_hinders_no_other),
 		TEST(drift_is_told_and_trains_anew_if_wanted),
+		TEST(an_upload_is_encoded_before_its_commit),
+		TEST(an_upload_that_begins_anew_has_its_own_codes),
+		TEST(codes_of_a_batch_that_is_not_committed_leave_no_file),
 		TEST(a_full_disk_makes_the_view_lag_and_nothing_else),
 		TEST(every_snapshot_has_its_codes_beside_writers),
 	};
