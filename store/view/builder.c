@@ -19,7 +19,11 @@
 #include "store/view/workers.h"
 
 #define NICE 15
-#define PAUSE_MS 5    /* between two looks, so that rows come in groups */
+#define PAUSE_MS 5 /* between two looks, so that rows come in groups */
+/* While changes come one a millisecond or faster the pause is so many times as long as the look was, so that
+ * who makes them keeps the processors, and codes are made of many rows at once; but no longer than this. */
+#define PAUSE_SHARE 9
+#define PAUSE_MS_MAX 1000
 #define RETRY_MS 1000 /* after an error */
 /* Recent rows count for the drift as if there were so many of them, and from so many on. */
 #define DRIFT_ROWS 8192.0
@@ -636,14 +640,37 @@ static uint64_t change_count(struct vs_store *s)
 	return n;
 }
 
+/* What the thread knows of the time. */
+struct pace {
+	int64_t began_ms; /* its last look */
+	uint64_t changes; /* of the store, then */
+};
+
+/* Begins a look. Returns whether changes have been coming fast since the last one. */
+static bool pace_begin(struct pace *p, uint64_t changes)
+{
+	int64_t now = clock_ms(), since = now - p->began_ms;
+	bool fast = since > 0 && changes - p->changes >= (uint64_t)since;
+
+	*p = (struct pace){.began_ms = now, .changes = changes};
+	return fast;
+}
+
+static int64_t pace_pause_ms(const struct pace *p, bool fast)
+{
+	int64_t pause = fast ? PAUSE_SHARE * (clock_ms() - p->began_ms) : 0;
+
+	return pause < PAUSE_MS ? PAUSE_MS : pause > PAUSE_MS_MAX ? PAUSE_MS_MAX : pause;
+}
+
 /* Waits a moment, or, with nothing to do later, until something changes. */
-static void rest(struct vs_store *s, bool later, uint64_t changes)
+static void rest(struct vs_store *s, bool later, uint64_t changes, int64_t pause_ms)
 {
 	struct timespec until;
 
 	pthread_mutex_lock(&s->builder_mutex);
-	commit_deadline(&until, clock_ms() + PAUSE_MS);
-	while (!s->views->stop &&
+	commit_deadline(&until, clock_ms() + pause_ms);
+	while (!s->views->stop && !s->views->hurry &&
 	       pthread_cond_timedwait(&s->builder_work, &s->builder_mutex, &until) != ETIMEDOUT)
 		;
 	s->builder_idle = !later;
@@ -687,15 +714,27 @@ static bool look_at_all(struct vs_store *s)
 static void *builder_thread(void *store)
 {
 	struct vs_store *s = store;
+	struct pace pace = {.began_ms = clock_ms(), .changes = change_count(s)};
 
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE); /* it can wait; failing costs nothing */
 	while (!s->views->stop) {
 		uint64_t changes = change_count(s);
-		bool later = look_at_all(s);
+		bool fast = pace_begin(&pace, changes), later;
 
-		rest(s, later, changes);
+		s->views->hurry = false;
+		later = look_at_all(s);
+		rest(s, later, changes, pace_pause_ms(&pace, fast));
 	}
 	return NULL;
+}
+
+void builder_hurry(struct vs_store *s)
+{
+	pthread_mutex_lock(&s->builder_mutex);
+	s->views->hurry = true;
+	s->builder_idle = false;
+	pthread_cond_signal(&s->builder_work);
+	pthread_mutex_unlock(&s->builder_mutex);
 }
 
 int builder_start(struct vs_store *s)

@@ -10,6 +10,8 @@ struct vs_store;
 
 /* Starts it, unless it runs. Once before others know the store, then under views.define. */
 int builder_start(struct vs_store *s);
+/* Has it look at once, for somebody waits. */
+void builder_hurry(struct vs_store *s);
 /* Ends it at the next block, for the close, and leaves files that are what they seem: what was written is
  * synced, and what a crash may have left, and was not looked at, is removed. */
 void builder_stop(struct vs_store *s);

@@ -240,7 +240,7 @@ int vs_view_create(struct vs_store *s, uint32_t collection, const char *name,
 	if (!rc)
 		rc = builder_start(s);
 	pthread_mutex_unlock(&s->views->define);
-	engine_wake_builder(s);
+	builder_hurry(s);
 	return rc ? rc : vs_sync(s);
 }
 
@@ -266,7 +266,7 @@ int vs_view_drop(struct vs_store *s, uint32_t collection, const char *name)
 	}
 	pthread_cond_broadcast(&vs->changed);
 	pthread_mutex_unlock(&vs->define);
-	engine_wake_builder(s);
+	builder_hurry(s);
 	return rc;
 }
 
@@ -296,7 +296,7 @@ int vs_view_set_params(struct vs_store *s, uint32_t collection, const char *name
 		v->retrain++;
 	pthread_mutex_unlock(&vs->mutex);
 	pthread_mutex_unlock(&vs->define);
-	engine_wake_builder(s);
+	builder_hurry(s);
 	return rc;
 }
 

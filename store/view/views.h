@@ -46,7 +46,7 @@ struct views {
 	pthread_t thread;
 	bool running;
 	bool trim; /* the builder's: it has used much memory since it rested */
-	_Atomic bool stop;
+	_Atomic bool stop, hurry;
 };
 
 /* The views of the store's collections, by their attributes; nothing of them is opened. -ENOMEM. */
