@@ -517,6 +517,54 @@ import_many() {
 	no cmp rows.npy not.npy
 }
 
+@test "a shell, numpy, perl, C and node search by nothing but file calls" {
+	local docs=$mnt/docs
+	cat "$docs/.vecfs/near/a042" >want
+	exec 5<>"$docs/.vecfs/search/query"
+	cat "$docs/a042" >&5
+	cat <&5 >>want
+	exec 5>&-
+	[ "$(wc -l <want)" = 20 ]
+	expected_near 10 | cmp - <(head -n 10 want)
+	perl "$tools/near.pl" "$docs" a042 | cmp - want
+	cc -O1 -o near "$tools/near.c"
+	./near "$docs" a042 | cmp - want
+	if command -v node; then node "$tools/near.js" "$docs" a042 | cmp - want; fi
+	python3 - "$docs" >found <<-'PYTHON'
+		import numpy as np, os, sys
+		docs = sys.argv[1]; session = docs + '/.vecfs/search/s'
+		print(open(docs + '/.vecfs/near/a042').read(), end='')
+		os.mkdir(session)
+		np.save(session + '/queries.npy', np.fromfile(docs + '/a042', '<f4')[None])
+		rows, distances = np.load(session + '/rows.npy'), np.load(session + '/distances.npy')
+		ids = open(docs + '/.vecfs/ids').read().split()
+		for rank, (row, distance) in enumerate(zip(rows[0], distances[0])):
+		    print('%d\t%.9g\t%s' % (rank + 1, distance, ids[row]))
+		os.rmdir(session)
+	PYTHON
+	cmp found want
+}
+
+@test "vecfs search on a terminal: a bar while a batch is searched, and nothing of it in the answer" {
+	python3 - <<-'PYTHON'
+		import numpy as np
+		v = np.random.default_rng(3).standard_normal((100000, 32)).astype('<f4')
+		np.save('many.npy', v)
+		np.save('q.npy', v[:3000])
+	PYTHON
+	vecfs import -q "$mnt/many" many.npy
+	vecfs search "$mnt/many" --queries q.npy --out rows.npy
+	stop
+	run env TERM=xterm script -qec "$VECFS_BIN search store/many --queries q.npy --out again.npy" /dev/null
+	[ "$status" = 0 ]
+	[[ $output == *$'\e[K'"search "*"% ["*"vectors"* ]]
+	cmp rows.npy again.npy
+	run env TERM=xterm script -qec "$VECFS_BIN search store/many --queries q.npy >text" /dev/null
+	[ "$status" = 0 ]
+	[ "$(grep -c ^1 text)" = 6000 ] # 1 and 10 of each
+	no grep -q $'\e' text
+}
+
 @test "vecfs search refuses with a reason, and leaves nothing behind" {
 	expect_log '.*search/.*: refused: .*'
 	head -c 60 "$mnt/docs/a042" >short
