@@ -45,13 +45,32 @@ static uint64_t near_enough(const float *distances, uint32_t n, float bound)
 	return near;
 }
 
+/* The k-th least distance of a tile's rows to a query that has no k hits yet: what is farther is looked at
+ * only if some of those turn out to be none. */
+static float distance_of_nearest(const struct search *s, const struct tile *tile, const float *distances)
+{
+	struct topk top;
+
+	topk_start(&top, s->nearest, s->q->k);
+	for (uint32_t i = 0; i < tile->n; i++) {
+		uint32_t row = row_at(tile, i);
+
+		if (bit_is_set(s->chosen, row) && !bit_is_set(s->moved, row))
+			topk_push(&top, distances[i], row, row);
+	}
+	return top.bound;
+}
+
 /* Marks the rows of a tile that may be among the nearest of one of the queries. */
-static void find_near(struct search *s, const struct tile *tile, uint32_t group, uint32_t queries)
+static void find_near(struct search *s, const struct tile *tile, uint32_t group, uint32_t queries,
+		      bool is_first)
 {
 	for (uint32_t q = 0; q < queries; q++) {
 		const float *d = s->distances + (size_t)q * tile->n;
 		float bound = search_bound_now(s, group + q);
 
+		if (is_first && s->tops[group + q].count < s->q->k)
+			bound = fminf(bound, distance_of_nearest(s, tile, d));
 		for (uint32_t i = 0; i < tile->n; i += 64) {
 			uint64_t near = near_enough(d + i, tile->n - i < 64 ? tile->n - i : 64, bound);
 
@@ -181,11 +200,46 @@ static struct tile tile_of(struct search *s, const struct snapshot_run *run)
 			     .from = from};
 }
 
+/* Verifies the near rows of a tile and offers them; those that were before are not looked at again. */
+static int take_near(struct look *look, bool is_first)
+{
+	struct search *s = look->s;
+	const struct snapshot_run *run = look->run;
+	struct meta_call call = {s, run->first};
+	int rc;
+
+	memset(s->near, 0, bit_words(run->count) * sizeof *s->near);
+	find_near(s, look->tile, look->group, look->queries, is_first);
+	for (size_t i = 0; i < bit_words(run->count); i++) {
+		s->near[i] &= s->chosen[i] & ~s->moved[i] & (is_first ? UINT64_MAX : ~s->taken[i]);
+		s->taken[i] = s->near[i];
+	}
+	if (bit_next(s->near, 0, run->count) == run->count)
+		return 0;
+	rc = snapshot_rows(s->m, run->first, run->count, s->near, take_meta, &call);
+	if (!rc && !guarded(look, verify_mapped)) {
+		memcpy(s->moved, s->chosen, bit_words(run->count) * sizeof *s->moved);
+		return 0;
+	}
+	if (!rc)
+		push_near(s, look->tile, run->first, look->group, look->queries);
+	return rc;
+}
+
+static bool has_all(const struct search *s, uint32_t group, uint32_t queries)
+{
+	for (uint32_t q = 0; q < queries; q++)
+		if (s->tops[group + q].count < s->q->k)
+			return false;
+	return true;
+}
+
+/* Once; or where a query has no k hits yet, with what is nearest, and then with what may still be near. */
 static int compare_mapped(struct search *s, const struct snapshot_run *run, uint32_t group, uint32_t queries)
 {
 	struct tile tile = tile_of(s, run);
 	struct look look = {s, run, &tile, group, queries};
-	struct meta_call call = {s, run->first};
+	bool is_once = has_all(s, group, queries);
 	int rc;
 
 	if (!tile.n)
@@ -195,20 +249,10 @@ static int compare_mapped(struct search *s, const struct snapshot_run *run, uint
 		return 0;
 	}
 	rc = snapshot_mark_moved(s->m, run, s->moved);
-	if (rc)
-		return rc;
-	find_near(s, &tile, group, queries);
-	for (size_t i = 0; i < bit_words(run->count); i++)
-		s->near[i] &= s->chosen[i] & ~s->moved[i];
-	if (bit_next(s->near, 0, run->count) == run->count)
-		return 0;
-	rc = snapshot_rows(s->m, run->first, run->count, s->near, take_meta, &call);
-	if (!rc && !guarded(&look, verify_mapped)) {
-		memcpy(s->moved, s->chosen, bit_words(run->count) * sizeof *s->moved);
-		return 0;
-	}
 	if (!rc)
-		push_near(s, &tile, run->first, group, queries);
+		rc = take_near(&look, true);
+	if (!rc && !is_once)
+		rc = take_near(&look, false);
 	return rc;
 }
 
@@ -244,7 +288,7 @@ static int compare_moved(struct search *s, const struct snapshot_run *run, uint3
 		return rc;
 	measure(s, &tile, group, queries);
 	memset(s->near, 0, bit_words(run->count) * sizeof *s->near);
-	find_near(s, &tile, group, queries);
+	find_near(s, &tile, group, queries, false);
 	rc = snapshot_rows(s->m, run->first, run->count, s->near, take_meta, &call);
 	if (!rc)
 		push_near(s, &tile, run->first, group, queries);

@@ -57,13 +57,14 @@ static int allocate(struct search *s)
 	s->picks = calloc(s->block_rows, sizeof *s->picks);
 	s->distances =
 		malloc((count < SEARCH_GROUP ? count : SEARCH_GROUP) * s->block_rows * sizeof *s->distances);
-	s->chosen = calloc(3 * bits, sizeof *s->chosen);
+	s->chosen = calloc(4 * bits, sizeof *s->chosen);
 	s->keys = calloc(s->block_rows, sizeof *s->keys);
 	s->sums = calloc(s->block_rows, sizeof *s->sums);
 	if (!s->rows || !s->nearest || !s->picks || !s->distances || !s->chosen || !s->keys || !s->sums)
 		return -ENOMEM;
 	s->moved = s->chosen + bits;
 	s->near = s->moved + bits;
+	s->taken = s->near + bits;
 	return 0;
 }
 

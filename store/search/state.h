@@ -40,7 +40,8 @@ struct search {
 	/* A bit for each row of the block: */
 	uint64_t *chosen; /* to be compared */
 	uint64_t *moved;  /* not as it was compared in the file */
-	uint64_t *near;   /* to be offered to a selection */
+	uint64_t *near;   /* to be offered to a selection, */
+	uint64_t *taken;  /* and looked at before */
 	uint64_t *keys;   /* of the near ones: entry numbers, */
 	uint32_t *sums;   /* and checksums */
 	char *rows;       /* gathered vectors, SEARCH_FETCH of them at the least, */

@@ -95,16 +95,17 @@ int snapshot_select(const struct vs_snapshot *m, const struct snapshot_run *run,
 	uint32_t more, row = snapshot_row(m, run->first, &more), slot = row & ((1u << m->shift) - 1);
 	const struct segment *seg = m->segments[row >> m->shift];
 	unsigned lost = engine_read_lock(m->s);
+	bool any_moved = has_any_moved(m); /* stays false: only who reads a kept row gives up the lock */
 	int rc = m->broken;
 
 	for (uint32_t i = 0; i < run->count && !rc && !(only_kept && !m->kept_count); i++) {
-		bool is_kept = snapshot_image_of(m, row + i) != ROW_NONE, chosen;
+		bool is_kept = any_moved && snapshot_image_of(m, row + i) != ROW_NONE, chosen;
 		/* Each time, for select_row may give up the lock. */
 		const struct row *rows = m->s->io->lost ? NULL : segment_rows(seg);
 
 		if (only_kept && !is_kept)
 			continue;
-		if (rows && !is_kept && !snapshot_pending(m, row + i) &&
+		if (rows && !is_kept && !(any_moved && snapshot_pending(m, row + i)) &&
 		    !may_pass(seg, &rows[slot + i], passes, arg))
 			continue;
 		rc = select_row(m, row + i, passes, arg, &chosen);

@@ -241,6 +241,34 @@ static void sq8_reads_few_vectors(void **state)
 	free_store(f);
 }
 
+/* Then no row waits for the applier, which are verified each. */
+static void reopen(struct fixture *f)
+{
+	char why[256];
+
+	assert_int_equal(vs_close(f->s), 0);
+	assert_int_equal(vs_open(f->sc.dir, &(struct vs_options){0}, &f->s, why, sizeof why), 0);
+}
+
+/* Verifying a row takes longer than comparing it: of those before a query has k hits only the k nearest are,
+ * and of candidates only hits. */
+static void few_rows_are_verified(void **state)
+{
+	struct fixture *f = new_store(VS_L2);
+	struct found one;
+
+	(void)state;
+	make_view(f, "opq24x4");
+	reopen(f);
+	one = search(f, (struct vs_query){.count = 1}, NULL, 1);
+	assert_in_range(one.stats.rows_verified, K, 200);
+	assert_int_equal(one.stats.rows_scanned, ROWS);
+	wait_encoded(f, "opq24x4");
+	one = search(f, (struct vs_query){.count = 1, .rerank = 300}, "opq24x4", 1);
+	assert_in_range(one.stats.rows_verified, K, 50);
+	free_store(f);
+}
+
 /* ------------------------------------------------------------------ every codec */
 
 static const struct {
@@ -427,6 +455,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sq8_finds_what_comparing_all_vectors_finds),
 		cmocka_unit_test(sq8_reads_few_vectors),
+		cmocka_unit_test(few_rows_are_verified),
 		cmocka_unit_test(every_codec_finds_most_and_all_if_all_are_verified),
 		cmocka_unit_test(distances_by_the_codes_are_what_users_expect),
 		cmocka_unit_test(filters_leave_as_many_hits_as_match),
