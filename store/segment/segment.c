@@ -511,24 +511,28 @@ static void copy_path(const struct segment *seg, char path[SEGMENT_PATH_MAX])
 	snprintf(path, SEGMENT_PATH_MAX, "collections/%u/%u.rows.copy", seg->collection, seg->n);
 }
 
-int segment_reserve_copy(struct segment *seg)
+int segment_make_copy(const struct segment *seg, uint32_t rows)
 {
 	struct io *io = seg->files->io;
 	char path[SEGMENT_PATH_MAX];
 	int fd, rc;
 
-	if (seg->copy_reserved)
-		return 0;
 	copy_path(seg, path);
 	fd = io->ops->open(io, path, O_RDWR | O_CREAT, 0600);
 	if (fd < 0)
 		return fd;
-	rc = io_allocate(io, fd, FALLOC_FL_KEEP_SIZE, 0, (uint64_t)seg->count * sizeof(struct row));
+	rc = io_allocate(io, fd, FALLOC_FL_KEEP_SIZE, 0, (uint64_t)rows * sizeof(struct row));
 	io->ops->close(io, fd);
-	if (rc < 0)
-		return rc;
-	seg->copy_reserved = seg->copy_made = true;
-	return 0;
+	return rc < 0 ? rc : 0;
+}
+
+int segment_reserve_copy(struct segment *seg)
+{
+	int rc = seg->copy_reserved ? 0 : segment_make_copy(seg, seg->count);
+
+	if (!rc && !seg->copy_reserved)
+		seg->copy_reserved = seg->copy_made = true;
+	return rc;
 }
 
 int segment_drop_copy(struct segment *seg)
@@ -605,7 +609,8 @@ int segment_finalize(struct segment *seg, const struct vs_schema *schema)
 {
 	int rc;
 
-	if (seg->digest_valid && !seg->uncut)
+	/* What has no name of ours any more may have another's, and is left as it is. */
+	if (seg->unlinked || (seg->digest_valid && !seg->uncut))
 		return 0;
 	seg->uncut = false;
 	rc = segment_write_header(seg, schema, seg->count);
