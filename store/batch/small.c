@@ -175,6 +175,16 @@ static int small_apply(struct batch_commit *j, struct txn *txn, struct collectio
 	return rc;
 }
 
+/* Of a row that changes or goes: a mark, if its segment is shared, and its image. */
+static int prepare_row(struct txn *txn, struct collection *parent, uint32_t row, bool *again)
+{
+	int mark = rows_reserve_mark(txn, collection_segment(parent, row));
+	int rc = mark && mark != -EAGAIN ? mark : rows_reserve_image(txn, parent, row);
+
+	*again |= rc == -EAGAIN || mark == -EAGAIN;
+	return rc == -EAGAIN ? 0 : rc;
+}
+
 /* Of an id that the batch puts: it may have to be new, and else its row's image is wanted. again: something
  * has to be made ready first. */
 static int prepare_put(struct batch_commit *j, struct txn *txn, struct collection *parent, const char *id,
@@ -185,10 +195,9 @@ static int prepare_put(struct batch_commit *j, struct txn *txn, struct collectio
 
 	if (!rc)
 		rc = collection_entry(parent, id, len, &entry);
-	if (!rc && entry)
-		rc = rows_reserve_image(txn, parent, collection_row_of(parent, entry));
-	*again |= rc == -EAGAIN;
-	return rc == -EAGAIN ? 0 : rc;
+	if (rc || !entry)
+		return rc;
+	return prepare_row(txn, parent, collection_row_of(parent, entry), again);
 }
 
 static int prepare_delete(struct txn *txn, struct collection *parent, const char *id, bool *again)
@@ -199,11 +208,7 @@ static int prepare_delete(struct txn *txn, struct collection *parent, const char
 
 	if (rc || row == ROW_NONE)
 		return rc;
-	rc = segment_reserve_deleted(collection_segment(parent, row));
-	if (!rc)
-		rc = rows_reserve_image(txn, parent, row);
-	*again |= rc == -EAGAIN;
-	return rc == -EAGAIN ? 0 : rc;
+	return prepare_row(txn, parent, row, again);
 }
 
 /* What the rows need, before anything has changed: all that they need of a disk is noted at once. */

@@ -74,6 +74,17 @@ int ahead_space(struct ahead *a, struct segment *seg, uint32_t rows, uint32_t gr
 	return -EAGAIN;
 }
 
+int ahead_copy(struct ahead *a, struct segment *seg)
+{
+	if (seg->copy_reserved)
+		return 0;
+	if (!a->copy) {
+		segment_get(seg);
+		a->copy = seg;
+	}
+	return -EAGAIN;
+}
+
 int ahead_segment(struct ahead *a, const struct collection *c, uint32_t n, struct segment **out)
 {
 	bool fits =
@@ -212,6 +223,30 @@ static int fetch_space(struct vs_store *s, struct ahead *a)
 	return rc;
 }
 
+/* One at a time; whoever comes later finds it done. */
+static int fetch_copy(struct vs_store *s, struct ahead *a)
+{
+	struct segment *seg = a->copy;
+	uint32_t rows;
+	int rc = 0;
+
+	pthread_mutex_lock(&seg->space_mutex);
+	pthread_rwlock_rdlock(&s->lock);
+	rows = seg->copy_reserved || seg->going ? 0 : seg->count;
+	pthread_rwlock_unlock(&s->lock);
+	if (rows)
+		rc = segment_make_copy(seg, rows);
+	if (rows && !rc) {
+		pthread_rwlock_wrlock(&s->lock);
+		seg->copy_reserved = seg->copy_made = true;
+		pthread_rwlock_unlock(&s->lock);
+	}
+	pthread_mutex_unlock(&seg->space_mutex);
+	segment_put(s->io, seg);
+	a->copy = NULL;
+	return rc;
+}
+
 /* Removes a segment that nobody has got. If its collection is gone, so goes the directory. */
 static void unmake(struct vs_store *s, struct ahead *a)
 {
@@ -287,6 +322,8 @@ int ahead_fetch(struct vs_store *s, struct ahead *a)
 	rc = fetch_rows(a);
 	if (!rc && a->space)
 		rc = fetch_space(s, a);
+	if (!rc && a->copy)
+		rc = fetch_copy(s, a);
 	if (!rc && a->wants_segment)
 		rc = fetch_segment(s, a);
 	return rc;
@@ -300,6 +337,7 @@ void ahead_free(struct vs_store *s, struct ahead *a)
 	}
 	free(a->rows);
 	segment_put(s->io, a->space);
+	segment_put(s->io, a->copy);
 	unmake(s, a);
 	if (a->is_making)
 		making_end(s, &a->making);

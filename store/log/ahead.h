@@ -60,8 +60,9 @@ struct ahead {
 	struct vs_snapshot *spill;    /* counted: its copies in memory are to be written to its file */
 	struct segment *space;        /* counted: so much is to be allocated in its files */
 	uint32_t space_rows, space_granules;
-	uint32_t waits;     /* for the attach to this collection that is under way; 0: for none */
-	bool wants_segment; /* number `n` of collection `making.collection`, for vectors of this kind */
+	struct segment *copy; /* counted: space for rows of its own is to be reserved (segment_make_copy) */
+	uint32_t waits;       /* for the attach to this collection that is under way; 0: for none */
+	bool wants_segment;   /* number `n` of collection `making.collection`, for vectors of this kind */
 	uint32_t n;
 	struct vs_schema schema;
 	struct segment *made; /* its files are there; it is nobody's yet */
@@ -76,6 +77,8 @@ struct ahead {
 int ahead_row(struct ahead *a, const struct collection *c, uint32_t row, void *buf);
 /* Space in a segment's files for rows below rows and names below granules. */
 int ahead_space(struct ahead *a, struct segment *seg, uint32_t rows, uint32_t granules);
+/* That a shared segment can get a rows column of its own. */
+int ahead_copy(struct ahead *a, struct segment *seg);
 /* Segment n, made, in *out: its reference is the caller's. */
 int ahead_segment(struct ahead *a, const struct collection *c, uint32_t n, struct segment **out);
 /* That no attach to the collection is under way, for a change of its ids. */

@@ -32,9 +32,67 @@ static int check_links(struct vs_store *s)
 	return rc == -EPERM || rc == -ENOSYS || rc == -EMLINK ? -EOPNOTSUPP : rc < 0 ? rc : 0;
 }
 
+/*
+ * The directory is made ready before the lock is taken, under the number that the collection will have. Where
+ * there is one already, or another one gets the number first, it is made under the lock. 0: it was not made.
+ */
+static int directory_begin(struct vs_store *s, uint32_t *number)
+{
+	char path[SEGMENT_PATH_MAX];
+	struct txn txn;
+	int rc = 0;
+
+	/* A store that is called clean must have no such directory. */
+	if (!__atomic_load_n(&s->logging, __ATOMIC_ACQUIRE)) {
+		rc = txn_begin(s, &txn, TXN_SMALL_BYTES);
+		if (rc)
+			return rc;
+		txn_end(&txn);
+	}
+	pthread_rwlock_rdlock(&s->lock);
+	*number = s->next_collection;
+	pthread_rwlock_unlock(&s->lock);
+	collection_path(path, *number, NULL);
+	rc = *number > VS_COLLECTION_MAX ? -ENOSPC : s->io->ops->mkdir(s->io, path, 0700);
+	s->directory_changed = true;
+	if (rc < 0)
+		*number = 0;
+	return rc == -EEXIST || rc >= 0 ? 0 : rc;
+}
+
+/* If it was not used it is that of whoever got the number, if there is such a collection. */
+static void directory_end(struct vs_store *s, uint32_t number, uint32_t used)
+{
+	struct collection *c;
+
+	if (!number || number == used)
+		return;
+	pthread_rwlock_wrlock(&s->lock);
+	c = collection_get(&s->table, number);
+	for (struct collection *d = s->dropped; d && !c; d = d->dropped_next)
+		c = d->id == number ? d : NULL;
+	if (c)
+		c->has_directory = true;
+	else if (number == s->next_collection)
+		s->next_collection++; /* it is nobody's, and stays so */
+	pthread_rwlock_unlock(&s->lock);
+	if (!c && collection_unlink_id(s->io, number))
+		s->has_orphans = true;
+	s->directory_changed = true;
+}
+
 static size_t clone_log_bytes(void)
 {
 	return sizeof(struct record_clone) + VS_NAME_MAX + 3 * TXN_SMALL_BYTES;
+}
+
+static int begin_change(struct vs_store *s, struct txn *txn, uint32_t *made)
+{
+	int rc = directory_begin(s, made);
+
+	if (!rc && (rc = txn_begin(s, txn, clone_log_bytes())))
+		directory_end(s, *made, 0);
+	return rc;
 }
 
 static void log_clone(struct txn *txn, const struct collection *c, uint32_t source)
@@ -50,12 +108,12 @@ static void log_clone(struct txn *txn, const struct collection *c, uint32_t sour
 }
 
 /* All of it that can fail: c is made, and in the table. */
-static int make(struct vs_store *s, struct collection *from, struct collection *c)
+static int make(struct vs_store *s, struct collection *from, struct collection *c, uint32_t made)
 {
 	struct attribute_frozen sums;
 	int rc = catalog_reserve_bytes(s, 1024 + (from->segment_count + 1) * sizeof(struct catalog_segment));
 
-	if (!rc)
+	if (!rc && made != c->id)
 		rc = collection_make_directory(s->io, c->id, true);
 	c->has_directory = !rc;
 	if (!rc)
@@ -71,9 +129,10 @@ static int make(struct vs_store *s, struct collection *from, struct collection *
 	return rc ? rc : collection_add(&s->table, c);
 }
 
-/* Makes a collection of from: a snapshot if parent is not 0. perm is its class of permissions. */
+/* Makes a collection of from: a snapshot if parent is not 0. perm is its class of permissions, made the
+ * number of a directory that is ready. */
 static int clone_from(struct txn *txn, struct collection *from, uint32_t parent, const char *name,
-		      uint32_t perm, uint32_t *id)
+		      uint32_t perm, uint32_t made, uint32_t *id)
 {
 	struct vs_store *s = txn->s;
 	struct collection *c;
@@ -89,10 +148,11 @@ static int clone_from(struct txn *txn, struct collection *from, uint32_t parent,
 	c->fresh = true;
 	c->perm = perm;
 	s->directory_changed = true;
-	rc = make(s, from, c);
+	rc = make(s, from, c, made);
 	if (rc) {
-		/* The number is not used again: what was made of its directory is an orphan. */
-		s->has_orphans |= c->has_directory;
+		/* The number is not used again: what was made of its directory is an orphan, or directory_end
+		 * removes it. */
+		s->has_orphans |= c->has_directory && made != c->id;
 		s->next_collection += c->has_directory;
 		collection_free(s->io, c);
 		return rc;
@@ -105,9 +165,11 @@ static int clone_from(struct txn *txn, struct collection *from, uint32_t parent,
 int vs_snap_create(struct vs_store *s, uint32_t collection, const char *name, uint32_t *id)
 {
 	struct collection *from;
+	uint32_t made = 0;
 	struct txn txn;
 	int rc = vs_name_check(name, strlen(name));
 
+	*id = 0;
 	if (!rc && s->read_only)
 		rc = -EROFS;
 	if (!rc)
@@ -117,7 +179,7 @@ int vs_snap_create(struct vs_store *s, uint32_t collection, const char *name, ui
 	if (!rc) /* what only vectors have said that are gone is not kept by a snapshot */
 		rc = rows_free_schema(s, collection);
 	if (!rc)
-		rc = txn_begin(s, &txn, clone_log_bytes());
+		rc = begin_change(s, &txn, &made);
 	if (rc)
 		return rc;
 	from = collection_get(&s->table, collection);
@@ -126,10 +188,11 @@ int vs_snap_create(struct vs_store *s, uint32_t collection, const char *name, ui
 	else if (from->damaged)
 		rc = -EIO;
 	else
-		rc = clone_from(&txn, from, from->id, name, from->perm, id);
+		rc = clone_from(&txn, from, from->id, name, from->perm, made, id);
 	if (!rc)
 		from->children++;
 	txn_end(&txn);
+	directory_end(s, made, *id);
 	return rc;
 }
 
@@ -153,25 +216,27 @@ int vs_snap_clone(struct vs_store *s, uint32_t snap, const char *name, const str
 		  uint32_t *id)
 {
 	struct collection *from;
-	uint32_t class;
+	uint32_t class, made = 0;
 	struct txn txn;
 	int rc = vs_name_check(name, strlen(name));
 
+	*id = 0;
 	if (!rc)
 		rc = begin_clone(s, snap);
 	if (!rc)
-		rc = txn_begin(s, &txn, clone_log_bytes());
+		rc = begin_change(s, &txn, &made);
 	if (rc)
 		return rc;
 	from = collection_get(&s->table, snap);
 	rc = !from ? -ENOENT : from->damaged ? -EIO : rows_perm(&txn, perm, &class);
 	if (!rc)
-		rc = clone_from(&txn, from, 0, name, class, id);
+		rc = clone_from(&txn, from, 0, name, class, made, id);
 	if (!rc) {
 		from->clones++;
 		rows_root_listed(&txn);
 	}
 	txn_end(&txn);
+	directory_end(s, made, *id);
 	if (!rc)
 		rc = commit_wait(s);
 	return rc ? rc : clone_load(s, *id);

@@ -149,6 +149,13 @@ int rows_fetch(struct vs_store *s, struct ahead *ahead)
 	return ahead_fetch(s, ahead);
 }
 
+int rows_reserve_mark(struct txn *txn, struct segment *seg)
+{
+	int rc = segment_reserve_deleted(seg);
+
+	return rc || !segment_is_shared(seg) ? rc : ahead_copy(txn->ahead, seg);
+}
+
 int rows_reserve_marks(struct segment *seg)
 {
 	int rc = segment_reserve_deleted(seg);
@@ -164,7 +171,7 @@ int rows_reserve_change(struct txn *txn, struct collection *c, uint32_t row, str
 	change->kept = NULL;
 	if (rc || !segment_is_shared(seg))
 		return rc;
-	rc = rows_reserve_marks(seg);
+	rc = rows_reserve_mark(txn, seg);
 	if (!rc && !change->data) {
 		/* As it is, not verified: if it is damaged it stays so. */
 		change->kept = malloc(c->row_bytes);
@@ -553,7 +560,7 @@ int rows_remove(struct txn *txn, struct collection *c, uint32_t row)
 	if (!found)
 		return -EIO;
 	if (segment_is_shared(seg)) {
-		rc = rows_reserve_marks(seg);
+		rc = rows_reserve_mark(txn, seg);
 		if (!rc)
 			rc = rows_reserve_image(txn, c, row);
 		if (!rc)

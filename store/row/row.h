@@ -77,7 +77,9 @@ void rows_listed(struct collection *c);
 /* Removes a row: the last one of its segment moves into its place, or, if that is shared, it is marked. -EIO
  * if that one cannot be read. */
 int rows_remove(struct txn *txn, struct collection *c, uint32_t row);
-/* Makes sure that rows of a segment can be marked as deleted. -ENOMEM, -ENOSPC. */
+/* Makes sure that rows of a segment can be marked as deleted; -EAGAIN: as above. */
+int rows_reserve_mark(struct txn *txn, struct segment *seg);
+/* The same at once, which may wait for the disk. -ENOMEM, -ENOSPC. */
 int rows_reserve_marks(struct segment *seg);
 /* Marks a row as deleted, as a RECORD_DELETE_ROWS that the caller logs will say: out of the index, its id
  * free. After rows_reserve_marks this cannot fail. */

@@ -209,6 +209,9 @@ static inline bool segment_is_shared(const struct segment *seg)
 }
 /* The applier's: whether a column's file has other names, and so must not be changed: 0, 1 or -errno. */
 int segment_is_linked(struct segment *seg, enum segment_column column);
+/* Makes the file for a copy of the rows column, with space for so many, under space_mutex: who does it sets
+ * copy_reserved and copy_made then. -ENOSPC. */
+int segment_make_copy(const struct segment *seg, uint32_t rows);
 /* Makes sure that the rows column can become one of its own (segment_copy_rows) without taking space then.
  * -ENOSPC. Under the store's lock, alone. */
 int segment_reserve_copy(struct segment *seg);

@@ -230,6 +230,23 @@ static void works_large_batches(struct fixture *f, unsigned n)
 	batch(f, 600, 400 + n);
 }
 
+/* Directory and links of a snapshot, and rows columns of their own for what it shares. */
+static void works_keeping_snapshots(struct fixture *f, unsigned n)
+{
+	char name[16], row[16];
+	uint32_t id;
+
+	snprintf(name, sizeof name, "before%u", n);
+	id = slow_collection(f, 0, name) + 1;
+	must(id < SLOW_COLLECTIONS, __func__);
+	f->slow.collection[id] = true;
+	must((vs_snap_create(f->s, f->slow_id, name, &id)) == 0, __func__);
+	snprintf(row, sizeof row, "v%u", 300 + n);
+	must((vs_remove(f->s, f->slow_id, row, NULL)) == 0, __func__);
+	put_number(f, f->slow_id, 300 + n);
+	must((vs_snap_drop(f->s, id)) == 0, __func__);
+}
+
 static void works_giving_space_back(struct fixture *f, unsigned n)
 {
 	char name[16];
@@ -252,6 +269,7 @@ static const struct work {
 	{"moving", works_moving},
 	{"first vectors", works_starting_a_collection},
 	{"snapshots", works_changing_under_a_snapshot},
+	{"durable snapshots", works_keeping_snapshots},
 	{"small batches", works_small_batches},
 	{"large batches", works_large_batches},
 	{"giving space back", works_giving_space_back},
