@@ -220,7 +220,7 @@ static int lock_shared(struct vs_store *s, char *why, size_t why_size)
 static int lock_exclusive(struct vs_store *s, char *why, size_t why_size)
 {
 	char text[LOCK_TEXT_MAX], machine[LOCK_NAME_MAX + 1];
-	int rc;
+	int rc, n;
 
 	s->lock_fd = s->io->ops->open(s->io, "lock", O_RDWR | O_CREAT, 0600);
 	if (s->lock_fd < 0)
@@ -233,11 +233,12 @@ static int lock_exclusive(struct vs_store *s, char *why, size_t why_size)
 	if (rc < 0)
 		return rc;
 	machine_name(machine);
-	snprintf(text, sizeof text, "%d\n%s\n", (int)getpid(), machine);
-	rc = s->io->ops->truncate(s->io, s->lock_fd, 0);
-	/* On a full disk there may be no room even for this; the lock itself is what matters. */
-	if (rc >= 0)
-		io_write_full(s->io, s->lock_fd, text, strlen(text), 0);
+	/* As long as any other: a predecessor that was killed has left its own, and to cut a file off takes a
+	 * second on CephFS. On a full disk there may be no room even for this; the lock itself is what
+	 * matters. */
+	n = snprintf(text, sizeof text, "%d\n", (int)getpid());
+	snprintf(text + n, sizeof text - (size_t)n, "%-*s\n", LOCK_TEXT_MAX - 2 - n, machine);
+	io_write_full(s->io, s->lock_fd, text, strlen(text), 0);
 	return 0;
 }
 
