@@ -10,6 +10,9 @@
 #endif
 
 #define CHUNK_PAGES 64u
+/* Entries of a prepared page, on average: then few of them are to be split before all are full. */
+#define PREPARED_SLOTS 52u
+#define PREPARED_BITS_MAX 26u
 /* Places of the directory for each page: far above what well-hashed entries need. */
 /* Hashes that the directory has a place for, on the average, when it is laid out for many. */
 #define LAY_OUT_HASHES 16u
@@ -304,6 +307,25 @@ int id_index_lay_out(struct id_index *ix, const uint8_t *counts, unsigned bits)
 	rc = lay_pages(ix, counts, 0, 0, &sum);
 	if (!rc && (sum <= INDEX_PAGE_SLOTS || !bits))
 		rc = lay_page(ix, 0, 0);
+	if (rc)
+		id_index_free(ix);
+	return rc;
+}
+
+int id_index_prepare(struct id_index *ix, uint64_t count)
+{
+	unsigned bits = 0;
+	int rc = 0;
+
+	assert(!ix->directory);
+	while (count >> bits > PREPARED_SLOTS && bits < PREPARED_BITS_MAX)
+		bits++;
+	ix->directory = malloc(sizeof *ix->directory << bits);
+	if (!ix->directory)
+		return -ENOMEM;
+	ix->depth = bits;
+	for (uint64_t prefix = 0; prefix >> bits == 0 && !rc; prefix++)
+		rc = lay_page(ix, prefix, bits);
 	if (rc)
 		id_index_free(ix);
 	return rc;

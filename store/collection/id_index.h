@@ -90,6 +90,9 @@ void id_index_fetch_all(const struct id_index *ix, const uint64_t *hashes, uint3
 int id_index_lay_out(struct id_index *ix, const uint8_t *counts, unsigned bits);
 /* As many bits as id_index_lay_out needs for so many hashes. */
 unsigned id_index_bits(uint64_t hashes);
+/* Gives an empty index the pages that so many entries take, so that it need not grow by splitting them, each
+ * of which looks 64 ids up. Without effect if -ENOMEM: it grows then. */
+int id_index_prepare(struct id_index *ix, uint64_t count);
 /* Makes sure that one insertion of this hash cannot fail. -ENOMEM; -EOVERFLOW: too many equal hashes;
  * or what hash_of said. */
 int id_index_reserve(struct id_index *ix, uint64_t hash, id_index_hash_fn hash_of, void *arg);

@@ -78,6 +78,36 @@ static void what_was_inserted_is_found_until_it_is_removed(void **state)
 	free(there);
 }
 
+static int counted_hash_of(void *arg, uint64_t entry, uint64_t *hash)
+{
+	++*(unsigned *)arg;
+	*hash = hashes[entry];
+	return 0;
+}
+
+static void a_prepared_index_hardly_looks_an_id_up_again(void **state)
+{
+	enum { COUNT = 20000 };
+	struct numbers numbers = {1};
+	unsigned looked_up = 0;
+	struct id_index ix;
+
+	(void)state;
+	hashes = malloc((COUNT + 1) * sizeof *hashes);
+	id_index_init(&ix);
+	assert_int_equal(id_index_prepare(&ix, COUNT), 0);
+	for (uint64_t entry = 1; entry <= COUNT; entry++) {
+		hashes[entry] = numbers_next(&numbers);
+		assert_int_equal(id_index_reserve(&ix, hashes[entry], counted_hash_of, &looked_up), 0);
+		id_index_insert(&ix, hashes[entry], entry);
+	}
+	assert_true(looked_up < COUNT / 5);
+	for (uint64_t entry = 1; entry <= COUNT; entry++)
+		assert_true(is_found(&ix, entry));
+	id_index_free(&ix);
+	free(hashes);
+}
+
 static void equal_hashes_fill_a_page_and_then_refuse(void **state)
 {
 	enum { COUNT = INDEX_PAGE_SLOTS + 1 };
@@ -386,6 +416,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_empty_index_finds_nothing),
 		cmocka_unit_test(what_was_inserted_is_found_until_it_is_removed),
+		cmocka_unit_test(a_prepared_index_hardly_looks_an_id_up_again),
 		cmocka_unit_test(equal_hashes_fill_a_page_and_then_refuse),
 		cmocka_unit_test(removing_what_is_not_there_changes_nothing),
 		cmocka_unit_test(entry_numbers_have_forty_bits),
