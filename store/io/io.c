@@ -17,6 +17,8 @@
 
 #include "store/io/guard.h"
 
+#define WIDTH_OF_SERVERS 16u
+
 struct real {
 	struct io io;
 	int root; /* descriptor of the store's directory */
@@ -136,6 +138,12 @@ static int real_write_behind(struct io *io, int fd, uint64_t off, uint64_t len)
 {
 	(void)io;
 	return result(sync_file_range(fd, (off_t)off, (off_t)len, SYNC_FILE_RANGE_WRITE));
+}
+
+static int real_read_ahead(struct io *io, int fd, uint64_t off, uint64_t len)
+{
+	(void)io;
+	return result(readahead(fd, (off_t)off, len));
 }
 
 static int real_datasync(struct io *io, int fd)
@@ -284,6 +292,7 @@ static const struct io_ops real_ops = {
 	.fallocate = real_fallocate,
 	.truncate = real_truncate,
 	.write_behind = real_write_behind,
+	.read_ahead = real_read_ahead,
 	.datasync = real_datasync,
 	.syncdir = real_syncdir,
 	.syncall = real_syncall,
@@ -302,13 +311,19 @@ static const struct io_ops real_ops = {
 	.scratch = real_scratch,
 };
 
-/* To a server in user space the kernel has no such call: syncfs would return 0, and nobody have heard of it.
- */
-static bool is_fuse(int fd)
+/* What file system a store lies on decides how it is best asked. */
+static void learn_kind(struct io *io, int fd)
 {
 	struct statfs st;
 
-	return !fstatfs(fd, &st) && st.f_type == FUSE_SUPER_MAGIC;
+	if (fstatfs(fd, &st))
+		return;
+	/* To a server in user space the kernel has no such call: syncfs would return 0, and nobody have heard
+	 * of it. */
+	io->syncs_singly = st.f_type == FUSE_SUPER_MAGIC;
+	if (st.f_type == FUSE_SUPER_MAGIC || st.f_type == NFS_SUPER_MAGIC || st.f_type == CEPH_SUPER_MAGIC ||
+	    st.f_type == SMB2_SUPER_MAGIC)
+		io->width = WIDTH_OF_SERVERS;
 }
 
 /* The name of a directory that was just made. A parent that may not be read cannot be synced. */
@@ -342,7 +357,7 @@ int io_new_real(const char *dir, bool create, struct io **out)
 		return rc < 0 ? rc : -ENOMEM;
 	}
 	real->io.ops = &real_ops;
-	real->io.syncs_singly = is_fuse(root);
+	learn_kind(&real->io, root);
 	real->root = root;
 	*out = &real->io;
 	return 0;

@@ -43,6 +43,8 @@ struct io_ops {
 	int (*truncate)(struct io *io, int fd, uint64_t size);
 	/* Starts writing a range back early; promises nothing (sync_file_range). */
 	int (*write_behind)(struct io *io, int fd, uint64_t off, uint64_t len);
+	/* Starts reading a range that will soon be looked at; promises nothing (readahead). */
+	int (*read_ahead)(struct io *io, int fd, uint64_t off, uint64_t len);
 	/* fdatasync(2): the data and the size are on the disk when this returns 0. */
 	int (*datasync)(struct io *io, int fd);
 	/* fsync(2) of a directory: its names are on the disk when this returns 0. */
@@ -79,6 +81,7 @@ struct io {
 	const struct io_ops *ops;
 	bool read_only;    /* files are opened for reading only, and nothing else is changed either */
 	bool syncs_singly; /* syncall does nothing here: each file and directory is to be synced by itself */
+	unsigned width;    /* calls that are worth making at once, because each waits for a server; 0: one */
 	bool unguarded;    /* a page of a mapping that cannot be read is SIGBUS, as it is without guard.h */
 	_Atomic unsigned lost; /* pages of mappings that could not be read */
 };

@@ -11,6 +11,7 @@
 #include "store/base/checksum.h"
 
 #define STEP_BYTES (8u << 20)          /* prepared at a time */
+#define WINDOW_BYTES (1u << 20)        /* read at a time */
 #define PREPARED_BYTES_MIN (64u << 10) /* on a disk that is all but full */
 
 static const char *const paths[2] = {"log.0", "log.1"};
@@ -153,7 +154,37 @@ struct scan {
 	bool first;
 	unsigned char *buf; /* a frame's payload */
 	size_t capacity;
+	/* A piece of the file: frames may be small, and are looked for at every multiple of FRAME_ALIGN. */
+	unsigned char *window;
+	uint64_t window_off, window_bytes;
 };
+
+/* Reads a range that lies within the file. */
+static int scan_bytes(struct scan *sc, void *out, size_t size, uint64_t off)
+{
+	if (size > WINDOW_BYTES)
+		return io_read_full(sc->io, sc->fd, out, size, off);
+	if (off < sc->window_off || off + size > sc->window_off + sc->window_bytes) {
+		uint64_t left = sc->size - off, bytes = left < WINDOW_BYTES ? left : WINDOW_BYTES;
+		int rc = io_read_full(sc->io, sc->fd, sc->window, bytes, off);
+
+		sc->window_bytes = rc ? 0 : bytes;
+		sc->window_off = off;
+		if (rc)
+			return rc;
+	}
+	memcpy(out, sc->window + (off - sc->window_off), size);
+	return 0;
+}
+
+/* Begins with a file that has been opened. -ENOMEM. */
+static int scan_begin(struct scan *sc)
+{
+	sc->window_bytes = 0;
+	if (!sc->window)
+		sc->window = malloc(WINDOW_BYTES);
+	return sc->window ? sc->io->ops->size(sc->io, sc->fd, &sc->size) : -ENOMEM;
+}
 
 /* Reads the frame at off whatever it is: 1 if it is whole by its sum and of this epoch, 0 if not, or an
  * error. */
@@ -163,7 +194,7 @@ static int scan_read(struct scan *sc, uint64_t off, const struct log_position *a
 
 	if (off + sizeof *f > sc->size)
 		return 0;
-	rc = io_read_full(sc->io, sc->fd, f, sizeof *f, off);
+	rc = scan_bytes(sc, f, sizeof *f, off);
 	if (rc)
 		return rc;
 	if (f->magic != FRAME_MAGIC || f->epoch != at->epoch || f->payload_bytes > sc->size - off - sizeof *f)
@@ -177,7 +208,7 @@ static int scan_read(struct scan *sc, uint64_t off, const struct log_position *a
 		sc->capacity = f->payload_bytes + 1ul;
 	}
 	if (f->payload_bytes) {
-		rc = io_read_full(sc->io, sc->fd, sc->buf, f->payload_bytes, off + sizeof *f);
+		rc = scan_bytes(sc, sc->buf, f->payload_bytes, off + sizeof *f);
 		if (rc)
 			return rc;
 	}
@@ -211,8 +242,11 @@ static int scan_behind(struct scan *sc, const struct log_position *at, char *why
 static int scan_file(struct scan *sc, struct log_position *at, log_frame_fn fn, void *arg, char *why,
 		     size_t why_size)
 {
-	int rc = sc->io->ops->size(sc->io, sc->fd, &sc->size);
+	int rc = scan_begin(sc);
 	struct frame f;
+
+	if (rc >= 0 && sc->first)
+		sc->io->ops->read_ahead(sc->io, sc->fd, 0, sc->size);
 
 	for (sc->off = 0; rc >= 0; sc->off += log_frame_bytes(f.payload_bytes)) {
 		rc = scan_read(sc, sc->off, at, &f);
@@ -251,6 +285,7 @@ int log_scan(struct io *io, struct log_position *at, bool first, log_frame_fn fn
 		io->ops->close(io, sc.fd);
 	}
 	free(sc.buf);
+	free(sc.window);
 	return rc;
 }
 
@@ -263,7 +298,7 @@ int log_cut(struct io *io, const struct log_position *at, uint64_t off, log_fram
 	sc.fd = io->ops->open(io, paths[at->epoch % 2], O_RDWR, 0);
 	if (sc.fd < 0)
 		return sc.fd == -ENOENT ? 0 : sc.fd;
-	rc = io->ops->size(io, sc.fd, &sc.size);
+	rc = scan_begin(&sc);
 	for (sc.off = off; rc >= 0 && sc.off < sc.size; sc.off += FRAME_ALIGN) {
 		rc = scan_read(&sc, sc.off, at, &f);
 		if (rc > 0)
@@ -275,5 +310,6 @@ int log_cut(struct io *io, const struct log_position *at, uint64_t off, log_fram
 		rc = io->ops->datasync(io, sc.fd);
 	io->ops->close(io, sc.fd);
 	free(sc.buf);
+	free(sc.window);
 	return rc < 0 ? rc : 0;
 }

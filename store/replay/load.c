@@ -7,24 +7,14 @@
 #include "store/clone/clone.h"
 #include "store/collection/index_file.h"
 #include "store/engine.h"
+#include "store/replay/prefetch.h"
+
+#define AHEAD 8u /* segments: 50 to 500 MB of rows and ids */
 
 void load_damaged(struct vs_store *s, struct collection *c, const char *what, int rc)
 {
 	c->damaged = true;
 	engine_report(s, VS_ERROR, "%s: damaged: %s: %s; run vecfs check", c->name, what, strerror(-rc));
-}
-
-/* What the log says was perhaps in the page cache only: all is synced again before the log goes. */
-static int mark_written(struct vs_store *s, struct segment *seg)
-{
-	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++) {
-		int fd = segment_file(seg, i);
-
-		if (fd < 0)
-			return fd;
-		segment_file_written(seg, i);
-	}
-	return files_relieve(&s->files);
 }
 
 /* Whether somebody has yet to get the files of c that it had once. */
@@ -67,9 +57,11 @@ static int load_segment(struct vs_store *s, struct collection *c, uint32_t i, bo
 	name_heap_init(&seg->names, old->names.end);
 	if (!replaying)
 		seg->header_rows = seg->count;
+	else if (!old->logged) /* else it may be right, and not be durable */
+		segment_learn_header(seg, &c->schema);
 	segment_put(s->io, old);
 	c->segments[i] = seg;
-	return replaying ? mark_written(s, seg) : 0;
+	return replaying ? files_relieve(&s->files) : 0;
 }
 
 /* What the log has for the segments that can be opened reaches them also if another one is damaged. */
@@ -100,9 +92,16 @@ int load_verify_sizes(struct collection *c)
 /* Rebuilds the index by scanning the rows. */
 int load_index(struct vs_store *s, struct collection *c)
 {
-	uint64_t bad = 0;
+	uint64_t bad = 0, count = 0;
 
+	for (uint32_t i = 0; i < c->segment_count; i++)
+		count += c->segments[i]->count;
+	if (count)
+		id_index_prepare(&c->index, count);
+	for (uint32_t i = 0; i < AHEAD; i++)
+		prefetch_rows(c, i);
 	for (uint32_t i = 0; i < c->segment_count; i++) {
+		prefetch_rows(c, i + AHEAD);
 		for (uint32_t slot = 0; slot < c->segments[i]->count; slot++) {
 			int rc = collection_index_row(c, c->segments[i], slot);
 

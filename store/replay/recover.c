@@ -14,6 +14,7 @@
 #include "store/replay/in_memory.h"
 #include "store/replay/load.h"
 #include "store/replay/orphans.h"
+#include "store/replay/prefetch.h"
 #include "store/replay/tables.h"
 
 /* Opens a clone's files, once it has them. */
@@ -57,6 +58,7 @@ static int write_frame(void *arg, const struct frame *frame, const void *payload
  */
 static int open_all(struct vs_store *s)
 {
+	prefetch_files(s);
 	for (uint32_t i = 0; i < s->table.count; i++) {
 		struct collection *c = s->table.all[i];
 		char path[SEGMENT_PATH_MAX];

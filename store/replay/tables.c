@@ -67,6 +67,7 @@ static int replay_row(struct replay *rp, const struct record_row *r)
 	surely_linked(c, seg);
 	if ((slot >= seg->count && !(r->head.flags & RECORD_MOVED)) || r->head.flags & RECORD_RENAMED)
 		c->mtime = c->ctime = rp->time;
+	seg->logged = true;
 	if (slot >= seg->count)
 		seg->count = slot + 1;
 	if (end > seg->names.end)
@@ -84,6 +85,7 @@ static int replay_trim(struct replay *rp, const struct record *r)
 	if (!c || r->row >> c->shift >= c->segment_count || !segment_fits(c, r->value, 0))
 		return -EUCLEAN;
 	seg = collection_segment(c, r->row);
+	seg->logged = true;
 	seg->count = (uint32_t)r->value;
 	if (!seg->count)
 		name_heap_init(&seg->names, 0);
@@ -236,6 +238,7 @@ static int replay_attach(struct replay *rp, const struct record_attach *r)
 		return rc;
 	surely_linked(c, c->segments[r->segment]);
 	c->segments[r->segment]->adopts++;
+	c->segments[r->segment]->logged = true;
 	c->segments[r->segment]->count = r->count;
 	name_heap_init(&c->segments[r->segment]->names, r->name_heap_end);
 	c->next_entry = r->next_entry;

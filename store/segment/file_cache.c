@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "store/io/crew.h"
 #include "store/segment/segment.h"
 
 #define SYNC_MANY 64u /* files: then one call for all takes less time */
@@ -302,13 +303,33 @@ static void end_dirty(struct files *f, struct file_use *list, bool synced)
 	}
 }
 
+/* A list of uses that a crew goes through. */
+struct sync_call {
+	struct files *f;
+	const struct file_use *next;
+};
+
+static int sync_next(void *arg, size_t i)
+{
+	struct sync_call *call = arg;
+	const struct file_use *u;
+
+	(void)i;
+	pthread_mutex_lock(&call->f->mutex);
+	u = call->next;
+	call->next = u->next;
+	pthread_mutex_unlock(&call->f->mutex);
+	return call->f->io->ops->datasync(call->f->io, u->seg->fd[u->column]);
+}
+
 static int sync_singly(struct files *f, const struct file_use *list)
 {
-	int rc = 0;
+	struct sync_call call = {f, list};
+	size_t count = 0;
 
-	for (const struct file_use *u = list; u && rc >= 0; u = u->next)
-		rc = f->io->ops->datasync(f->io, u->seg->fd[u->column]);
-	return rc;
+	for (const struct file_use *u = list; u; u = u->next)
+		count++;
+	return crew_run(f->io, count, sync_next, &call);
 }
 
 int files_sync_all(struct files *f)
@@ -322,7 +343,7 @@ int files_sync_all(struct files *f)
 
 int files_sync_many(struct files *f)
 {
-	return f->dirty_count >= SYNC_MANY && !f->io->syncs_singly ? files_sync_all(f) : 0;
+	return f->dirty_count >= SYNC_MANY || f->io->syncs_singly ? files_sync_all(f) : 0;
 }
 
 /* Closes what nobody uses while there is too much of it. */

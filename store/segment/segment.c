@@ -440,9 +440,24 @@ int segment_allocate(struct segment *seg, uint32_t rows, uint32_t granules, stru
 	return rc;
 }
 
-int segment_write_header(struct segment *seg, const struct vs_schema *schema, uint32_t count)
+static void build_header(const struct vs_schema *schema, uint32_t count, unsigned char page[NPY_HEADER_BYTES])
 {
 	struct npy_shape shape = {.dtype = schema->dtype, .dim = schema->dim, .rows = count};
+
+	npy_header_build(&shape, page, NPY_HEADER_BYTES);
+}
+
+void segment_learn_header(struct segment *seg, const struct vs_schema *schema)
+{
+	unsigned char page[NPY_HEADER_BYTES], want[NPY_HEADER_BYTES];
+
+	build_header(schema, seg->count, want);
+	if (!segment_read(seg, SEGMENT_VECTORS, page, sizeof page, 0) && !memcmp(page, want, sizeof page))
+		seg->header_rows = seg->count;
+}
+
+int segment_write_header(struct segment *seg, const struct vs_schema *schema, uint32_t count)
+{
 	unsigned char page[NPY_HEADER_BYTES];
 	struct iovec iov = {.iov_base = page, .iov_len = sizeof page};
 	int rc;
@@ -454,7 +469,7 @@ int segment_write_header(struct segment *seg, const struct vs_schema *schema, ui
 	rc = segment_is_linked(seg, SEGMENT_VECTORS);
 	if (rc)
 		return rc < 0 ? rc : 0; /* it has its last header */
-	npy_header_build(&shape, page, sizeof page);
+	build_header(schema, count, page);
 	rc = segment_writev(seg, SEGMENT_VECTORS, &iov, 1, 0);
 	if (!rc)
 		seg->header_rows = count;

@@ -71,6 +71,7 @@ struct segment {
 				same number; of a clone that is not linked */
 	bool cloned;         /* at opening: the log has made a clone of it, or it of another; such a file is
 				there until the clone has been linked */
+	bool logged;         /* at opening: the log may have changed how many rows it has */
 	bool uncut;          /* shared files are as long as they were */
 	bool digest_valid;   /* the digests of the last clean catalog still hold */
 	uint64_t digests[SEGMENT_COLUMNS];
@@ -278,6 +279,8 @@ uint32_t segment_first_deleted(const struct segment *seg);
 /* Whether a row of the file is what was written: its place in the name heap is possible and its sum fits. */
 bool segment_row_valid(const struct segment *seg, const struct row *row);
 
+/* At an opening: whether the .npy header is right already. */
+void segment_learn_header(struct segment *seg, const struct vs_schema *schema);
 /* The applier's: brings the .npy header up to count rows. */
 int segment_write_header(struct segment *seg, const struct vs_schema *schema, uint32_t count);
 /* datasync of what is dirty. */

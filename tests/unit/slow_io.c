@@ -87,6 +87,11 @@ static int slow_write_behind(struct io *io, int fd, uint64_t off, uint64_t len)
 	return slow_of(io)->real->ops->write_behind(slow_of(io)->real, fd, off, len);
 }
 
+static int slow_read_ahead(struct io *io, int fd, uint64_t off, uint64_t len)
+{
+	return slow_of(io)->real->ops->read_ahead(slow_of(io)->real, fd, off, len);
+}
+
 static int slow_datasync(struct io *io, int fd)
 {
 	delay_file(slow_of(io), fd);
@@ -185,6 +190,7 @@ static const struct io_ops ops = {
 	.fallocate = slow_fallocate,
 	.truncate = slow_truncate,
 	.write_behind = slow_write_behind,
+	.read_ahead = slow_read_ahead,
 	.datasync = slow_datasync,
 	.syncdir = slow_syncdir,
 	.syncall = slow_syncall,
