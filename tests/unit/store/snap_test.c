@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -497,6 +498,74 @@ static void a_dropped_snapshot_gives_back_space(void **state)
 	free(got);
 }
 
+static void flip(const struct fixture *f, const char *path, off_t at)
+{
+	char whole[512], byte;
+	int fd;
+
+	snprintf(whole, sizeof whole, "%s/%s", f->sc.dir, path);
+	fd = open(whole, O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte = (char)(byte ^ 0x40);
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	close(fd);
+}
+
+static uint64_t count_of(struct vs_store *s, uint32_t collection)
+{
+	struct vs_collection_info info;
+	struct vs_snapshot *m;
+
+	if (vs_snapshot_open(s, collection, &m))
+		return 0; /* it is damaged as a whole */
+	vs_snapshot_close(m);
+	assert_int_equal(vs_collection_get(s, collection, &info), 0);
+	return info.count;
+}
+
+/* A vector of a file that a snapshot alone has is damaged, and a row of it: the collection is as it was, also
+ * after a repair, which keeps the snapshots with all that is sound. */
+static void a_damaged_snapshot_harms_nobody_else(void **state)
+{
+	struct fixture *f = *state;
+	struct copy now = {0}, sound;
+	struct vs_collection_info info;
+	char path[64];
+	uint32_t hurt, other;
+
+	for (unsigned i = 0; i < IDS; i++)
+		put(f, f->docs, &now, i, i + 1);
+	hurt = snap(f, f->docs, "hurt");
+	for (unsigned i = 0; i < IDS; i++) /* so that nobody else has its vectors */
+		put(f, f->docs, &now, i, i + 1000);
+	sound = now;
+	other = snap(f, f->docs, "other");
+	for (unsigned i = 0; i < IDS; i += 2)
+		take_away(f, f->docs, &now, i);
+	close_store(f);
+	snprintf(path, sizeof path, "collections/%u/0.npy", hurt);
+	flip(f, path, 4096 + 3 * (off_t)ROW_BYTES + 1);
+	snprintf(path, sizeof path, "collections/%u/0.rows", hurt);
+	flip(f, path, 5 * 32 + 9);
+
+	f->s = open_store(f, false);
+	assert_same(f->s, f->docs, &now);
+	assert_same(f->s, other, &sound);
+	count_of(f->s, hurt); /* it answers, one way or the other */
+	assert_int_equal(vs_close(f->s), 0);
+	f->s = NULL;
+	assert_int_equal(vs_check(f->sc.dir, NULL, false, say, NULL), VS_CHECK_DAMAGED);
+	assert_int_equal(vs_check(f->sc.dir, NULL, true, say, NULL), VS_CHECK_REPAIRED);
+
+	f->s = open_store(f, false);
+	assert_same(f->s, f->docs, &now);
+	assert_same(f->s, other, &sound);
+	assert_int_equal(vs_snap_find(f->s, f->docs, "hurt", &info), 0);
+	assert_int_equal(info.id, hurt);
+	assert_int_equal(count_of(f->s, hurt), IDS - 2);
+}
+
 /* Hundreds of random steps on one collection with several snapshots, with reopenings. */
 static void random_steps(void **state)
 {
@@ -551,6 +620,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_rollback_brings_back_what_was, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_rollback_to_nothing, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_dropped_snapshot_gives_back_space, new_store, free_store),
+		cmocka_unit_test_setup_teardown(a_damaged_snapshot_harms_nobody_else, new_store, free_store),
 		cmocka_unit_test_setup_teardown(random_steps, new_store, free_store),
 	};
 
