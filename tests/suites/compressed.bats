@@ -2,6 +2,7 @@
 # Compressed views, through files. (views.bats has the arrays of a collection and how they are paired.)
 # timeout: 900
 load helper
+export BATS_TEST_TIMEOUT=$((180 * slow))
 
 docs=docs
 setup() {
@@ -459,6 +460,7 @@ is_lagging() { [ "$(state "$1")" = lagging ]; }
 }
 
 @test "an opq96 view takes less than 100 bytes a vector of 768 dims, beside its model" {
+	deadline_s=$((120 * patience)) # the builder has what others leave
 	local files
 	start
 	python3 - <<-'P'
@@ -484,6 +486,7 @@ is_lagging() { [ "$(state "$1")" = lagging ]; }
 anonymous() { awk '/^RssAnon:/ { print $2 * 1024 }' "/proc/$daemon/status"; }
 
 @test "a view takes less than a byte of memory a vector" {
+	deadline_s=$((120 * patience)) # the builder has what others leave
 	local before
 	[ -z "${VECFS_BUILD:-}" ] || [[ $VECFS_BUILD != *-* ]] || skip "instrumented memory is another"
 	start
