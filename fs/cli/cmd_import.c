@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "store/array/array_format.h"
+#include "fs/cli/batch_result.h"
 #include "fs/cli/command.h"
 #include "fs/cli/ids.h"
 #include "fs/cli/interrupt.h"
@@ -26,10 +27,6 @@
 #include "fs/cli/transfer.h"
 
 #define WHY_BYTES 512
-/* Between two looks whether the commit is through. */
-#define WAIT_US_MIN 500u
-#define WAIT_US_MAX 10000u
-#define RESULT_BYTES 2048
 #define LINES_BYTES ((size_t)1 << 20)
 #define LOOKS 64
 
@@ -399,7 +396,7 @@ static int make_batch(struct import *im)
  */
 static int open_result(struct import *im)
 {
-	static const char goes_with_us[] = "keep=no\n", only_add[] = "replace=no\n", wait_not[] = "wait=no\n";
+	static const char goes_with_us[] = "keep=no\n", only_add[] = "replace=no\n";
 	char path[PATH_MAX];
 	int rc = join(path, im->batch, ".vecfs/result");
 
@@ -410,9 +407,6 @@ static int open_result(struct import *im)
 		rc = transfer_write(im->result, goes_with_us, sizeof goes_with_us - 1);
 	if (im->result >= 0 && rc == 0 && is_numbered(im) && !im->replace)
 		rc = transfer_write(im->result, only_add, sizeof only_add - 1);
-	/* A mount that does not know this waits. */
-	if (im->result >= 0 && rc == 0)
-		transfer_write(im->result, wait_not, sizeof wait_not - 1);
 	if (im->result < 0)
 		rc = -errno;
 	return rc == 0 ? 0 : fail(path, rc);
@@ -519,58 +513,31 @@ static int fill_batch(struct import *im)
 	return rc;
 }
 
-/* What the mount says about the commit, as key=value lines; empty if it says nothing. */
-static void read_result(const struct import *im, char *text, size_t text_size)
-{
-	ssize_t n = pread(im->result, text, text_size - 1, 0);
-
-	text[n > 0 ? n : 0] = 0;
-}
-
-static int explain_refusal(const struct import *im, int rc)
+static int explain_refusal(const struct import *im, int rc, char *text)
 {
 	static const char refused[] = "refused=";
-	char text[RESULT_BYTES], *why = text + sizeof refused - 1;
+	char *why = text + sizeof refused - 1;
 
-	read_result(im, text, sizeof text);
 	if (strncmp(text, refused, sizeof refused - 1) != 0)
 		return fail(im->collection, rc);
 	why[strcspn(why, "\n")] = 0;
-	if (rc == -EEXIST || (rc == -EINPROGRESS && strstr(why, "' is there already")))
+	if (rc == -EEXIST)
 		return refuse_number(im, why);
 	message(VS_ERROR, "%s: refused: %s", im->collection, why);
 	return rc;
 }
 
-/* Nobody else is to wait for the commit, so the mount does it by itself, and tells when it is through. */
-static int wait_for_result(const struct import *im)
-{
-	static const char added[] = "added=";
-	char text[RESULT_BYTES] = "";
-	ssize_t n = 0;
-
-	for (unsigned wait_us = WAIT_US_MIN; n == 0;
-	     wait_us = wait_us < WAIT_US_MAX ? 2 * wait_us : wait_us) {
-		usleep(wait_us);
-		n = pread(im->result, text, sizeof text - 1, 0);
-	}
-	if (n < 0)
-		return fail(im->collection, -errno);
-	return strncmp(text, added, sizeof added - 1) == 0 ? 0 : explain_refusal(im, -EINPROGRESS);
-}
-
 static int commit_batch(struct import *im)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], text[BATCH_RESULT_BYTES];
 	int rc = join(path, im->control, "commit/%s", im->batch_name);
 
 	if (rc != 0)
 		return rc;
 	progress_note(&im->progress, "making it durable");
-	if (rename(im->batch, path) != 0)
-		rc = errno == EINPROGRESS ? wait_for_result(im) : explain_refusal(im, -errno);
+	rc = batch_result_commit(im->result, im->batch, path, text);
 	if (rc != 0)
-		return rc;
+		return explain_refusal(im, rc, text);
 	im->made_batch = im->made_collection = im->set_schema = false; /* nothing is to be undone any more */
 	return 0;
 }
@@ -578,9 +545,9 @@ static int commit_batch(struct import *im)
 static void tell_result(const struct import *im)
 {
 	unsigned long long added, replaced;
-	char text[RESULT_BYTES];
+	char text[BATCH_RESULT_BYTES];
 
-	read_result(im, text, sizeof text);
+	batch_result_read(im->result, text);
 	if (!im->quiet && sscanf(text, "added=%llu replaced=%llu", &added, &replaced) == 2)
 		fprintf(stderr, "import: %llu new, %llu replaced\n", added, replaced);
 }

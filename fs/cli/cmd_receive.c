@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/cli/batch_result.h"
 #include "fs/cli/command.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/receive.h"
@@ -22,8 +23,6 @@
 #include "fs/cli/stream_token.h"
 #include "fs/cli/transfer.h"
 #include "fs/request/message.h"
-
-#define RESULT_BYTES 2048
 
 static const char help[] =
 	"usage: vecfs receive COLLECTION < STREAM\n"
@@ -185,13 +184,10 @@ static int open_result(const struct receive *r)
 	return rc;
 }
 
-static int explain_refusal(const struct receive *r, int result, int rc)
+static int explain_refusal(const struct receive *r, int rc, char *text)
 {
 	static const char refused[] = "refused=";
-	char text[RESULT_BYTES];
-	ssize_t n = pread(result, text, sizeof text - 1, 0);
 
-	text[n > 0 ? n : 0] = 0;
 	text[strcspn(text, "\n")] = 0;
 	if (strncmp(text, refused, sizeof refused - 1) != 0)
 		return receive_fail(r->argument, "%s", strerror(-rc));
@@ -201,8 +197,8 @@ static int explain_refusal(const struct receive *r, int result, int rc)
 /* The batch is complete: applies it, if the collection is still what it was. */
 static int commit_batch(struct receive *r)
 {
-	char path[PATH_MAX];
-	int result = open_result(r), rc = 0;
+	char path[PATH_MAX], text[BATCH_RESULT_BYTES];
+	int result = open_result(r), rc;
 
 	if (result == -ESTALE)
 		return receive_fail(r->argument, "has been changed by others meanwhile");
@@ -210,8 +206,9 @@ static int commit_batch(struct receive *r)
 	    snprintf(path, sizeof path, "%s/commit/%s", r->control, r->batch.name) >= (int)sizeof path)
 		return receive_fail(r->argument, "%s", strerror(result < 0 ? -result : ENAMETOOLONG));
 	progress_note(&r->progress, "making it durable");
-	if (rename(r->batch.path, path) != 0)
-		rc = explain_refusal(r, result, -errno);
+	rc = batch_result_commit(result, r->batch.path, path, text);
+	if (rc != 0)
+		rc = explain_refusal(r, rc, text);
 	close(result);
 	return rc;
 }
