@@ -275,6 +275,7 @@ int catalog_sync(struct vs_store *s)
 	if (fd < 0)
 		return fd;
 	rc = s->io->ops->datasync(s->io, fd);
+	s->log.sync_failed |= rc < 0;
 	s->io->ops->close(s->io, fd);
 	return rc < 0 ? rc : 0;
 }

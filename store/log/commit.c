@@ -508,7 +508,10 @@ static int start_logging(struct vs_store *s)
 		pthread_mutex_unlock(&s->start_mutex);
 		return 0;
 	}
-	rc = log_create(&s->log, s->io, &s->position, s->options.log_bytes);
+	/* Also a clean one: whoever closed the store may have been killed at it. */
+	rc = catalog_sync(s);
+	if (!rc)
+		rc = log_create(&s->log, s->io, &s->position, s->options.log_bytes);
 	if (!rc) {
 		rc = write_open_catalog(s);
 		if (rc) {

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "tests/crash/round.h"
+#include "tests/crash/wreck.h"
 
 #define SEEDS 4 /* workloads; one where the program is instrumented: it is ten times as slow there */
 #define OPS 40
@@ -276,13 +277,76 @@ static void recovery_survives_short_counts(void **state)
 	each_call_fails_once(rebirth, SIMDISK_SHORT);
 }
 
+/* ------------------------------------------------------------------ killed, and later the power goes */
+
+#define LAST_CHANGES 4   /* of a close: the last catalog is among them */
+#define FIRST_CHANGES 24 /* of the next session */
+
+/* Makes a store with a vector, and closes it until the process is killed at its change at; 0: until the end.
+ * Returns how many changes the close made. */
+static uint64_t close_killed(struct wreck *w, uint64_t at)
+{
+	static const struct vs_perm perm = {.mode = 0700};
+	struct vs_store *s;
+	uint64_t begin;
+	uint32_t c;
+
+	w->disk = simdisk_new();
+	w->io = simdisk_io(w->disk);
+	s = wreck_open(w);
+	assert_int_equal(vs_collection_create(s, 0, "tiny", &perm, &c), 0);
+	wreck_put(s, "tiny", "t-1");
+	begin = simdisk_changes(w->disk);
+	simdisk_crash_at(w->disk, at, 1);
+	vs_close(s);
+	simdisk_reboot(w->disk, SIMDISK_KILL, 1);
+	return simdisk_changes(w->disk) - begin;
+}
+
+/* The last catalog may have been read from the page cache. Its slot is the only one while the other is
+ * written. */
+static void a_store_may_be_closed_in_the_page_cache_only(void **state)
+{
+	struct wreck w = {0};
+	uint64_t changes = close_killed(&w, 0);
+
+	(void)state;
+	simdisk_free(w.disk);
+	for (uint64_t at = changes - LAST_CHANGES; at <= changes; at++)
+		for (uint64_t k = 1; k <= FIRST_CHANGES; k++) {
+			static const struct vs_perm perm = {.mode = 0700};
+			struct vs_options options = {.io = NULL};
+			struct vs_store *s;
+			char why[256];
+			uint32_t c;
+
+			close_killed(&w, at);
+			options.io = w.io;
+			simdisk_crash_at(w.disk, k, k);
+			if (!vs_open(NULL, &options, &s, why, sizeof why)) {
+				vs_collection_create(s, 0, "more", &perm, &c);
+				vs_close(s);
+			}
+			simdisk_reboot(w.disk, SIMDISK_POWER, 100 * at + k);
+			s = wreck_open(&w);
+			assert_true(wreck_reads(s, "tiny", "t-1"));
+			assert_int_equal(vs_close(s), 0);
+			simdisk_free(w.disk);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(life_survives_eio),       cmocka_unit_test(life_survives_enospc),
-		cmocka_unit_test(life_survives_eintr),     cmocka_unit_test(life_survives_short_counts),
-		cmocka_unit_test(recovery_survives_eio),   cmocka_unit_test(recovery_survives_enospc),
-		cmocka_unit_test(recovery_survives_eintr), cmocka_unit_test(recovery_survives_short_counts),
+		cmocka_unit_test(life_survives_eio),
+		cmocka_unit_test(life_survives_enospc),
+		cmocka_unit_test(life_survives_eintr),
+		cmocka_unit_test(life_survives_short_counts),
+		cmocka_unit_test(recovery_survives_eio),
+		cmocka_unit_test(recovery_survives_enospc),
+		cmocka_unit_test(recovery_survives_eintr),
+		cmocka_unit_test(recovery_survives_short_counts),
+		cmocka_unit_test(a_store_may_be_closed_in_the_page_cache_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
