@@ -41,8 +41,8 @@ int catalog_write(struct vs_store *s, struct catalog_image *image);
 int catalog_write_at(struct vs_store *s, struct catalog_image *image);
 /* Writes the present state so. */
 int catalog_update(struct vs_store *s, uint32_t flags);
-/* Syncs the slot that was read: it may have been in the page cache only. Before the other one is written, or a
- * log that only this one does without is touched. */
+/* Syncs the slot that was read: it may have been in the page cache only. Before the other one is written, or
+ * a log that only this one does without is touched. */
 int catalog_sync(struct vs_store *s);
 /* At opening: how much room the slots have, and more if the present state needs it. */
 int catalog_open_room(struct vs_store *s);
