@@ -369,6 +369,26 @@ static int choose(struct mount *s, process_t process, pid_t thread, const struct
 	return rc;
 }
 
+/* A durable snapshot has one version, whoever asks and when: there is nothing to pair. */
+static bool is_frozen(struct mount *s, uint32_t collection)
+{
+	struct vs_collection_info info;
+
+	return !vs_collection_get(s->store, collection, &info) && info.frozen;
+}
+
+static int look_at_only_version(struct mount *s, uint32_t collection, struct vs_snapshot_info *out)
+{
+	struct vs_snapshot *m;
+	int rc = vs_snapshot_open(s->store, collection, &m);
+
+	if (rc)
+		return rc;
+	vs_snapshot_info(m, out);
+	vs_snapshot_close(m);
+	return 0;
+}
+
 int pairing_choose(fuse_req_t req, uint32_t collection, enum node_array array, struct vs_snapshot_info *out)
 {
 	struct mount *s = ops_serve(req);
@@ -377,6 +397,8 @@ int pairing_choose(fuse_req_t req, uint32_t collection, enum node_array array, s
 	process_t process = process_of(thread);
 	int rc;
 
+	if (is_frozen(s, collection))
+		return look_at_only_version(s, collection, out);
 	lock(s->pairings);
 	rc = choose(s, process, thread, &node, out);
 	unlock(s->pairings);
@@ -408,6 +430,8 @@ int pairing_open(struct mount *s, const struct node *node, process_t process, st
 	struct reader *r;
 	int rc;
 
+	if (is_frozen(s, node->collection))
+		process = PROCESS_UNKNOWN;
 	lock(t);
 	rc = take(s, node, out);
 	r = rc || process == PROCESS_UNKNOWN ? NULL : get_reader(t, process, node->collection);

@@ -20,6 +20,9 @@
  * The number that stat(2) shows is the same, so that a reader can see of two that he has open whether they
  * are of one version: they differ in the last four bits only.
  *
+ * That is for who opens arrays of the collection itself, which goes on changing: two opens have nothing else
+ * in common. Below a durable snapshot there is one version for all, and nobody is asked who they are.
+ *
  * An open array, and a mapping of one, pins its snapshot, which costs a copy of each row that changes
  * meanwhile. What was looked up and not opened is let go after a second, what was closed after ten; opening
  * it then is ESTALE, upon which the kernel looks it up again. On a stateless (and so read-only) mount nothing
