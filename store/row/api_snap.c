@@ -126,6 +126,8 @@ static int make(struct vs_store *s, struct collection *from, struct collection *
 	if (!rc)
 		rc = clone_set_shares(s, from);
 	collection_listed(c);
+	if (c->parent) /* it is what the collection was */
+		c->mtime = from->mtime;
 	return rc ? rc : collection_add(&s->table, c);
 }
 
