@@ -56,7 +56,6 @@ static bool has_item(const struct vs_collection_info *info, const struct item *i
 	case NODE_TX:
 	case NODE_COMMIT:
 	case NODE_SNAP:
-	case NODE_VIEWS:
 		return !info->frozen;
 	case NODE_CLONE:
 	case NODE_ROLLBACK:

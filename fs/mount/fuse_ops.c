@@ -165,9 +165,17 @@ static bool is_frozen(struct mount *s, const struct node *node)
 {
 	struct vs_collection_info info;
 
-	if (node->kind != NODE_COLLECTION && node->kind != NODE_VECTOR && node->kind != NODE_SCHEMA &&
-	    node->kind != NODE_CONTROL)
+	switch (node->kind) {
+	case NODE_COLLECTION:
+	case NODE_VECTOR:
+	case NODE_SCHEMA:
+	case NODE_CONTROL:
+	case NODE_VIEWS:
+	case NODE_VIEW_TEXT:
+		break;
+	default:
 		return false;
+	}
 	return node->collection && !vs_collection_get(s->store, node->collection, &info) && info.frozen;
 }
 

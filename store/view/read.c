@@ -18,6 +18,7 @@ struct vs_view {
 	struct vs_snapshot *snapshot;
 	struct vs_snapshot_info info;
 	struct vs_store *s;
+	uint32_t owner; /* the collection whose view it is: of a durable snapshot, the one it was taken of */
 	struct view_model *m;
 	char name[VS_VIEW_NAME_MAX + 1];
 	uint32_t epoch;
@@ -32,7 +33,7 @@ struct vs_view {
 
 /* A model that was trained before the store was opened, and that the builder has not loaded yet, or never
  * will in a store that is only read: there it is kept. */
-static int load_model(struct vs_store *s, const struct view_definition *d,
+static int load_model(struct vs_store *s, uint32_t owner, const struct view_definition *d,
 		      const struct vs_snapshot_info *info, struct view_model **out)
 {
 	struct codec_name codec;
@@ -46,11 +47,11 @@ static int load_model(struct vs_store *s, const struct view_definition *d,
 	if (!rc)
 		rc = codec_plan(&codec, d->dim, d->metric, &plan, why, sizeof why);
 	if (!rc)
-		rc = view_model_load(s, info->collection, d, &plan, out);
+		rc = view_model_load(s, owner, d, &plan, out);
 	if (rc)
 		return rc == -ENOMEM ? rc : -EAGAIN;
 	pthread_mutex_lock(&s->views->mutex);
-	v = s->read_only ? views_find(s->views, info->collection, d->name) : NULL;
+	v = s->read_only ? views_find(s->views, owner, d->name) : NULL;
 	if (v && !v->current)
 		view_model_get(v->current = *out);
 	pthread_mutex_unlock(&s->views->mutex);
@@ -62,13 +63,46 @@ static bool fits(const struct view_model *m, const struct vs_snapshot_info *info
 	return m->codec.plan.dim == info->schema.dim && m->codec.plan.metric == info->schema.metric;
 }
 
+static uint32_t find_owner(struct vs_store *s, uint32_t collection)
+{
+	const struct collection *c;
+	uint32_t owner;
+
+	pthread_rwlock_rdlock(&s->lock);
+	c = collection_get(&s->table, collection);
+	owner = c ? views_owner(c) : collection;
+	pthread_rwlock_unlock(&s->lock);
+	return owner;
+}
+
+/* Finds the view, and takes its model, if it is at hand. */
+static int find_view(struct vs_view *view, const char *name, struct view_definition *d)
+{
+	struct views *vs = view->s->views;
+	struct view *v;
+
+	pthread_mutex_lock(&vs->mutex);
+	v = views_find(vs, view->owner, name);
+	if (v && v->current && fits(v->current, &view->info))
+		view_model_get(view->m = v->current);
+	if (v)
+		*d = v->d;
+	pthread_mutex_unlock(&vs->mutex);
+	if (!v)
+		return -ENOENT;
+	/* What the collection has become may be of another kind than its snapshot. */
+	return view->owner != view->info.collection &&
+			       (d->dim != view->info.schema.dim || d->metric != view->info.schema.metric)
+		       ? -ENOENT
+		       : 0;
+}
+
 int vs_view_open(struct vs_snapshot *m, const char *name, struct vs_view **out)
 {
 	struct vs_store *s = snapshot_store(m);
 	struct vs_view *view = calloc(1, sizeof *view);
 	struct view_definition d = {0};
-	struct view *v;
-	int rc = 0;
+	int rc;
 
 	*out = NULL;
 	if (!view)
@@ -76,15 +110,10 @@ int vs_view_open(struct vs_snapshot *m, const char *name, struct vs_view **out)
 	view->snapshot = m;
 	view->s = s;
 	vs_snapshot_info(m, &view->info);
-	pthread_mutex_lock(&s->views->mutex);
-	v = views_find(s->views, view->info.collection, name);
-	if (v && v->current && fits(v->current, &view->info))
-		view_model_get(view->m = v->current);
-	if (v)
-		d = v->d;
-	pthread_mutex_unlock(&s->views->mutex);
-	if (!view->m)
-		rc = !v ? -ENOENT : load_model(s, &d, &view->info, &view->m);
+	view->owner = find_owner(s, view->info.collection);
+	rc = find_view(view, name, &d);
+	if (!rc && !view->m)
+		rc = load_model(s, view->owner, &d, &view->info, &view->m);
 	if (rc) {
 		free(view);
 		return rc;
@@ -137,9 +166,9 @@ static struct codes *verify_here(const struct vs_view *v, struct segment *seg)
 	pthread_rwlock_rdlock(&v->s->lock);
 	k = codes_find(seg, v->m->number);
 	pthread_rwlock_unlock(&v->s->lock);
-	code_stem(stem, v->info.collection, seg->n, v->name, v->epoch);
+	code_stem(stem, v->owner, seg->n, v->name, v->epoch);
 	if (!k && (k = codes_new(seg->files, seg->rows_max, v->m->number, stem, v->m->block_bytes))) {
-		if (!encoder_new(v->s, v->info.collection, &v->info.schema, v->m, &never, &e))
+		if (!encoder_new(v->s, v->owner, &v->info.schema, v->m, &never, &e))
 			encode_verify(e, seg, k, &result);
 		encoder_free(e);
 		pthread_rwlock_wrlock(&v->s->lock);
@@ -150,17 +179,30 @@ static struct codes *verify_here(const struct vs_view *v, struct segment *seg)
 	return k;
 }
 
+/* The segment that has the codes of a snapshot's; NULL: there is none. Under the store's lock. */
+static struct segment *segment_with_codes(const struct vs_view *v, struct segment *seg)
+{
+	if (v->owner != v->info.collection)
+		return views_shared_segment(v->s, v->owner, seg);
+	return seg->going ? NULL : seg;
+}
+
 static struct codes *find_codes(const struct vs_view *v, struct segment *seg)
 {
+	struct segment *own;
 	struct codes *k = NULL;
-	bool going;
 
 	pthread_rwlock_rdlock(&v->s->lock);
-	going = seg->going;
-	if (!going)
-		k = codes_find(seg, v->m->number);
+	own = segment_with_codes(v, seg);
+	if (own)
+		k = codes_find(own, v->m->number);
+	if (own)
+		segment_get(own);
 	pthread_rwlock_unlock(&v->s->lock);
-	return k || going || !v->s->read_only ? k : verify_here(v, seg);
+	if (own && !k && v->s->read_only)
+		k = verify_here(v, own);
+	segment_put(v->s->io, own);
+	return k;
 }
 
 void view_run_begin(const struct vs_view *v, uint64_t first, uint64_t max, struct view_run *out)
@@ -206,11 +248,42 @@ static void mark_all(uint64_t *mask, uint32_t count)
 		mask[i / 64] |= count - i < 64 ? (UINT64_C(1) << (count - i)) - 1 : UINT64_MAX;
 }
 
+/* Row `first` of the run is row `lead` of the blocks that begin at its first: sets the bits of rows that have
+ * theirs set in a word of 64 rows, the run's i-th. */
+static void mark_word(const struct view_run *run, uint32_t i, uint64_t rows, uint64_t *mask)
+{
+	int64_t at = (int64_t)i * 64 - run->lead;
+
+	for (; rows; rows &= rows - 1) {
+		int64_t row = at + __builtin_ctzll(rows);
+
+		if (row >= 0 && row < run->count)
+			mask[row / 64] |= UINT64_C(1) << row % 64;
+	}
+}
+
+/* Rows whose segment goes, for its files may become another's; and of a durable snapshot those that the
+ * collection has no more: nobody keeps their codes. */
+static void mark_gone(const struct vs_view *v, const struct view_run *run, uint64_t *mask)
+{
+	uint32_t slot, more, end = (run->lead + run->count + 63) / 64;
+	struct segment *seg, *own;
+
+	pthread_rwlock_rdlock(&v->s->lock);
+	seg = snapshot_segment(v->snapshot, run->first, &slot, &more);
+	own = segment_with_codes(v, seg);
+	if (!own)
+		mark_all(mask, run->count);
+	else if (own != seg && own->deleted)
+		for (uint32_t i = 0; i < end; i++)
+			mark_word(run, i, own->deleted_map[run->block + i], mask);
+	pthread_rwlock_unlock(&v->s->lock);
+}
+
 int view_mark_stale(const struct vs_view *v, const struct view_run *run, uint64_t *mask)
 {
 	const struct snapshot_run rows = {.first = run->first, .count = run->count};
-	uint32_t slot, more, end = (run->lead + run->count + 63) / 64;
-	bool going;
+	uint32_t end = (run->lead + run->count + 63) / 64;
 	int rc;
 
 	if (!run->codes) {
@@ -218,28 +291,12 @@ int view_mark_stale(const struct vs_view *v, const struct view_run *run, uint64_
 		return 0;
 	}
 	rc = snapshot_mark_moved(v->snapshot, &rows, mask);
-	for (uint32_t i = 0; i < end && !rc; i++) {
-		/* What has no space in the files yet is stale. Row 0 of the word is row i*64 - lead of the
-		 * run. */
-		uint64_t unread = codes_unread(run->codes, run->block + i);
-		int64_t at = (int64_t)i * 64 - run->lead;
-
-		for (; unread; unread &= unread - 1) {
-			int64_t row = at + __builtin_ctzll(unread);
-
-			if (row >= 0 && row < run->count)
-				mask[row / 64] |= UINT64_C(1) << row % 64;
-		}
-	}
-	if (rc)
-		return rc;
-	/* The files of a segment that goes may become another's. */
-	pthread_rwlock_rdlock(&v->s->lock);
-	going = snapshot_segment(v->snapshot, run->first, &slot, &more)->going;
-	pthread_rwlock_unlock(&v->s->lock);
-	if (going)
-		mark_all(mask, run->count);
-	return 0;
+	/* What has no space in the files yet is stale. */
+	for (uint32_t i = 0; i < end && !rc; i++)
+		mark_word(run, i, codes_unread(run->codes, run->block + i), mask);
+	if (!rc)
+		mark_gone(v, run, mask);
+	return rc;
 }
 
 /* ------------------------------------------------------------------ codes, row by row */

@@ -29,6 +29,15 @@ struct view *views_find(struct views *vs, uint32_t collection, const char *name)
 	return v;
 }
 
+struct segment *views_shared_segment(const struct vs_store *s, uint32_t owner, const struct segment *seg)
+{
+	const struct collection *c = collection_get(&s->table, owner);
+	struct segment *own = c && seg->n < c->segment_count ? c->segments[seg->n] : NULL;
+
+	return own && segment_has_files(own) && !own->going && seg->share && own->share == seg->share ? own
+												      : NULL;
+}
+
 static struct view *view_add(struct views *vs, uint32_t collection, const struct view_definition *d)
 {
 	struct view *v = calloc(1, sizeof *v);
@@ -199,6 +208,8 @@ static int create(struct vs_store *s, uint32_t collection, const char *name,
 	bool exists;
 	int rc = vs_collection_get(s, collection, &c);
 
+	if (!rc && c.frozen)
+		rc = -EROFS;
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&vs->mutex);
@@ -244,13 +255,21 @@ int vs_view_create(struct vs_store *s, uint32_t collection, const char *name,
 	return rc ? rc : vs_sync(s);
 }
 
+/* Views of a store that is only read, or of a durable snapshot, stay as they are. */
+static bool is_fixed(struct vs_store *s, uint32_t collection)
+{
+	struct vs_collection_info c;
+
+	return s->read_only || (!vs_collection_get(s, collection, &c) && c.frozen);
+}
+
 int vs_view_drop(struct vs_store *s, uint32_t collection, const char *name)
 {
 	struct views *vs = s->views;
 	struct view *v;
 	int rc;
 
-	if (s->read_only)
+	if (is_fixed(s, collection))
 		return -EROFS;
 	pthread_mutex_lock(&vs->define);
 	pthread_mutex_lock(&vs->mutex);
@@ -278,7 +297,7 @@ int vs_view_set_params(struct vs_store *s, uint32_t collection, const char *name
 	struct view *v;
 	int rc;
 
-	if (s->read_only)
+	if (is_fixed(s, collection))
 		return -EROFS;
 	pthread_mutex_lock(&vs->define);
 	pthread_mutex_lock(&vs->mutex);
@@ -312,11 +331,21 @@ static uint32_t zeros_sum(size_t bytes)
 	return sum;
 }
 
-/* Counts what a segment has of a model's codes. Under the store's lock. */
-static void count_segment(const struct collection *c, struct segment *seg, const struct view_model *m,
-			  uint32_t zeros, struct vs_view_info *out)
+/* Of a row that has a code, but none that can be found. */
+static bool has_no_direction(const struct collection *c, const struct segment *seg, uint32_t slot,
+			     const struct view_model *m, uint32_t zeros)
 {
-	struct codes *k = codes_find(seg, m->number);
+	const char *name;
+	const struct row *r = collection_row(c, seg->n << c->shift | slot, &name);
+
+	return m->codec.plan.metric == VS_COSINE && r && r->data_sum == zeros;
+}
+
+/* Counts what a segment has of a model's codes, which are those of `own`. Under the store's lock. */
+static void count_segment(const struct collection *c, const struct segment *seg, struct segment *own,
+			  const struct view_model *m, uint32_t zeros, struct vs_view_info *out)
+{
+	struct codes *k = codes_find(own, m->number);
 
 	if (!k)
 		return;
@@ -327,13 +356,13 @@ static void count_segment(const struct collection *c, struct segment *seg, const
 		rows &= ~codes_unread(k, block);
 		if (seg->deleted)
 			rows &= ~seg->deleted_map[block];
+		if (own->deleted)
+			rows &= ~own->deleted_map[block];
 		out->rows_encoded += (unsigned)__builtin_popcountll(rows);
 		for (lost = rows & ~atomic_load(&k->valid[block]); lost; lost &= lost - 1) {
 			uint32_t slot = block * CODES_BLOCK_ROWS + (uint32_t)__builtin_ctzll(lost);
-			const char *name;
-			const struct row *r = collection_row(c, seg->n << c->shift | slot, &name);
 
-			if (m->codec.plan.metric == VS_COSINE && r && r->data_sum == zeros)
+			if (has_no_direction(c, seg, slot, m, zeros))
 				out->rows_undirected++;
 			else
 				out->rows_nonfinite++;
@@ -344,20 +373,26 @@ static void count_segment(const struct collection *c, struct segment *seg, const
 	codes_put(k);
 }
 
-static void count_rows(const struct collection *c, const struct view_model *m, struct vs_view_info *out)
+static void count_rows(const struct vs_store *s, const struct collection *c, const struct view_model *m,
+		       struct vs_view_info *out)
 {
 	uint32_t zeros = zeros_sum(c->row_bytes);
 
-	for (uint32_t i = 0; i < c->segment_count; i++)
-		if (segment_has_files(c->segments[i]))
-			count_segment(c, c->segments[i], m, zeros, out);
+	for (uint32_t i = 0; i < c->segment_count; i++) {
+		struct segment *seg = c->segments[i], *own = seg;
+
+		if (c->frozen)
+			own = views_shared_segment(s, views_owner(c), seg);
+		if (own && segment_has_files(seg))
+			count_segment(c, seg, own, m, zeros, out);
+	}
 	if (m->floats)
 		out->disk_bytes += SEGMENT_HEADER_BYTES +
 				   (m->codec.plan.model_floats + m->codec.plan.dim) * sizeof(float);
 }
 
-/* Both under mutex. */
-static enum vs_view_state state_of(const struct vs_store *s, const struct view *v,
+/* Both under mutex. Of a durable snapshot nobody encodes what its collection does not share any more. */
+static enum vs_view_state state_of(const struct vs_store *s, const struct collection *c, const struct view *v,
 				   const struct vs_view_info *i)
 {
 	uint64_t left = i->rows > i->rows_encoded ? i->rows - i->rows_encoded : 0;
@@ -370,9 +405,11 @@ static enum vs_view_state state_of(const struct vs_store *s, const struct view *
 		return VS_VIEW_TRAINING;
 	if (v->is_lagging)
 		return VS_VIEW_LAGGING;
-	if (!v->coming && v->was_complete && (left <= READY_ROWS || left <= i->rows / READY_SHARE))
+	if (v->coming || !v->was_complete)
+		return VS_VIEW_ENCODING;
+	if (left <= READY_ROWS || left <= i->rows / READY_SHARE)
 		return VS_VIEW_READY;
-	return VS_VIEW_ENCODING;
+	return c->frozen ? VS_VIEW_LAGGING : VS_VIEW_ENCODING;
 }
 
 static void tell(const struct vs_store *s, const struct collection *c, const struct view *v,
@@ -396,15 +433,26 @@ static void tell(const struct vs_store *s, const struct collection *c, const str
 		out->model = m->number;
 		out->rows_trained = m->rows_trained;
 		out->error_trained = out->error_recent = m->error_trained;
-		count_rows(c, m, out);
+		count_rows(s, c, m, out);
 	}
 	if (v->variance > 0 && !v->coming)
 		out->error_recent = v->error / v->variance;
-	out->state = state_of(s, v, out);
+	out->state = state_of(s, c, v, out);
 	out->progress = out->state == VS_VIEW_READY ? 1
 			: !m || !out->rows          ? 0
 						    : (double)out->rows_encoded / (double)out->rows;
 	snprintf(out->why, sizeof out->why, "%s", v->why);
+	if (c->frozen && out->state == VS_VIEW_LAGGING && !v->is_lagging)
+		snprintf(out->why, sizeof out->why,
+			 "%llu rows are not the collection's any more: their codes "
+			 "are made when they are read",
+			 (unsigned long long)(out->rows - out->rows_encoded));
+}
+
+/* Whether codes of a view can be made of the rows. Under mutex. */
+static bool fits_rows(const struct view *v, const struct collection *c)
+{
+	return !c->frozen || (v->d.dim == c->schema.dim && v->d.metric == c->schema.metric);
 }
 
 int vs_view_get(struct vs_store *s, uint32_t collection, const char *name, struct vs_view_info *out)
@@ -415,7 +463,9 @@ int vs_view_get(struct vs_store *s, uint32_t collection, const char *name, struc
 	engine_read_lock(s);
 	pthread_mutex_lock(&s->views->mutex);
 	c = collection_get(&s->table, collection);
-	v = c ? views_find(s->views, collection, name) : NULL;
+	v = c ? views_find(s->views, views_owner(c), name) : NULL;
+	if (v && !fits_rows(v, c))
+		v = NULL;
 	if (v)
 		tell(s, c, v, out);
 	pthread_mutex_unlock(&s->views->mutex);
@@ -423,11 +473,18 @@ int vs_view_get(struct vs_store *s, uint32_t collection, const char *name, struc
 	return v ? 0 : -ENOENT;
 }
 
-int vs_view_next(struct vs_store *s, uint32_t collection, const char *after, struct vs_view_info *out)
+int vs_view_next(struct vs_store *s, uint32_t of, const char *after, struct vs_view_info *out)
 {
+	uint32_t collection = of;
 	char name[VS_VIEW_NAME_MAX + 1] = "";
+	const struct collection *c;
 	const struct view *best = NULL;
 
+	pthread_rwlock_rdlock(&s->lock);
+	c = collection_get(&s->table, collection);
+	if (c)
+		collection = views_owner(c);
+	pthread_rwlock_unlock(&s->lock);
 	pthread_mutex_lock(&s->views->mutex);
 	for (const struct view *v = s->views->first; v; v = v->next)
 		if (!v->dropped && v->collection == collection && strcmp(v->d.name, after) > 0 &&
@@ -439,7 +496,7 @@ int vs_view_next(struct vs_store *s, uint32_t collection, const char *after, str
 	if (!best)
 		return -ENOENT;
 	/* It may be dropped just now: then the one after it. */
-	return vs_view_get(s, collection, name, out) ? vs_view_next(s, collection, name, out) : 0;
+	return vs_view_get(s, of, name, out) ? vs_view_next(s, of, name, out) : 0;
 }
 
 int vs_view_wait(struct vs_store *s, uint32_t collection, const char *name,

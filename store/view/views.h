@@ -52,6 +52,15 @@ struct views {
 /* The views of the store's collections, by their attributes; nothing of them is opened. -ENOMEM. */
 int views_load(struct vs_store *s);
 void views_free(struct vs_store *s);
+/* Whose views a collection has: its own, but a durable snapshot has those of the collection it was taken of,
+ * which are made of the rows that both share. Under the store's lock. */
+static inline uint32_t views_owner(const struct collection *c)
+{
+	return c->frozen ? c->parent : c->id;
+}
+/* The segment of the owner whose codes are those of seg, a durable snapshot's: one with the same files. NULL:
+ * it has none, or not any more. Codes of rows that are deleted there may be gone. Under the store's lock. */
+struct segment *views_shared_segment(const struct vs_store *s, uint32_t owner, const struct segment *seg);
 /* The view of this name; NULL: there is none. Under mutex. */
 struct view *views_find(struct views *vs, uint32_t collection, const char *name);
 /* Makes the definitions of a collection durable with the next sync. Under define. */

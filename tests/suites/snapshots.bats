@@ -35,6 +35,10 @@ holds() { # FILE X
 		[ "$(sort $snap/one/.vecfs/ids)" = $'apple\npear' ]
 		python3 -c "import numpy as np; assert sorted(np.load('$snap/one/.vecfs/vectors.npy')[:, 0]) == [1, 2]"
 		python3 -c "import numpy as np; assert len(np.load('$snap/one/.vecfs/segments/0.npy')) == 2"
+		version=$(($(stat -c %i $snap/one/.vecfs/ids) >> 4)) # one for all, whoever asks
+		vec 40 4 >mnt/docs/plum
+		[ $(($(stat -c %i $snap/one/.vecfs/vectors.npy) >> 4)) = "$version" ]
+		[ $(($(stat -c %i $snap/one/.vecfs/ids0) >> 4)) = "$version" ]
 		[ "$(grep -c . $snap/one/.vecfs/near/apple)" -ge 1 ]
 		grep -qx 'vectors=2' $snap/one/.vecfs/stats
 		grep -q '^alone_bytes=' $snap/one/.vecfs/stats
@@ -64,6 +68,74 @@ holds() { # FILE X
 	holds $snap/one/apple 1
 	[ ! -e $snap/one/.vecfs/tx ]
 	[ ! -e $snap/one/.vecfs/snap ]
+}
+
+# many FROM TO: vectors of docs by their numbers.
+many() {
+	local i
+	for ((i = $1; i < $2; i++)); do vec $((i * i % 997)) 4 >mnt/docs/v$i; done
+}
+state_is() { [ "$(cat "$1/.vecfs/state")" = "$2" ]; }
+
+@test "a snapshot has the views of its collection: codes of then, read-only; those of rows that both have are used" {
+	many 0 400
+	for view in sq8 bit pq2; do mkdir mnt/docs/.vecfs/views/$view; done
+	for view in sq8 bit pq2; do eventually state_is mnt/docs/.vecfs/views/$view ready; done
+	mkdir $snap/one
+	for view in sq8 bit pq2; do
+		cat mnt/docs/.vecfs/views/$view/v7 >$view.code
+		cat mnt/docs/.vecfs/views/$view/.vecfs/codes.npy >$view.npy
+		cat mnt/docs/.vecfs/views/$view/.vecfs/decoded.npy >$view.decoded
+	done
+	many 300 500
+	vec 4711 4 >mnt/docs/v7
+	rm mnt/docs/v8
+	[ "$(ls $snap/one/.vecfs/views)" = "$(ls mnt/docs/.vecfs/views)" ]
+	for _ in 1 2; do
+		for view in sq8 bit pq2; do
+			view_dir=$snap/one/.vecfs/views/$view
+			cmp $view_dir/v7 $view.code
+			[ -e $view_dir/v8 ]
+			[ ! -e $view_dir/v499 ]
+			[ "$(ls $view_dir | wc -l)" = 402 ]
+			cmp $view_dir/.vecfs/codes.npy $view.npy
+			cmp $view_dir/.vecfs/decoded.npy $view.decoded
+			cmp $view_dir/.vecfs/params mnt/docs/.vecfs/views/$view/.vecfs/params
+			eventually state_is $view_dir ready
+			grep -qx rows=402 $view_dir/.vecfs/info
+			eventually grep -qx rows_encoded=300 $view_dir/.vecfs/info # 102 are the snapshot's alone
+		done
+		cmp $snap/one/.vecfs/views/pq2/.vecfs/codebook.npy mnt/docs/.vecfs/views/pq2/.vecfs/codebook.npy
+		stop
+		start
+	done
+	for change in "mkdir $snap/one/.vecfs/views/f16" "rmdir $snap/one/.vecfs/views/sq8" "rm $view_dir/v7" \
+		"truncate -s 0 $view_dir/.vecfs/params"; do
+		run $change
+		[ "$status" -ne 0 ]
+		[[ $output == *Read-only* || $output == *"not permitted"* || $output == *denied* ]] || { echo "$output"; false; }
+	done
+	run bash -c "echo seed=7 >$view_dir/.vecfs/params"
+	[ "$status" -ne 0 ]
+	grep -qx seed=0 mnt/docs/.vecfs/views/pq2/.vecfs/params
+	rmdir mnt/docs/.vecfs/views/bit
+	[ "$(ls $snap/one/.vecfs/views)" = $'pq2\nsq8' ]
+	run cat $snap/one/.vecfs/views/bit/v7
+	[[ $output == *"No such file"* ]]
+}
+
+@test "a snapshot's directory has the mode and times that the collection's had" {
+	chmod 2750 mnt/docs
+	touch -d '2001-02-03 04:05:06.789' mnt/docs
+	mkdir $snap/one
+	then=$(stat -c '%a %u %g %y' mnt/docs) taken=$(stat -c %z $snap/one)
+	[ "$(stat -c '%a %u %g %y' $snap/one)" = "$then" ]
+	vec 3 4 >mnt/docs/plum
+	[ "$(stat -c '%a %u %g %y' $snap/one)" = "$then" ]
+	stop
+	start
+	[ "$(stat -c '%a %u %g %y' $snap/one)" = "$then" ]
+	[ "$(stat -c %z $snap/one)" = "$taken" ]
 }
 
 @test "mv renames a snapshot, rmdir drops it and gives its space back; a collection with one stays" {

@@ -170,35 +170,48 @@ static struct vs_view_info wait_whole(struct fixture *f, const char *name)
 
 /* ------------------------------------------------------------------ codes and files */
 
-/* false: the view cannot be read yet. */
-static bool compare(struct fixture *f, const char *name)
+/* Every row of the snapshot has the code that its vector makes. */
+static void compare_rows(struct vs_snapshot *m, struct vs_view *v, const char *name)
 {
+	size_t bytes = vs_view_code_bytes(v);
 	struct vs_snapshot_info info;
+	char *got, *want;
+
+	vs_snapshot_info(m, &info);
+	if (!info.rows)
+		return;
+	got = malloc(info.rows * bytes);
+	assert_int_equal(vs_view_codes(v, 0, info.rows, got), 0);
+	want = codes_of_vectors(m, vs_view_codec(v), bytes);
+	for (uint64_t i = 0; i < info.rows; i++)
+		if (memcmp(got + i * bytes, want + i * bytes, bytes) != 0)
+			fail_msg("%s: row %llu of %llu has another code", name, (unsigned long long)i,
+				 (unsigned long long)info.rows);
+	free(got);
+	free(want);
+}
+
+/* false: the view cannot be read yet. */
+static bool compare_in(struct fixture *f, uint32_t collection, const char *name)
+{
 	struct vs_snapshot *m;
 	struct vs_view *v;
 	int rc;
 
-	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
-	vs_snapshot_info(m, &info);
+	assert_int_equal(vs_snapshot_open(f->s, collection, &m), 0);
 	rc = vs_view_open(m, name, &v);
-	if (!rc && info.rows) {
-		size_t bytes = vs_view_code_bytes(v);
-		char *got = malloc(info.rows * bytes), *want;
-
-		assert_int_equal(vs_view_codes(v, 0, info.rows, got), 0);
-		want = codes_of_vectors(m, vs_view_codec(v), bytes);
-		for (uint64_t i = 0; i < info.rows; i++)
-			if (memcmp(got + i * bytes, want + i * bytes, bytes) != 0)
-				fail_msg("%s: row %llu of %llu has another code", name, (unsigned long long)i,
-					 (unsigned long long)info.rows);
-		free(got);
-		free(want);
-	}
-	if (!rc)
+	if (!rc) {
+		compare_rows(m, v, name);
 		vs_view_close(v);
+	}
 	vs_snapshot_close(m);
 	assert_true(!rc || rc == -EAGAIN);
 	return !rc;
+}
+
+static bool compare(struct fixture *f, const char *name)
+{
+	return compare_in(f, f->docs, name);
 }
 
 /* Of the view's own, in the collection's directory; part: of their names. */
@@ -800,6 +813,117 @@ static void codes_of_a_batch_that_is_not_committed_leave_no_file(void **state)
 	assert_true(compare(f, "f16"));
 }
 
+/* ------------------------------------------------------------------ durable snapshots */
+
+static uint32_t take_snapshot(struct fixture *f, const char *name)
+{
+	uint32_t id;
+
+	assert_int_equal(vs_snap_create(f->s, f->docs, name, &id), 0);
+	return id;
+}
+
+static void a_durable_snapshot_has_the_views_of_its_collection(void **state)
+{
+	static const char *const names[] = {"f16", "sq8", "opq8", "rabitq2"};
+	struct fixture *f = *state;
+	struct vs_view_info info;
+	uint32_t snap;
+	char why[200];
+
+	put_many(f, 0, 1500);
+	for (unsigned i = 0; i < 4; i++)
+		create(f, names[i]);
+	for (unsigned i = 0; i < 4; i++)
+		wait_whole(f, names[i]);
+	snap = take_snapshot(f, "S");
+	assert_int_equal(vs_view_get(f->s, snap, "sq8", &info), 0);
+	assert_true(info.rows == 1500 && info.rows_encoded == 1500 && info.state == VS_VIEW_READY);
+	put_many(f, 1400, 1600);
+	assert_int_equal(vs_remove(f->s, f->docs, "v5", NULL), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(compare_in(f, snap, names[i]));
+		wait_whole(f, names[i]);
+		assert_true(compare_in(f, snap, names[i]) && compare(f, names[i]));
+		assert_int_equal(vs_view_get(f->s, snap, names[i], &info), 0);
+		assert_int_equal(info.rows_encoded, 1500 - 101); /* that both have */
+	}
+	info.name[0] = '\0';
+	assert_int_equal(vs_view_next(f->s, snap, info.name, &info), 0);
+	assert_string_equal(info.name, "f16");
+	assert_int_equal(vs_view_create(f->s, snap, "bit", NULL, why, sizeof why), -EROFS);
+	assert_int_equal(vs_view_drop(f->s, snap, "f16"), -EROFS);
+	assert_int_equal(vs_view_set_params(f->s, snap, "f16", &info.params), -EROFS);
+	reopen(f);
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(compare_in(f, snap, names[i]));
+	assert_int_equal(vs_close(f->s), 0);
+	open_with(f, NULL, true);
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(compare_in(f, snap, names[i]));
+	reopen(f);
+	assert_int_equal(vs_view_drop(f->s, f->docs, "f16"), 0);
+	assert_int_equal(vs_view_get(f->s, snap, "f16", &info), -ENOENT);
+	assert_int_equal(f->warnings, 0);
+}
+
+static void a_durable_snapshot_that_is_dropped_is_read_to_the_end(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_snapshot *m;
+	struct vs_view *v;
+	uint32_t snap;
+
+	put_many(f, 0, 1000);
+	create(f, "sq8");
+	wait_whole(f, "sq8");
+	snap = take_snapshot(f, "S");
+	put_many(f, 300, 500);
+	assert_int_equal(vs_snapshot_open(f->s, snap, &m), 0);
+	assert_int_equal(vs_view_open(m, "sq8", &v), 0);
+	compare_rows(m, v, "before");
+	assert_int_equal(vs_snap_drop(f->s, snap), 0);
+	put_many(f, 1000, 1300); /* in the holes that it has left */
+	wait_whole(f, "sq8");
+	compare_rows(m, v, "after");
+	vs_view_close(v);
+	vs_snapshot_close(m);
+}
+
+static void every_durable_snapshot_has_its_codes_beside_writers(void **state)
+{
+	static const char *const names[] = {"sq8", "opq8"};
+	struct fixture *f = *state;
+	struct writer writers[2];
+	_Atomic bool stop = false;
+	uint32_t snaps[3] = {0};
+	time_t end;
+
+	put_many(f, 0, 600);
+	for (unsigned i = 0; i < 2; i++) {
+		create(f, names[i]);
+		wait_whole(f, names[i]);
+		writers[i] = (struct writer){.f = f, .number = i, .stop = &stop};
+		assert_int_equal(pthread_create(&writers[i].thread, NULL, write_on, &writers[i]), 0);
+	}
+	end = time(NULL) + 4;
+	for (unsigned n = 0; time(NULL) < end; n++) {
+		uint32_t *snap = &snaps[n % 3];
+		char name[16];
+
+		if (*snap)
+			assert_int_equal(vs_snap_drop(f->s, *snap), 0);
+		snprintf(name, sizeof name, "S%u", n);
+		*snap = take_snapshot(f, name);
+		for (unsigned i = 0; i < 3; i++)
+			if (snaps[i])
+				compare_in(f, snaps[i], names[(n + i) % 2]);
+	}
+	stop = true;
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(writers[i].thread, NULL);
+}
+
 /* ------------------------------------------------------------------ a disk that is full for codes */
 
 #define FDS_MAX 1024
@@ -895,6 +1019,9 @@ int main(void)
 		TEST(codes_of_a_batch_that_is_not_committed_leave_no_file),
 		TEST(a_full_disk_makes_the_view_lag_and_nothing_else),
 		TEST(every_snapshot_has_its_codes_beside_writers),
+		TEST(a_durable_snapshot_has_the_views_of_its_collection),
+		TEST(a_durable_snapshot_that_is_dropped_is_read_to_the_end),
+		TEST(every_durable_snapshot_has_its_codes_beside_writers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
