@@ -25,6 +25,7 @@
 #include "fs/cli/output.h"
 #include "fs/cli/progress.h"
 #include "fs/cli/reason.h"
+#include "fs/cli/store_path.h"
 #include "fs/cli/transfer.h"
 #include "fs/control/query_array.h"
 #include "store/base/idlist.h"
@@ -37,8 +38,8 @@ static const char help[] =
 	"usage: vecfs search COLLECTION QUERY [OPTION...]\n"
 	"       vecfs search COLLECTION --queries FILE [OPTION...]\n\n"
 	"Finds the vectors of COLLECTION that are nearest to a query: a directory of a mount, or\n"
-	"STORE/NAME of a store that is not mounted. QUERY is a file of one vector, such as another one of\n"
-	"the collection, or - for standard input.\n\n"
+	"STORE/NAME of a store that is not mounted; or of a snapshot, COLLECTION/.vecfs/snap/NAME. QUERY\n"
+	"is a file of one vector, such as another one of the collection, or - for standard input.\n\n"
 	"Prints rank, distance and id, with tabs between. The distance is Euclidean for l2, 1 - cos for\n"
 	"cosine; for ip it is the inner product, where larger is nearer.\n\n"
 	"  -k, --k N          how many (default 10)\n"
@@ -277,17 +278,17 @@ static int search_here(struct vs_store *store, struct request *r, const struct v
 	return rc;
 }
 
-static int search_store(const char *dir, const char *name, struct request *r, struct result *out)
+static int search_store(const struct store_path *path, struct request *r, struct result *out)
 {
 	struct vs_options options = {.read_only = true};
 	struct vs_collection_info info;
 	struct vs_store *store;
 	char why[WHY_BYTES] = "";
-	int rc = vs_open(dir, &options, &store, why, sizeof why);
+	int rc = vs_open(path->store, &options, &store, why, sizeof why);
 
 	if (rc)
-		return fail(dir, *why ? why : strerror(-rc));
-	rc = vs_collection_find(store, 0, name, &info);
+		return fail(path->store, *why ? why : strerror(-rc));
+	rc = store_path_find(store, path, &info);
 	if (!rc && !strcmp(r->queries_name, "queries.raw"))
 		snprintf(r->queries_name, sizeof r->queries_name, "queries.%s",
 			 vs_dtype_name(info.schema.dtype));
@@ -476,7 +477,8 @@ static bool is_in_mount(const char *collection)
 
 static int find(struct request *r, struct result *result)
 {
-	char dir[PATH_MAX], path[PATH_MAX], *slash;
+	char text[PATH_MAX], lock[PATH_MAX + 8];
+	struct store_path path;
 	struct stat st;
 	int rc;
 
@@ -484,17 +486,13 @@ static int find(struct request *r, struct result *result)
 		rc = name_raw_queries(r);
 		return rc ? fail(r->collection, strerror(-rc)) : search_mount(r, result);
 	}
-	if ((size_t)snprintf(dir, sizeof dir, "%s", r->collection) >= sizeof dir)
+	if ((size_t)snprintf(text, sizeof text, "%s", r->collection) >= sizeof text)
 		return fail(r->collection, strerror(ENAMETOOLONG));
-	for (slash = dir + strlen(dir); slash > dir + 1 && slash[-1] == '/';)
-		*--slash = '\0';
-	slash = strrchr(dir, '/');
-	if (slash)
-		*slash = '\0';
-	snprintf(path, sizeof path, "%s/lock", slash ? dir : ".");
-	if (stat(path, &st) != 0)
+	rc = store_path_split(text, &path);
+	snprintf(lock, sizeof lock, "%s/lock", path.store);
+	if (rc || stat(lock, &st) != 0)
 		return fail(r->collection, "want a directory of a mount, or STORE/NAME");
-	return search_store(slash ? dir : ".", slash ? slash + 1 : dir, r, result);
+	return search_store(&path, r, result);
 }
 
 /* The CPUs that this process may use. */

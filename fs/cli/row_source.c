@@ -13,13 +13,13 @@
 #include <unistd.h>
 
 #include "fs/cli/keyfile.h"
+#include "fs/cli/store_path.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/request/message.h"
 #include "store/view/view.h"
 
 #define WHICH_BITS 4 /* of an array's inode number: the rest tells the version */
 #define TRIES_MAX 10000
-#define SNAP_INFIX "/.vecfs/snap/"
 #define IDS_BYTES (ROW_CURSOR_ROWS * (VS_NAME_MAX + 1u))
 
 enum array { ARRAY_OF_IDS, ARRAY_OF_META, ARRAY_OF_VECTORS, ARRAYS };
@@ -166,30 +166,13 @@ static int read_file(int fd, void *buf, size_t size, uint64_t off)
 
 /* ------------------------------------------------------------------ a store that is not mounted */
 
-/* Splits STORE/NAME or STORE/NAME/.vecfs/snap/S; the path is changed. */
-static int split_path(char *path, char **name, char **snapshot)
-{
-	char *infix = strstr(path, SNAP_INFIX);
-
-	*snapshot = infix ? infix + strlen(SNAP_INFIX) : NULL;
-	if (infix)
-		*infix = 0;
-	*name = strrchr(path, '/');
-	if (!*name || *name == path)
-		return -ENOENT;
-	*(*name)++ = 0;
-	return 0;
-}
-
-static int open_snapshot(struct row_source *s, const char *name, const char *snapshot)
+static int open_snapshot(struct row_source *s, const struct store_path *path)
 {
 	static struct vs_collection_info info;
 	struct vs_snapshot_info of;
 	struct timespec mtime;
-	int rc = vs_collection_find(s->store, 0, name, &info);
+	int rc = store_path_find(s->store, path, &info);
 
-	if (!rc && snapshot)
-		rc = vs_snap_find(s->store, info.id, snapshot, &info);
 	if (!rc)
 		rc = vs_snapshot_open(s->store, info.id, &s->snapshot);
 	s->collection = info.id;
@@ -209,14 +192,14 @@ static int open_snapshot(struct row_source *s, const char *name, const char *sna
 static int open_unmounted(struct row_source *s, char *path, char *why, size_t why_size)
 {
 	struct vs_options options = {.read_only = true, .report = message_report};
-	char *name, *snapshot;
-	int rc = split_path(path, &name, &snapshot);
+	struct store_path parts;
+	int rc = store_path_split(path, &parts);
 
 	*why = 0;
 	if (!rc)
-		rc = vs_open(path, &options, &s->store, why, why_size);
+		rc = vs_open(parts.store, &options, &s->store, why, why_size);
 	if (!rc)
-		rc = open_snapshot(s, name, snapshot);
+		rc = open_snapshot(s, &parts);
 	if (rc && !*why)
 		refuse(why, why_size, rc, "%s",
 		       rc == -ENOENT ? "no such collection or snapshot" : strerror(-rc));
@@ -229,7 +212,7 @@ static int open_unmounted(struct row_source *s, char *path, char *why, size_t wh
  * store that is not mounted nothing has that name. */
 static int resolve(const char *path, char resolved[PATH_MAX])
 {
-	const char *infix = strstr(path, SNAP_INFIX);
+	const char *infix = strstr(path, STORE_PATH_SNAP);
 	char collection[PATH_MAX];
 	size_t used;
 	int rc;
@@ -259,9 +242,9 @@ int row_source_open(const char *path, bool has_vectors, struct row_source **out,
 	}
 	for (int i = 0; i < ARRAYS; i++)
 		s->fd[i] = -1;
-	infix = strstr(resolved, SNAP_INFIX);
+	infix = strstr(resolved, STORE_PATH_SNAP);
 	if (infix)
-		snprintf(s->info.snapshot, sizeof s->info.snapshot, "%s", infix + strlen(SNAP_INFIX));
+		snprintf(s->info.snapshot, sizeof s->info.snapshot, "%s", infix + strlen(STORE_PATH_SNAP));
 	if (mountpoint_around(resolved, &m) == 0)
 		rc = open_mounted(s, resolved, has_vectors, why, why_size);
 	else

@@ -190,6 +190,66 @@ make_view() {
 	[[ $output == *"there is no view opq9"* ]]
 }
 
+# change_half: of docs, after a snapshot: half of the vectors are others, and some have gone.
+change_half() {
+	python3 - <<-'PYTHON'
+		import numpy as np
+		np.save('other.npy', np.load('v.npy')[:250] + 1)
+	PYTHON
+	head -250 ids >other-ids
+	vecfs import -q --replace "$mnt/docs" other.npy --ids other-ids
+	rm "$mnt/docs/a042" "$mnt/docs/b400"
+}
+
+@test "in a snapshot: near/ID, search/query and search/S answer as the collection did, exactly and through its views" {
+	local snap=$mnt/docs/.vecfs/snap/S view
+	cp "$mnt/docs/a042" q.f32
+	for view in sq8 pq4; do make_view $view; done
+	mkdir "$snap"
+	change_half
+	expected_near 10 >expected
+	cat "$snap/.vecfs/near/a042" | cmp - expected
+	for view in sq8 pq4,rerank=500 pq4,recall=1; do cat "$snap/.vecfs/near@view=$view/a042" | cmp - expected; done
+	[ "$(cat "$snap/.vecfs/near@view=pq4,rerank=0/a042" | wc -l)" = 10 ]
+	exec 3<>"$snap/.vecfs/search/query"
+	cat q.f32 >&3
+	cat <&3 | tail -n +2 | cut -f 2,3 >found
+	exec 3>&-
+	cut -f 2,3 expected | head -9 | cmp - found
+	mkdir "$snap/.vecfs/search/mine"
+	printf 'k=11\nview=pq4\nrerank=500\n' >"$snap/.vecfs/search/mine/params"
+	cp q.f32 "$snap/.vecfs/search/mine/queries.f32"
+	grep -qx view=pq4 "$snap/.vecfs/search/mine/stats"
+	tr '\t' '\n' <"$snap/.vecfs/search/mine/names" | tail -n +2 | cmp - <(cut -f 3 expected)
+	rmdir "$snap/.vecfs/search/mine"
+	expect_log 'near: refused: there is no view bit'
+	run cat "$snap/.vecfs/near@view=bit/a042"
+	[ "$status" -ne 0 ]
+	rmdir "$mnt/docs/.vecfs/views/sq8" "$mnt/docs/.vecfs/views/pq4"
+	cat "$snap/.vecfs/near/a042" | cmp - expected
+}
+
+@test "vecfs search in a snapshot: of a mount, of one that is read-only, of a store that is not mounted" {
+	local view where
+	cp "$mnt/docs/a042" q.f32
+	make_view pq4
+	mkdir "$mnt/docs/.vecfs/snap/S"
+	change_half
+	eventually grep -qx ready "$mnt/docs/.vecfs/views/pq4/.vecfs/state"
+	expected_near 10 | cut -f 2,3 >expected
+	found() { vecfs search "$1/docs/.vecfs/snap/S" q.f32 -k 11 "${@:2}" | tail -n +2 | cut -f 2,3 | cmp - expected; }
+	for where in "$mnt" store; do
+		[ "$where" = "$mnt" ] || stop
+		found "$where"
+		found "$where" --view pq4 --rerank 500
+		[ "$(vecfs search "$where/docs/.vecfs/snap/S/" q.f32 --view pq4 --rerank 0 | wc -l)" = 10 ]
+	done
+	run -1 vecfs search store/docs/.vecfs/snap/T q.f32
+	start ro
+	found "$mnt"
+	found "$mnt" --view pq4 --rerank 500
+}
+
 @test "search/query: vectors are written, text is read, on one descriptor; then the next" {
 	local query=$mnt/docs/.vecfs/search/query
 	exec 5<>"$query"
