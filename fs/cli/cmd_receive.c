@@ -17,8 +17,6 @@
 #include "fs/cli/command.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/receive.h"
-#include "fs/cli/report.h"
-#include "fs/cli/row_digest.h"
 #include "fs/cli/row_source.h"
 #include "fs/cli/stream_token.h"
 #include "fs/cli/transfer.h"
@@ -42,50 +40,6 @@ static const char help[] =
 
 static int run(int argc, char **argv);
 const struct command command_receive = {"receive", "a stream of vecfs send into a collection", help, run};
-
-/* ------------------------------------------------------------------ --list */
-
-static void print_print(struct report *p, const char *name, const struct digest *d)
-{
-	char text[ROW_DIGEST_TEXT];
-
-	row_digest_text(d, text);
-	report_text(p, name, text);
-}
-
-static int list(struct receive *r, bool json)
-{
-	const struct vecstream_header *h = &r->header;
-	struct report p;
-	int rc = receive_read_header(r);
-
-	if (!rc)
-		rc = receive_slots_new(r);
-	if (rc)
-		return rc;
-	report_start(&p, json);
-	report_text(&p, "kind", "stream");
-	report_text(&p, "snapshot", h->to);
-	if (h->has_from)
-		report_text(&p, "from", h->from);
-	report_text(&p, "dtype", vs_dtype_name(h->schema.dtype));
-	report_count(&p, "dim", h->schema.dim);
-	report_text(&p, "metric", vs_metric_name(h->schema.metric));
-	report_count(&p, "vectors", h->to_print.rows);
-	report_count(&p, "rows", h->rows);
-	report_count(&p, "removals", h->removals);
-	report_count(&p, "rows_left_out", h->rows_done);
-	report_count(&p, "removals_left_out", h->removals_done);
-	print_print(&p, "fingerprint", &h->to_print);
-	if (h->has_from)
-		print_print(&p, "from_fingerprint", &h->from_print);
-	rc = receive_read_all(r, NULL);
-	report_count(&p, "frames", r->reader.frames);
-	report_bytes(&p, "bytes", r->reader.at);
-	report_text(&p, "whole", rc ? "no" : "yes");
-	report_end(&p);
-	return rc;
-}
 
 /* ------------------------------------------------------------------ the batch */
 
@@ -343,7 +297,7 @@ static int run(int argc, char **argv)
 		return command_misused(&command_receive,
 				       "a stream does not come from a terminal: give a file or a pipe");
 	if (lists)
-		return list(&r, json);
+		return receive_list(&r, json);
 	r.argument = argv[optind];
 	return tokens ? print_tokens(&r) : receive(&r);
 }

@@ -117,6 +117,9 @@ static int fill_header(struct send *s)
 	h->rows = s->diff.rows;
 	h->removals = s->diff.removals;
 	h->attr = to->attr;
+	h->has_ctime = *to->snapshot; /* else it is of no use: a collection changes */
+	h->ctime_s = to->ctime.tv_sec;
+	h->ctime_ns = (uint32_t)to->ctime.tv_nsec;
 	if (s->from) {
 		const struct row_source_info *from = row_source_info(s->from);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * receive - what the parts of vecfs receive share: receive_stream.c reads the stream, receive_collection.c
- * knows where it goes, cmd_receive.c fills and commits the batch.
+ * receive - what the parts of vecfs receive share: receive_stream.c reads the stream, receive_list.c
+ * tells what it holds, receive_collection.c knows where it goes, cmd_receive.c fills and commits the batch.
  *
  * What fails has told why, and returns COMMAND_FAILED. One thread; frames are unpacked in threads of their
  * own.
@@ -63,6 +63,9 @@ void receive_slots_free(struct receive *r);
  * comes before something torn is whole, and is added. */
 typedef int (*receive_add_fn)(struct receive *r, const struct vecstream_rows *rows);
 int receive_read_all(struct receive *r, receive_add_fn add);
+
+/* Prints what the stream on standard input holds. */
+int receive_list(struct receive *r, bool json);
 
 /* Where r->argument is: a directory below a mountpoint, or the name of one that is missing. */
 int receive_find_collection(struct receive *r);

@@ -144,6 +144,7 @@ static int open_mounted(struct row_source *s, const char *path, bool has_vectors
 		return refuse(why, why_size, -errno, "%s", strerror(errno));
 	s->info.attr = (struct vs_file_attr){st.st_mtim.tv_sec, (uint32_t)st.st_mtim.tv_nsec,
 					     st.st_mode & 07777, st.st_uid, st.st_gid};
+	s->info.ctime = st.st_ctim;
 	rc = load_schema(s, control, why, why_size);
 	return rc ? rc : open_arrays(s, control, has_vectors, why, why_size);
 }
@@ -180,6 +181,7 @@ static int open_snapshot(struct row_source *s, const struct store_path *path)
 		return rc;
 	vs_snapshot_info(s->snapshot, &of);
 	vs_time_split(info.mtime, &mtime);
+	vs_time_split(info.ctime, &s->info.ctime);
 	s->info.schema = of.schema;
 	s->info.row_bytes = of.row_bytes;
 	s->info.rows = of.rows;

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "store/store.h"
 
@@ -23,7 +24,8 @@ struct row_source_info {
 	size_t row_bytes;
 	uint64_t rows;
 	uint64_t ids_bytes;       /* of all ids, each ended by a NUL */
-	struct vs_file_attr attr; /* of the collection */
+	struct vs_file_attr attr; /* of the collection, or of what it was */
+	struct timespec ctime;
 	/* Of the array ids0 in a mount: tells the version of the collection. 0: not mounted. */
 	uint64_t ino;
 };
@@ -37,8 +39,8 @@ int row_source_open(const char *path, bool has_vectors, struct row_source **out,
 void row_source_close(struct row_source *s);
 const struct row_source_info *row_source_info(const struct row_source *s);
 
-/* Its views, a line each: the name, then their parameters as key=value, with spaces between. -ENAMETOOLONG:
- * too many. -errno. */
+/* Its views (of a snapshot those of its collection that fit it), a line each: the name, then their parameters
+ * as key=value, with spaces between. -ENAMETOOLONG: too many. -errno. */
 int row_source_views(const struct row_source *s, char *out, size_t size);
 
 /* Reads [off, off + size) of the ids, or of the vectors laid end to end, all of which must be there. -errno.

@@ -19,7 +19,10 @@
  * dtype= metric= removals= rows=    how many there are in all removals_done= rows_done=  how many of them are
  * left out at the front, because a receiver has them already mode= uid= gid= mtime=     of the collection:
  * octal; seconds since 1970, a point, nine digits [view=]...         any number: a view's name, a space, its
- * parameters as key=value with spaces between
+ * parameters as key=value with spaces between; of a snapshot those of its collection
+ *
+ * Version 2 has one more: ctime=, as mtime=, when the snapshot was taken (or got its name). What has no such
+ * key is written as version 1, which is the same else.
  *
  * Frames of removals come first: ids that are not there any more. Then those of rows: each of them as it is
  * now, whether it is new or has changed. The end has the totals of what came, and the digest of its rows.
@@ -53,7 +56,7 @@
 #include "store/store.h"
 
 #define VECSTREAM_MAGIC 0x4d52545343455686ull /* 86 "VECSTRM": no text begins so */
-#define VECSTREAM_VERSION 1u
+#define VECSTREAM_VERSION 2u                  /* the newest */
 #define VECSTREAM_HEADER_MAX (1u << 20)
 #define VECSTREAM_VIEWS_MAX 8192u
 
@@ -100,6 +103,9 @@ struct vecstream_header {
 	struct vs_schema schema;
 	uint64_t removals, rows, removals_done, rows_done;
 	struct vs_file_attr attr;
+	bool has_ctime;
+	int64_t ctime_s;
+	uint32_t ctime_ns;
 	char views[VECSTREAM_VIEWS_MAX]; /* a line each */
 };
 

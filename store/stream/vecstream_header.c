@@ -11,6 +11,7 @@
 
 #define MODE_BITS 07777u
 #define NS_PER_S 1000000000u
+#define VERSION_CTIME 2u
 
 static int refuse(char *why, size_t why_size, const char *what, const char *value)
 {
@@ -83,12 +84,15 @@ static void print_header(FILE *out, const struct vecstream_header *h)
 	fprintf(out, "removals_done=%" PRIu64 "\nrows_done=%" PRIu64 "\n", h->removals_done, h->rows_done);
 	fprintf(out, "mode=%o\nuid=%u\ngid=%u\nmtime=%" PRId64 ".%09u\n", h->attr.mode, h->attr.uid,
 		h->attr.gid, h->attr.mtime_s, h->attr.mtime_ns);
+	if (h->has_ctime)
+		fprintf(out, "ctime=%" PRId64 ".%09u\n", h->ctime_s, h->ctime_ns);
 	print_views(out, h->views);
 }
 
 int vecstream_header_build(const struct vecstream_header *h, char **out, size_t *size)
 {
-	struct vecstream_start start = {.magic = VECSTREAM_MAGIC, .version = VECSTREAM_VERSION};
+	struct vecstream_start start = {.magic = VECSTREAM_MAGIC,
+					.version = h->has_ctime ? VERSION_CTIME : 1};
 	FILE *file = open_memstream(out, size);
 
 	if (!file)
@@ -111,9 +115,9 @@ int vecstream_start_check(const struct vecstream_start *start, char *why, size_t
 {
 	if (start->magic != VECSTREAM_MAGIC)
 		snprintf(why, why_size, "found something else than what vecfs send writes");
-	else if (start->version != VECSTREAM_VERSION)
+	else if (start->version < 1 || start->version > VECSTREAM_VERSION)
 		snprintf(why, why_size,
-			 "a stream of version %u, of which this program knows %u only: receive it "
+			 "a stream of version %u, of which this program knows 1 to %u only: receive it "
 			 "with a newer vecfs",
 			 start->version, VECSTREAM_VERSION);
 	else if (start->header_bytes > VECSTREAM_HEADER_MAX)
@@ -183,15 +187,15 @@ static bool read_print(const char *text, struct digest *out)
 	       read_number(colon + 17, 16, UINT64_MAX, &out->low);
 }
 
-static bool read_mtime(const char *text, struct vs_file_attr *out)
+static bool read_time(const char *text, int64_t *s, uint32_t *ns)
 {
 	const char *point = strchr(text, '.');
 	char *end;
 
 	errno = 0;
-	out->mtime_s = strtoll(text, &end, 10);
+	*s = strtoll(text, &end, 10);
 	return errno == 0 && point && end == point && strlen(point + 1) == 9 &&
-	       read_u32(point + 1, 10, NS_PER_S - 1, &out->mtime_ns);
+	       read_u32(point + 1, 10, NS_PER_S - 1, ns);
 }
 
 static bool read_dtype(const char *text, struct vs_schema *out)
@@ -238,17 +242,17 @@ enum key {
 	KEY_UID,
 	KEY_GID,
 	KEY_MTIME,
+	KEY_CTIME,
 	KEY_VIEW,
 	KEY_COUNT
 };
 #define KEYS_FROM (1u << KEY_FROM | 1u << KEY_FROM_PRINT)
-#define KEYS_NEEDED (((1u << KEY_COUNT) - 1) & ~(KEYS_FROM | 1u << KEY_VIEW))
+#define KEYS_NEEDED (((1u << KEY_COUNT) - 1) & ~(KEYS_FROM | 1u << KEY_CTIME | 1u << KEY_VIEW))
 
 static const char *const key_names[KEY_COUNT] = {
-	"stream",        "to",        "to_fingerprint", "from",     "from_fingerprint",
-	"dim",           "dtype",     "metric",         "removals", "rows",
-	"removals_done", "rows_done", "mode",           "uid",      "gid",
-	"mtime",         "view"};
+	"stream", "to",       "to_fingerprint", "from",          "from_fingerprint", "dim",  "dtype",
+	"metric", "removals", "rows",           "removals_done", "rows_done",        "mode", "uid",
+	"gid",    "mtime",    "ctime",          "view"};
 
 static bool read_value(enum key key, const char *v, struct vecstream_header *h)
 {
@@ -284,7 +288,9 @@ static bool read_value(enum key key, const char *v, struct vecstream_header *h)
 	case KEY_GID:
 		return read_u32(v, 10, UINT32_MAX, &h->attr.gid);
 	case KEY_MTIME:
-		return read_mtime(v, &h->attr);
+		return read_time(v, &h->attr.mtime_s, &h->attr.mtime_ns);
+	case KEY_CTIME:
+		return read_time(v, &h->ctime_s, &h->ctime_ns);
 	default:
 		return read_view(v, h->views);
 	}
@@ -344,5 +350,8 @@ int vecstream_header_parse(const struct vecstream_start *start, char *text, stru
 		rc = read_line(at, &seen, out, why, why_size);
 	}
 	out->has_from = seen >> KEY_FROM & 1;
+	out->has_ctime = seen >> KEY_CTIME & 1;
+	if (!rc && out->has_ctime && start->version < VERSION_CTIME)
+		rc = refuse(why, why_size, "its version has no such key: ", key_names[KEY_CTIME]);
 	return rc ? rc : check(out, seen, why, why_size);
 }

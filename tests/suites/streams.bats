@@ -62,13 +62,15 @@ same() {
 }
 # throttle: a pipe that takes its time.
 throttle() { perl -e 'while (sysread STDIN, $b, 65536) { syswrite STDOUT, $b; select undef, undef, undef, 0.01 }'; }
-# resume COLLECTION: whatever a receiver has left of it, the whole of mnt/docs comes to it.
+# resume COLLECTION: whatever a receiver has left of it, the whole of the snapshot S of mnt/docs comes to it.
 resume() {
 	local token=''
 	[ ! -d "mnt2/$1" ] || token=$(vecfs receive --token "mnt2/$1")
 	echo "$1: ${token:-nothing}"
-	if [ -n "$token" ] && [[ $token != *-0-0 ]]; then
-		vecfs send -q --resume "$token" mnt/docs | vecfs receive -q "mnt2/$1"
+	if [ -e "mnt2/$1/.vecfs/snap/S" ]; then # it had done all
+		return
+	elif [ -n "$token" ] && [[ $token != *-0-0 ]]; then
+		vecfs send -q --resume "$token" mnt/docs/.vecfs/snap/S | vecfs receive -q "mnt2/$1"
 	else
 		vecfs receive -q "mnt2/$1" <s
 	fi
@@ -194,6 +196,17 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 	run -0 vecfs receive --list <s
 	[[ $output == *"vectors            1,000"* && $output == *"whole              yes"* ]]
 	[[ $(vecfs receive --list --json <s) == *'"dim": 16'* ]]
+	mkdir mnt/docs/.vecfs/views/sq8 mnt/docs/.vecfs/snap/S
+	chmod 750 mnt/docs # not what the snapshot's was
+	vecfs send -q mnt/docs/.vecfs/snap/S >snap
+	vecfs receive --list <snap >listed
+	grep -qx 'snapshot  *S' listed
+	grep -qx "mode  *0$(stat -c %a mnt/docs/.vecfs/snap/S)" listed
+	grep -qx "mtime  *$(stat -c %y mnt/docs/.vecfs/snap/S)" listed
+	grep -qx "ctime  *$(stat -c %z mnt/docs/.vecfs/snap/S)" listed
+	grep -q 'sq8  *seed=0 train=0 retrain=off' listed
+	vecfs receive --list --json <snap | python3 -c \
+		"import json, sys; assert json.load(sys.stdin)['views'] == [{'name': 'sq8', 'params': 'seed=0 train=0 retrain=off'}]"
 	head -c -5 s >cut
 	run -1 vecfs receive --list <cut
 	[[ $output == *"cut short after"* && $output == *"whole              no"* ]]
@@ -227,8 +240,8 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 @test "a stream of a newer version is refused with a sentence" {
 	vec 1 4 >mnt/docs/a
 	vecfs send -q mnt/docs >s
-	printf '\x02' | dd of=s bs=1 seek=8 conv=notrunc status=none
-	refused "a stream of version 2, of which this program knows 1 only" vecfs receive mnt2/docs <s
+	printf '\x03' | dd of=s bs=1 seek=8 conv=notrunc status=none
+	refused "a stream of version 3, of which this program knows 1 to 2 only" vecfs receive mnt2/docs <s
 	[ ! -e mnt2/docs ]
 }
 
@@ -278,7 +291,14 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 
 @test "receivers and mounts that are killed at any moment: resumed, it ends equal" {
 	vectors docs 40000 64 10
-	vecfs send -q mnt/docs >s
+	mkdir mnt/docs/.vecfs/views/sq8 mnt/docs/.vecfs/views/bit
+	chmod 600 mnt/docs/i7
+	touch -d '2001-02-03 04:05:06.789' mnt/docs/i8
+	chmod 2750 mnt/docs
+	touch -d '1999-12-31 23:59:59' mnt/docs
+	mkdir mnt/docs/.vecfs/snap/S
+	vec 1 64 >mnt/docs/i9 # what is sent is the snapshot
+	vecfs send -q mnt/docs/.vecfs/snap/S >s
 	local kills=6 receiver i
 	[ "$VECFS_LONG" = 0 ] || kills=50
 	mkfifo slow
@@ -291,12 +311,16 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 		if ((i % 3 == 2)); then
 			kill -KILL "$other"
 			take_away "$here/mnt2"
+			wait "$other" || true # it has the store until then
 			other=''
 			start_other
 		fi
 		wait $receiver || true
 		resume docs$i
-		[ "$(digest mnt/docs)" = "$(digest mnt2/docs$i)" ]
+		[ "$(digest mnt/docs/.vecfs/snap/S)" = "$(digest mnt2/docs$i)" ]
+		[ "$(digest mnt/docs/.vecfs/snap/S)" = "$(digest mnt2/docs$i/.vecfs/snap/S)" ]
+		diff <(attributes mnt/docs/.vecfs/snap/S) <(attributes mnt2/docs$i/.vecfs/snap/S)
+		[ "$(ls mnt2/docs$i/.vecfs/snap/S/.vecfs/views)" = $'bit\nsq8' ]
 	done
 }
 
@@ -380,7 +404,9 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 @test "a snapshot is received with its name, and then the difference to the next" {
 	local S=docs/.vecfs/snap/S T=docs/.vecfs/snap/T
 	vectors docs 2000 24 15
+	mkdir mnt/docs/.vecfs/views/sq8
 	chmod 750 mnt/docs
+	touch -d '2001-02-03 04:05:06.789' mnt/docs
 	mkdir mnt/$S
 	vec 1 24 >mnt/docs/i5
 	rm mnt/docs/i6
@@ -401,15 +427,20 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 	grep -qx 'removals  *1' listed
 	vecfs receive -q mnt2/docs <d
 	[ "$(ls mnt2/docs/.vecfs/snap)" = $'S\nT' ]
-	for c in $S $T; do
-		[ "$(digest mnt/$c)" = "$(digest mnt2/$c)" ]
-		diff -r mnt/$c mnt2/$c
-		[ "$(cd mnt/$c && stat -c '%n %a %u %g %y' *)" = "$(cd mnt2/$c && stat -c '%n %a %u %g %y' *)" ]
+	for _ in 1 2; do
+		for c in $S $T; do
+			[ "$(digest mnt/$c)" = "$(digest mnt2/$c)" ]
+			diff -r mnt/$c mnt2/$c
+			diff <(attributes mnt/$c) <(attributes mnt2/$c) # of the directory, too
+			cmp mnt/$c/.vecfs/views/sq8/.vecfs/params mnt2/$c/.vecfs/views/sq8/.vecfs/params
+		done
+		[ "$(stat -c '%a %Y' mnt2/$S)" = "750 $(date -d '2001-02-03 04:05:06' +%s)" ]
+		eventually is_ready mnt2/docs/.vecfs/views/sq8
+		vecfs search mnt2/$S mnt/$S/i5 --view sq8 -k 3 >there
+		vecfs search mnt/$S mnt/$S/i5 -k 3 | cmp - there
+		stop_other
+		start_other
 	done
-	[ "$(stat -c %a mnt2/$T)" = 750 ]
-	stop_other
-	start_other
-	diff -r mnt/$T mnt2/$T
 }
 
 @test "the difference of two snapshots is refused where the base is another" {

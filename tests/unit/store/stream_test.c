@@ -206,12 +206,19 @@ static void test_header_there_and_back(void **state)
 	size_t size;
 
 	(void)state;
-	assert_int_equal(vecstream_header_build(&c->header, &text, &size), 0);
-	memcpy(&start, text, sizeof start);
-	assert_int_equal(vecstream_start_check(&start, why, sizeof why), 0);
-	assert_int_equal(vecstream_header_parse(&start, text + sizeof start, &back, why, sizeof why), 0);
-	assert_memory_equal(&back, &c->header, sizeof back);
-	free(text);
+	for (uint32_t version = 1; version <= VECSTREAM_VERSION; version++) {
+		c->header.has_ctime = version == 2;
+		c->header.ctime_s = version == 2 ? -7 : 0;
+		c->header.ctime_ns = version == 2 ? 123456789 : 0;
+		assert_int_equal(vecstream_header_build(&c->header, &text, &size), 0);
+		memcpy(&start, text, sizeof start);
+		assert_int_equal(start.version, version);
+		assert_int_equal(vecstream_start_check(&start, why, sizeof why), 0);
+		assert_int_equal(vecstream_header_parse(&start, text + sizeof start, &back, why, sizeof why),
+				 0);
+		assert_memory_equal(&back, &c->header, sizeof back);
+		free(text);
+	}
 	free(c);
 }
 
@@ -339,6 +346,7 @@ static void test_headers_that_make_no_sense(void **state)
 		{"from=first\n", ""},
 		{"to_fingerprint=1", "to_fingerprint=z"},
 		{"uid=7", "uid=7\nuid=7"},
+		{"uid=7", "uid=7\nctime=1.000000000"}, /* of version 2 */
 	};
 	struct content *c = content_new(VS_F32, 5, 4, 11);
 	struct vecstream_header back;
