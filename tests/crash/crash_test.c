@@ -23,7 +23,9 @@
 #define JOBS_MAX 256
 #define POINTS_PER_SEED 64 /* more seeds find more than more points of one seed */
 #define HANG_SECONDS 30
-#define FAILURES_MAX 10 /* then a job gives up */
+#define SECONDS 20
+#define SECONDS_SANITIZED 5 /* it is to find wrong accesses, of which each seed has all */
+#define FAILURES_MAX 10     /* then a job gives up */
 
 /* What has failed once is tried first, as long as the workloads of these seeds are what they were. */
 static const struct {
@@ -180,7 +182,7 @@ static int usage(int status)
 	fputs("usage: crash_test [--seeds N] [--seconds S] [--jobs J] [--first-seed X] [--crash K]\n"
 	      "                  [--repeat N] [--verbose]\n"
 	      "  --seeds N       as many workloads (default: until the time is over)\n"
-	      "  --seconds S     as long (default 20; with --seeds until they are done)\n"
+	      "  --seconds S     as long (default 20, instrumented 5; with --seeds until they are done)\n"
 	      "  --jobs J        processes at once (default: one for each CPU)\n"
 	      "  --first-seed X  the first workload's seed; the others count up from it (default 1)\n"
 	      "  --crash K       only this crash point of each workload\n"
@@ -227,7 +229,7 @@ int main(int argc, char **argv)
 	if (optind != argc)
 		return usage(2);
 	if (o.seconds < 0)
-		o.seconds = o.seeds ? 0 : 20;
+		o.seconds = o.seeds ? 0 : getenv("VECFS_SANITIZED") ? SECONDS_SANITIZED : SECONDS;
 	if (!o.jobs)
 		o.jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
 	if (o.jobs > JOBS_MAX)

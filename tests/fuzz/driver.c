@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * driver - runs a fuzzer without libFuzzer: each input that is named, then seeded mutations of them for some
- * seconds (VECFS_LONG=1: ten minutes). The input at work lies in the file fuzz-input of the current directory
- * if the run ends badly.
+ * seconds (VECFS_FUZZ_SECONDS, else 4; VECFS_LONG=1: ten minutes). The input at work lies in the file
+ * fuzz-input of the current directory if the run ends badly.
  *
  *     fuzz-NAME-fuzz [FILE or DIRECTORY]...
  */
@@ -171,10 +171,18 @@ static void run(void)
 	runs++;
 }
 
+static time_t seconds(void)
+{
+	const char *is_long = getenv("VECFS_LONG"), *wanted = getenv("VECFS_FUZZ_SECONDS");
+
+	if (is_long && !strcmp(is_long, "1"))
+		return SECONDS_LONG;
+	return wanted ? atol(wanted) : SECONDS;
+}
+
 int main(int argc, char **argv)
 {
-	const char *is_long = getenv("VECFS_LONG");
-	time_t end = time(NULL) + (is_long && !strcmp(is_long, "1") ? SECONDS_LONG : SECONDS);
+	time_t end = time(NULL) + seconds();
 
 	signal(SIGABRT, on_signal);
 	signal(SIGSEGV, on_signal);

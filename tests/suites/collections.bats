@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Collections: mkdir, rmdir, mv, schema, names.
-# sanitize: yes
+# sanitize: address
 
 load helper
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Real word vectors, one file each: 50,000 GloVe words where they are shared, else the 3,000 of tests/data.
+# Real word vectors, one file each: the 3,000 of tests/data; with --long the 50,000 GloVe words, where they are shared.
 
 BATS_TEST_TIMEOUT=240
 load helper
@@ -8,7 +8,8 @@ setup() {
 	begin
 	start
 	mkdir mnt/words
-	vectors=$(shared_data glove/glove-50k.f32) || vectors=$BATS_TEST_DIRNAME/../data/glove-3k.f32
+	vectors=$BATS_TEST_DIRNAME/../data/glove-3k.f32
+	[ "$VECFS_LONG" = 0 ] || vectors=$(shared_data glove/glove-50k.f32 || echo "$vectors")
 	words=${vectors%.f32}.ids
 }
 

