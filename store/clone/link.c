@@ -230,6 +230,7 @@ int clone_unshare_rows(struct vs_store *s, struct segment *seg)
 	while (!rc) {
 		pthread_rwlock_wrlock(&s->lock);
 		rc = segment_reopen_rows(seg);
+		seg->copy_made = false;
 		c = collection_get(&s->table, seg->collection);
 		if (c)
 			c->directory_changed = true;
@@ -248,6 +249,7 @@ void clone_leave(struct vs_store *s, struct collection *c)
 {
 	for (uint32_t i = 0; i < c->segment_count; i++)
 		segment_share_leave(c->segments[i]);
+	c->left_shares = true;
 	s->share_changes++;
 	engine_wake_vacuum(s);
 }

@@ -259,7 +259,8 @@ void collection_free(struct io *io, struct collection *c)
 {
 	assert(!c->snapshots);
 	for (uint32_t i = 0; i < c->segment_count; i++) {
-		segment_share_leave(c->segments[i]);
+		if (!c->left_shares)
+			segment_share_leave(c->segments[i]);
 		segment_put(io, c->segments[i]);
 	}
 	free(c->segments);

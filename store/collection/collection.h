@@ -61,6 +61,7 @@ struct collection {
 	bool damaged;
 	bool frozen;       /* a snapshot of parent: nothing changes in it */
 	bool shares;       /* it has or had files that are another's too (ATTRIBUTE_SHARES) */
+	bool left_shares;  /* it is no user of them any more: it is gone */
 	bool lazy;         /* its index is not built: count and sums over ids are as the catalog has them */
 	uint32_t unlinked; /* its files are still this collection's: the applier has yet to link them */
 	uint32_t clones;   /* collections made of this one whose files are still to be linked */

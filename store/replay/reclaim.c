@@ -8,18 +8,21 @@
 #include "store/engine.h"
 #include "store/snapshot/snapshot.h"
 
-/* What readers of a snapshot may want is opened while it has a name, and then stays open. */
+/* What readers of a snapshot may want is opened while it has a name, and then stays open: it is in use until
+ * the end. */
+static void keep_files(struct collection *c)
+{
+	for (uint32_t n = 0; n < c->segment_count; n++)
+		for (enum segment_column i = 0; i < SEGMENT_COLUMNS && c->segments[n]->snapshots; i++)
+			segment_file(c->segments[n], i);
+}
+
+/* They find its rows in these files, as they are. Under the lock, alone. */
 static void keep_readers(struct collection *c)
 {
-	for (uint32_t n = 0; n < c->segment_count; n++) {
-		struct segment *seg = c->segments[n];
-
-		if (!segment_has_files(seg) || seg->refs < 2)
-			continue;
-		for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
-			if (segment_file(seg, i) >= 0)
-				seg->going = true; /* in use until the end; its rows are as they are in it */
-	}
+	for (uint32_t n = 0; n < c->segment_count; n++)
+		if (c->segments[n]->snapshots)
+			c->segments[n]->going = true;
 }
 
 /* Names that could not be removed are there for ever: whose files they are stay shared. */
@@ -27,6 +30,7 @@ static void abandon_shares(struct collection *c)
 {
 	for (uint32_t n = 0; n < c->segment_count; n++)
 		segment_share_abandon(c->segments[n]);
+	c->left_shares = true;
 }
 
 /* Removes a dropped collection's files and memory. Nothing that is in the log ahead of here needs them. */
@@ -40,13 +44,15 @@ static void drop_collection(struct vs_store *s, uint32_t id)
 		;
 	pthread_rwlock_unlock(&s->lock);
 	if (c && c->frozen)
-		keep_readers(c);
+		keep_files(c);
 	pthread_rwlock_wrlock(&s->lock);
 	for (p = &s->dropped; *p && (*p)->id != id; p = &(*p)->dropped_next)
 		;
 	c = *p;
 	if (c) {
 		*p = c->dropped_next;
+		if (c->frozen)
+			keep_readers(c);
 		snapshot_detach(c);
 	}
 	pthread_rwlock_unlock(&s->lock);

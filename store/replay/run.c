@@ -16,6 +16,19 @@ static bool is_shortage(int rc)
 	return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
 }
 
+/* Whether the rows of a segment, which is to get its own, are read by a snapshot whose names have gone. */
+static bool rows_are_read(struct vs_store *s, const struct segment *seg)
+{
+	bool read;
+
+	if (!seg->copy_made)
+		return false;
+	pthread_rwlock_rdlock(&s->lock);
+	read = seg->share && seg->share->kept;
+	pthread_rwlock_unlock(&s->lock);
+	return read;
+}
+
 /*
  * A file with several names stays as it is: 1 if there is nothing to write. A recovery comes again to what
  * was written before the file got its other names, and skips it; rows of zeros that come afterwards go to a
@@ -25,11 +38,9 @@ static int run_prepare(struct vs_store *s, struct run *run)
 {
 	int rc = segment_is_linked(run->seg, run->column);
 
-	if (rc <= 0)
-		return rc;
-	if (run->column == SEGMENT_ROWS)
+	if (run->column == SEGMENT_ROWS && rc >= 0 && (rc || rows_are_read(s, run->seg)))
 		return clone_unshare_rows(s, run->seg);
-	return s->replaying ? 1 : -EIO;
+	return rc <= 0 ? rc : s->replaying ? 1 : -EIO;
 }
 
 static int run_write(struct vs_store *s, struct run *run)

@@ -493,8 +493,18 @@ int segment_share(struct segment *seg, struct segment *other)
 
 void segment_share_leave(struct segment *seg)
 {
-	if (seg->share && !--seg->share->users)
-		free(seg->share);
+	struct share *share = seg->share;
+	bool keep = share && seg->snapshots;
+
+	if (!share)
+		return;
+	share->kept += keep;
+	share->kept -= seg->share_kept;
+	seg->share_kept = keep;
+	if (keep)
+		return;
+	if (!--share->users)
+		free(share);
 	seg->share = NULL;
 }
 

@@ -34,6 +34,7 @@
 struct share {
 	unsigned users;     /* segments; the last one frees it */
 	unsigned strangers; /* names of the file that are no segment's, and stay */
+	unsigned kept;      /* users whose names have gone, but open snapshots read there */
 };
 
 struct segment {
@@ -64,16 +65,18 @@ struct segment {
 	uint32_t names_allocated;    /* granules */
 	pthread_mutex_t space_mutex; /* of who allocates or gives back space: taken before the store's lock */
 	struct name_heap names;
-	struct share *share; /* NULL: its file of vectors is its own */
-	bool copy_reserved;  /* there is space for rows of its own: N.rows.copy, or its own already */
-	bool copy_made;      /* N.rows.copy may be there */
-	uint32_t source;     /* where the files are if they are not at their place: this collection's, of the
-				same number; of a clone that is not linked */
-	bool cloned;         /* at opening: the log has made a clone of it, or it of another; such a file is
-				there until the clone has been linked */
-	bool logged;         /* at opening: the log may have changed how many rows it has */
-	bool uncut;          /* shared files are as long as they were */
-	bool digest_valid;   /* the digests of the last clean catalog still hold */
+	struct share *share;        /* NULL: its file of vectors is its own */
+	bool copy_reserved;         /* there is space for rows of its own: N.rows.copy, or its own already */
+	_Atomic bool copy_made;     /* N.rows.copy may be there */
+	_Atomic unsigned snapshots; /* open ones that have rows of it */
+	bool share_kept;            /* it is such a user of its share */
+	uint32_t source;   /* where the files are if they are not at their place: this collection's, of the
+			      same number; of a clone that is not linked */
+	bool cloned;       /* at opening: the log has made a clone of it, or it of another; such a file is
+			      there until the clone has been linked */
+	bool logged;       /* at opening: the log may have changed how many rows it has */
+	bool uncut;        /* shared files are as long as they were */
+	bool digest_valid; /* the digests of the last clean catalog still hold */
 	uint64_t digests[SEGMENT_COLUMNS];
 	uint32_t high;   /* the most rows it has had since space was given back */
 	uint32_t trims;  /* RECORD_TRIM that the applier has not passed: until then rows beyond count may be
@@ -200,6 +203,8 @@ void segment_vectors_done(struct segment *seg);
 /* other gets the same share as seg, whose file of vectors its own is a name of. -ENOMEM. Under the store's
  * lock, alone. */
 int segment_share(struct segment *seg, struct segment *other);
+/* The names of its files have gone. While open snapshots have rows of it, which they read there, the others
+ * must not change these files either: the share is kept, until this is called once more. */
 void segment_share_leave(struct segment *seg);
 /* The same of a segment whose name of the file stays: those of the others are still shared. */
 void segment_share_abandon(struct segment *seg);

@@ -106,6 +106,9 @@ static struct vs_snapshot *snapshot_new(struct vs_store *s, struct collection *c
 	pthread_mutex_init(&m->ids_mutex, NULL);
 	pthread_mutex_init(&m->images_mutex, NULL);
 	pthread_mutex_init(&m->spill_mutex, NULL);
+	for (uint32_t i = 0; i < m->segment_count; i++)
+		if (m->segments[i])
+			m->segments[i]->snapshots++;
 	m->opened = ++s->snapshots_opened;
 	m->next = c->snapshots;
 	c->snapshots = m;
@@ -156,15 +159,45 @@ uint64_t snapshot_newest(const struct collection *c)
 	return c->snapshots ? c->snapshots->opened : 0;
 }
 
+/* Its segments are read no more. Returns whether one of them has a share that was kept only for that. Under
+ * snapshots_mutex. */
+static bool leave_segments(const struct vs_snapshot *m)
+{
+	bool kept = false;
+
+	for (uint32_t i = 0; i < m->segment_count; i++) {
+		struct segment *seg = m->segments[i];
+
+		if (seg && !--seg->snapshots)
+			kept |= seg->share_kept;
+	}
+	return kept;
+}
+
+/* What others could not change while it was read is theirs now. */
+static void leave_shares(const struct vs_snapshot *m)
+{
+	struct vs_store *s = m->s;
+
+	pthread_rwlock_wrlock(&s->lock);
+	for (uint32_t i = 0; i < m->segment_count; i++)
+		if (m->segments[i] && m->segments[i]->share_kept)
+			segment_share_leave(m->segments[i]);
+	s->share_changes++;
+	engine_wake_vacuum(s);
+	pthread_rwlock_unlock(&s->lock);
+}
+
 void vs_snapshot_close(struct vs_snapshot *m)
 {
 	struct vs_store *s = m->s;
 	struct vs_snapshot **p;
-	bool last;
+	bool last, kept;
 
 	pthread_rwlock_rdlock(&s->lock);
 	pthread_mutex_lock(&s->snapshots_mutex);
 	last = !--m->users;
+	kept = last && leave_segments(m);
 	if (last && m->c) {
 		for (p = &m->c->snapshots; *p != m; p = &(*p)->next)
 			;
@@ -174,6 +207,8 @@ void vs_snapshot_close(struct vs_snapshot *m)
 	pthread_rwlock_unlock(&s->lock);
 	if (!last)
 		return;
+	if (kept)
+		leave_shares(m);
 	if (m->spill_fd >= 0)
 		s->io->ops->close(s->io, m->spill_fd);
 	for (int i = 0; i < 2; i++)

@@ -429,6 +429,128 @@ static void a_rollback_to_nothing(void **state)
 	assert_same(f->s, f->docs, &now);
 }
 
+/* An open snapshot still is what the copy says. */
+static void assert_reads(struct vs_snapshot *m, const struct copy *then)
+{
+	float rows[IDS * DIM], want[DIM];
+	struct vs_row_meta meta[IDS];
+	struct vs_snapshot_info info;
+	char ids[IDS * 32] = "", *at = ids;
+
+	vs_snapshot_info(m, &info);
+	assert_int_equal(vs_snapshot_ids(m, ids, sizeof ids - 1, 0), info.ids_bytes);
+	assert_int_equal(vs_snapshot_vectors(m, rows, sizeof rows, 0), info.rows * ROW_BYTES);
+	assert_int_equal(vs_snapshot_meta(m, 0, info.rows, meta), info.rows);
+	for (uint64_t n = 0; n < info.rows; n++) {
+		unsigned i = IDS;
+
+		assert_int_equal(sscanf(strsep(&at, "\n"), "v%u", &i), 1);
+		vector_of(then->value[i], want);
+		assert_memory_equal(rows + n * DIM, want, sizeof want);
+		assert_true(meta[n].entry == then->entry[i]);
+	}
+}
+
+/* Waits until the files are as all that has changed says, and what has been dropped is gone. */
+static void wait_gone(struct fixture *f, uint32_t id)
+{
+	char path[512];
+
+	assert_int_equal(vs_sync(f->s), 0);
+	snprintf(path, sizeof path, "%s/collections/%u", f->sc.dir, id);
+	for (int ms = 0; ms < 20000 && !access(path, F_OK); ms += 10)
+		usleep(10000);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+/* Another collection comes and goes after what was changed, which therefore is in the files. */
+static void wait_applied(struct fixture *f)
+{
+	uint32_t id;
+
+	assert_int_equal(vs_snap_create(f->s, f->docs, "passing", &id), 0);
+	assert_int_equal(vs_snap_drop(f->s, id), 0);
+	wait_gone(f, id);
+}
+
+/* The collection's files are its own again only when nobody reads what they were; marked: some rows had
+ * changed before. */
+static void read_dropped(struct fixture *f, bool marked)
+{
+	struct copy now = {0}, then;
+	struct vs_snapshot *m[2];
+	uint32_t s;
+
+	for (unsigned i = 0; i < IDS; i++)
+		put(f, f->docs, &now, i, i + 1);
+	then = now;
+	s = snap(f, f->docs, "s");
+	for (unsigned i = 60; marked && i < 100; i++)
+		put(f, f->docs, &now, i, i + 1000);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(vs_snapshot_open(f->s, s, &m[i]), 0);
+	assert_int_equal(vs_snap_drop(f->s, s), 0);
+	wait_gone(f, s);
+	assert_reads(m[0], &then);
+	for (int i = 0; i < 2; i++) {
+		for (unsigned k = 0; k < IDS; k += 3)
+			put(f, f->docs, &now, k, k + 2000 + 100 * (unsigned)i);
+		for (unsigned k = 1; k < IDS; k += 7)
+			take_away(f, f->docs, &now, k);
+		wait_applied(f);
+		assert_reads(m[i], &then);
+		vs_snapshot_close(m[i]);
+	}
+	for (unsigned k = 0; k < IDS; k += 2)
+		put(f, f->docs, &now, k, k + 3000);
+	assert_same(f->s, f->docs, &now);
+	reopen(f);
+	assert_same(f->s, f->docs, &now);
+}
+
+static void a_dropped_snapshot_is_read_to_the_end(void **state)
+{
+	read_dropped(*state, true);
+}
+
+static void rows_of_a_dropped_snapshot_are_not_marked(void **state)
+{
+	read_dropped(*state, false);
+}
+
+/* The collection has no rows any more, then there is no snapshot: the clone has the file for itself, but for
+ * who reads what the collection was. */
+static void rows_that_went_are_read_beside_a_clone(void **state)
+{
+	struct fixture *f = *state;
+	struct copy now = {0}, then, other;
+	struct vs_snapshot *m;
+	uint32_t empty = snap(f, f->docs, "empty"), s, clone;
+
+	for (unsigned i = 0; i < IDS; i++)
+		put(f, f->docs, &now, i, i + 1);
+	then = other = now;
+	s = snap(f, f->docs, "s");
+	assert_int_equal(vs_snap_clone(f->s, s, "copy", &perm, &clone), 0);
+	assert_same(f->s, clone, &other);
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+	assert_int_equal(vs_snap_rollback(f->s, empty), 0);
+	assert_int_equal(vs_snap_drop(f->s, s), 0);
+	wait_gone(f, s);
+	for (unsigned i = 0; i < IDS; i += 2)
+		put(f, clone, &other, i, i + 1000);
+	wait_applied(f);
+	assert_reads(m, &then);
+	for (unsigned i = 0; i < IDS; i += 3)
+		take_away(f, clone, &other, i);
+	wait_applied(f);
+	assert_reads(m, &then);
+	vs_snapshot_close(m);
+	assert_same(f->s, clone, &other);
+	reopen(f);
+	assert_same(f->s, clone, &other);
+}
+
 #define LARGE_BYTES (64u << 10)
 #define LARGE_ROWS 256u
 
@@ -619,6 +741,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_clone_goes_its_own_way, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_rollback_brings_back_what_was, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_rollback_to_nothing, new_store, free_store),
+		cmocka_unit_test_setup_teardown(a_dropped_snapshot_is_read_to_the_end, new_store, free_store),
+		cmocka_unit_test_setup_teardown(rows_of_a_dropped_snapshot_are_not_marked, new_store,
+						free_store),
+		cmocka_unit_test_setup_teardown(rows_that_went_are_read_beside_a_clone, new_store,
+						free_store),
 		cmocka_unit_test_setup_teardown(a_dropped_snapshot_gives_back_space, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_damaged_snapshot_harms_nobody_else, new_store, free_store),
 		cmocka_unit_test_setup_teardown(random_steps, new_store, free_store),

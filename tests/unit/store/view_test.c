@@ -867,6 +867,29 @@ static void a_durable_snapshot_has_the_views_of_its_collection(void **state)
 	assert_int_equal(f->warnings, 0);
 }
 
+static void a_durable_snapshot_that_is_dropped_is_read_to_the_end(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_snapshot *m;
+	struct vs_view *v;
+	uint32_t snap;
+
+	put_many(f, 0, 1000);
+	create(f, "sq8");
+	wait_whole(f, "sq8");
+	snap = take_snapshot(f, "S");
+	put_many(f, 300, 500);
+	assert_int_equal(vs_snapshot_open(f->s, snap, &m), 0);
+	assert_int_equal(vs_view_open(m, "sq8", &v), 0);
+	compare_rows(m, v, "before");
+	assert_int_equal(vs_snap_drop(f->s, snap), 0);
+	put_many(f, 1000, 1300); /* in the holes that it has left */
+	wait_whole(f, "sq8");
+	compare_rows(m, v, "after");
+	vs_view_close(v);
+	vs_snapshot_close(m);
+}
+
 static void every_durable_snapshot_has_its_codes_beside_writers(void **state)
 {
 	static const char *const names[] = {"sq8", "opq8"};
@@ -997,6 +1020,7 @@ int main(void)
 		TEST(a_full_disk_makes_the_view_lag_and_nothing_else),
 		TEST(every_snapshot_has_its_codes_beside_writers),
 		TEST(a_durable_snapshot_has_the_views_of_its_collection),
+		TEST(a_durable_snapshot_that_is_dropped_is_read_to_the_end),
 		TEST(every_durable_snapshot_has_its_codes_beside_writers),
 	};
 
