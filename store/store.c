@@ -338,8 +338,8 @@ int vs_close(struct vs_store *s)
 	if (!s->read_only) {
 		int filled;
 
+		vacuum_stop(s); /* first: the builder's end looks at segments that nobody is to change */
 		builder_stop(s);
-		vacuum_stop(s);
 		filled = vacuum_all(s);
 
 		if (s->logging)
