@@ -249,7 +249,7 @@ static int piece_prepare(struct batch_commit *j, struct piece *p, uint64_t *entr
 		rc = piece_write(j, p, &w);
 	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
 		if (!rc)
-			rc = io->ops->datasync(io, w.fd[i]);
+			rc = commit_synced(j->s, io->ops->datasync(io, w.fd[i]));
 		if (w.fd[i] >= 0)
 			io->ops->close(io, w.fd[i]);
 	}
@@ -306,8 +306,8 @@ int batch_commit_prepare_pieces(struct batch_commit *j)
 	}
 	collection_path(path, j->batch->id, NULL);
 	if (!rc)
-		rc = j->s->io->ops->syncdir(j->s->io, path);
+		rc = commit_synced(j->s, j->s->io->ops->syncdir(j->s->io, path));
 	if (rc >= 0) /* the batch's own directory may be young, too */
-		rc = j->s->io->ops->syncdir(j->s->io, "collections");
+		rc = commit_synced(j->s, j->s->io->ops->syncdir(j->s->io, "collections"));
 	return rc < 0 ? rc : 0;
 }

@@ -46,14 +46,6 @@ static bool keep(struct vs_store *s, struct segment *seg)
 	return mapped;
 }
 
-/* After a sync that failed nobody knows what is on the disk. */
-static int synced(struct vs_store *s, int rc)
-{
-	if (rc < 0)
-		commit_poison(s, "cannot sync", rc);
-	return rc;
-}
-
 /* The rows column is a new file, durable when this returns. */
 static int write_rows(struct vs_store *s, struct segment *from, const char *path, uint64_t *entry)
 {
@@ -70,7 +62,7 @@ static int write_rows(struct vs_store *s, struct segment *from, const char *path
 					   (uint64_t)slot * sizeof *rows);
 	}
 	if (!rc)
-		rc = s->io->lost ? -EIO : synced(s, s->io->ops->datasync(s->io, fd));
+		rc = s->io->lost ? -EIO : commit_synced(s, s->io->ops->datasync(s->io, fd));
 	if (fd >= 0) {
 		if (rows)
 			segment_map_release(from);
@@ -117,5 +109,5 @@ int clone_lend_end(struct vs_store *s, uint32_t number)
 	rc = s->io->ops->syncdir(s->io, path);
 	if (rc >= 0)
 		rc = s->io->ops->syncdir(s->io, "collections");
-	return synced(s, rc);
+	return commit_synced(s, rc);
 }

@@ -107,6 +107,13 @@ void commit_poison(struct vs_store *s, const char *what, int error)
 			      strerror(-error));
 }
 
+int commit_synced(struct vs_store *s, int rc)
+{
+	if (rc < 0)
+		commit_poison(s, "cannot sync", rc);
+	return rc;
+}
+
 void commit_mind_lost(struct vs_store *s)
 {
 	if (s->io->lost)

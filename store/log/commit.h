@@ -83,6 +83,9 @@ void commit_deadline(struct timespec *t, int64_t ms);
 /* A write failed: from now on nothing is written, and changes answer -EROFS. No lock but perhaps the store's.
  */
 void commit_poison(struct vs_store *s, const char *what, int error);
+/* Returns rc, the answer of a sync, and poisons the store if it failed: nobody knows what is on the disk, and
+ * a second sync would find nothing left to write and call it durable. */
+int commit_synced(struct vs_store *s, int rc);
 /* Poisons the store if a page of a mapping has been lost (io.h): what has been made of its zeros must never
  * be logged. */
 void commit_mind_lost(struct vs_store *s);

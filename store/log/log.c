@@ -35,7 +35,7 @@ static int prepare(struct log *log, int file, uint64_t bytes)
 	}
 	if (rc >= 0) {
 		rc = log->io->ops->datasync(log->io, log->fd[file]);
-		log->sync_failed = rc < 0;
+		log->sync_failed |= rc < 0;
 	}
 	if (rc >= 0)
 		log->prepared[file] = bytes;
@@ -64,8 +64,10 @@ int log_create(struct log *log, struct io *io, const struct log_position *at, ui
 			rc = prepare(log, i, bytes);
 		}
 	}
-	if (!rc)
+	if (!rc) {
 		rc = io->ops->syncdir(io, ".");
+		log->sync_failed |= rc < 0;
+	}
 	if (rc) {
 		log_close(log);
 		log_remove(io);

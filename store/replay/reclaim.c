@@ -170,7 +170,7 @@ static void segment_remove(struct vs_store *s, struct collection *c, struct segm
 	/* A name that came back would lead whoever takes the number to a file that others have. */
 	if (seg->share && !rc) {
 		collection_path(path, c->id, NULL);
-		rc = s->io->ops->syncdir(s->io, path);
+		rc = commit_synced(s, s->io->ops->syncdir(s->io, path));
 	}
 	if (!seg->share || rc >= 0)
 		segment_leave(s, c, seg);

@@ -184,7 +184,10 @@ static int take_model(struct vs_store *s, struct view *v, struct view_model *m)
 		view_model_put(m);
 		return 0;
 	}
-	rc = view_model_save(s, v->collection, v->d.name, m);
+	/* A file whose sync has failed is not synced again. */
+	rc = __atomic_load_n(&s->commit.failed, __ATOMIC_RELAXED);
+	if (!rc)
+		rc = view_model_save(s, v->collection, v->d.name, m);
 	if (!rc && !v->current)
 		rc = adopt(s, v, m);
 	if (rc) {

@@ -127,11 +127,11 @@ int view_model_save(struct vs_store *s, uint32_t collection, const char *name, c
 	if (!rc)
 		rc = io_write_full(io, fd, m->floats, shape.dim * sizeof *m->floats, sizeof page);
 	if (!rc)
-		rc = io->ops->datasync(io, fd);
+		rc = commit_synced(s, io->ops->datasync(io, fd));
 	io->ops->close(io, fd);
 	collection_path(path, collection, NULL);
 	if (rc >= 0)
-		rc = io->ops->syncdir(io, path);
+		rc = commit_synced(s, io->ops->syncdir(io, path));
 	return rc < 0 ? rc : 0;
 }
 

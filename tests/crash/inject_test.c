@@ -30,7 +30,7 @@ static bool failed_in_sync(const struct round *r)
 {
 	const char *call = simdisk_failed(r->disk);
 
-	return call && !strcmp(call, "datasync");
+	return call && (!strcmp(call, "datasync") || !strcmp(call, "syncdir") || !strcmp(call, "syncall"));
 }
 
 /* What an operation may answer instead of its result once a fault has struck. */
@@ -68,7 +68,7 @@ static bool readable(struct round *r, size_t *visible)
 	return true;
 }
 
-/* A store whose datasync failed takes nothing more, and says so at once and always. */
+/* A store one of whose syncs failed takes nothing more, and says so at once and always. */
 static bool poisoned(struct round *r)
 {
 	struct vs_counters counters;
@@ -78,9 +78,9 @@ static bool poisoned(struct round *r)
 
 	vs_counters(r->store, &counters);
 	if (synced != -EROFS && synced != -EIO)
-		return round_fail(r, "vs_sync after a failed datasync answers %d", synced);
+		return round_fail(r, "vs_sync after a failed sync answers %d", synced);
 	if (created != -EROFS || !counters.poisoned)
-		return round_fail(r, "after a failed datasync a change answers %d", created);
+		return round_fail(r, "after a failed sync a change answers %d", created);
 	return true;
 }
 

@@ -421,15 +421,34 @@ static int check_codes(struct vs_store *s, struct model_collection *c, const cha
 	return rc == -EAGAIN ? 0 : rc; /* not trained yet */
 }
 
-static int load_views(struct vs_store *s, struct model_collection *c, char *why, size_t why_size)
+static unsigned view_bit(const char *name)
 {
+	unsigned i = 0;
+
+	while (i < MODEL_VIEWS && strcmp(name, model_views[i]) != 0)
+		i++;
+	return 1u << i;
+}
+
+/* A snapshot has views of its collection, of which not all need fit it: none of them is a state of its own.
+ */
+static int load_views(struct model *m, struct vs_store *s, struct model_collection *c, char *why,
+		      size_t why_size)
+{
+	const struct model_collection *of = c->parent[0] ? model_find(m, c->parent) : NULL;
 	struct vs_view_info info = {.name = ""};
 	int rc = 0;
 
 	while (!rc && !vs_view_next(s, c->id, info.name, &info)) {
-		for (unsigned i = 0; i < MODEL_VIEWS; i++)
-			if (!strcmp(info.name, model_views[i]))
-				c->views |= 1u << i;
+		unsigned bit = view_bit(info.name);
+
+		if (!c->parent[0]) {
+			c->views |= bit;
+		} else if (!of || !(of->views & bit)) {
+			snprintf(why, why_size, "%s@%s/: view %s is not of its collection", c->parent,
+				 c->name, info.name);
+			return -EIO;
+		}
 		rc = check_codes(s, c, info.name, why, why_size);
 	}
 	return rc;
@@ -461,7 +480,7 @@ static int load_collection(struct model *m, struct vs_store *s, const struct vs_
 		if (rc)
 			return rc;
 	}
-	rc = load_views(s, c, why, why_size);
+	rc = load_views(m, s, c, why, why_size);
 	return rc || m->rows_only ? rc : check_moment(s, c, why, why_size);
 }
 
