@@ -6,12 +6,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+/*
+ * The kernel may hold a process's exec_update_lock while it waits for our answer: it closes what is
+ * O_CLOEXEC, and flushes it, in the middle of an exec. Whoever reads its /proc/PID/stat then waits for that
+ * lock, and the process for us, for ever. So a process is known by the inode of its pidfd, which no other
+ * ever has (Linux 6.9), and whose ioctl tells a thread's process (6.13); these take no such lock. /proc is
+ * read where the kernel is older.
+ */
+#define PIDFS_MAGIC 0x50494446
+#define OF_THREAD O_EXCL /* PIDFD_THREAD of pidfd_open(2) */
+
+/* The first version of struct pidfd_info, pidfd_open(2). */
+struct thread_info {
+	uint64_t mask, cgroup;
+	uint32_t pid, tgid, ppid, ids[8];
+	int32_t exit_code;
+};
+#define GET_THREAD_INFO _IOWR(0xff, 11, struct thread_info)
 
 #define PID_BITS 22      /* the kernel's PID_MAX_LIMIT */
 #define STARTED_FIELD 22 /* of /proc/PID/stat, in clock ticks since the system started */
 
-static pthread_once_t proc_once = PTHREAD_ONCE_INIT;
+/* ------------------------------------------------------------------ by /proc */
+
 static bool proc_is_ours;
 
 /* A process in a pid namespace of its own may see the /proc of another, where equal numbers are others. */
@@ -62,12 +85,71 @@ static uint64_t find_start(pid_t pid)
 	return field ? strtoull(field, NULL, 10) : 0;
 }
 
+/* ------------------------------------------------------------------ by pidfd */
+
+static int open_pidfd(pid_t pid, unsigned flags)
+{
+	return (int)syscall(SYS_pidfd_open, pid, flags);
+}
+
+/* Whether pidfds have inodes of their own here, and tell what process a thread is of. */
+static bool pidfds_tell(void)
+{
+	struct thread_info info = {0};
+	struct statfs fs;
+	int fd = open_pidfd(getpid(), OF_THREAD);
+	bool tell = fd >= 0 && sizeof(ino_t) == sizeof(process_t) && fstatfs(fd, &fs) == 0 &&
+		    fs.f_type == PIDFS_MAGIC && ioctl(fd, GET_THREAD_INFO, &info) == 0 &&
+		    info.tgid == (uint32_t)getpid();
+
+	if (fd >= 0)
+		close(fd);
+	return tell;
+}
+
+/* Takes over a descriptor. 0: it is gone. */
+static process_t identity_of(int fd)
+{
+	struct stat st;
+	process_t process = fd >= 0 && fstat(fd, &st) == 0 ? st.st_ino : PROCESS_UNKNOWN;
+
+	if (fd >= 0)
+		close(fd);
+	return process;
+}
+
+static process_t process_by_pidfd(pid_t thread)
+{
+	struct thread_info info = {0};
+	int fd = open_pidfd(thread, OF_THREAD);
+
+	if (fd < 0)
+		return PROCESS_UNKNOWN;
+	if (ioctl(fd, GET_THREAD_INFO, &info) == 0 && info.tgid == (uint32_t)thread)
+		return identity_of(fd);
+	close(fd);
+	return info.tgid ? identity_of(open_pidfd((pid_t)info.tgid, 0)) : PROCESS_UNKNOWN;
+}
+
+/* ------------------------------------------------------------------ */
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static bool has_pidfds;
+
+static void look_around(void)
+{
+	has_pidfds = pidfds_tell();
+	look_at_proc();
+}
+
 process_t process_of(pid_t thread)
 {
 	uint64_t started;
 	pid_t pid;
 
-	pthread_once(&proc_once, look_at_proc);
+	pthread_once(&once, look_around);
+	if (thread > 0 && has_pidfds)
+		return process_by_pidfd(thread);
 	pid = thread > 0 && proc_is_ours ? find_pid(thread) : 0;
 	started = pid > 0 ? find_start(pid) : 0;
 	return started ? started << PID_BITS | (process_t)pid : PROCESS_UNKNOWN;

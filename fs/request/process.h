@@ -8,10 +8,10 @@
 #include <sys/types.h>
 
 /*
- * A process, and no other: its number together with the time it was started, since numbers are used again. 0:
- * it cannot be told from others. So it is with all those whose pid namespace is not below the daemon's (to
- * FUSE they are all 0), with those that are gone, and with everybody where /proc is missing or another
- * namespace's.
+ * A process, and no other, though numbers are used again: the inode of its pidfd, or on older kernels its
+ * number together with the time it was started. 0: it cannot be told from others. So it is with all those
+ * whose pid namespace is not below the daemon's (to FUSE they are all 0), with those that are gone, and on
+ * older kernels with everybody where /proc is missing or another namespace's.
  */
 typedef uint64_t process_t;
 #define PROCESS_UNKNOWN ((process_t)0)

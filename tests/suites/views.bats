@@ -351,3 +351,26 @@ assert np.load("mnt/docs/.vecfs/vectors.npy").shape == (0, 8)'
 		    assert (np.load('mnt/docs/.vecfs/segments/0.npy', mmap_mode=mode) == want).all()
 	P
 }
+
+# The kernel holds a lock of the process meanwhile, which whoever reads of it in /proc waits for.
+@test "a process that becomes another program while it has views, codes and an upload open hangs nobody" {
+	rows 3 100
+	mkdir mnt/docs/.vecfs/views/sq8 mnt/docs/.vecfs/tx/b
+	eventually grep -qx ready mnt/docs/.vecfs/views/sq8/.vecfs/state
+	timeout 30 python3 - <<-'P'
+		import os
+		control = 'mnt/docs/.vecfs/'
+		files = [os.open(control + name, os.O_RDONLY | os.O_CLOEXEC)
+		         for name in ('ids', 'vectors.npy', 'views/sq8/.vecfs/codes.npy')]
+		files.append(os.open(control + 'tx/b/.vecfs/vectors.npy', os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC))
+		files.append(os.open(control + 'tx/b/.vecfs/delete', os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC))
+		files.append(os.open('mnt/docs/v0', os.O_WRONLY | os.O_CLOEXEC))
+		for _ in range(20):
+		    child = os.fork()
+		    if child == 0:
+		        os.execv('/bin/true', ['true'])
+		    assert os.waitpid(child, 0)[1] == 0
+		os.execv('/bin/true', ['true'])
+	P
+	rmdir mnt/docs/.vecfs/tx/b
+}
