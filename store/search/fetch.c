@@ -89,16 +89,14 @@ static uint64_t copy_all(struct search *s, const uint32_t *rows, uint32_t n)
 	return missing;
 }
 
-/* Sees to it that the vector is the row's: -EIO if it is damaged. */
+/* Sees to it that the vector is the row's: -EBADMSG if it is damaged. */
 static int settle(struct search *s, uint32_t row, char *vector, uint64_t *key)
 {
 	struct {
 		uint64_t key;
 		uint32_t sum;
 	} meta;
-	size_t bytes = s->info.row_bytes;
 	int rc = snapshot_rows(s->m, row, 1, NULL, take_meta, &meta);
-	ssize_t got;
 
 	if (rc)
 		return rc;
@@ -106,10 +104,7 @@ static int settle(struct search *s, uint32_t row, char *vector, uint64_t *key)
 	if (!meta.key || meta.key == s->q->without)
 		return 0;
 	s->stats->rows_verified++;
-	if (sum_data(vector, bytes) == meta.sum)
-		return 0;
-	got = vs_snapshot_vectors(s->m, vector, bytes, row * (uint64_t)bytes);
-	return got == (ssize_t)bytes ? 0 : got < 0 ? (int)got : -EIO;
+	return sum_data(vector, s->info.row_bytes) == meta.sum ? 0 : snapshot_vector(s->m, row, vector);
 }
 
 int search_fetch(struct search *s, uint32_t *rows, uint32_t *n)
@@ -123,7 +118,7 @@ int search_fetch(struct search *s, uint32_t *rows, uint32_t *n)
 		uint64_t key = 0;
 		int rc = settle(s, rows[i], vector, &key);
 
-		if (rc == -EIO)
+		if (rc == -EBADMSG)
 			s->stats->rows_damaged++;
 		else if (rc)
 			return rc;

@@ -15,8 +15,9 @@
  *
  * A damaged row is never found either: vectors are compared as they lie in the file, and verified against
  * their checksums before they are taken among the nearest. So hits are those that would be if every row was
- * verified. A damaged row is counted and reported if it came near enough to be verified, or could not be
- * read; one that looks far from every query is left out without a word (`vecfs check` finds it).
+ * verified. A damaged row is counted and reported if it came near enough to be verified; one that looks far
+ * from every query is left out without a word (`vecfs check` finds it). A row that cannot be read is no
+ * damaged one: the search fails.
  */
 #ifndef VECFS_STORE_SEARCH_SEARCH_H
 #define VECFS_STORE_SEARCH_SEARCH_H
@@ -61,7 +62,7 @@ struct vs_hit {
 struct vs_search_stats {
 	uint64_t rows_scanned;  /* vectors or codes compared, once however many queries there are */
 	uint64_t rows_verified; /* those that came near enough to be verified */
-	uint64_t rows_damaged;  /* vectors that were found to be damaged, or could not be read */
+	uint64_t rows_damaged;  /* vectors that were found to be damaged */
 };
 
 /* The candidates that a search verifies for this codec, k and rerank. */

@@ -37,6 +37,10 @@ void snapshot_detach(struct collection *c);
 
 /* ---- for who looks at many rows (search.c): any thread, without the lock */
 
+/* Reads a row's vector into buf. -EBADMSG, reported: it is damaged; any other error: it cannot be read now.
+ */
+int snapshot_vector(struct vs_snapshot *m, uint64_t row, void *buf);
+
 /* Rows of a snapshot in one segment, whose vectors are mapped as they lie in its file. */
 struct snapshot_run {
 	uint64_t first; /* of the snapshot */

@@ -135,21 +135,26 @@ static int read_rows(const struct vs_snapshot *m, uint64_t first, uint64_t count
 	return rc;
 }
 
-static int read_failed(struct vs_snapshot *m, int rc)
+static void report_damage(struct vs_snapshot *m)
 {
-	if (rc == -EBADMSG) {
-		char name[VS_NAME_MAX + 1] = "";
-		const struct collection *c;
+	char name[VS_NAME_MAX + 1] = "";
+	const struct collection *c;
 
-		m->s->counters.checksum_errors++;
-		pthread_rwlock_rdlock(&m->s->lock);
-		c = collection_get(&m->s->table, m->info.collection);
-		if (c)
-			snprintf(name, sizeof name, "%s", c->name);
-		pthread_rwlock_unlock(&m->s->lock);
-		engine_report(m->s, VS_ERROR, "%s/.vecfs/vectors: checksum mismatch", name);
-		rc = -EIO;
-	}
+	m->s->counters.checksum_errors++;
+	pthread_rwlock_rdlock(&m->s->lock);
+	c = collection_get(&m->s->table, m->info.collection);
+	if (c)
+		snprintf(name, sizeof name, "%s", c->name);
+	pthread_rwlock_unlock(&m->s->lock);
+	engine_report(m->s, VS_ERROR, "%s/.vecfs/vectors: checksum mismatch", name);
+}
+
+int snapshot_vector(struct vs_snapshot *m, uint64_t row, void *buf)
+{
+	int rc = read_rows(m, row, 1, buf);
+
+	if (rc == -EBADMSG)
+		report_damage(m);
 	return rc;
 }
 
@@ -182,5 +187,9 @@ ssize_t vs_snapshot_vectors(struct vs_snapshot *m, void *buf, size_t size, uint6
 		done += n;
 	}
 	free(whole);
-	return rc ? read_failed(m, rc) : (ssize_t)done;
+	if (rc == -EBADMSG) {
+		report_damage(m);
+		rc = -EIO;
+	}
+	return rc ? rc : (ssize_t)done;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/slow_io.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,9 +30,14 @@ static void delay_path(struct slow_io *s, const char *path)
 		delay(s);
 }
 
+static bool file_is_slow(struct slow_io *s, int fd)
+{
+	return fd >= 0 && fd < SLOW_FILES && s->file[fd];
+}
+
 static void delay_file(struct slow_io *s, int fd)
 {
-	if (s->delay_ms && fd >= 0 && fd < SLOW_FILES && s->file[fd])
+	if (s->delay_ms && file_is_slow(s, fd))
 		delay(s);
 }
 
@@ -59,8 +65,10 @@ static int slow_close(struct io *io, int fd)
 
 static ssize_t slow_pread(struct io *io, int fd, void *buf, size_t size, uint64_t off)
 {
-	delay_file(slow_of(io), fd);
-	return slow_of(io)->real->ops->pread(slow_of(io)->real, fd, buf, size, off);
+	struct slow_io *s = slow_of(io);
+
+	delay_file(s, fd);
+	return s->broken && file_is_slow(s, fd) ? -EIO : s->real->ops->pread(s->real, fd, buf, size, off);
 }
 
 static ssize_t slow_pwritev(struct io *io, int fd, const struct iovec *iov, int count, uint64_t off)
@@ -163,8 +171,10 @@ static int slow_list(struct io *io, const char *path, io_name_fn fn, void *arg)
 
 static int slow_map(struct io *io, int fd, size_t size, bool shared, void **addr)
 {
-	delay_file(slow_of(io), fd);
-	return slow_of(io)->real->ops->map(slow_of(io)->real, fd, size, shared, addr);
+	struct slow_io *s = slow_of(io);
+
+	delay_file(s, fd);
+	return s->broken && file_is_slow(s, fd) ? -EIO : s->real->ops->map(s->real, fd, size, shared, addr);
 }
 
 static int slow_unmap(struct io *io, void *addr, size_t size)

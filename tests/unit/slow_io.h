@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * slow_io - a table of system calls whose calls on some collections' files take long, as a disk's do that is
- * busy or failing. All others go straight to the real table.
+ * busy or failing, or which cannot be read. All others go straight to the real table.
  */
 #ifndef VECFS_TESTS_UNIT_SLOW_IO_H
 #define VECFS_TESTS_UNIT_SLOW_IO_H
@@ -19,6 +19,7 @@ struct slow_io {
 	struct io io; /* what the store gets */
 	struct io *real;
 	_Atomic unsigned delay_ms;                 /* 0: nothing is slow */
+	_Atomic bool broken;                       /* what is slow cannot be read: -EIO */
 	_Atomic bool collection[SLOW_COLLECTIONS]; /* by number */
 	_Atomic bool file[SLOW_FILES];             /* by descriptor */
 	_Atomic unsigned long delayed;             /* calls */

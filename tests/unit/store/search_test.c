@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "tests/unit/scratch.h"
+#include "tests/unit/slow_io.h"
 #include "store/io/io.h"
 #include "store/search/search.h"
 #include "store/store.h"
@@ -647,6 +648,38 @@ static void searches_are_counted(void **state)
 	assert_true(c.search_ns > 0);
 }
 
+/* An answer without rows that are there, but cannot be read just now, would be wrong. */
+static void a_search_of_what_cannot_be_read_fails(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_query q = {.vectors = f->vectors[7], .count = 1, .k = K};
+	struct vs_search_stats stats = {0};
+	struct slow_io slow;
+	struct vs_options options = {.io = &slow.io};
+	struct vs_hit hits[K];
+	struct vs_snapshot *m;
+	struct vs_attr attr;
+	char why[256];
+	uint32_t found;
+
+	assert_int_equal(vs_close(f->s), 0);
+	slow_io_init(&slow, f->sc.io);
+	slow.collection[f->docs] = true;
+	assert_int_equal(vs_open(f->sc.dir, &options, &f->s, why, sizeof why), 0);
+	assert_int_equal(vs_lookup(f->s, f->docs, "b00007", &attr), 0);
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+	slow.broken = true;
+	assert_int_equal(vs_search(m, &q, 0, ROWS, hits, &found, &stats), -EIO);
+	assert_int_equal(stats.rows_damaged, 0);
+	slow.broken = false;
+	assert_int_equal(vs_search(m, &q, 0, ROWS, hits, &found, &stats), 0);
+	assert_int_equal(found, K);
+	assert_int_equal(hits[0].row, 7);
+	vs_snapshot_close(m);
+	assert_int_equal(vs_close(f->s), 0);
+	assert_int_equal(vs_open(f->sc.dir, &(struct vs_options){0}, &f->s, why, sizeof why), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -662,6 +695,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(parts_of_a_moment_make_the_same_result, new_store,
 						free_store),
 		cmocka_unit_test_setup_teardown(a_moment_is_searched_as_it_was, new_store, free_store),
+		cmocka_unit_test_setup_teardown(a_search_of_what_cannot_be_read_fails, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_damaged_row_is_not_among_the_nearest, new_store,
 						free_store),
 		cmocka_unit_test_setup_teardown(a_few_changed_rows_do_not_make_all_be_read_singly, new_store,
