@@ -238,8 +238,11 @@ static void attach_all(const struct rollback *r, struct txn *txn, struct collect
 /* The shadow gets what the collection had of an index, to be freed without the lock. */
 static void exchange_index(struct collection *c, struct collection *shadow)
 {
-	struct collection old = *c;
+	struct id_index index = c->index;
+	struct entry_map entries = c->entries;
 
+	shadow->image = c->image;
+	shadow->image_bytes = c->image_bytes;
 	c->index = shadow->index;
 	c->entries = shadow->entries;
 	c->count = shadow->count;
@@ -249,10 +252,8 @@ static void exchange_index(struct collection *c, struct collection *shadow)
 	c->image = NULL;
 	c->index_stamp = 0;
 	c->room = 0;
-	shadow->index = old.index;
-	shadow->entries = old.entries;
-	shadow->image = old.image;
-	shadow->image_bytes = old.image_bytes;
+	shadow->index = index;
+	shadow->entries = entries;
 }
 
 /* A schema that no vector has fixed is the snapshot's again. */
