@@ -91,14 +91,15 @@ struct vs_store {
 	uint32_t perm_unused_from;
 	struct perm_hold *perm_holds;
 	struct catalog_root root;
-	uint32_t version;               /* of what is on the disk, while it is opened */
-	struct collection *dropped;     /* until the applier has passed their end; chained by dropped_next */
-	uint32_t changed_directories;   /* the applier's */
-	_Atomic bool directory_changed; /* collections/ since the last checkpoint */
-	uint64_t catalog_seq;           /* of the newest slot */
-	_Atomic uint64_t catalog_room;  /* bytes allocated in each slot's file */
-	_Atomic bool catalog_short;     /* little of it is left */
-	pthread_mutex_t catalog_mutex;  /* of allocating more; the innermost */
+	uint32_t version;                /* of what is on the disk, while it is opened */
+	struct collection *dropped;      /* until the applier has passed their end: the oldest first, */
+	struct collection **dropped_end; /* chained by dropped_next */
+	uint32_t changed_directories;    /* the applier's */
+	_Atomic bool directory_changed;  /* collections/ since the last checkpoint */
+	uint64_t catalog_seq;            /* of the newest slot */
+	_Atomic uint64_t catalog_room;   /* bytes allocated in each slot's file */
+	_Atomic bool catalog_short;      /* little of it is left */
+	pthread_mutex_t catalog_mutex;   /* of allocating more; the innermost */
 	uint64_t hash_seed;
 	struct log_position position; /* where the log will start, or did */
 

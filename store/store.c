@@ -186,6 +186,7 @@ static void set_options(struct vs_store *s, const struct vs_options *options)
 	s->options = *options;
 	s->read_only = options->read_only;
 	s->lock_fd = -1;
+	s->dropped_end = &s->dropped;
 	s->log.fd[0] = s->log.fd[1] = -1;
 	if (!s->options.commit_ms)
 		s->options.commit_ms = COMMIT_MS_DEFAULT;

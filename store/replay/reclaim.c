@@ -51,6 +51,8 @@ static void drop_collection(struct vs_store *s, uint32_t id)
 	c = *p;
 	if (c) {
 		*p = c->dropped_next;
+		if (!*p)
+			s->dropped_end = p;
 		if (c->frozen)
 			keep_readers(c);
 		snapshot_detach(c);

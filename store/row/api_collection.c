@@ -171,8 +171,8 @@ void collection_drop(struct txn *txn, struct collection *c)
 		up->children--;
 	collection_take(&s->table, c);
 	c->attaching = NULL;
-	c->dropped_next = s->dropped;
-	s->dropped = c;
+	*s->dropped_end = c;
+	s->dropped_end = &c->dropped_next;
 }
 
 int vs_collection_remove(struct vs_store *s, uint32_t id)
