@@ -53,5 +53,5 @@ powerloss() {
 	run powerloss --disk xfs --break-syncs "$PWD/nosync.so"
 	echo "$output"
 	[ "$status" = 1 ]
-	[[ $output =~ "no prefix of its"|"unexpected messages"|"does not serve"|"No such file" ]]
+	[[ $output =~ "no prefix of its"|"unexpected messages"|"does not serve"|"No such file"|": gone" ]]
 }
