@@ -900,9 +900,11 @@ static void every_durable_snapshot_has_its_codes_beside_writers(void **state)
 	time_t end;
 
 	put_many(f, 0, 600);
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < 2; i++)
 		create(f, names[i]);
+	for (unsigned i = 0; i < 2; i++) /* before the writers, beside whom the builder rests */
 		wait_whole(f, names[i]);
+	for (unsigned i = 0; i < 2; i++) {
 		writers[i] = (struct writer){.f = f, .number = i, .stop = &stop};
 		assert_int_equal(pthread_create(&writers[i].thread, NULL, write_on, &writers[i]), 0);
 	}
