@@ -934,7 +934,7 @@ static void every_durable_snapshot_has_its_codes_beside_writers(void **state)
 static struct {
 	const struct io_ops *real;
 	struct io_ops ops;
-	bool of_view[FDS_MAX];
+	_Atomic bool of_view[FDS_MAX]; /* any thread opens files */
 	_Atomic bool is_full;
 } full;
 
