@@ -9,13 +9,15 @@
 #include "quant/rotation.kernel.h"
 #include "quant/scratch.h"
 
-#define LENGTH 32000.0   /* of a vector, and of a row of the matrix, in integers */
-#define LENGTH_MIN 1e-30 /* below this a vector is its centre */
+#define LENGTH_UNITS 32000LL
+#define LENGTH ((double)LENGTH_UNITS) /* of a vector, and of a row of the matrix, in integers */
+#define LENGTH_MIN 1e-30              /* below this a vector is its centre */
 #define TILE_ROWS_MAX 12u
 
 static_assert(ROTATION_ROWS % TILE_ROWS_MAX == 0, "tiles are whole");
 /* Rounded to integers they may be longer by half of the root of the dims. */
-static_assert((LENGTH + 64) * (LENGTH + 64) < 2147483648.0, "products fit 32 bits up to 16,384 dims");
+static_assert((LENGTH_UNITS + 64) * (LENGTH_UNITS + 64) < 1LL << 31,
+	      "products fit 32 bits up to 16,384 dims");
 
 static size_t panels(size_t dim)
 {

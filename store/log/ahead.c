@@ -238,7 +238,8 @@ static int fetch_copy(struct vs_store *s, struct ahead *a)
 		rc = segment_make_copy(seg, rows);
 	if (rows && !rc) {
 		pthread_rwlock_wrlock(&s->lock);
-		seg->copy_reserved = seg->copy_made = true;
+		seg->copy_made = true;
+		seg->copy_reserved = true;
 		pthread_rwlock_unlock(&s->lock);
 	}
 	pthread_mutex_unlock(&seg->space_mutex);

@@ -555,9 +555,11 @@ int segment_reserve_copy(struct segment *seg)
 {
 	int rc = seg->copy_reserved ? 0 : segment_make_copy(seg, seg->count);
 
-	if (!rc && !seg->copy_reserved)
-		seg->copy_reserved = seg->copy_made = true;
-	return rc;
+	if (rc || seg->copy_reserved)
+		return rc;
+	seg->copy_made = true;
+	seg->copy_reserved = true;
+	return 0;
 }
 
 int segment_drop_copy(struct segment *seg)
