@@ -97,7 +97,8 @@ int ahead_segment(struct ahead *a, const struct collection *c, uint32_t n, struc
 	}
 	assert(!a->is_making || a->making.collection == c->id);
 	a->wants_segment = true;
-	a->making.collection = c->id;
+	if (!a->is_making) /* else others look at it */
+		a->making.collection = c->id;
 	a->n = n;
 	a->schema = c->schema;
 	return -EAGAIN;

@@ -18,7 +18,7 @@ struct view {
 	struct view *next;
 	uint32_t collection;
 	unsigned refs; /* the table's, and the builder's while it is at work on it */
-	bool dropped;
+	_Atomic bool dropped;
 	struct view_definition d;
 	struct view_model *current;  /* that readers get; NULL: none yet */
 	struct view_model *coming;   /* takes its place once all segments have its codes; or NULL */
