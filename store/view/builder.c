@@ -768,20 +768,42 @@ static int sync_codes(struct vs_store *s, const struct view *v, const struct seg
 	return rc;
 }
 
-/* Whether all files of a view are now known to be, and to stay, as they were written. No other thread is
- * left. */
+/* A segment whose codes are to be looked at at the end, with a reference; NULL: this one is not. *more: it is
+ * not the last. */
+static struct segment *unsettled_segment(struct vs_store *s, const struct view *v, uint32_t i, bool *verified,
+					 bool *more)
+{
+	const struct collection *c;
+	struct segment *seg = NULL;
+
+	pthread_rwlock_rdlock(&s->lock);
+	c = collection_get(&s->table, v->collection);
+	*more = c && i < c->segment_count;
+	if (*more) {
+		const struct codes *k = codes_of(c->segments[i], v->current->number);
+
+		*verified = k && k->verified;
+		if (is_live(c->segments[i]) && !(*verified && !k->dirty))
+			segment_get(seg = c->segments[i]);
+	}
+	pthread_rwlock_unlock(&s->lock);
+	return seg;
+}
+
+/* Whether all files of a view are now known to be, and to stay, as they were written. Of the threads only the
+ * applier is left, which may give segments back. */
 static bool settle(struct vs_store *s, const struct view *v)
 {
-	const struct collection *c = collection_get(&s->table, v->collection);
-	bool settled = c && (v->current || !v->d.unsettled);
+	struct vs_collection_info info;
+	bool settled = !vs_collection_get(s, v->collection, &info) && (v->current || !v->d.unsettled);
+	bool more = v->current != NULL, verified = false;
 
-	for (uint32_t i = 0; settled && v->current && i < c->segment_count; i++) {
-		const struct codes *k = codes_of(c->segments[i], v->current->number);
-		bool verified = k && k->verified;
+	for (uint32_t i = 0; settled && more; i++) {
+		struct segment *seg = unsettled_segment(s, v, i, &verified, &more);
 
-		if (!is_live(c->segments[i]) || (verified && !k->dirty))
-			continue;
-		settled = (verified || !v->d.unsettled) && !sync_codes(s, v, c->segments[i]);
+		if (seg)
+			settled = (verified || !v->d.unsettled) && !sync_codes(s, v, seg);
+		segment_put(s->io, seg);
 	}
 	return settled;
 }
