@@ -676,6 +676,8 @@ static void rest(struct vs_store *s, bool later, uint64_t changes, int64_t pause
 	while (!s->views->stop && !s->views->hurry &&
 	       pthread_cond_timedwait(&s->builder_work, &s->builder_mutex, &until) != ETIMEDOUT)
 		;
+	later |= s->views->hurry; /* what was asked for may have come after the look, and after its change was
+				     counted */
 	s->builder_idle = !later;
 	pthread_mutex_unlock(&s->builder_mutex);
 	if (later)
