@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quant/scratch.h"
 #include "store/array/npy.h"
 #include "store/base/checksum.h"
 
@@ -297,7 +298,7 @@ bool code_blocks_alloc(struct code_blocks *b, const struct view_model *m, size_t
 	*b = (struct code_blocks){{NULL}};
 	for (int i = 0; i < CODES_COLUMNS; i++)
 		if (m->block_bytes[i]) {
-			b->column[i] = aligned_alloc(64, blocks * m->block_bytes[i]);
+			b->column[i] = scratch_alloc(blocks * m->block_bytes[i]);
 			all = all && b->column[i];
 		}
 	if (!all)
@@ -308,7 +309,7 @@ bool code_blocks_alloc(struct code_blocks *b, const struct view_model *m, size_t
 void code_blocks_free(struct code_blocks *b)
 {
 	for (int i = 0; i < CODES_COLUMNS; i++)
-		free(b->column[i]);
+		scratch_free(b->column[i]);
 	*b = (struct code_blocks){{NULL}};
 }
 

@@ -114,10 +114,10 @@ void encoder_free(struct encoder *e)
 	for (unsigned i = 0; e && i < WORKERS_MAX; i++) {
 		struct worker *w = &e->workers[i];
 
-		free(w->x);
-		free(w->raw);
-		free(w->scratch);
-		free(w->decoded);
+		scratch_free(w->x);
+		scratch_free(w->raw);
+		scratch_free(w->scratch);
+		scratch_free(w->decoded);
 		code_blocks_free(&w->fresh);
 		code_blocks_free(&w->block);
 	}

@@ -63,8 +63,8 @@ void view_model_put(struct view_model *m)
 {
 	if (!m || --m->refs)
 		return;
-	free(m->floats);
-	free(m->memory);
+	scratch_free(m->floats);
+	scratch_free(m->memory);
 	free(m);
 }
 
@@ -180,7 +180,7 @@ struct sample {
 static int sample_read(struct vs_snapshot *m, const struct vs_snapshot_info *info, uint64_t seed, size_t want,
 		       struct sample *out)
 {
-	uint64_t *rows = malloc(want * sizeof *rows);
+	uint64_t *rows = scratch_alloc(want * sizeof *rows);
 	char *raw = malloc(info->row_bytes);
 	struct rng rng;
 	size_t n;
@@ -200,7 +200,7 @@ static int sample_read(struct vs_snapshot *m, const struct vs_snapshot_info *inf
 			convert_vector_to_f32(out->x + out->count++ * info->schema.dim, info->schema.dtype,
 					      raw, info->schema.dim);
 	}
-	free(rows);
+	scratch_free(rows);
 	free(raw);
 	return rc;
 }
@@ -278,12 +278,12 @@ static int measure(struct view_model *m, const float *rows, size_t count)
 					     &variance);
 	m->error_trained = variance > 0 ? error / variance : 0;
 	free(valid);
-	free(columns.blocks);
-	free(columns.rows);
-	free(columns.factors);
-	free(decoded);
+	scratch_free(columns.blocks);
+	scratch_free(columns.rows);
+	scratch_free(columns.factors);
+	scratch_free(decoded);
 	free(x);
-	free(scratch);
+	scratch_free(scratch);
 	return rc;
 }
 
@@ -298,7 +298,7 @@ static int train(struct view_model *m, struct sample *sample, uint64_t seed, con
 
 	if (!rc)
 		rc = codec_train(plan, sample->count, sample->x, seed, parallel, m->floats, used, scratch);
-	free(scratch);
+	scratch_free(scratch);
 	return rc;
 }
 
@@ -318,7 +318,7 @@ static void say_why(int rc, const struct view_definition *d, const struct codec_
 static float *some_rows(const struct sample *sample, uint32_t dim, size_t *count)
 {
 	size_t n = sample->count < ERROR_ROWS ? sample->count : ERROR_ROWS;
-	float *rows = malloc((n * dim + 1) * sizeof *rows);
+	float *rows = scratch_alloc(n * dim * sizeof *rows);
 
 	for (size_t i = 0; rows && i < n; i++)
 		memcpy(rows + i * dim, sample->x + i * sample->count / n * dim, dim * sizeof *rows);
@@ -344,13 +344,13 @@ static int train_sampled(struct vs_snapshot *snapshot, const struct vs_snapshot_
 		rows = some_rows(&sample, plan->dim, &count);
 	if (!rc)
 		rc = rows ? train(m, &sample, seed, parallel, used) : -ENOMEM;
-	free(sample.x);
+	scratch_free(sample.x);
 	m->rows_trained = *used;
 	if (!rc)
 		view_model_finish(m, d->name, seed);
 	if (!rc)
 		rc = measure(m, rows, count);
-	free(rows);
+	scratch_free(rows);
 	return rc;
 }
 

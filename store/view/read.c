@@ -127,9 +127,9 @@ int vs_view_open(struct vs_snapshot *m, const char *name, struct vs_view **out)
 void vs_view_close(struct vs_view *v)
 {
 	view_model_put(v->m);
-	free(v->x);
+	scratch_free(v->x);
 	free(v->raw);
-	free(v->scratch);
+	scratch_free(v->scratch);
 	code_blocks_free(&v->made);
 	free(v);
 }

@@ -97,8 +97,8 @@ static void scene_free(struct scene *s)
 	free(s->rotated);
 	free(s->x);
 	free(s->out);
-	free(s->memory);
-	free(s->scratch);
+	scratch_free(s->memory);
+	scratch_free(s->scratch);
 }
 
 /* The error of a row, as a part of its distance from the centre. */
