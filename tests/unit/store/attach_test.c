@@ -25,11 +25,12 @@
 
 #define DIM 4
 #define ROW_BYTES (DIM * sizeof(float))
-#define ROWS_FEW 40000u
 #if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__ /* the time tells little then */
-#define ROWS_MANY 100000u
+#define ROWS_FEW 20000u
+#define ROWS_MANY 50000u
 #define HELD_MS_MAX 200
 #else
+#define ROWS_FEW 40000u
 #define ROWS_MANY 1000000u
 #define HELD_MS_MAX 20
 #endif
