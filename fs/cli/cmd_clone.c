@@ -6,14 +6,13 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fs/cli/command.h"
 #include "fs/cli/transfer.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/request/message.h"
-
-#define SNAP_DIR "/.vecfs/snap/" /* of a collection */
 
 static const char help[] =
 	"usage: vecfs clone SNAP NEW\n\n"
@@ -35,27 +34,41 @@ static int fail(const char *what, const char *why)
 	return COMMAND_FAILED;
 }
 
-/* NEW's place must be the root of the mount that SNAP, a path without symbolic links, lies in: *name is its
- * name there, *is_back whether it is the collection that SNAP is of. */
-static int find_name(const char *snap, const char *path, char *resolved, const char **name, bool *is_back,
-		     const char *argument)
+/* Whether path is the collection that a snapshot is of, by whatever mount of the same file system. */
+static bool is_collection_of(const char *snap, const char *path)
 {
-	static struct mountpoint m;
-	size_t len;
+	char collection[PATH_MAX];
+	struct stat a, b;
+
+	return snprintf(collection, sizeof collection, "%s/../../..", snap) < (int)sizeof collection &&
+	       stat(collection, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+/* NEW's place must be the root of the file system that SNAP lies in, or NEW the collection that SNAP is of.
+ * *name: its name there; *is_back: it is that collection. */
+static int find_name(const char *snap, char *resolved, const char **name, bool *is_back, const char *argument)
+{
+	static struct mountpoint of_snap, of_new;
 	char *slash;
 	int rc;
 
-	if (mountpoint_around(path, &m) != 0)
+	if (mountpoint_around(snap, &of_snap) != 0)
 		return fail(snap, "want a snapshot in a mount of vecfs, COLLECTION/.vecfs/snap/NAME");
 	rc = mountpoint_resolve(argument, resolved);
 	if (rc)
 		return fail(argument, strerror(-rc));
+	*is_back = is_collection_of(snap, resolved);
 	slash = strrchr(resolved, '/');
 	*name = slash + 1;
-	len = strlen(resolved);
-	*is_back = strncmp(path, resolved, len) == 0 && strncmp(path + len, SNAP_DIR, strlen(SNAP_DIR)) == 0;
+	if (*is_back) {
+		if (mountpoint_at(resolved, &of_new) == 0) /* a bind mount may be called otherwise */
+			*name = strrchr(of_new.root, '/') + 1;
+		return 0;
+	}
 	*slash = '\0';
-	if (strcmp(resolved, m.path) != 0 || !mountpoint_is_root(&m, resolved))
+	if (mountpoint_at(resolved, &of_new) != 0 || of_new.minor != of_snap.minor ||
+	    !mountpoint_is_root(&of_new, resolved))
 		return fail(argument, "want a directory just below the mountpoint of the snapshot");
 	return 0;
 }
@@ -69,7 +82,7 @@ static int clone_snapshot(const char *snap, const char *argument)
 
 	if (rc)
 		return fail(snap, strerror(-rc));
-	rc = find_name(snap, path, resolved, &name, &is_back, argument);
+	rc = find_name(path, resolved, &name, &is_back, argument);
 	if (rc)
 		return rc;
 	n = snprintf(line, sizeof line, "%s\n", name);
