@@ -439,6 +439,8 @@ static int take_arguments(struct request *r, int argc, char **argv)
 		return rc;
 	if (argc - optind != (r->query ? 1 : 2))
 		return command_misused(&command_search, "want COLLECTION and one QUERY, or --queries");
+	if (r->out && r->distances && strcmp(r->out, r->distances) == 0)
+		return command_misused(&command_search, "--out and --distances want two files");
 	r->collection = argv[optind];
 	if (!r->query) {
 		r->query = argv[optind + 1];

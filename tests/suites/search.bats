@@ -633,6 +633,8 @@ import_many() {
 	refused "60 bytes" vecfs search "$mnt/docs" short
 	refused "k=0" vecfs search "$mnt/docs" short -k 0
 	refused "there is no view opq96" vecfs search "$mnt/docs" "$mnt/docs/a042" --view opq96
+	refused "want two files" vecfs search "$mnt/docs" short --out both.npy --distances both.npy
+	[ ! -e both.npy ]
 	refused "want a directory of a mount" vecfs search "$here" short
 	refused "No such file" vecfs search "$mnt/docs" nothing
 	[ -z "$(ls "$mnt/docs/.vecfs/search" | grep -v query)" ]
