@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* api_collection - the public calls on collections. */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "store/clone/clone.h"
@@ -30,7 +29,7 @@ void collection_info(const struct vs_store *s, const struct collection *c, struc
 		.damaged = c->damaged,
 		.frozen = c->frozen,
 	};
-	snprintf(out->name, sizeof out->name, "%s", c->name);
+	memcpy(out->name, c->name, strlen(c->name) + 1);
 }
 
 int vs_collection_find(struct vs_store *s, uint32_t parent, const char *name, struct vs_collection_info *out)

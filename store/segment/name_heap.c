@@ -36,6 +36,7 @@ static void hole_add(struct name_heap *ns, uint32_t at, uint32_t granules)
 			h->capacity = capacity;
 		}
 		h->at[h->count++] = at;
+		ns->offered |= UINT32_C(1) << (n - 1);
 		at += n;
 		granules -= n;
 	}
@@ -55,13 +56,14 @@ void name_heap_scan(struct name_heap *ns, const uint64_t *used)
 	ns->scanned = true;
 }
 
+static_assert(NAMES_CLASSES == 32, "offered has a bit for each");
+
+/* The smallest holes that so many granules fit into; NAMES_CLASSES: there are none. */
 static unsigned class_for(const struct name_heap *ns, uint32_t granules)
 {
-	unsigned i = granules - 1;
+	uint32_t fit = ns->offered >> (granules - 1);
 
-	while (i < NAMES_CLASSES && !ns->holes[i].count)
-		i++;
-	return i;
+	return fit ? granules - 1 + (unsigned)__builtin_ctz(fit) : NAMES_CLASSES;
 }
 
 uint32_t name_heap_end_after(const struct name_heap *ns, size_t len)
@@ -83,6 +85,8 @@ uint32_t name_heap_alloc(struct name_heap *ns, size_t len)
 		return at;
 	}
 	at = ns->holes[i].at[--ns->holes[i].count];
+	if (!ns->holes[i].count)
+		ns->offered &= ~(UINT32_C(1) << i);
 	hole_add(ns, at + granules, i + 1 - granules);
 	return at;
 }

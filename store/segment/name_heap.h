@@ -25,6 +25,7 @@ struct names_holes {
 struct name_heap {
 	uint32_t end;                            /* granules in use, holes included */
 	bool scanned;                            /* the holes are known */
+	uint32_t offered;                        /* bit n - 1: there are holes of n granules */
 	struct names_holes holes[NAMES_CLASSES]; /* of 1.. granules */
 };
 
