@@ -84,7 +84,8 @@ struct vs_options {
 	/* How many descriptors and mappings of segments may be kept open for the next use; 0: 512 and 16,384.
 	 */
 	unsigned files_max, maps_max;
-	struct io *io; /* NULL: the real file system at dir. Otherwise used as it is, and not freed */
+	unsigned scrub_ms; /* rest between two rounds of looking at all codes of views; 0: a minute */
+	struct io *io;     /* NULL: the real file system at dir. Otherwise used as it is, and not freed */
 };
 
 /* Bytes of a vector of this schema; 0 while dim is 0. */

@@ -70,6 +70,15 @@ void codes_detach(struct segment *seg, struct codes *k)
 	codes_put(k);
 }
 
+const struct codes *codes_look_up(const struct segment *seg, uint64_t owner)
+{
+	const struct codes *k = seg->codes;
+
+	while (k && k->owner != owner)
+		k = k->next;
+	return k;
+}
+
 struct codes *codes_find(struct segment *seg, uint64_t owner)
 {
 	struct codes *k = seg->codes;

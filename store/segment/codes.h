@@ -66,6 +66,8 @@ void codes_attach(struct segment *seg, struct codes *k);
 void codes_detach(struct segment *seg, struct codes *k);
 /* The segment's of this owner, with a reference; NULL: it has none. Under the store's lock. */
 struct codes *codes_find(struct segment *seg, uint64_t owner);
+/* The same to look at under the store's lock, without a reference. */
+const struct codes *codes_look_up(const struct segment *seg, uint64_t owner);
 /* Frees a list whose segment goes. */
 void codes_free_all(struct codes *first);
 

@@ -15,6 +15,7 @@
 #include "store/base/clock.h"
 #include "store/view/early.h"
 #include "store/view/encode.h"
+#include "store/view/scrub.h"
 #include "store/view/views.h"
 #include "store/view/workers.h"
 
@@ -44,24 +45,6 @@ static void set_why(struct views *vs, struct view *v, bool lags, bool failed, co
 	pthread_mutex_unlock(&vs->mutex);
 }
 
-static void collection_name(struct vs_store *s, uint32_t collection, char name[VS_NAME_MAX + 1])
-{
-	const struct collection *c;
-
-	pthread_rwlock_rdlock(&s->lock);
-	c = collection_get(&s->table, collection);
-	snprintf(name, VS_NAME_MAX + 1, "%s", c ? c->name : "?");
-	pthread_rwlock_unlock(&s->lock);
-}
-
-static void report(struct vs_store *s, const struct view *v, enum vs_severity severity, const char *what)
-{
-	char name[VS_NAME_MAX + 1];
-
-	collection_name(s, v->collection, name);
-	engine_report(s, severity, "%s/.vecfs/views/%s: %s", name, v->d.name, what);
-}
-
 /* An error that may go by itself: the view lags, and it is tried again after a while. */
 static void lag(struct vs_store *s, struct view *v, const char *what, int rc)
 {
@@ -69,7 +52,7 @@ static void lag(struct vs_store *s, struct view *v, const char *what, int rc)
 
 	snprintf(why, sizeof why, "%s: %s", what, strerror(-rc));
 	if (!v->is_lagging || strcmp(why, v->why) != 0)
-		report(s, v, VS_WARNING, why);
+		view_report(s, v, VS_WARNING, why);
 	set_why(s->views, v, true, false, why);
 	v->retry_ms = clock_ms() + RETRY_MS;
 }
@@ -156,7 +139,7 @@ static bool load_model(struct vs_store *s, struct view *v, const struct codec_pl
 	if (rc) {
 		snprintf(what, sizeof what, "its model cannot be used (%s): it is trained anew",
 			 strerror(-rc));
-		report(s, v, VS_WARNING, what);
+		view_report(s, v, VS_WARNING, what);
 		return false;
 	}
 	pthread_mutex_lock(&s->views->mutex);
@@ -171,7 +154,7 @@ static void train_failed(struct vs_store *s, struct view *v, int rc, const char 
 		lag(s, v, "training", rc);
 		return;
 	}
-	report(s, v, VS_WARNING, why);
+	view_report(s, v, VS_WARNING, why);
 	set_why(s->views, v, false, !v->current, why);
 }
 
@@ -300,15 +283,6 @@ static bool is_live(const struct segment *seg)
 	return segment_has_files(seg) && seg->count && !seg->going;
 }
 
-static const struct codes *codes_of(const struct segment *seg, uint64_t owner)
-{
-	const struct codes *k = seg->codes;
-
-	while (k && k->owner != owner)
-		k = k->next;
-	return k;
-}
-
 static bool needs_work(const struct codes *k, uint32_t count)
 {
 	return !k || !k->verified || atomic_load(&k->wanted) || (k->blocks && k->shown != count);
@@ -329,7 +303,7 @@ static bool find_work(struct vs_store *s, const struct view *v, const struct vie
 
 		if (!is_live(seg))
 			continue;
-		k = codes_of(seg, m->number);
+		k = codes_look_up(seg, m->number);
 		w->with_codes += k != NULL;
 		if (needs_work(k, seg->count)) {
 			segment_get(w->seg = seg);
@@ -363,19 +337,6 @@ static int make_codes(struct vs_store *s, const struct view *v, const struct vie
 	pthread_rwlock_unlock(&s->lock);
 	w->with_codes += live;
 	return live ? 0 : -ESTALE;
-}
-
-static void report_verified(struct vs_store *s, const struct view *v, const struct work *w,
-			    const struct encode_result *result)
-{
-	char what[128];
-
-	if (!result->blocks_failed)
-		return;
-	snprintf(what, sizeof what,
-		 "segment %u: %llu blocks of codes are not as they were written; they are encoded anew",
-		 w->seg->n, (unsigned long long)result->blocks_failed);
-	report(s, v, VS_WARNING, what);
 }
 
 static void count_errors(struct vs_store *s, struct view *v, const struct view_model *m,
@@ -417,10 +378,11 @@ static int do_work(struct vs_store *s, struct view *v, struct view_model *m, str
 
 	if (!rc && !w->codes->verified) {
 		rc = encode_verify(e, w->seg, w->codes, &result);
-		report_verified(s, v, w, &result);
+		view_report_blocks(s, v, w->seg, result.blocks_failed);
 	}
 	if (!rc && atomic_load(&w->codes->wanted)) {
 		rc = encode_stale(e, w->seg, w->codes, &result);
+		view_report_blocks(s, v, w->seg, result.blocks_failed);
 		count_errors(s, v, m, &result);
 		w->damaged += result.damaged;
 		*more |= result.more;
@@ -551,7 +513,7 @@ static void look_at_drift(struct vs_store *s, struct view *v)
 		 recent / (trained > 0 ? trained : recent),
 		 v->d.params.retrain_auto ? "; it is trained anew"
 					  : "; retrain=auto in params would train anew");
-	report(s, v, VS_WARNING, what);
+	view_report(s, v, VS_WARNING, what);
 	pthread_mutex_lock(&s->views->mutex);
 	v->drift_told = true;
 	v->retrain += v->d.params.retrain_auto;
@@ -597,7 +559,7 @@ static enum outcome encode_view(struct vs_store *s, struct view *v)
 			if (rc)
 				lag(s, v, "its definition", rc);
 			else
-				report(s, v, VS_INFO, "trained anew; all vectors have new codes");
+				view_report(s, v, VS_INFO, "trained anew; all vectors have new codes");
 			outcome = LATER;
 		}
 	}
@@ -666,7 +628,7 @@ static int64_t pace_pause_ms(const struct pace *p, bool fast)
 	return pause < PAUSE_MS ? PAUSE_MS : pause > PAUSE_MS_MAX ? PAUSE_MS_MAX : pause;
 }
 
-/* Waits a moment, or, with nothing to do later, until something changes. */
+/* Waits a moment, or, with nothing to do later, until something changes or codes are to be looked at. */
 static void rest(struct vs_store *s, bool later, uint64_t changes, int64_t pause_ms)
 {
 	struct timespec until;
@@ -691,8 +653,10 @@ static void rest(struct vs_store *s, bool later, uint64_t changes, int64_t pause
 	if (change_count(s) != changes)
 		s->builder_idle = false;
 	pthread_mutex_lock(&s->builder_mutex);
-	while (s->builder_idle && !s->views->stop)
-		pthread_cond_wait(&s->builder_work, &s->builder_mutex);
+	commit_deadline(&until, s->views->scrub.due_ms);
+	while (s->builder_idle && !s->views->stop &&
+	       pthread_cond_timedwait(&s->builder_work, &s->builder_mutex, &until) != ETIMEDOUT)
+		;
 	s->builder_idle = false;
 	pthread_mutex_unlock(&s->builder_mutex);
 }
@@ -722,12 +686,14 @@ static void *builder_thread(void *store)
 	struct pace pace = {.began_ms = clock_ms(), .changes = change_count(s)};
 
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE); /* it can wait; failing costs nothing */
+	scrub_begin(s);
 	while (!s->views->stop) {
 		uint64_t changes = change_count(s);
 		bool fast = pace_begin(&pace, changes), later;
 
 		s->views->hurry = false;
 		later = look_at_all(s);
+		later |= scrub_look(s);
 		rest(s, later, changes, pace_pause_ms(&pace, fast));
 	}
 	return NULL;
@@ -782,7 +748,7 @@ static struct segment *unsettled_segment(struct vs_store *s, const struct view *
 	c = collection_get(&s->table, v->collection);
 	*more = c && i < c->segment_count;
 	if (*more) {
-		const struct codes *k = codes_of(c->segments[i], v->current->number);
+		const struct codes *k = codes_look_up(c->segments[i], v->current->number);
 
 		*verified = k && k->verified;
 		if (is_live(c->segments[i]) && !(*verified && !k->dirty))

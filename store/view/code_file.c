@@ -313,6 +313,13 @@ void code_blocks_free(struct code_blocks *b)
 	*b = (struct code_blocks){{NULL}};
 }
 
+void code_blocks_clear(struct code_blocks *b, const struct view_model *m)
+{
+	for (int i = 0; i < CODES_COLUMNS; i++)
+		if (b->column[i])
+			memset(b->column[i], 0, m->block_bytes[i]);
+}
+
 struct codec_columns code_blocks_columns(const struct code_blocks *b, uint64_t *valid)
 {
 	return (struct codec_columns){.blocks = b->column[0],

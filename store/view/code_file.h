@@ -10,9 +10,9 @@
  *
  * Each codec has some of the first three, behind a page of .npy header. A block's tag tells whether its codes
  * are what was written (low half: XXH3 of them and of valid) and of the vectors that are in the rows column
- * now (high half: XXH3 of their data_sums). Both halves are seeded with the model's number. Tag 0 fits
- * nothing. So nothing has to be written in any order, and none of it synced, for the next opening to know
- * what it has.
+ * now (high half: XXH3 of their data_sums; 0 where some have no code yet). Both halves are seeded with the
+ * model's number. Tag 0 fits nothing. So nothing has to be written in any order, and none of it synced, for
+ * the next opening to know what it has.
  *
  * "collections/7/early.9.0.opq96.1.codes.npy" and its like are of part 0 of what is being uploaded to the
  * batch 9, whose segments will be collection 7's (early.h).
@@ -77,6 +77,8 @@ int code_files_sync(struct code_files *f);
 
 bool code_blocks_alloc(struct code_blocks *b, const struct view_model *m, size_t blocks);
 void code_blocks_free(struct code_blocks *b);
+/* Makes the first block all zeros. */
+void code_blocks_clear(struct code_blocks *b, const struct view_model *m);
 /* The columns of blocks, as a codec takes them. */
 struct codec_columns code_blocks_columns(const struct code_blocks *b, uint64_t *valid);
 /* The tag of one block; sums: of its rows, 0 where there is none. */
@@ -86,6 +88,12 @@ uint64_t code_block_tag(const struct view_model *m, const struct code_blocks *b,
 static inline bool code_tag_is_intact(uint64_t tag, uint64_t found)
 {
 	return (uint32_t)tag == (uint32_t)found;
+}
+/* The tag of a block that has not all of its rows: its low half, so that it can be told whether it is intact.
+ */
+static inline uint64_t code_tag_of_part(uint64_t tag)
+{
+	return (uint32_t)tag;
 }
 
 #endif

@@ -36,6 +36,7 @@ struct worker {
 	struct code_blocks block; /* one of the file */
 	float *decoded;
 	double error, variance;
+	uint64_t blocks_failed;
 	int rc;
 };
 
@@ -366,6 +367,32 @@ static void copy_row(const struct view_model *m, struct code_blocks *to, uint32_
 		       sizeof(float));
 }
 
+/*
+ * What a block has of the rows that are not written now. If it is not what its tag says these are worth
+ * nothing: a new tag would call them good. They are stale then, which is seen before they are overwritten.
+ */
+static int read_rest(struct encoder *e, struct worker *w, struct job *job, uint64_t read)
+{
+	static const uint32_t no_sums[CODES_BLOCK_ROWS]; /* the other half of the tag is not looked at */
+	struct codes *k = e->files.k;
+	struct block_tag tag;
+	int rc = code_files_read_tags(&e->files, job->block, 1, &tag);
+
+	if (!rc)
+		rc = code_files_read(&e->files, job->block, 1, &w->block);
+	if (rc && (rc != -EIO || e->s->io->lost))
+		return rc;
+	if (!rc && tag.tag &&
+	    code_tag_is_intact(tag.tag, code_block_tag(e->m, &w->block, tag.valid, no_sums)))
+		return 0;
+	w->blocks_failed += rc || tag.tag;
+	code_blocks_clear(&w->block, e->m);
+	atomic_fetch_or(&k->stale[job->block], job->rows & ~read);
+	atomic_store(&k->wanted, true);
+	job->whole = false;
+	return 0;
+}
+
 /* Writes the codes of the rows `read` of a job, which are the fresh ones from `from` on. */
 static int write_job(struct encoder *e, struct worker *w, struct job *job, uint64_t read, size_t from)
 {
@@ -380,10 +407,9 @@ static int write_job(struct encoder *e, struct worker *w, struct job *job, uint6
 		if (at.column[i])
 			at.column[i] = w->fresh.column[i] + from / CODES_BLOCK_ROWS * e->m->block_bytes[i];
 	if (!all && read == job->rows)
-		for (int i = 0; i < CODES_COLUMNS; i++)
-			memset(at.column[i] ? at.column[i] : (uint8_t *)&valid, 0, e->m->block_bytes[i]);
+		code_blocks_clear(&at, e->m);
 	else if (!all)
-		rc = code_files_read(&e->files, job->block, 1, &at);
+		rc = read_rest(e, w, job, read);
 	for (uint64_t left = read; left && !rc; left &= left - 1, from++) {
 		uint32_t slot = (uint32_t)__builtin_ctzll(left);
 
@@ -394,8 +420,9 @@ static int write_job(struct encoder *e, struct worker *w, struct job *job, uint6
 	if (rc)
 		return rc;
 	tag.valid = (atomic_load(&k->valid[job->block]) & ~read & job->rows) | valid;
-	if (job->whole && read == job->todo)
-		tag.tag = code_block_tag(e->m, &at, tag.valid, job->sums);
+	tag.tag = code_block_tag(e->m, &at, tag.valid, job->sums);
+	if (!job->whole || read != job->todo)
+		tag.tag = code_tag_of_part(tag.tag);
 	rc = code_files_write(&e->files, job->block, 1, &at);
 	if (!rc)
 		rc = code_files_write_tag(&e->files, job->block, &tag);
@@ -475,7 +502,9 @@ static int encode_jobs(struct encoder *e, struct codes *k, struct encode_result 
 		rc = rc ? rc : e->workers[i].rc;
 		out->error += e->workers[i].error;
 		out->variance += e->workers[i].variance;
+		out->blocks_failed += e->workers[i].blocks_failed;
 		e->workers[i].error = e->workers[i].variance = 0;
+		e->workers[i].blocks_failed = 0;
 	}
 	for (uint32_t i = 0; i < e->job_count; i++)
 		out->rows += (unsigned)__builtin_popcountll(e->jobs[i].done);
@@ -564,6 +593,43 @@ int encode_stale(struct encoder *e, struct segment *seg, struct codes *k, struct
 	if (e->seg == seg)
 		code_files_close(&e->files);
 	return rc;
+}
+
+/* ------------------------------------------------------------------ looking again */
+
+/* Whether the block at index i of what was read is what its tag says. */
+static bool is_as_written(const struct view_model *m, const struct code_blocks *blocks, uint32_t i,
+			  const struct block_tag *tag)
+{
+	static const uint32_t no_sums[CODES_BLOCK_ROWS];
+	struct code_blocks one = *blocks;
+
+	for (int column = 0; column < CODES_COLUMNS; column++)
+		if (one.column[column])
+			one.column[column] += i * m->block_bytes[column];
+	return code_tag_is_intact(tag->tag, code_block_tag(m, &one, tag->valid, no_sums));
+}
+
+int encode_look(struct code_files *f, uint32_t block, uint32_t count, struct code_blocks *blocks,
+		struct encode_result *out)
+{
+	struct block_tag tags[ENCODE_LOOK_BLOCKS];
+	struct codes *k = f->k;
+	int rc = code_files_read_tags(f, block, count, tags);
+
+	if (!rc)
+		rc = code_files_read(f, block, count, blocks);
+	if (rc && (rc != -EIO || f->io->lost))
+		return rc;
+	for (uint32_t i = 0; i < count; i++) {
+		if (codes_unread(k, block + i) == UINT64_MAX ||
+		    (!rc && tags[i].tag && is_as_written(f->m, blocks, i, &tags[i])))
+			continue;
+		out->blocks_failed++;
+		atomic_store(&k->stale[block + i], UINT64_MAX);
+		atomic_store(&k->wanted, true);
+	}
+	return 0;
 }
 
 /* ------------------------------------------------------------------ ahead of a commit */

@@ -21,7 +21,7 @@ void encoder_free(struct encoder *e);
 
 struct encode_result {
 	uint64_t rows;          /* encoded */
-	uint64_t blocks_failed; /* of a verification: not as they were written */
+	uint64_t blocks_failed; /* that were found not to be as they were written */
 	uint32_t damaged;       /* vectors that do not fit their checksums */
 	bool more;              /* rows are left, or have become stale meanwhile */
 	double error,
@@ -34,6 +34,12 @@ int encode_begin_writing(struct vs_store *s);
 int encode_verify(struct encoder *e, struct segment *seg, struct codes *k, struct encode_result *out);
 /* Encodes what is stale. On an error, too, everything that was not done is stale again. */
 int encode_stale(struct encoder *e, struct segment *seg, struct codes *k, struct encode_result *out);
+/* Looks once more at up to ENCODE_LOOK_BLOCKS blocks that have been verified or written since. All rows of
+ * one that is not as it was written are stale then. By the builder alone, who writes them; blocks has room.
+ */
+#define ENCODE_LOOK_BLOCKS 16u
+int encode_look(struct code_files *f, uint32_t block, uint32_t count, struct code_blocks *blocks,
+		struct encode_result *out);
 /*
  * Encodes blocks [from, to) of a file of vectors that is no segment's yet: they are whole in it, and their
  * tags are of what was read. k has files and is nobody else's.

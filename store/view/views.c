@@ -38,6 +38,36 @@ struct segment *views_shared_segment(const struct vs_store *s, uint32_t owner, c
 												      : NULL;
 }
 
+static void collection_name(struct vs_store *s, uint32_t collection, char name[VS_NAME_MAX + 1])
+{
+	const struct collection *c;
+
+	pthread_rwlock_rdlock(&s->lock);
+	c = collection_get(&s->table, collection);
+	snprintf(name, VS_NAME_MAX + 1, "%s", c ? c->name : "?");
+	pthread_rwlock_unlock(&s->lock);
+}
+
+void view_report(struct vs_store *s, const struct view *v, enum vs_severity severity, const char *what)
+{
+	char name[VS_NAME_MAX + 1];
+
+	collection_name(s, v->collection, name);
+	engine_report(s, severity, "%s/.vecfs/views/%s: %s", name, v->d.name, what);
+}
+
+void view_report_blocks(struct vs_store *s, const struct view *v, const struct segment *seg, uint64_t blocks)
+{
+	char what[128];
+
+	if (!blocks)
+		return;
+	snprintf(what, sizeof what,
+		 "segment %u: %llu blocks of codes are not as they were written; they are encoded anew",
+		 seg->n, (unsigned long long)blocks);
+	view_report(s, v, VS_WARNING, what);
+}
+
 static struct view *view_add(struct views *vs, uint32_t collection, const struct view_definition *d)
 {
 	struct view *v = calloc(1, sizeof *v);

@@ -37,6 +37,8 @@ struct view {
 	uint32_t segments;       /* that had codes when it looked last */
 	bool sweep;              /* files may lie there that are nobody's */
 	struct early *early;     /* of batches that are uploaded to (early.h) */
+	uint64_t scrubbed;       /* the last round (scrub.h) that has looked at all of its codes; else */
+	uint32_t scrub_segment, scrub_block; /* where this round goes on */
 };
 
 struct views {
@@ -47,6 +49,11 @@ struct views {
 	bool running;
 	bool trim; /* the builder's: it has used much memory since it rested */
 	_Atomic bool stop, hurry;
+	/* The builder's, for looking at codes again (scrub.h). */
+	struct {
+		uint64_t round;
+		int64_t began_ms, due_ms; /* the round; the next look */
+	} scrub;
 };
 
 /* The views of the store's collections, by their attributes; nothing of them is opened. -ENOMEM. */
@@ -63,6 +70,10 @@ static inline uint32_t views_owner(const struct collection *c)
 struct segment *views_shared_segment(const struct vs_store *s, uint32_t owner, const struct segment *seg);
 /* The view of this name; NULL: there is none. Under mutex. */
 struct view *views_find(struct views *vs, uint32_t collection, const char *name);
+/* Reports something of a view, by its path in the mount. Without a lock. */
+void view_report(struct vs_store *s, const struct view *v, enum vs_severity severity, const char *what);
+/* The same of blocks of codes that are damaged, if there are any. */
+void view_report_blocks(struct vs_store *s, const struct view *v, const struct segment *seg, uint64_t blocks);
 /* Makes the definitions of a collection durable with the next sync. Under define. */
 int views_store(struct vs_store *s, uint32_t collection);
 /* Whether a file of a collection's directory is of a view, and not wanted: for a recovery and a check. Reads

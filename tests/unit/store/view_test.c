@@ -34,6 +34,7 @@ struct fixture {
 	struct numbers numbers;
 	_Atomic unsigned warnings;
 	char warning[512]; /* the last */
+	unsigned scrub_ms; /* of the next opening */
 };
 
 static const struct vs_perm perm = {.mode = 0644, .uid = 10, .gid = 20};
@@ -56,6 +57,7 @@ static void open_with(struct fixture *f, struct io *io, bool read_only)
 	struct vs_options options = {.log_bytes = 1u << 20,
 				     .io = io,
 				     .read_only = read_only,
+				     .scrub_ms = f->scrub_ms,
 				     .report = keep_warning,
 				     .report_arg = f};
 	char why[256];
@@ -351,6 +353,59 @@ static void a_flipped_byte_is_found_and_encoded_anew(void **state)
 	open_with(f, NULL, false);
 	wait_whole(f, "pq8");
 	assert_true(compare(f, "pq8"));
+}
+
+/* What has a code in a block that is damaged must not get a tag that calls the others good. */
+static void a_damaged_block_is_not_sealed_by_an_update(void **state)
+{
+	static const char *const views[] = {"pq8", "rabitq2", "sq8"};
+	struct fixture *f = *state;
+
+	put_many(f, 0, 1000);
+	for (size_t i = 0; i < 3; i++) {
+		create(f, views[i]);
+		wait_whole(f, views[i]);
+	}
+	flip(f, "0.pq8.1.codes.npy", 4096 + 64 * 8 * 5 + 77);
+	flip(f, "0.rabitq2.1.factors.npy", 4096 + 64 * 12 * 5 + 33);
+	flip(f, "0.sq8.1.rows.npy", 4096 + 64 * DIM * 5 + 99);
+	put_many(f, 64 * 5 + 60, 64 * 5 + 62);
+	for (size_t i = 0; i < 3; i++) {
+		wait_whole(f, views[i]);
+		assert_true(compare(f, views[i]));
+	}
+	assert_int_equal(f->warnings, 3);
+	assert_non_null(strstr(f->warning, ": segment 0: 1 blocks of codes are not as they were written"));
+}
+
+/* Each file of each view, one after the other. */
+static void a_flipped_byte_is_found_while_the_store_is_open(void **state)
+{
+	static const char *const files[][2] = {
+		{"pq8", "0.pq8.1.codes.npy"},        {"rabitq2", "0.rabitq2.1.codes.npy"},
+		{"rabitq2", "0.rabitq2.1.rows.npy"}, {"rabitq2", "0.rabitq2.1.factors.npy"},
+		{"rabitq2", "0.rabitq2.1.tags"},     {"f16", "0.f16.1.rows.npy"},
+	};
+	struct fixture *f = *state;
+
+	put_many(f, 0, 3000);
+	f->scrub_ms = 20;
+	reopen(f);
+	create(f, "pq8");
+	create(f, "rabitq2");
+	create(f, "f16");
+	for (unsigned i = 0; i < sizeof files / sizeof *files; i++) {
+		wait_whole(f, files[i][0]);
+		flip(f, files[i][1], strstr(files[i][1], "tags") ? 16 * 31 : 4096 + 1031);
+		for (int t = 0; t < WAIT_MS / 5 && f->warnings == i; t++)
+			pause_ms(5);
+		assert_int_equal(f->warnings, i + 1);
+		assert_non_null(strstr(f->warning, files[i][0]));
+		wait_whole(f, files[i][0]);
+		assert_true(compare(f, files[i][0]));
+	}
+	pause_ms(200); /* and nothing else is */
+	assert_int_equal(f->warnings, sizeof files / sizeof *files);
 }
 
 static void a_damaged_model_is_trained_anew(void **state)
@@ -1009,6 +1064,8 @@ int main(void)
 		TEST(codes_stay_over_a_close),
 		TEST(code_files_are_arrays),
 		TEST(a_flipped_byte_is_found_and_encoded_anew),
+		TEST(a_damaged_block_is_not_sealed_by_an_update),
+		TEST(a_flipped_byte_is_found_while_the_store_is_open),
 		TEST(a_damaged_model_is_trained_anew),
 		TEST(missing_and_short_files_are_made_anew),
 		TEST(a_dropped_view_leaves_no_file_and_its_readers_go_on),
