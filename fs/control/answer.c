@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/control/filter_table.h"
 #include "fs/control/recall_table.h"
 #include "fs/request/json.h"
 #include "store/base/clock.h"
@@ -61,16 +62,23 @@ static bool is_same_shape(const struct vs_schema *a, const struct vs_schema *b)
 	return a->dim == b->dim && a->dtype == b->dtype;
 }
 
-static int search(struct answer *a, const struct vs_query *q, unsigned threads, struct patience *patience)
+static int search(const struct answer_ask *ask, struct answer *a, struct vs_query *q,
+		  struct patience *patience)
 {
 	int64_t start_ns = clock_ns();
-	int rc;
+	struct filter_rows *passing = NULL;
+	int rc = 0;
 
 	a->hits = calloc((size_t)q->count * q->k, sizeof *a->hits);
 	a->found = calloc(q->count, sizeof *a->found);
 	if (!a->hits || !a->found)
 		return -ENOMEM;
-	rc = vs_search_threads(a->moment, q, threads, a->hits, a->found, &a->stats);
+	if (q->filter && ask->filters)
+		rc = filter_table_rows(ask->filters, a->moment, q->filter, q->is_cancelled, q->arg, &passing);
+	q->passing = passing ? filter_rows_bits(passing) : NULL;
+	if (!rc)
+		rc = vs_search_threads(a->moment, q, ask->params->threads, a->hits, a->found, &a->stats);
+	filter_rows_put(passing);
 	a->us = (uint64_t)(clock_ns() - start_ns) / 1000;
 	return rc == -EINTR && patience->timed_out ? -ETIMEDOUT : rc;
 }
@@ -198,7 +206,7 @@ int answer_make(const struct answer_ask *ask, struct answer *out, char *why, siz
 	if (!rc)
 		rc = prepare(ask, &q, out, why, why_size);
 	if (!rc)
-		rc = search(out, &q, params->threads, &patience);
+		rc = search(ask, out, &q, &patience);
 	vs_filter_free(own);
 	if (rc)
 		answer_free(out);

@@ -28,6 +28,8 @@ struct answer_ask {
 	void *arg;
 	struct answer_budget budget;  /* used NULL: as much as there is */
 	struct recall_table *recalls; /* what was measured before, or NULL */
+	struct filter_table
+		*filters; /* what passed before, or NULL: each row is asked while it is searched */
 };
 
 /* A result: of count queries at most k hits each, of one snapshot that stays open with it. */

@@ -166,7 +166,8 @@ static int find_neighbours(struct mount *s, fuse_req_t req, const struct slot *s
 						      .is_cancelled = req ? answer_is_unwanted : NULL,
 						      .arg = req,
 						      .budget = answer_budget_of(s),
-						      .recalls = s->recalls},
+						      .recalls = s->recalls,
+						      .filters = s->filters},
 				 &answer, why, sizeof why);
 	free(vector);
 	if (rc == -EINVAL || rc == -EDQUOT)

@@ -82,7 +82,8 @@ static int add_answers(fuse_req_t req, const struct node *node, struct query *q,
 					      .is_cancelled = answer_is_unwanted,
 					      .arg = req,
 					      .budget = answer_budget_of(ops_serve(req)),
-					      .recalls = ops_serve(req)->recalls},
+					      .recalls = ops_serve(req)->recalls,
+					      .filters = ops_serve(req)->filters},
 			 &answer, why, why_size);
 	if (rc)
 		return rc;

@@ -156,7 +156,8 @@ static int answer(struct mount *serve, fuse_req_t req, struct session *s, char *
 						      .is_cancelled = req ? answer_is_unwanted : NULL,
 						      .arg = req,
 						      .budget = {&t->bytes, SESSION_BYTES_MAX},
-						      .recalls = serve->recalls},
+						      .recalls = serve->recalls,
+						      .filters = serve->filters},
 				 &a, why, SESSION_WHY_BYTES);
 	vs_filter_free(q.list);
 	query_array_free(&q.queries);

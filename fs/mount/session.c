@@ -15,6 +15,7 @@
 #include "fs/mount/connection.h"
 #include "fs/inode/open_files.h"
 #include "fs/request/message.h"
+#include "fs/control/filter_table.h"
 #include "fs/control/recall_table.h"
 #include "fs/control/array_pairing.h"
 #include "fs/control/near.h"
@@ -173,9 +174,10 @@ static int prepare(struct mount *s, const char *mountpoint)
 	s->sessions = session_table_new();
 	s->views = view_table_new();
 	s->recalls = recall_table_new();
+	s->filters = filter_table_new();
 	s->park = park_new();
 	if (!s->inodes || !s->pairings || !s->results || !s->near || !s->sessions || !s->views ||
-	    !s->recalls || !s->park)
+	    !s->recalls || !s->filters || !s->park)
 		return -ENOMEM;
 	return find_root(s);
 }
@@ -369,6 +371,7 @@ void session_end(struct mount *s)
 	session_table_free(s->sessions);
 	view_table_free(s->views);
 	recall_table_free(s->recalls);
+	filter_table_free(s->filters);
 	free(s->store_dir);
 	free(s->mountpoint);
 	free(s);

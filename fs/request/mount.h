@@ -67,6 +67,7 @@ struct mount {
 	struct notify *notify;
 	struct schedule *schedule;
 	struct recall_table *recalls;
+	struct filter_table *filters;
 	struct park *park;             /* for requests that take long */
 	_Atomic uint64_t answer_bytes; /* memory of the answers of near/ and search/query (answer.h) */
 	void (*ready)(void *arg);

@@ -76,7 +76,7 @@ static bool glob_matches(const struct vs_filter *f, const char *id, size_t len)
 	size_t literal = f->is_star ? f->prefix_len + f->suffix_len : f->prefix_len;
 
 	if (len < literal || len < f->suffix_len || len > VS_NAME_MAX ||
-	    memcmp(id, f->glob, f->prefix_len) != 0 ||
+	    (f->prefix_len && memcmp(id, f->glob, f->prefix_len) != 0) ||
 	    memcmp(id + len - f->suffix_len, f->glob + f->glob_len - f->suffix_len, f->suffix_len) != 0)
 		return false;
 	if (f->is_star)
@@ -195,6 +195,17 @@ const char *vs_filter_next(const struct vs_filter *f, size_t *at, size_t *len)
 	*len = (size_t)(p[0] | p[1] << 8);
 	*at += LENGTH_BYTES + *len;
 	return (const char *)p + LENGTH_BYTES;
+}
+
+void vs_filter_digest(const struct vs_filter *f, uint64_t seed, uint64_t digest[2])
+{
+	unsigned kind = (f->glob != NULL) | f->has_list << 1 | f->deny << 2;
+	XXH128_hash_t glob =
+		XXH3_128bits_withSeed(f->glob ? f->glob : "", f->glob ? f->glob_len : 0, seed + kind);
+	XXH128_hash_t list = XXH3_128bits_withSeed(f->heap, f->heap_used, glob.low64);
+
+	digest[0] = list.low64;
+	digest[1] = list.high64 ^ glob.high64;
 }
 
 size_t vs_filter_bytes(const struct vs_filter *f)

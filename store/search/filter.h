@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #pragma GCC visibility push(default)
 
@@ -31,6 +32,9 @@ bool vs_filter_passes(const struct vs_filter *f, const char *id, size_t len);
 size_t vs_filter_allowed(const struct vs_filter *f);
 /* The next id of the list, *at being 0 for the first; NULL at the end. */
 const char *vs_filter_next(const struct vs_filter *f, size_t *at, size_t *len);
+/* Filters that have the same digest let the same ids pass. The seed is to be nobody's to know who makes them.
+ */
+void vs_filter_digest(const struct vs_filter *f, uint64_t seed, uint64_t digest[2]);
 /* The bytes of memory it holds. */
 size_t vs_filter_bytes(const struct vs_filter *f);
 

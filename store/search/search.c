@@ -27,7 +27,7 @@ static void search_free(struct search *s)
 	}
 	free(s->nearest);
 	free(s->converted);
-	free(s->listed);
+	free(s->looked_up);
 	free(s->distances);
 	free(s->chosen);
 	free(s->keys);

@@ -42,6 +42,7 @@ struct vs_query {
 	uint32_t k;                     /* the most hits a query has */
 	const float *radius;            /* NULL, or hits are not farther than this (for ip: not smaller) */
 	const struct vs_filter *filter; /* NULL: every row */
+	const uint64_t *passing;        /* NULL, or what vs_filter_rows told: the filter is not asked then */
 	uint64_t without;               /* this entry is left out; 0: none */
 	const struct vs_view *view;     /* NULL: every vector is compared. Of the snapshot that is searched */
 	/* How many candidates are verified, k at the least; 0: none, and distances are those of the codes.
@@ -72,6 +73,14 @@ uint32_t vs_rerank_depth(const struct codec_plan *plan, uint32_t k, uint32_t rer
  * under cosine, or if vectors of this schema cannot be searched. */
 int vs_query_check(const struct vs_schema *schema, const void *vectors, uint32_t count);
 
+/*
+ * The rows of a snapshot that a filter lets pass: sets or clears a bit for each in vs_filter_rows_bytes, row
+ * i being bit i % 64 of word i / 64. They are the same of every snapshot of the collection that has this
+ * version. is_cancelled as in vs_query. -EINTR, -EIO, -ENOMEM.
+ */
+int vs_filter_rows(struct vs_snapshot *m, const struct vs_filter *filter,
+		   bool (*is_cancelled)(void *arg, uint64_t rows), void *arg, uint64_t *rows);
+size_t vs_filter_rows_bytes(uint64_t rows);
 /*
  * Searches the rows [first, first + rows) of a snapshot. hits has room for count * k; query q's are hits[q *
  * k] and on, nearest first, and found[q] tells how many. Several threads may search parts of one snapshot,

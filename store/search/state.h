@@ -33,8 +33,10 @@ struct search {
 	struct topk_item *nearest;  /* room for k */
 	bool is_borrowing;          /* tops and candidates are another thread's search's */
 	struct search_codes *codes; /* of the query's view, or NULL */
-	uint64_t *listed; /* the rows whose ids were looked up, a bit each, from listed_first on; or NULL */
-	uint64_t listed_first;
+	/* The rows that are known to pass, a bit each, from listed_first on; or NULL. They are the caller's,
+	 * or those whose ids were looked up, which may have been others in the snapshot. */
+	const uint64_t *listed;
+	uint64_t *looked_up, listed_first;
 	uint32_t block_rows;
 	float *distances; /* SEARCH_GROUP * block_rows */
 	/* A bit for each row of the block: */

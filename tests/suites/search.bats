@@ -72,6 +72,38 @@ expected_near() {
 	PYTHON
 }
 
+@test "a filter is asked again when ids have changed: renamed, removed, created, in a batch, under another filter" {
+	local control=$mnt/docs/.vecfs
+	count() { cat "$control/near@k=1000,filter=$1/a042" | wc -l; }
+	[ "$(count 'b*')" = 167 ]
+	[ "$(count 'b*')" = 167 ]
+	mv "$mnt/docs/b001" "$mnt/docs/x001"
+	[ "$(count 'b*')" = 166 ]
+	[ "$(count 'x*')" = 1 ]
+	rm "$mnt/docs/b004"
+	[ "$(count 'b*')" = 165 ]
+	cp "$mnt/docs/a000" "$mnt/docs/b-new"
+	[ "$(count 'b*')" = 166 ]
+	mkdir "$control/tx/B"
+	cp "$mnt/docs/a003" "$control/tx/B/b-batch"
+	mkdir -p "$control/tx/B/.vecfs"
+	echo b007 >"$control/tx/B/.vecfs/delete"
+	[ "$(count 'b*')" = 166 ]
+	mv "$control/tx/B" "$control/commit/"
+	[ "$(count 'b*')" = 166 ]
+	[ "$(count 'b-*')" = 2 ]
+	# What is filtered is exact whether the ids are asked or remembered.
+	for i in 1 2; do
+		cat "$control/near@k=1000,filter=b-*/a042" | cut -f3 | sort | xargs >found
+		[ "$(cat found)" = "b-batch b-new" ]
+	done
+	# More filters than are remembered.
+	for i in {0..20}; do
+		[ "$(count "*$((i + 100))")" = 1 ]
+	done
+	[ "$(count 'b*')" = 166 ]
+}
+
 @test "near@OPTIONS that mean nothing are refused, and the log says what would do" {
 	local options
 	expect_log 'near@.*: refused: '

@@ -184,6 +184,23 @@ static void list_three(struct vs_filter *filter)
 	assert_int_equal(vs_filter_add(filter, "nobody", 6), 0);
 }
 
+static void assert_digests_differ(const struct vs_filter *a, const struct vs_filter *b,
+				  const struct vs_filter *c)
+{
+	const struct vs_filter *f[] = {a, b, c};
+	uint64_t digests[3][2], other[2];
+
+	for (int i = 0; i < 3; i++) {
+		vs_filter_digest(f[i], 5, digests[i]);
+		vs_filter_digest(f[i], 5, other);
+		assert_memory_equal(digests[i], other, sizeof other);
+		vs_filter_digest(f[i], 6, other);
+		assert_memory_not_equal(digests[i], other, sizeof other);
+		for (int j = 0; j < i; j++)
+			assert_memory_not_equal(digests[i], digests[j], sizeof other);
+	}
+}
+
 static void filters_leave_exactly_what_passes(void **state)
 {
 	struct fixture *f = *state;
@@ -209,6 +226,7 @@ static void filters_leave_exactly_what_passes(void **state)
 	search(f, &q, hits, &found);
 	count = expect(f, f->vectors[9], is_not_listed, wanted);
 	assert_hits(hits, found, wanted, count);
+	assert_digests_differ(glob, allow, deny);
 	vs_filter_free(glob);
 	vs_filter_free(allow);
 	vs_filter_free(deny);
@@ -559,6 +577,7 @@ static void check_snapshot(struct model *m, struct model *then, const struct vs_
 	for (uint32_t i = 0; i < 12; i++) {
 		static const char *const names[] = {NULL, "sq8", "rabitq2"};
 		struct vs_view *view = NULL;
+		uint64_t passing[ROWS / 64 + 1];
 		struct vs_query q = {.vectors = then->vectors[(round * 31 + i * 7) % ROWS],
 				     .count = 1,
 				     .k = K,
@@ -568,6 +587,10 @@ static void check_snapshot(struct model *m, struct model *then, const struct vs_
 		if (names[i % 3])
 			assert_int_equal(vs_view_open(snapshot, names[i % 3], &view), 0);
 		q.view = view;
+		if (q.filter && i >= 6) {
+			assert_int_equal(vs_filter_rows(snapshot, q.filter, NULL, NULL, passing), 0);
+			q.passing = passing;
+		}
 		assert_int_equal(vs_search_threads(snapshot, &q, 1 + i % 2, hits, &found, &stats), 0);
 		assert_int_equal(stats.rows_damaged, 0);
 		count = model_expect(then, q.vectors, q.filter, wanted);
