@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fs/control/answer.h"
@@ -33,6 +34,7 @@
 #define WHY_BYTES 512
 #define READ_BYTES (1u << 20)
 #define THREADS_MAX 256u
+#define LOOK_NS 100000000
 
 static const char help[] =
 	"usage: vecfs search COLLECTION QUERY [OPTION...]\n"
@@ -82,6 +84,18 @@ struct result {
 static int fail(const char *what, const char *why)
 {
 	message(VS_ERROR, "%s: %s", what, why);
+	return COMMAND_FAILED;
+}
+
+/* The same of what a search was refused for: the queries are called as the user's file. */
+static int fail_search(const struct request *r, const char *why)
+{
+	size_t n = strlen(r->queries_name);
+
+	if (strncmp(why, r->queries_name, n) != 0)
+		return fail(r->collection, why);
+	message(VS_ERROR, "%s: %s%s", r->collection, strcmp(r->query, "-") ? r->query : "standard input",
+		why + n);
 	return COMMAND_FAILED;
 }
 
@@ -172,9 +186,94 @@ static int ask(const struct request *r, const char *dir, struct result *out)
 	return rc;
 }
 
+/* A thread that draws how far the daemon is with a batch, by the session's file. */
+struct look {
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t end;
+	bool is_started, is_over;
+	int fd;
+	struct progress progress;
+};
+
+static void look_once(struct look *look)
+{
+	static struct keyfile text;
+	const char *done, *rows;
+	ssize_t n = pread(look->fd, text.text, sizeof text.text - 1, 0);
+	uint64_t bytes;
+
+	if (n <= 0)
+		return;
+	text.text[n] = '\0';
+	keyfile_parse(text.text, &text);
+	done = keyfile_get(&text, "rows_done");
+	rows = keyfile_get(&text, "rows");
+	if (!done || !rows)
+		return;
+	look->progress.total_bytes = strtoull(rows, NULL, 10) * look->progress.row_bytes;
+	bytes = strtoull(done, NULL, 10) * look->progress.row_bytes;
+	if (bytes > look->progress.done_bytes)
+		progress_add(&look->progress, bytes - look->progress.done_bytes);
+}
+
+static void *look_always(void *arg)
+{
+	struct look *look = arg;
+	struct timespec until;
+
+	pthread_mutex_lock(&look->lock);
+	while (!look->is_over) {
+		pthread_mutex_unlock(&look->lock);
+		look_once(look);
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += LOOK_NS;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+		pthread_mutex_lock(&look->lock);
+		if (!look->is_over)
+			pthread_cond_timedwait(&look->end, &look->lock, &until);
+	}
+	pthread_mutex_unlock(&look->lock);
+	return NULL;
+}
+
+static void look_begin(struct look *look, const struct request *r, const char *session)
+{
+	static struct keyfile stats;
+	char path[PATH_MAX];
+	const char *bytes;
+
+	*look = (struct look){.lock = PTHREAD_MUTEX_INITIALIZER, .end = PTHREAD_COND_INITIALIZER, .fd = -1};
+	if (!r->is_batch)
+		return;
+	snprintf(path, sizeof path, "%s/.vecfs", r->collection);
+	bytes = keyfile_load(path, "stats", &stats) ? NULL : keyfile_get(&stats, "row_bytes");
+	if ((size_t)snprintf(path, sizeof path, "%s/progress", session) < sizeof path)
+		look->fd = open(path, O_RDONLY | O_CLOEXEC);
+	progress_start(&look->progress, "search", 0, bytes ? strtoull(bytes, NULL, 10) : 0,
+		       !bytes || look->fd < 0);
+	look->is_started = bytes && look->fd >= 0 && !pthread_create(&look->thread, NULL, look_always, look);
+}
+
+static void look_end(struct look *look)
+{
+	if (look->is_started) {
+		pthread_mutex_lock(&look->lock);
+		look->is_over = true;
+		pthread_cond_signal(&look->end);
+		pthread_mutex_unlock(&look->lock);
+		pthread_join(look->thread, NULL);
+		progress_end(&look->progress, false);
+	}
+	if (look->fd >= 0)
+		close(look->fd);
+}
+
 static int search_mount(struct request *r, struct result *out)
 {
 	char dir[PATH_MAX], why[WHY_BYTES] = "", name[32];
+	struct look look;
 	uint64_t number;
 	int rc;
 
@@ -186,11 +285,13 @@ static int search_mount(struct request *r, struct result *out)
 	if (mkdir(dir, 0700) != 0)
 		return fail(r->collection, strerror(errno));
 	interrupt_catch();
+	look_begin(&look, r, dir);
 	rc = ask(r, dir, out);
+	look_end(&look);
 	if (rc)
 		reason_find(r->collection, name, why, sizeof why);
 	rmdir(dir);
-	return rc ? fail(r->collection, *why ? why : strerror(-rc)) : 0;
+	return rc ? fail_search(r, *why ? why : strerror(-rc)) : 0;
 }
 
 /* ------------------------------------------------------------------ a store that is not mounted */
@@ -289,13 +390,16 @@ static int search_store(const struct store_path *path, struct request *r, struct
 	if (rc)
 		return fail(path->store, *why ? why : strerror(-rc));
 	rc = store_path_find(store, path, &info);
+	if (rc == -ENOENT)
+		snprintf(why, sizeof why, "there is no such %s in the store",
+			 path->snapshot ? "snapshot" : "collection");
 	if (!rc && !strcmp(r->queries_name, "queries.raw"))
 		snprintf(r->queries_name, sizeof r->queries_name, "queries.%s",
 			 vs_dtype_name(info.schema.dtype));
 	if (!rc)
 		rc = search_here(store, r, &info, out, why);
 	vs_close(store);
-	return rc ? fail(r->collection, *why ? why : strerror(-rc)) : 0;
+	return rc ? fail_search(r, *why ? why : strerror(-rc)) : 0;
 }
 
 /* ------------------------------------------------------------------ printing */
@@ -470,11 +574,61 @@ static int name_raw_queries(struct request *r)
 
 static bool is_in_mount(const char *collection)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX + 16];
 	struct stat st;
 
 	snprintf(path, sizeof path, "%s/.vecfs/search", collection);
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* Cuts a path into its folder, "." if it has none, and its last part. */
+static void cut(const char *path, char folder[PATH_MAX], const char **last)
+{
+	const char *slash = strrchr(path, '/');
+
+	*last = slash ? slash + 1 : path;
+	snprintf(folder, PATH_MAX, "%.*s", slash && slash > path ? (int)(slash - path) : 1,
+		 slash ? path : ".");
+}
+
+static int fail_collection(const char *path)
+{
+	char folder[PATH_MAX], why[PATH_MAX + 64];
+	struct stat st;
+	const char *id;
+	int rc = stat(path, &st) ? errno : 0;
+
+	cut(path, folder, &id);
+	if (rc == ENOENT && !is_in_mount(folder))
+		return fail(path, "there is no such collection");
+	if (!is_in_mount(folder))
+		return fail(path, rc ? strerror(rc) : "want a directory of a mount, or STORE/NAME");
+	snprintf(why, sizeof why, "want a collection; that is %s vector of the collection %s",
+		 rc ? "no" : "a", folder);
+	return fail(path, why);
+}
+
+/* A file that cannot be read: perhaps it was to be a stored vector. */
+static int fail_query(const struct request *r, int rc)
+{
+	char folder[PATH_MAX], path[PATH_MAX], why[2 * PATH_MAX];
+	struct stat st;
+	const char *id;
+
+	if (rc != -ENOENT)
+		return fail(r->query, strerror(-rc));
+	cut(r->query, folder, &id);
+	if (is_in_mount(folder)) {
+		snprintf(why, sizeof why, "there is no vector %s in the collection %s", id, folder);
+		return fail(r->query, why);
+	}
+	if (is_in_mount(r->collection) &&
+	    (size_t)snprintf(path, sizeof path, "%s/%s", r->collection, r->query) < sizeof path &&
+	    stat(path, &st) == 0) {
+		snprintf(why, sizeof why, "%s; the stored vector is %s", strerror(-rc), path);
+		return fail(r->query, why);
+	}
+	return fail(r->query, strerror(-rc));
 }
 
 static int find(struct request *r, struct result *result)
@@ -493,7 +647,7 @@ static int find(struct request *r, struct result *result)
 	rc = store_path_split(text, &path);
 	snprintf(lock, sizeof lock, "%s/lock", path.store);
 	if (rc || stat(lock, &st) != 0)
-		return fail(r->collection, "want a directory of a mount, or STORE/NAME");
+		return fail_collection(r->collection);
 	return search_store(&path, r, result);
 }
 
@@ -519,7 +673,7 @@ static int run(int argc, char **argv)
 		return rc < 0 ? COMMAND_OK : rc;
 	rc = load(r.query, &r.queries);
 	if (rc)
-		return fail(r.query, strerror(-rc));
+		return fail_query(&r, rc);
 	rc = r.queries.size ? find(&r, &result) : fail(r.query, "it is empty");
 	if (!rc)
 		rc = print(&r, &result);

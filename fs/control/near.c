@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,13 +90,24 @@ int near_at_lookup(fuse_req_t req, const struct node *control, const char *name,
 	struct node node = {.kind = NODE_NEAR_AT, .collection = control->collection};
 	const char *options = name + strlen(NEAR_PREFIX);
 	struct mount *s = ops_serve(req);
+	struct vs_collection_info info;
 	struct search_params params;
 	char why[512];
+	int rc;
 
+	rc = vs_collection_get(s->store, control->collection, &info);
+	if (rc)
+		return rc == -ENOENT ? -ESTALE : rc;
 	search_params_init(&params);
-	if (search_params_parse(&params, options, strlen(options), ',', why, sizeof why)) {
-		message(VS_WARNING, "%s: refused: %s", name, why);
-		return -EINVAL;
+	rc = search_params_parse(&params, options, strlen(options), ',', why, sizeof why);
+	if (!rc && params.ids[0]) {
+		snprintf(why, sizeof why,
+			 "a list of ids is a file of a session: search/S (filter=GLOB is for here)");
+		rc = -EINVAL;
+	}
+	if (rc) {
+		message(VS_WARNING, "%s/.vecfs/%s: refused: %s", info.name, name, why);
+		return rc;
 	}
 	node.entry = remember(s->near, node.collection, 0, options);
 	return ops_entry(s, &node, 0, e);

@@ -45,10 +45,18 @@ int query_array_of(const char *name, const char *bytes, size_t size, const struc
 	*out = (struct query_array){.count = 0};
 	if (rc)
 		return rc;
+	if (!row) {
+		snprintf(why, why_size, "the collection has no vectors yet");
+		return -EINVAL;
+	}
 	prefix = array_row_prefix(format);
 	stride = row + prefix;
-	if (!row || shape.dtype != schema->dtype || array_row_bytes(&shape) != row ||
-	    (size - header) % stride ||
+	if (format == ARRAY_RAW && shape.dtype == schema->dtype && size % row) {
+		snprintf(why, why_size, "%s has %zu bytes, want vectors of %zu (dim=%u dtype=%s)", name, size,
+			 row, schema->dim, vs_dtype_name(schema->dtype));
+		return -EINVAL;
+	}
+	if (shape.dtype != schema->dtype || array_row_bytes(&shape) != row || (size - header) % stride ||
 	    (shape.rows != ARRAY_ROWS_UNTOLD && shape.rows != (size - header) / stride)) {
 		snprintf(why, why_size,
 			 "%s has %zu bytes of dim=%u dtype=%s, want vectors of dim=%u dtype=%s", name, size,

@@ -115,7 +115,8 @@ struct session *session_get(struct session_table *t, uint64_t n)
 	return found;
 }
 
-/* A free place, or that of the session that was idle the longest, which is handed out. With the table's lock.
+/* A free place, or that of the session that was idle the longest, which is handed out; nobody is at one. With
+ * the table's lock.
  */
 static struct session **place_for(struct session_table *t, struct session **idle)
 {
@@ -126,10 +127,10 @@ static struct session **place_for(struct session_table *t, struct session **idle
 
 		if (!*place)
 			return place;
-		if (!oldest || (*place)->used_ns < (*oldest)->used_ns)
+		if ((*place)->users == 1 && (!oldest || (*place)->used_ns < (*oldest)->used_ns))
 			oldest = place;
 	}
-	if ((*oldest)->used_ns > clock_ns() - IDLE_NS)
+	if (!oldest || (*oldest)->used_ns > clock_ns() - IDLE_NS)
 		return NULL;
 	*idle = *oldest;
 	return oldest;
@@ -170,8 +171,9 @@ static int make(struct session_table *t, uint32_t collection, const struct creat
 /* ------------------------------------------------------------------ what is in a session */
 
 static const char *const result_names[FILE_LISTS] = {
-	[FILE_PARAMS] = "params", [FILE_ROWS] = "rows.npy",    [FILE_DISTANCES] = "distances.npy",
-	[FILE_NAMES] = "names",   [FILE_JSON] = "result.json", [FILE_STATS] = "stats",
+	[FILE_PARAMS] = "params",     [FILE_ROWS] = "rows.npy",    [FILE_DISTANCES] = "distances.npy",
+	[FILE_NAMES] = "names",       [FILE_JSON] = "result.json", [FILE_STATS] = "stats",
+	[FILE_PROGRESS] = "progress",
 };
 
 static const char *name_of(const struct session *s, unsigned file)
@@ -322,6 +324,8 @@ const struct node_ops dir_search_ops = {
 /* Whoever looks at a session waits for its search, or makes it. What is written is not looked at. */
 bool session_is_long(struct mount *serve, const struct node *node, size_t data_size)
 {
+	if (node->kind == NODE_SESSION_FILE && (node->entry & ((1u << FILE_BITS) - 1)) == FILE_PROGRESS)
+		return false;
 	return (node->kind == NODE_SESSION || !data_size) && answer_is_long(serve, node->collection, 1);
 }
 
@@ -355,12 +359,16 @@ static int session_lookup(fuse_req_t req, const struct node *dir, const char *na
 
 	if (!s)
 		return -ESTALE;
-	pthread_mutex_lock(&s->lock);
-	for (file = FILE_ROWS; file <= FILE_STATS && !rc; file++)
-		if (!strcmp(name, result_names[file]))
-			rc = session_bring_up(serve, req, s);
-	file = rc ? -1 : session_find_file(s, name);
-	pthread_mutex_unlock(&s->lock);
+	if (!strcmp(name, result_names[FILE_PROGRESS])) {
+		file = FILE_PROGRESS;
+	} else {
+		pthread_mutex_lock(&s->lock);
+		for (file = FILE_ROWS; file <= FILE_STATS && !rc; file++)
+			if (!strcmp(name, result_names[file]))
+				rc = session_bring_up(serve, req, s);
+		file = rc ? -1 : session_find_file(s, name);
+		pthread_mutex_unlock(&s->lock);
+	}
 	node = file_node(s, file < 0 ? 0 : file);
 	session_put(serve->sessions, s);
 	if (rc)

@@ -7,6 +7,7 @@
  *            of ids, which `ids=` of params refers to
  *   read:    rows.npy (int64, queries x k, -1: none), distances.npy (f32), names (the ids of a query a line,
  *            with tabs between), result.json, stats; they are there as soon as the queries are whole
+ *   progress how far the search is; not listed
  *
  * A session lives in memory and is its maker's: nobody else may look into it. The search is made when a
  * result is first asked for, and made anew when params, queries or lists have changed since. Results that are

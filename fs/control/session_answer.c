@@ -57,6 +57,20 @@ static int read_list(const struct session *s, struct question *q, char *why)
 	return rc;
 }
 
+/* Who searches, and for whom. */
+struct asker {
+	struct session *s;
+	fuse_req_t req; /* NULL: nothing cancels it */
+};
+
+static bool is_unwanted(void *arg, uint64_t rows)
+{
+	struct asker *asker = arg;
+
+	asker->s->rows_done += rows;
+	return asker->req && answer_is_unwanted(asker->req, rows);
+}
+
 /* ------------------------------------------------------------------ results */
 
 /* Takes over malloc'ed text. */
@@ -137,6 +151,8 @@ static int answer(struct mount *serve, fuse_req_t req, struct session *s, char *
 	struct answer a;
 	int rc = vs_collection_get(serve->store, s->collection, &info);
 
+	s->rows_done = 0;
+	s->rows = rc ? 0 : info.count;
 	if (!rc)
 		rc = read_params(s, &q, why);
 	if (!rc)
@@ -153,8 +169,8 @@ static int answer(struct mount *serve, fuse_req_t req, struct session *s, char *
 						      .count = q.queries.count,
 						      .params = &q.params,
 						      .list = q.list,
-						      .is_cancelled = req ? answer_is_unwanted : NULL,
-						      .arg = req,
+						      .is_cancelled = is_unwanted,
+						      .arg = &(struct asker){s, req},
 						      .budget = {&t->bytes, SESSION_BYTES_MAX},
 						      .recalls = serve->recalls,
 						      .filters = serve->filters},
@@ -163,6 +179,7 @@ static int answer(struct mount *serve, fuse_req_t req, struct session *s, char *
 	query_array_free(&q.queries);
 	if (rc)
 		return rc;
+	s->rows_done = s->rows = a.info.rows;
 	rc = make_results(t, &a, q.params.k, s->files);
 	answer_free(&a);
 	if (rc)

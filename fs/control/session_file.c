@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,14 +32,50 @@ static struct session_file *file_of(const struct fuse_file_info *fi)
 	return (struct session_file *)(uintptr_t)fi->fh;
 }
 
-static int session_file_attr(struct mount *serve, const struct node *node, struct stat *st, double *timeout_s)
+/* ------------------------------------------------------------------ progress */
+
+static int progress_attr(const struct node *node, const struct session *s, struct stat *st)
 {
-	enum session_part file;
-	struct session *s = session_file_get(serve, node, &file);
+	node_stat(node_ino(node), S_IFREG | 0400, &s->perm, s->changed, s->changed, 0, st);
+	st->st_mode = S_IFREG | 0400;
+	return 0;
+}
+
+/* It has no bytes of its own. */
+static int progress_open(struct mount *serve, struct session *s, struct fuse_file_info *fi)
+{
+	struct session_file *f = calloc(1, sizeof *f);
+
+	if (!f)
+		return -ENOMEM;
+	f->session = session_get(serve->sessions, s->n);
+	f->file = FILE_PROGRESS;
+	if (!f->session) {
+		free(f);
+		return -ESTALE;
+	}
+	pthread_mutex_init(&f->lock, NULL);
+	fi->fh = (uintptr_t)f;
+	fi->direct_io = 1;
+	return 0;
+}
+
+static ssize_t progress_read(const struct session *s, void *buf, size_t size, off_t off)
+{
+	char text[64];
+	int n = snprintf(text, sizeof text, "rows_done=%" PRIu64 "\nrows=%" PRIu64 "\n", s->rows_done,
+			 s->rows);
+
+	return ops_copy_part(text, (size_t)n, buf, size, off);
+}
+
+/* ------------------------------------------------------------------ all files */
+
+static int part_attr(struct mount *serve, const struct node *node, struct session *s, enum session_part file,
+		     struct stat *st)
+{
 	int rc = 0;
 
-	if (!s)
-		return -ESTALE;
 	pthread_mutex_lock(&s->lock);
 	if (session_part_is_result(file))
 		rc = session_bring_up(serve, NULL, s);
@@ -49,6 +87,18 @@ static int session_file_attr(struct mount *serve, const struct node *node, struc
 		st->st_mode = S_IFREG | (session_part_is_result(file) ? 0400 : 0600);
 	}
 	pthread_mutex_unlock(&s->lock);
+	return rc;
+}
+
+static int session_file_attr(struct mount *serve, const struct node *node, struct stat *st, double *timeout_s)
+{
+	enum session_part file;
+	struct session *s = session_file_get(serve, node, &file);
+	int rc = 0;
+
+	if (!s)
+		return -ESTALE;
+	rc = file == FILE_PROGRESS ? progress_attr(node, s, st) : part_attr(serve, node, s, file, st);
 	session_put(serve->sessions, s);
 	*timeout_s = 0;
 	return rc == -ENOENT ? -ESTALE : rc;
@@ -88,14 +138,16 @@ static int session_file_open(fuse_req_t req, const struct node *node, struct fus
 
 	if (!s)
 		return -ESTALE;
-	if (session_part_is_result(file) && (fi->flags & O_ACCMODE) != O_RDONLY)
+	if ((session_part_is_result(file) || file == FILE_PROGRESS) && (fi->flags & O_ACCMODE) != O_RDONLY)
 		rc = -EACCES;
-	pthread_mutex_lock(&s->lock);
-	if (!rc && session_part_is_result(file))
+	if (!rc && session_part_is_result(file)) {
+		pthread_mutex_lock(&s->lock);
 		rc = session_bring_up(serve, req, s);
-	pthread_mutex_unlock(&s->lock);
+		pthread_mutex_unlock(&s->lock);
+	}
 	if (!rc)
-		rc = session_file_begin(serve, s, file, fi);
+		rc = file == FILE_PROGRESS ? progress_open(serve, s, fi)
+					   : session_file_begin(serve, s, file, fi);
 	session_put(serve->sessions, s);
 	return rc;
 }
@@ -108,6 +160,8 @@ static ssize_t session_file_read(struct mount *serve, const struct node *node, v
 
 	(void)serve;
 	(void)node;
+	if (f->file == FILE_PROGRESS)
+		return progress_read(f->session, buf, size, off);
 	pthread_mutex_lock(&f->lock);
 	got = ops_copy_part(f->bytes->data, f->bytes->size, buf, size, off);
 	pthread_mutex_unlock(&f->lock);
@@ -159,8 +213,9 @@ static int resize(struct session_table *t, struct session_file *f, size_t size)
 
 /* params are judged line by line as they are written, so that the writer is told. Then nothing of it stays.
  */
-static int judge(struct session_table *t, struct session_file *f, bool is_whole)
+static int judge(struct mount *serve, struct session_file *f, bool is_whole)
 {
+	struct vs_collection_info info = {.id = 0};
 	struct search_params params;
 	char why[SESSION_WHY_BYTES];
 	size_t size = f->bytes->size;
@@ -172,9 +227,10 @@ static int judge(struct session_table *t, struct session_file *f, bool is_whole)
 	search_params_init(&params);
 	if (!search_params_parse(&params, f->bytes->data, size, '\n', why, sizeof why))
 		return 0;
-	message(VS_WARNING, ".vecfs/search/%s/params: refused: %s", f->session->name, why);
+	vs_collection_get(serve->store, f->session->collection, &info);
+	message(VS_WARNING, "%s/.vecfs/search/%s/params: refused: %s", info.name, f->session->name, why);
 	f->is_changed = false;
-	take_current(t, f);
+	take_current(serve->sessions, f);
 	return -EINVAL;
 }
 
@@ -196,7 +252,7 @@ static int session_file_write(fuse_req_t req, const struct node *node, const voi
 	if (!rc)
 		memcpy(f->bytes->data + off, buf, size);
 	if (!rc)
-		rc = judge(serve->sessions, f, false);
+		rc = judge(serve, f, false);
 	pthread_mutex_unlock(&f->lock);
 	return rc;
 }
@@ -209,7 +265,7 @@ static int publish(struct mount *serve, struct session_file *f)
 	struct session *s = f->session;
 	struct session_table *t = serve->sessions;
 	struct session_bytes *b;
-	int rc = judge(t, f, true);
+	int rc = judge(serve, f, true);
 
 	if (rc)
 		return rc;
@@ -270,7 +326,7 @@ static int session_file_setattr(fuse_req_t req, const struct node *node, const s
 	if (!s)
 		return -ESTALE;
 	pthread_mutex_lock(&s->lock);
-	if (session_part_is_result(file) || st->st_size != 0)
+	if (session_part_is_result(file) || file == FILE_PROGRESS || st->st_size != 0)
 		rc = -EPERM;
 	else if (s->files[file])
 		rc = session_start_empty(serve->sessions, s, file);

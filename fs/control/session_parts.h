@@ -26,6 +26,7 @@ enum session_part {
 	FILE_NAMES,
 	FILE_JSON,
 	FILE_STATS,
+	FILE_PROGRESS, /* no lock is taken for it: it is read while a search is under way */
 	FILE_LISTS
 };
 #define LISTS_MAX 16u
@@ -48,6 +49,7 @@ struct session {
 	char name[VS_NAME_MAX + 1];
 	int64_t used_ns;
 	vs_time changed;
+	_Atomic uint64_t rows_done, rows;       /* of the search that is under way, or was the last */
 	pthread_mutex_t lock;                   /* of all that follows; held while it searches */
 	struct session_bytes *files[FILES_MAX]; /* NULL: not there */
 	char list_names[LISTS_MAX][VS_NAME_MAX + 1];

@@ -106,13 +106,15 @@ expected_near() {
 
 @test "near@OPTIONS that mean nothing are refused, and the log says what would do" {
 	local options
-	expect_log 'near@.*: refused: '
+	expect_log 'docs/.vecfs/near@.*: refused: '
 	for options in k=0 k=x k= nonsense=1 k radius=nan format=xml; do
 		run cat "$mnt/docs/.vecfs/near@$options/a042"
 		[ "$status" != 0 ]
 		[[ $output == *"Invalid argument"* ]]
 	done
-	grep -q "near@k=0: refused: got k=0, want a number from 1 to 1000000" "$mnt/.vecfs/log"
+	grep -q "docs/.vecfs/near@k=0: refused: got k=0, want a number from 1 to 1000000" "$mnt/.vecfs/log"
+	no cat "$mnt/docs/.vecfs/near@ids=list/a042" # there is no session whose list it might be
+	grep -q "near@ids=list: refused: a list of ids is a file of a session" "$mnt/.vecfs/log"
 	expect_log 'near: refused: there is no view'
 	run cat "$mnt/docs/.vecfs/near@view=opq96/a042"
 	[ "$status" != 0 ]
@@ -443,6 +445,39 @@ change_half() {
 	PYTHON
 }
 
+@test "search/S/progress tells how far a search is, while it is under way, and of nothing before it" {
+	local s=$mnt/docs/.vecfs/search/s
+	mkdir "$s"
+	[ "$(xargs <"$s/progress")" = "rows_done=0 rows=0" ]
+	refused "Permission denied" bash -c "echo x >'$s/progress'"
+	cat "$mnt/docs/a042" >"$s/queries.f32"
+	[ "$(wc -w <"$s/names")" = 10 ]
+	[ "$(xargs <"$s/progress")" = "rows_done=500 rows=500" ]
+	no grep -qx progress <(ls "$s")
+	# A search that takes long is seen to go on.
+	python3 - "$mnt" <<-'PYTHON'
+		import os, sys, threading, time
+		import numpy as np
+		v = np.random.default_rng(3).standard_normal((60000, 64)).astype('<f4')
+		np.save('many.npy', v)
+		os.system(f'"$VECFS_BIN" import -q {sys.argv[1]}/many many.npy')
+		s = sys.argv[1] + '/many/.vecfs/search/s'
+		os.mkdir(s)
+		fd = os.open(s + '/progress', os.O_RDONLY)
+		np.save(s + '/queries.npy', v[:1500])
+		asked = threading.Thread(target=lambda: open(s + '/names').read())
+		seen = set()
+		asked.start()
+		while asked.is_alive():
+		    seen.add(int(os.pread(fd, 100, 0).split()[0].split(b'=')[1]))
+		    time.sleep(0.002)
+		asked.join()
+		assert os.pread(fd, 100, 0) == b'rows_done=60000\nrows=60000\n'
+		if os.cpu_count() > 1:
+		    assert any(0 < n < 60000 for n in seen), seen
+	PYTHON
+}
+
 @test "search/S takes queries in every format of arrays" {
 	python3 - "$mnt" <<-'PYTHON'
 		import os, sys
@@ -477,6 +512,7 @@ change_half() {
 	refused "Invalid argument" cat "$s/rows.npy"
 	logged "$(grep 'there is no list four' "$mnt/.vecfs/log" | tail -n 1)"
 	refused "Invalid argument" bash -c "echo k=none >'$s/params'"
+	grep -q "docs/.vecfs/search/s/params: refused: got k=none" "$mnt/.vecfs/log"
 	printf 'k=3\n' >"$s/params"
 	head -c 100 v.npy >"$s/queries.npy"
 	refused "Invalid argument" cat "$s/rows.npy"
@@ -647,7 +683,9 @@ import_many() {
 		np.save('q.npy', v[:int(sys.argv[1])])
 	PYTHON
 	vecfs import -q "$mnt/many" many.npy
-	vecfs search "$mnt/many" --queries q.npy --out rows.npy
+	run env TERM=xterm script -qec "$VECFS_BIN search $mnt/many --queries q.npy --out rows.npy" /dev/null
+	[ "$status" = 0 ]
+	[[ $output == *$'\e[K'"search "*"% ["*"vectors"* ]]
 	stop
 	run env TERM=xterm script -qec "$VECFS_BIN search store/many --queries q.npy --out again.npy" /dev/null
 	[ "$status" = 0 ]
@@ -668,6 +706,16 @@ import_many() {
 	refused "want two files" vecfs search "$mnt/docs" short --out both.npy --distances both.npy
 	[ ! -e both.npy ]
 	refused "want a directory of a mount" vecfs search "$here" short
-	refused "No such file" vecfs search "$mnt/docs" nothing
+	refused "nothing: No such file" vecfs search "$mnt/docs" nothing
+	# What it is that is not there, and what was meant.
+	refused "the stored vector is $mnt/docs/a042" vecfs search "$mnt/docs" a042
+	refused "there is no vector nothing in the collection $mnt/docs" vecfs search "$mnt/docs" "$mnt/docs/nothing"
+	refused "that is a vector of the collection $mnt/docs" vecfs search "$mnt/docs/a042" short
+	refused "that is no vector of the collection $mnt/docs" vecfs search "$mnt/docs/nothing" short
+	refused "$mnt/nowhere: there is no such collection" vecfs search "$mnt/nowhere" short
+	refused "docs: short has 60 bytes, want vectors of 64 (dim=16 dtype=f32)" vecfs search "$mnt/docs" short
+	refused "standard input has 60 bytes" bash -c "$VECFS_BIN search '$mnt/docs' - <short"
+	mkdir "$mnt/empty"
+	refused "empty: the collection has no vectors yet" vecfs search "$mnt/empty" "$mnt/docs/a042"
 	[ -z "$(ls "$mnt/docs/.vecfs/search" | grep -v query)" ]
 }
