@@ -199,7 +199,7 @@ const char *vs_filter_next(const struct vs_filter *f, size_t *at, size_t *len)
 
 void vs_filter_digest(const struct vs_filter *f, uint64_t seed, uint64_t digest[2])
 {
-	unsigned kind = (f->glob != NULL) | f->has_list << 1 | f->deny << 2;
+	uint64_t kind = (f->glob ? 1u : 0) | (f->has_list ? 2u : 0) | (f->deny ? 4u : 0);
 	XXH128_hash_t glob =
 		XXH3_128bits_withSeed(f->glob ? f->glob : "", f->glob ? f->glob_len : 0, seed + kind);
 	XXH128_hash_t list = XXH3_128bits_withSeed(f->heap, f->heap_used, glob.low64);
