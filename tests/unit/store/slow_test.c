@@ -28,7 +28,11 @@
 #define DELAY_MS 200
 #define SHORT_MS 20
 #define IMPORT_ROWS 400000u
+#if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
+#define IMPORT_WAIT_MS 2500
+#else
 #define IMPORT_WAIT_MS 250 /* under the lock all of their index took 800 */
+#endif
 #define DIM 1024
 #define BYTES (DIM * sizeof(float))
 #define FAST_BYTES 64 /* what waits for the applier stays below what the log takes */
