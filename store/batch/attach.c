@@ -86,9 +86,9 @@ static int attach_reserve(const struct attach *a, struct collection *parent)
 	struct batch_commit *j = a->j;
 	int rc = catalog_reserve(j->s, j->piece_count + 1);
 
-	/* Once more: a segment may have become shared. */
+	/* Once more: rows move. */
 	for (uint32_t n = 0; n < set->segments && !rc; n++)
-		rc = set->count[n] ? rows_reserve_marks(parent->segments[n]) : 0;
+		rc = set->count[n] ? segment_reserve_deleted(parent->segments[n]) : 0;
 	return rc ? rc : collection_reserve_segments(parent, j->piece_count + 1);
 }
 

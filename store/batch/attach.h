@@ -38,8 +38,8 @@ int attach_slices_begin(struct attach *a);
 /* Finds the rows of the ids to delete, indexes all new rows, finds those that they replace, and keeps what
  * goes for snapshots. */
 int attach_index(struct attach *a);
-/* Makes ready what others may have undone by the time the change is made: before-images for snapshots, and
- * numbers for the parts. By who makes files for the parent. */
+/* Makes ready what others may have undone by the time the change is made: before-images for snapshots,
+ * numbers for the parts, rows columns for shared segments. By who makes files for the parent. */
 int attach_make_ready(struct attach *a);
 /* Whether that is still so. Under the lock. */
 bool attach_is_ready(const struct attach *a, const struct collection *parent);

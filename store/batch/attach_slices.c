@@ -130,7 +130,7 @@ static int note_row(struct attach *a, const struct collection *parent, const cha
 		return 0;
 	rc = row_set_reserve(set, row);
 	if (!rc)
-		rc = rows_reserve_marks(collection_segment(parent, row));
+		rc = segment_reserve_deleted(collection_segment(parent, row));
 	if (!rc)
 		rc = note_name(a, parent, row);
 	if (rc)
@@ -394,16 +394,58 @@ int attach_index(struct attach *a)
 	return rc ? rc : keep(a);
 }
 
+/* ------------------------------------------------------------------ rows columns of shared segments */
+
+/* The next segment, from *n on, whose marks need rows of its own, with a reference; NULL: there is none. */
+static struct segment *next_shared(const struct attach *a, const struct collection *parent, uint32_t *n)
+{
+	const struct row_set *set = &a->attaching.replaced;
+
+	for (; *n < set->segments; ++*n) {
+		struct segment *seg = set->count[*n] ? parent->segments[*n] : NULL;
+
+		if (seg && segment_is_shared(seg) && !seg->copy_reserved)
+			return seg;
+	}
+	return NULL;
+}
+
+static int reserve_copies(struct attach *a)
+{
+	struct vs_store *s = a->j->s;
+	struct segment *seg;
+	int rc = 0;
+
+	for (uint32_t n = 0; !rc; n++) {
+		seg = next_shared(a, slice_begin(a), &n);
+		if (seg)
+			segment_get(seg);
+		slice_end(a);
+		if (!seg)
+			break;
+		rc = ahead_make_copy(s, seg);
+		segment_put(s->io, seg);
+	}
+	return rc;
+}
+
+/* ------------------------------------------------------------------ before the change */
+
 int attach_make_ready(struct attach *a)
 {
 	int rc = keep(a);
 
-	return rc ? rc : fill(a);
+	if (!rc)
+		rc = fill(a);
+	return rc ? rc : reserve_copies(a);
 }
 
 bool attach_is_ready(const struct attach *a, const struct collection *parent)
 {
-	return snapshot_newest(parent) <= a->kept_for && numbers_are_free(a, parent);
+	uint32_t n = 0;
+
+	return snapshot_newest(parent) <= a->kept_for && numbers_are_free(a, parent) &&
+	       !next_shared(a, parent, &n);
 }
 
 /* ------------------------------------------------------------------ after the change */

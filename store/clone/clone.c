@@ -56,8 +56,10 @@ int clone_segments(struct vs_store *s, struct collection *from, struct collectio
 	}
 	trim_segments(s, c);
 	/* The rows of both are one file again. */
-	for (uint32_t i = 0; i < from->segment_count && !rc; i++)
+	for (uint32_t i = 0; i < from->segment_count && !rc; i++) {
 		from->segments[i]->copy_reserved = false;
+		from->segments[i]->clonings++;
+	}
 	return rc;
 }
 
@@ -212,6 +214,18 @@ static void install(struct vs_store *s, struct collection *shadow)
 	pthread_rwlock_unlock(&s->lock);
 }
 
+/* Of one that has been dropped meanwhile nothing that was read counts: its files have gone, or are others' to
+ * change. */
+static bool is_dropped(struct vs_store *s, const struct collection *shadow)
+{
+	bool gone;
+
+	pthread_rwlock_rdlock(&s->lock);
+	gone = !collection_get(&s->table, shadow->id);
+	pthread_rwlock_unlock(&s->lock);
+	return gone;
+}
+
 static void set_damaged(struct vs_store *s, const struct collection *shadow, int rc)
 {
 	struct collection *c;
@@ -242,6 +256,8 @@ static int load(struct vs_store *s, uint32_t collection)
 	if (rc || !shadow)
 		return rc;
 	rc = clone_index(s, shadow, &bad);
+	if (is_dropped(s, shadow))
+		rc = -ESRCH;
 	if (!rc && bad)
 		engine_report(s, VS_ERROR, "snapshot %s: %llu damaged rows; run vecfs check", shadow->name,
 			      (unsigned long long)bad);
@@ -254,7 +270,7 @@ static int load(struct vs_store *s, uint32_t collection)
 		rc = -EIO;
 	}
 	shadow_free(s, shadow);
-	return rc;
+	return rc == -ESRCH ? -ENOENT : rc;
 }
 
 int clone_load(struct vs_store *s, uint32_t collection)

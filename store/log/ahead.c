@@ -224,27 +224,62 @@ static int fetch_space(struct vs_store *s, struct ahead *a)
 	return rc;
 }
 
-/* One at a time; whoever comes later finds it done. */
-static int fetch_copy(struct vs_store *s, struct ahead *a)
+/* Waits until the applier has used what an earlier mark has reserved, if a clone came between that and the
+ * next one: the space is that mark's. Returns which cloning this is true of. */
+static int wait_for_copy(struct vs_store *s, const struct segment *seg, uint32_t *clonings)
 {
-	struct segment *seg = a->copy;
+	bool is_anothers;
+
+	pthread_rwlock_rdlock(&s->lock);
+	*clonings = seg->clonings;
+	is_anothers = seg->copy_made && !seg->copy_reserved;
+	pthread_rwlock_unlock(&s->lock);
+	return is_anothers ? commit_wait_applied(s) : 0;
+}
+
+/* One at a time; whoever comes later finds it done. *again: the rows have become another's meanwhile. */
+static int make_copy(struct vs_store *s, struct segment *seg, uint32_t clonings, bool *again)
+{
 	uint32_t rows;
 	int rc = 0;
 
 	pthread_mutex_lock(&seg->space_mutex);
 	pthread_rwlock_rdlock(&s->lock);
 	rows = seg->copy_reserved || seg->going ? 0 : seg->count;
+	*again = rows && seg->clonings != clonings;
 	pthread_rwlock_unlock(&s->lock);
-	if (rows)
+	if (rows && !*again)
 		rc = segment_make_copy(seg, rows);
-	if (rows && !rc) {
+	if (rows && !*again && !rc) {
 		pthread_rwlock_wrlock(&s->lock);
 		seg->copy_made = true;
-		seg->copy_reserved = true;
+		seg->copy_reserved = seg->clonings == clonings;
+		*again = !seg->copy_reserved;
 		pthread_rwlock_unlock(&s->lock);
 	}
 	pthread_mutex_unlock(&seg->space_mutex);
-	segment_put(s->io, seg);
+	return rc;
+}
+
+int ahead_make_copy(struct vs_store *s, struct segment *seg)
+{
+	uint32_t clonings;
+	bool again = true;
+	int rc = 0;
+
+	while (again && !rc) {
+		rc = wait_for_copy(s, seg, &clonings);
+		if (!rc)
+			rc = make_copy(s, seg, clonings, &again);
+	}
+	return rc;
+}
+
+static int fetch_copy(struct vs_store *s, struct ahead *a)
+{
+	int rc = ahead_make_copy(s, a->copy);
+
+	segment_put(s->io, a->copy);
 	a->copy = NULL;
 	return rc;
 }

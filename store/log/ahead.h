@@ -96,6 +96,9 @@ void ahead_free(struct vs_store *s, struct ahead *a);
  * leader or the applier. */
 void making_begin(struct vs_store *s, struct making *m, uint32_t collection);
 void making_end(struct vs_store *s, struct making *m);
+/* Reserves the space of a rows column of its own for a segment that is shared, of which the caller has a
+ * reference; may wait for the applier. Without any lock. -ENOSPC. */
+int ahead_make_copy(struct vs_store *s, struct segment *seg);
 /* Makes a collection's directory, if it has none. Without the store's lock. -ENOENT: it is gone. */
 int ahead_directory(struct vs_store *s, uint32_t collection);
 

@@ -156,13 +156,6 @@ int rows_reserve_mark(struct txn *txn, struct segment *seg)
 	return rc || !segment_is_shared(seg) ? rc : ahead_copy(txn->ahead, seg);
 }
 
-int rows_reserve_marks(struct segment *seg)
-{
-	int rc = segment_reserve_deleted(seg);
-
-	return rc || !segment_is_shared(seg) ? rc : segment_reserve_copy(seg);
-}
-
 int rows_reserve_change(struct txn *txn, struct collection *c, uint32_t row, struct row_change *change)
 {
 	struct segment *seg = collection_segment(c, row);

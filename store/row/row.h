@@ -79,10 +79,8 @@ void rows_listed(struct collection *c);
 int rows_remove(struct txn *txn, struct collection *c, uint32_t row);
 /* Makes sure that rows of a segment can be marked as deleted; -EAGAIN: as above. */
 int rows_reserve_mark(struct txn *txn, struct segment *seg);
-/* The same at once, which may wait for the disk. -ENOMEM, -ENOSPC. */
-int rows_reserve_marks(struct segment *seg);
 /* Marks a row as deleted, as a RECORD_DELETE_ROWS that the caller logs will say: out of the index, its id
- * free. After rows_reserve_marks this cannot fail. */
+ * free. After rows_reserve_mark this cannot fail. */
 void row_mark_deleted(struct txn *txn, struct collection *c, uint32_t row);
 /*
  * Takes all rows of a segment at once: its files go when the applier has passed. What leads to its rows, in

@@ -551,17 +551,6 @@ int segment_make_copy(const struct segment *seg, uint32_t rows)
 	return rc < 0 ? rc : 0;
 }
 
-int segment_reserve_copy(struct segment *seg)
-{
-	int rc = seg->copy_reserved ? 0 : segment_make_copy(seg, seg->count);
-
-	if (rc || seg->copy_reserved)
-		return rc;
-	seg->copy_made = true;
-	seg->copy_reserved = true;
-	return 0;
-}
-
 int segment_drop_copy(struct segment *seg)
 {
 	char path[SEGMENT_PATH_MAX];

@@ -68,6 +68,7 @@ struct segment {
 	struct share *share;        /* NULL: its file of vectors is its own */
 	bool copy_reserved;         /* there is space for rows of its own: N.rows.copy, or its own already */
 	_Atomic bool copy_made;     /* N.rows.copy may be there */
+	uint32_t clonings;          /* so often its rows have become another's, too */
 	_Atomic unsigned snapshots; /* open ones that have rows of it */
 	bool share_kept;            /* it is such a user of its share */
 	uint32_t source;   /* where the files are if they are not at their place: this collection's, of the
@@ -218,9 +219,6 @@ int segment_is_linked(struct segment *seg, enum segment_column column);
 /* Makes the file for a copy of the rows column, with space for so many, under space_mutex: who does it sets
  * copy_reserved and copy_made then. -ENOSPC. */
 int segment_make_copy(const struct segment *seg, uint32_t rows);
-/* Makes sure that the rows column can become one of its own (segment_copy_rows) without taking space then.
- * -ENOSPC. Under the store's lock, alone. */
-int segment_reserve_copy(struct segment *seg);
 /* Removes it, if it was not needed. */
 int segment_drop_copy(struct segment *seg);
 /* The applier's: puts a durable copy of the rows column in its place, which those who have it open do not see

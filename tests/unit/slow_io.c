@@ -24,6 +24,12 @@ static bool path_is_slow(struct slow_io *s, const char *path)
 	return sscanf(path, "collections/%u", &id) == 1 && id < SLOW_COLLECTIONS && s->collection[id];
 }
 
+static void call_before(struct slow_io *s, enum slow_call call, const char *path)
+{
+	if (s->before)
+		s->before(s, call, path);
+}
+
 static void delay_path(struct slow_io *s, const char *path)
 {
 	if (s->delay_ms && path_is_slow(s, path))
@@ -46,6 +52,7 @@ static int slow_open(struct io *io, const char *path, int flags, mode_t mode)
 	struct slow_io *s = slow_of(io);
 	int fd;
 
+	call_before(s, SLOW_OPEN, path);
 	delay_path(s, path);
 	fd = s->real->ops->open(s->real, path, flags, mode);
 	if (fd >= 0 && fd < SLOW_FILES)
@@ -125,12 +132,14 @@ static int slow_size(struct io *io, int fd, uint64_t *size)
 
 static int slow_rename(struct io *io, const char *from, const char *to)
 {
+	call_before(slow_of(io), SLOW_RENAME, from);
 	delay_path(slow_of(io), from);
 	return slow_of(io)->real->ops->rename(slow_of(io)->real, from, to);
 }
 
 static int slow_link(struct io *io, const char *from, const char *to)
 {
+	call_before(slow_of(io), SLOW_LINK, from);
 	delay_path(slow_of(io), from);
 	return slow_of(io)->real->ops->link(slow_of(io)->real, from, to);
 }

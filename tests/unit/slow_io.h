@@ -15,6 +15,8 @@
 #define SLOW_FILES 4096
 #define SLOW_COLLECTIONS 256
 
+enum slow_call { SLOW_OPEN, SLOW_LINK, SLOW_RENAME };
+
 struct slow_io {
 	struct io io; /* what the store gets */
 	struct io *real;
@@ -24,6 +26,8 @@ struct slow_io {
 	_Atomic bool file[SLOW_FILES];             /* by descriptor */
 	_Atomic unsigned long delayed;             /* calls */
 	_Atomic unsigned long unlinks;             /* begun, of slow files */
+	/* Called before each open, link and rename of any file, in the thread that wants it. May be NULL. */
+	void (*before)(struct slow_io *slow, enum slow_call call, const char *path);
 };
 
 void slow_io_init(struct slow_io *slow, struct io *real);
