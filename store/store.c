@@ -294,7 +294,7 @@ static int finalize_collection(struct vs_store *s, struct collection *c, bool sy
 	}
 	while (files_mapped_full(&s->files))
 		engine_unmap(s);
-	if (rc || c->index_stamp || c->deleted || c->lazy)
+	if (rc || c->index_stamp || c->lazy)
 		return rc;
 	rc = c->count ? index_file_write(s->io, c, s->catalog_seq + 1, sync) : index_file_remove(s->io, c);
 	/* Without space for an image the next opening scans. */

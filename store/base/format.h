@@ -255,13 +255,15 @@ static_assert(sizeof(struct catalog) == 112, "catalog");
  * bits (uint8_t[entries]); the pages' depths and counts (uint8_t[pages] each; id_index.h), from which the
  * directory follows; 16 zeros, and as many as make it a multiple of 4; the places of the chunks
  * (uint32_t[chunks]: 0, or which of the present chunks, counted from 1), and the present chunks
- * (entry_map.h).
+ * (entry_map.h). If rows are marked as deleted (INDEX_MARKED) there follows of how many in each segment
+ * (uint32_t[segments]), and for each with some a bitmap, a bit for each slot of a full segment (uint64_t[]).
  *
  * "VECINDX2" had pages as they are in memory. Such a file is not read any more: the index is made anew.
  */
 #define INDEX_MAGIC 0x3358444e49434556ull /* "VECINDX3" */
 #define INDEX_MAGIC_OLD 0x3258444e49434556ull
-#define INDEX_WIDE 1u /* flag: there are high bits */
+#define INDEX_WIDE 1u   /* flag: there are high bits */
+#define INDEX_MARKED 2u /* flag: there are marks */
 
 struct index_image {
 	uint64_t magic;
@@ -271,7 +273,7 @@ struct index_image {
 	uint64_t chunks, chunks_present;
 	uint64_t entries;
 	uint32_t depth, pages;
-	uint32_t flags, reserved;
+	uint32_t flags, segments; /* up to the last with marks */
 };
 static_assert(sizeof(struct index_image) == 88, "index_image");
 

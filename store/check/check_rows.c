@@ -222,7 +222,7 @@ static int check_row(struct pass *p, uint32_t slot, const char *data)
 		return 0;
 	}
 	r = &seg->rows[slot];
-	if (row_deleted(seg, r) && !p->image) /* a close with deleted rows left writes no index file */
+	if (row_deleted(seg, r) && (!p->image || segment_is_deleted(seg, slot)))
 		return 0;
 	if (!row_intact(p, seg, r)) {
 		if (seg->names.end) /* else all of them have been named with the file */

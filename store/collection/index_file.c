@@ -115,6 +115,24 @@ static int put_chunks(struct writer *w, const struct entry_map *es)
 	return rc;
 }
 
+/* Bytes of the bitmap of a segment's marks. */
+static size_t map_bytes(const struct collection *c)
+{
+	return ((1u << c->shift) + 63) / 64 * sizeof(uint64_t);
+}
+
+static int put_marks(struct writer *w, const struct collection *c, uint32_t segments)
+{
+	int rc = 0;
+
+	for (uint32_t n = 0; n < segments && !rc; n++)
+		rc = writer_put(w, &c->segments[n]->deleted, sizeof c->segments[n]->deleted);
+	for (uint32_t n = 0; n < segments && !rc; n++)
+		if (c->segments[n]->deleted)
+			rc = writer_put(w, c->segments[n]->deleted_map, map_bytes(c));
+	return rc;
+}
+
 static struct index_image image_head(const struct collection *c, uint64_t stamp)
 {
 	struct index_image head = {
@@ -135,7 +153,9 @@ static struct index_image image_head(const struct collection *c, uint64_t stamp)
 		for (unsigned i = 0; s.high && i < *s.count; i++)
 			high |= s.high[i];
 	}
-	head.flags = high ? INDEX_WIDE : 0;
+	for (uint32_t n = 0; n < c->segment_count; n++)
+		head.segments = c->segments[n]->deleted ? n + 1 : head.segments;
+	head.flags = (high ? INDEX_WIDE : 0) | (head.segments ? INDEX_MARKED : 0);
 	for (size_t i = 0; i < c->entries.count; i++)
 		head.chunks_present += c->entries.chunks[i].rows && c->entries.chunks[i].live;
 	return head;
@@ -149,6 +169,8 @@ static int write_image(struct writer *w, const struct collection *c, const struc
 		rc = put_pages(w, &c->index, head);
 	if (!rc)
 		rc = put_chunks(w, &c->entries);
+	if (!rc)
+		rc = put_marks(w, c, head->segments);
 	return rc ? rc : writer_flush(w);
 }
 
@@ -217,10 +239,11 @@ int index_file_remove(struct io *io, struct collection *c)
 
 /* ------------------------------------------------------------------ loading */
 
-/* The size of an image with this header, or 0 if there can be none. */
+/* The size of an image with this header, without marks, or 0 if there can be none. */
 static uint64_t image_size(const struct index_image *head)
 {
-	if (head->magic != INDEX_MAGIC || head->flags > INDEX_WIDE || head->entries > UINT32_MAX)
+	if (head->magic != INDEX_MAGIC || head->flags > (INDEX_WIDE | INDEX_MARKED) ||
+	    head->entries > UINT32_MAX || !(head->flags & INDEX_MARKED) != !head->segments)
 		return 0;
 	if (head->chunks > ENTRIES_CHUNKS_MAX || head->chunk_base > ENTRIES_CHUNKS_MAX - head->chunks ||
 	    head->chunks_present > head->chunks)
@@ -282,18 +305,79 @@ static int use_chunks(struct collection *c, const struct index_image *head, char
 	return 0;
 }
 
+/* Whether a bitmap has so many bits, all of them of rows that can exist. */
+static bool map_possible(const struct segment *seg, const uint64_t *map, size_t words, uint32_t count)
+{
+	uint64_t found = 0;
+
+	for (size_t i = 0; i < words; i++) {
+		uint64_t beyond = i * 64 >= seg->count        ? UINT64_MAX
+				  : seg->count - i * 64 >= 64 ? 0
+							      : UINT64_MAX << (seg->count - i * 64);
+
+		if (map[i] & beyond)
+			return false;
+		found += (unsigned)__builtin_popcountll(map[i]);
+	}
+	return found == count;
+}
+
+static int use_map(struct collection *c, struct segment *seg, const char *p, uint32_t count)
+{
+	size_t bytes = map_bytes(c);
+	uint64_t *map = malloc(bytes);
+	int rc = map ? 0 : -ENOMEM;
+
+	if (!rc)
+		memcpy(map, p, bytes);
+	if (!rc && (seg->deleted || !map_possible(seg, map, bytes / sizeof *map, count)))
+		rc = -EUCLEAN;
+	if (!rc)
+		rc = segment_reserve_deleted(seg);
+	if (!rc) {
+		segment_set_deleted_map(seg, map, count);
+		c->deleted += count;
+	}
+	free(map);
+	return rc;
+}
+
+/* What is behind all else: bytes of marks. */
+static int use_marks(struct collection *c, const struct index_image *head, const char *p, uint64_t bytes)
+{
+	const uint32_t *counts = (const uint32_t *)(const void *)p;
+	uint64_t used = head->segments * sizeof *counts;
+	int rc = head->segments > c->segment_count || bytes < used ? -EUCLEAN : 0;
+
+	for (uint32_t n = 0; n < head->segments && !rc; n++) {
+		if (!counts[n])
+			continue;
+		rc = bytes - used < map_bytes(c) ? -EUCLEAN : use_map(c, c->segments[n], p + used, counts[n]);
+		used += map_bytes(c);
+	}
+	return rc ? rc : used == bytes ? 0 : -EUCLEAN;
+}
+
+static void forget_marks(struct collection *c)
+{
+	for (uint32_t n = 0; n < c->segment_count; n++)
+		segment_clear_all_deleted(c->segments[n]);
+	c->deleted = 0;
+}
+
 static int image_use(struct collection *c)
 {
 	const struct index_image *head = c->image;
 	char *p = (char *)c->image + sizeof *head;
-	uint64_t live = 0;
+	uint64_t live = 0, size;
 	int rc;
 
 	if (head->stamp != c->index_stamp || XXH3_64bits(c->image, c->image_bytes) != c->index_sum)
 		return -EUCLEAN;
 	if (head->magic == INDEX_MAGIC_OLD)
 		return -EPROTO;
-	if (image_size(head) != c->image_bytes)
+	size = image_size(head);
+	if (!size || size > c->image_bytes)
 		return -EUCLEAN;
 	rc = use_pages(c, head, p);
 	if (!rc)
@@ -302,6 +386,8 @@ static int image_use(struct collection *c)
 		live += c->entries.chunks[i].live;
 	if (!rc && live != head->count)
 		rc = -EUCLEAN;
+	if (!rc)
+		rc = use_marks(c, head, (char *)c->image + size, c->image_bytes - size);
 	if (rc)
 		return rc;
 	c->count = head->count;
@@ -333,6 +419,7 @@ int index_file_load(struct io *io, struct collection *c)
 	c->image_bytes = size;
 	rc = image_use(c);
 	if (rc) {
+		forget_marks(c);
 		id_index_free(&c->index);
 		entry_map_free(&c->entries);
 		io->ops->unmap(io, c->image, c->image_bytes);

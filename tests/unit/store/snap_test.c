@@ -27,9 +27,12 @@ struct copy {
 	uint64_t entry[IDS];
 };
 
+static unsigned said; /* lines about a row's metadata */
+
 static void say(void *arg, const char *line)
 {
 	(void)arg;
+	said += strstr(line, "metadata") != NULL;
 	fprintf(stderr, "check: %s\n", line);
 }
 
@@ -732,6 +735,88 @@ static void random_steps(void **state)
 			assert_same(f->s, ids[k], &then[k]);
 }
 
+static ino_t index_inode(const struct fixture *f, struct stat *st)
+{
+	char path[128];
+
+	snprintf(path, sizeof path, "%s/collections/%u/index", f->sc.dir, f->docs);
+	return stat(path, st) == 0 ? st->st_ino : 0;
+}
+
+/* Rows that are only marked, because a snapshot has them, do not cost the next opening a look at all rows. */
+static void marks_are_in_the_index_file(void **state)
+{
+	struct fixture *f = *state;
+	struct copy now = {0}, then;
+	struct stat st;
+	ino_t inode;
+	uint32_t id;
+
+	for (unsigned i = 0; i < IDS; i++)
+		put(f, f->docs, &now, i, i + 1);
+	then = now;
+	id = snap(f, f->docs, "s");
+	for (unsigned i = 0; i < IDS; i += 3)
+		put(f, f->docs, &now, i, i + 1000);
+	for (unsigned i = 0; i < IDS; i += 7)
+		take_away(f, f->docs, &now, i);
+	close_store(f);
+	inode = index_inode(f, &st);
+	assert_true(inode);
+	f->s = open_store(f, false);
+	put(f, f->docs, &now, 5, 5000); /* there is a log, and none of it is about what is marked */
+	assert_same(f->s, f->docs, &now);
+	assert_same(f->s, id, &then);
+	close_store(f);
+	inode = index_inode(f, &st);
+	f->s = open_store(f, false);
+	assert_same(f->s, f->docs, &now);
+	close_store(f);
+	assert_true(index_inode(f, &st) == inode); /* it was used, not made anew */
+	f->s = open_store(f, false);
+	assert_int_equal(vs_snap_drop(f->s, id), 0);
+	reopen(f); /* the holes are filled */
+	assert_same(f->s, f->docs, &now);
+}
+
+static void read_file(const char *path, char *buf, size_t size, off_t off)
+{
+	int fd = open(path, O_RDONLY);
+
+	assert_int_equal(pread(fd, buf, size, off), size);
+	close(fd);
+}
+
+static void write_file(const char *path, const char *buf, size_t size, off_t off)
+{
+	int fd = open(path, O_WRONLY);
+
+	assert_int_equal(pwrite(fd, buf, size, off), size);
+	close(fd);
+}
+
+/* A row of zeros is one that was deleted only where the index file says so. */
+static void zeros_without_a_mark_are_damage(void **state)
+{
+	struct fixture *f = *state;
+	struct copy now = {0};
+	char path[128], row[32], zeros[32] = {0};
+
+	for (unsigned i = 0; i < IDS; i++)
+		put(f, f->docs, &now, i, i + 1);
+	snap(f, f->docs, "s");
+	put(f, f->docs, &now, 3, 1000);
+	close_store(f);
+	snprintf(path, sizeof path, "%s/collections/%u/0.rows", f->sc.dir, f->docs);
+	read_file(path, row, sizeof row, 9 * 32);
+	write_file(path, zeros, sizeof zeros, 9 * 32);
+	said = 0;
+	assert_int_equal(vs_check(f->sc.dir, NULL, false, say, NULL), VS_CHECK_DAMAGED);
+	assert_int_equal(said, 1); /* not only a column that has another digest */
+	write_file(path, row, sizeof row, 9 * 32);
+	f->s = open_store(f, false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -748,6 +833,8 @@ int main(void)
 						free_store),
 		cmocka_unit_test_setup_teardown(a_dropped_snapshot_gives_back_space, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_damaged_snapshot_harms_nobody_else, new_store, free_store),
+		cmocka_unit_test_setup_teardown(marks_are_in_the_index_file, new_store, free_store),
+		cmocka_unit_test_setup_teardown(zeros_without_a_mark_are_damage, new_store, free_store),
 		cmocka_unit_test_setup_teardown(random_steps, new_store, free_store),
 	};
 
