@@ -408,6 +408,11 @@ const char *vs_uuid(struct vs_store *s)
 	return s->uuid_text;
 }
 
+uint32_t vs_segment_rows(size_t row_bytes)
+{
+	return 1u << segment_shift(row_bytes);
+}
+
 int vs_segment_path(struct vs_store *s, uint32_t collection, uint32_t n, char *path, size_t path_size,
 		    uint64_t *rows)
 {

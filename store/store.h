@@ -338,6 +338,9 @@ struct vs_row_meta {
 	uint32_t reserved;
 	struct vs_file_attr attr;
 };
+/* So many rows are in a full segment: place / this is the number of a row's segment, place % this which of
+ * its rows. */
+uint32_t vs_segment_rows(size_t row_bytes);
 /* Of the rows from first on, at most count, and fewer at the end; returns how many. */
 ssize_t vs_snapshot_meta(struct vs_snapshot *m, uint64_t first, uint64_t count, struct vs_row_meta *out);
 

@@ -22,12 +22,23 @@ struct loose_list {
 	size_t count, room;
 };
 
+/* Rows of one segment. */
+struct run {
+	uint64_t first, end;
+	uint32_t segment;
+	struct row_file file;
+	struct run *peer; /* those that they are compared with */
+};
+
 /* A snapshot that is gone through by places. */
 struct side {
 	const struct row_source *source;
-	struct vs_row_meta *meta;
+	struct vs_row_meta *meta; /* of the rows [read, read_end) */
 	uint64_t row, rows;
-	uint64_t read; /* the rows before this one have been */
+	uint64_t read, read_end;
+	uint32_t segment_rows;
+	struct run *runs;
+	size_t run_count;
 	struct loose_list loose;
 };
 
@@ -52,8 +63,11 @@ static int refuse_row(char *why, size_t why_size, uint64_t row)
 
 static int side_start(struct side *s, const struct row_source *source)
 {
+	const struct row_source_info *info = row_source_info(source);
+
 	*s = (struct side){.source = source,
-			   .rows = row_source_info(source)->rows,
+			   .rows = info->rows,
+			   .segment_rows = info->row_bytes > 0 ? vs_segment_rows(info->row_bytes) : 1,
 			   .meta = malloc(ROW_CURSOR_ROWS * sizeof *s->meta)};
 	return s->meta ? 0 : -ENOMEM;
 }
@@ -61,23 +75,69 @@ static int side_start(struct side *s, const struct row_source *source)
 static void side_end(struct side *s)
 {
 	free(s->meta);
+	free(s->runs);
 	free(s->loose.all);
 }
 
 /* The row where it is, or NULL at the end. */
-static int side_look(struct side *s, const struct vs_row_meta **out)
+static int side_look(struct side *s, uint64_t end, const struct vs_row_meta **out)
 {
-	uint64_t left = s->rows - s->row, count = left < ROW_CURSOR_ROWS ? left : ROW_CURSOR_ROWS;
+	uint64_t count = end - s->row < ROW_CURSOR_ROWS ? end - s->row : ROW_CURSOR_ROWS;
 	int rc = 0;
 
 	*out = NULL;
-	if (s->row >= s->rows)
+	if (s->row >= end)
 		return 0;
-	if (s->row == s->read) {
+	if (s->row < s->read || s->row >= s->read_end) {
 		rc = row_source_meta(s->source, s->row, count, s->meta);
-		s->read += count;
+		s->read = s->row;
+		s->read_end = s->row + count;
 	}
-	*out = &s->meta[s->row % ROW_CURSOR_ROWS];
+	*out = &s->meta[s->row - s->read];
+	return rc;
+}
+
+/* Where the rows of the segment of a row end: places rise from row to row. */
+static int find_end(const struct side *s, uint64_t first, uint32_t segment, uint64_t *end)
+{
+	uint64_t low = first + 1, high = s->rows;
+	struct vs_row_meta m;
+	int rc = 0;
+
+	while (low < high && !rc) {
+		uint64_t middle = low + (high - low) / 2;
+
+		rc = row_source_meta(s->source, middle, 1, &m);
+		if (m.place / s->segment_rows == segment)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*end = low;
+	return rc;
+}
+
+static int side_find_runs(struct side *s)
+{
+	int rc = 0;
+
+	for (uint64_t row = 0; row < s->rows && !rc;) {
+		struct run *grown = realloc(s->runs, (s->run_count + 1) * sizeof *grown), *run;
+		struct vs_row_meta m;
+
+		if (!grown)
+			return -ENOMEM;
+		s->runs = grown;
+		run = &grown[s->run_count];
+		rc = row_source_meta(s->source, row, 1, &m);
+		if (rc)
+			break;
+		*run = (struct run){.first = row, .segment = m.place / s->segment_rows};
+		rc = find_end(s, row, run->segment, &run->end);
+		row_source_file(s->source, run->segment, &run->file);
+		row = run->end;
+		s->run_count++;
+	}
 	return rc;
 }
 
@@ -99,33 +159,98 @@ static int side_loosen(struct side *s, const struct vs_row_meta *m)
 	return 0;
 }
 
-static bool is_same(const struct vs_row_meta *a, const struct vs_row_meta *b)
+static bool has_same_file(const struct run *a, const struct run *b)
 {
-	return a->entry == b->entry && a->ctime_s == b->ctime_s && a->ctime_ns == b->ctime_ns &&
-	       a->data_sum == b->data_sum;
+	return a->file.is_shared && b->file.is_shared && a->file.device == b->file.device &&
+	       a->file.inode == b->file.inode;
 }
 
-static int meet_by_places(struct side *to, struct side *from)
+/* Each segment meets that with the same file; else the one of the same number, if it is the same collection
+ * as it was. */
+static void pair_runs(struct side *to, struct side *from)
 {
-	const struct vs_row_meta *t, *f;
-	int rc = 0;
+	for (int by_file = 1; by_file >= 0; by_file--)
+		for (size_t i = 0; i < to->run_count; i++) {
+			struct run *t = &to->runs[i];
 
+			for (size_t k = 0; k < from->run_count && !t->peer; k++) {
+				struct run *f = &from->runs[k];
+
+				if (!f->peer && (by_file ? has_same_file(t, f) : t->segment == f->segment)) {
+					t->peer = f;
+					f->peer = t;
+				}
+			}
+		}
+}
+
+/*
+ * Of rows at one place. A file that is shared never changes, so id and vector are the same there, whatever
+ * the entry number: who has gone back to a snapshot has others.
+ */
+static bool is_same(const struct vs_row_meta *a, const struct vs_row_meta *b, bool same_file)
+{
+	if (a->data_sum != b->data_sum || a->entry == 0 || b->entry == 0)
+		return false;
+	if (same_file && memcmp(&a->attr, &b->attr, sizeof a->attr) == 0)
+		return true;
+	return a->entry == b->entry && a->ctime_s == b->ctime_s && a->ctime_ns == b->ctime_ns;
+}
+
+/* Which of two rows comes first in its segment; of which one may be NULL, that is the other. */
+static int compare_places(const struct side *to, const struct vs_row_meta *t, const struct side *from,
+			  const struct vs_row_meta *f)
+{
+	uint32_t a = t ? t->place % to->segment_rows : UINT32_MAX;
+	uint32_t b = f ? f->place % from->segment_rows : UINT32_MAX;
+
+	return a < b ? -1 : a > b;
+}
+
+/* Rows of two segments, of which one may be NULL. */
+static int meet_run(struct side *to, const struct run *t_run, struct side *from, const struct run *f_run)
+{
+	bool same_file = t_run && f_run && has_same_file(t_run, f_run);
+	uint64_t t_end = t_run ? t_run->end : 0, f_end = f_run ? f_run->end : 0;
+	const struct vs_row_meta *t, *f;
+	int rc = 0, order;
+
+	to->row = t_run ? t_run->first : 0;
+	from->row = f_run ? f_run->first : 0;
 	while (!rc) {
-		rc = side_look(to, &t);
+		rc = side_look(to, t_end, &t);
 		if (!rc)
-			rc = side_look(from, &f);
+			rc = side_look(from, f_end, &f);
 		if (rc || (!t && !f))
 			break;
-		if (t && f && t->place == f->place && is_same(t, f)) {
+		order = compare_places(to, t, from, f);
+		if (order == 0 && is_same(t, f, same_file)) {
 			to->row++;
 			from->row++;
 			continue;
 		}
-		if (t && (!f || t->place <= f->place))
+		if (order <= 0)
 			rc = side_loosen(to, t);
-		if (!rc && f && (!t || f->place <= t->place))
+		if (!rc && order >= 0)
 			rc = side_loosen(from, f);
 	}
+	return rc;
+}
+
+static int meet_by_places(struct side *to, struct side *from)
+{
+	int rc = side_find_runs(to);
+
+	if (!rc)
+		rc = side_find_runs(from);
+	if (rc)
+		return rc;
+	pair_runs(to, from);
+	for (size_t i = 0; i < to->run_count && !rc; i++)
+		rc = meet_run(to, &to->runs[i], from, to->runs[i].peer);
+	for (size_t i = 0; i < from->run_count && !rc; i++)
+		if (!from->runs[i].peer)
+			rc = meet_run(to, NULL, from, &from->runs[i]);
 	return rc;
 }
 

@@ -3,8 +3,9 @@
  * row_diff - which rows of a snapshot differ from an older one of the same collection, found from their
  * metadata and ids alone.
  *
- * A row is the same while its entry number and its ctime are (store.h). Both snapshots are gone through side
- * by side, in the order of places, where nearly all rows meet themselves; what is left is sorted by entry
+ * A row is the same while its entry number and its ctime are (store.h), or while it lies at one place of a
+ * file that both share, with the same attributes. Both snapshots are gone through side by side, segment by
+ * segment, in the order of places, where nearly all rows meet themselves; what is left is sorted by entry
  * numbers and meets there, if it was only moved. Memory: a bit for each row, 40 bytes for each that has
  * changed or moved, and the ids that are gone.
  */

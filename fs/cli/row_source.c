@@ -28,6 +28,7 @@ struct row_source {
 	struct row_source_info info;
 	int fd[ARRAYS];         /* -1: not wanted, or not mounted */
 	char control[PATH_MAX]; /* of it in a mount */
+	char store_dir[PATH_MAX];
 	struct vs_store *store;
 	uint32_t collection;
 	struct vs_snapshot *snapshot;
@@ -198,6 +199,8 @@ static int open_unmounted(struct row_source *s, char *path, char *why, size_t wh
 	int rc = store_path_split(path, &parts);
 
 	*why = 0;
+	if (!rc && snprintf(s->store_dir, sizeof s->store_dir, "%s", parts.store) >= (int)sizeof s->store_dir)
+		rc = -ENAMETOOLONG;
 	if (!rc)
 		rc = vs_open(parts.store, &options, &s->store, why, why_size);
 	if (!rc)
@@ -301,6 +304,33 @@ int row_source_meta(const struct row_source *s, uint64_t first, uint64_t count, 
 	if (s->snapshot)
 		return whole(vs_snapshot_meta(s->snapshot, first, count, out), count);
 	return read_file(s->fd[ARRAY_OF_META], out, count * sizeof *out, first * sizeof *out);
+}
+
+/* Where the file of segment n is, in a mount by a link. */
+static int segment_path(const struct row_source *s, uint32_t n, char path[PATH_MAX])
+{
+	char own[PATH_MAX];
+	int rc, len;
+
+	if (!s->store) {
+		len = snprintf(path, PATH_MAX, "%s/segments/%u.npy", s->control, n);
+	} else {
+		rc = vs_segment_path(s->store, s->collection, n, own, sizeof own, NULL);
+		if (rc)
+			return rc;
+		len = snprintf(path, PATH_MAX, "%s/%s", s->store_dir, own);
+	}
+	return len < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+void row_source_file(const struct row_source *s, uint32_t n, struct row_file *out)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	*out = (struct row_file){0};
+	if (segment_path(s, n, path) == 0 && stat(path, &st) == 0)
+		*out = (struct row_file){st.st_nlink > 1, st.st_dev, st.st_ino};
 }
 
 static int add_line(char *out, size_t size, const char *name, const char *seed, const char *train,

@@ -50,6 +50,14 @@ int row_source_vectors(const struct row_source *s, void *buf, size_t size, uint6
 /* Rows [first, first + count). -errno. */
 int row_source_meta(const struct row_source *s, uint64_t first, uint64_t count, struct vs_row_meta *out);
 
+/* The file with the vectors of a segment (place of struct vs_row_meta). */
+struct row_file {
+	bool is_shared; /* by other snapshots: so it never changes. Else it is not known. */
+	uint64_t device, inode;
+};
+/* Tells it of segment n: not shared, too, where the store's files cannot be seen. */
+void row_source_file(const struct row_source *s, uint32_t n, struct row_file *out);
+
 /* ---- from front to back */
 
 #define ROW_CURSOR_ROWS 8192u

@@ -386,6 +386,32 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 	run -1 vecfs stat --digest mnt/docs
 }
 
+@test "a difference across a going back: what differs, and no vector that both snapshots share is read" {
+	expect_damage
+	expect_log '.*checksum mismatch.*'
+	vectors docs 4000 256 17
+	mkdir mnt/docs/.vecfs/snap/S
+	vecfs send -q mnt/docs/.vecfs/snap/S | vecfs receive -q mnt2/docs
+	for i in {1..9}; do vec $i 256 >mnt/docs/i$i; done
+	rm mnt/docs/i10
+	vecfs clone mnt/docs/.vecfs/snap/S mnt/docs
+	vec 5 256 >mnt/docs/i1
+	vec 6 256 >mnt/docs/new
+	rm mnt/docs/i7
+	stop
+	printf 'damaged!' | dd of="$(find store -name '*.npy' -size +3M | head -n 1)" bs=1 seek=3000000 conv=notrunc status=none
+	start
+	mkdir mnt/docs/.vecfs/snap/T
+	vecfs send -q --from mnt/docs/.vecfs/snap/S mnt/docs/.vecfs/snap/T >s
+	vecfs receive --list <s >listed
+	grep -qx 'rows  *2' listed
+	grep -qx 'removals  *1' listed
+	vecfs receive -q mnt2/docs <s
+	cmp mnt/docs/i1 mnt2/docs/i1
+	[ "$(LC_ALL=C ls mnt/docs)" = "$(LC_ALL=C ls mnt2/docs)" ]
+	run -1 vecfs stat --digest mnt/docs # it is damaged
+}
+
 @test "a difference is refused where the base is another, or has changed since" {
 	vectors docs 300 16 14
 	vecfs send -q mnt/docs | vecfs receive -q mnt2/docs
