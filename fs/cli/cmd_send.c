@@ -16,6 +16,7 @@
 #include "fs/cli/pipeline.h"
 #include "fs/cli/progress.h"
 #include "fs/cli/row_diff.h"
+#include "fs/cli/row_reader.h"
 #include "fs/cli/stream_token.h"
 #include "fs/cli/transfer.h"
 #include "fs/request/message.h"
@@ -47,7 +48,7 @@ const struct command command_send = {"send", "a snapshot, or what changed since 
 
 /* One frame in the making. */
 struct outgoing {
-	const struct row_source *source;
+	struct row_reader reader;
 	struct vecstream_packer *packer;
 	struct vecstream_rows rows;
 	struct vecstream_packed packed;
@@ -55,7 +56,7 @@ struct outgoing {
 	char *ids;
 	struct vs_file_attr *attrs;
 	char *vectors;
-	uint64_t *numbers; /* of its rows in the source */
+	struct row_want *wants; /* its rows in the source */
 	int level, rc;
 };
 
@@ -71,8 +72,10 @@ struct send {
 	struct vecstream_header header;
 	struct vecstream_writer writer;
 	struct vecstream_end end;
-	struct pipeline pipeline;
 	struct outgoing frames[PIPELINE_SLOTS_MAX];
+	const char *removed; /* where the next frame of removals begins */
+	struct row_cursor cursor;
+	uint64_t skip; /* rows that the receiver has */
 	struct progress progress;
 };
 
@@ -144,14 +147,16 @@ static int fill_header(struct send *s)
 
 static void frames_free(struct send *s)
 {
-	for (unsigned i = 0; i < s->pipeline.slots; i++) {
+	for (unsigned i = 0; i < pipeline_slots(); i++) {
 		struct outgoing *f = &s->frames[i];
 
+		if (f->reader.source)
+			row_reader_end(&f->reader);
 		vecstream_packer_free(f->packer);
 		free(f->ids);
 		free(f->attrs);
 		free(f->vectors);
-		free(f->numbers);
+		free(f->wants);
 	}
 }
 
@@ -160,61 +165,45 @@ static int frames_new(struct send *s)
 	const struct row_source_info *info = row_source_info(s->to);
 	uint32_t rows = vecstream_frame_rows(info->row_bytes);
 
-	pipeline_start(&s->pipeline);
-	for (unsigned i = 0; i < s->pipeline.slots; i++) {
+	for (unsigned i = 0; i < pipeline_slots(); i++) {
 		struct outgoing *f = &s->frames[i];
 
-		f->source = s->to;
+		row_reader_start(&f->reader, s->to);
 		f->packer = vecstream_packer_new(&info->schema);
 		f->ids = malloc((size_t)VECSTREAM_ROWS_MAX * (VS_NAME_MAX + 1));
 		f->attrs = malloc(rows * sizeof *f->attrs);
 		f->vectors = malloc(rows * info->row_bytes + 1);
-		f->numbers = malloc(rows * sizeof *f->numbers);
+		f->wants = malloc(rows * sizeof *f->wants);
 		f->level = s->level;
-		if (!f->packer || !f->ids || !f->attrs || !f->vectors || !f->numbers)
+		if (!f->packer || !f->ids || !f->attrs || !f->vectors || !f->wants)
 			return -ENOMEM;
 	}
 	return 0;
 }
 
-/* Reads the vectors of a frame: neighbours at once, and of others nothing. */
-static int read_vectors(struct outgoing *f)
+/* Makes the frame of its rows. */
+static void make_frame(void *arg, unsigned slot)
 {
-	size_t row_bytes = row_source_info(f->source)->row_bytes;
-	int rc = 0;
+	struct send *s = arg;
+	struct outgoing *f = &s->frames[slot];
 
-	for (uint32_t i = 0, run; i < f->rows.rows && !rc; i += run) {
-		for (run = 1; i + run < f->rows.rows && f->numbers[i + run] == f->numbers[i] + run; run++)
-			;
-		rc = row_source_vectors(f->source, f->vectors + i * row_bytes, run * row_bytes,
-					f->numbers[i] * row_bytes);
-	}
-	return rc;
-}
-
-/* Makes the frame of its rows, in a thread of its own. */
-static void *make_frame(void *arg)
-{
-	struct outgoing *f = arg;
-
-	f->rc = f->rows.type == VECSTREAM_ROWS ? read_vectors(f) : 0;
+	f->rc = f->rows.type == VECSTREAM_ROWS
+			? row_reader_read(&f->reader, f->wants, f->rows.rows, f->vectors)
+			: 0;
 	f->count = (struct vecstream_end){0};
 	if (!f->rc)
 		f->rc = vecstream_pack(f->packer, &f->rows, f->level, &f->packed);
 	if (!f->rc)
-		vecstream_count(&f->rows, row_source_info(f->source)->row_bytes, &f->count);
-	return NULL;
+		vecstream_count(&f->rows, row_source_info(s->to)->row_bytes, &f->count);
 }
 
-/* Writes the oldest frame, unless something has failed already. */
-static int write_oldest(struct send *s, int failed)
+static int write_frame(void *arg, unsigned slot)
 {
-	struct outgoing *f = &s->frames[pipeline_take(&s->pipeline)];
+	struct send *s = arg;
+	struct outgoing *f = &s->frames[slot];
 	struct digest sum = {.low = s->end.digest_low, .high = s->end.digest_high};
-	int rc = failed ? failed : f->rc;
+	int rc = f->rc ? f->rc : vecstream_write(&s->writer, &f->packed);
 
-	if (!rc)
-		rc = vecstream_write(&s->writer, &f->packed);
 	if (rc)
 		return rc;
 	digest_sum(&sum, f->count.digest_low, f->count.digest_high);
@@ -226,44 +215,38 @@ static int write_oldest(struct send *s, int failed)
 	return 0;
 }
 
-/* A frame has got its rows. */
-static int put_frame(struct send *s, struct outgoing *f)
+static int fill_removals(void *arg, unsigned slot)
 {
-	pipeline_put(&s->pipeline, make_frame, f);
-	return pipeline_is_full(&s->pipeline) ? write_oldest(s, 0) : 0;
-}
+	struct send *s = arg;
+	struct outgoing *f = &s->frames[slot];
+	const char *at = s->removed, *end = s->diff.removed + s->diff.removed_bytes;
 
-static int write_rest(struct send *s, int rc)
-{
-	while (s->pipeline.busy > 0)
-		rc = write_oldest(s, rc);
-	return rc;
+	f->rows = (struct vecstream_rows){.type = VECSTREAM_REMOVALS, .ids = at};
+	while (at < end && f->rows.rows < VECSTREAM_ROWS_MAX) {
+		at += strlen(at) + 1;
+		f->rows.rows++;
+	}
+	f->rows.ids_bytes = (uint32_t)(at - f->rows.ids);
+	s->removed = at;
+	return f->rows.rows > 0;
 }
 
 static int send_removals(struct send *s)
 {
-	const char *at = s->diff.removed, *end = at + s->diff.removed_bytes;
-	int rc = 0;
+	static const struct pipeline_ops ops = {fill_removals, make_frame, write_frame};
 
+	s->removed = s->diff.removed;
 	for (uint64_t skip = s->header.removals_done; skip > 0; skip--)
-		at += strlen(at) + 1;
-	while (at < end && !rc) {
-		struct outgoing *f = &s->frames[pipeline_next(&s->pipeline)];
-
-		f->rows = (struct vecstream_rows){.type = VECSTREAM_REMOVALS, .ids = at};
-		while (at < end && f->rows.rows < VECSTREAM_ROWS_MAX) {
-			at += strlen(at) + 1;
-			f->rows.rows++;
-		}
-		f->rows.ids_bytes = (uint32_t)(at - f->rows.ids);
-		rc = put_frame(s, f);
-	}
-	return write_rest(s, rc);
+		s->removed += strlen(s->removed) + 1;
+	return s->diff.removals > 0 ? pipeline_run(&ops, s) : 0;
 }
 
-/* Fills a frame with the next rows; without any it stays empty. */
-static int fill_frame(struct send *s, struct row_cursor *c, uint64_t *skip, struct outgoing *f)
+/* Fills a frame with the next rows. */
+static int fill_rows(void *arg, unsigned slot)
 {
+	struct send *s = arg;
+	struct row_cursor *c = &s->cursor;
+	struct outgoing *f = &s->frames[slot];
 	uint32_t max = vecstream_frame_rows(row_source_info(s->to)->row_bytes);
 	const struct vs_row_meta *meta;
 	const char *id;
@@ -275,34 +258,27 @@ static int fill_frame(struct send *s, struct row_cursor *c, uint64_t *skip, stru
 	while (f->rows.rows < max && (found = row_cursor_next(c, &id, &len, &meta)) > 0) {
 		if (!row_diff_has(&s->diff, c->row - 1))
 			continue;
-		if (*skip > 0) {
-			--*skip;
+		if (s->skip > 0) {
+			s->skip--;
 			continue;
 		}
 		memcpy(f->ids + f->rows.ids_bytes, id, len + 1);
 		f->rows.ids_bytes += (uint32_t)len + 1;
 		f->attrs[f->rows.rows] = meta->attr;
-		f->numbers[f->rows.rows++] = c->row - 1;
+		f->wants[f->rows.rows++] = (struct row_want){c->row - 1, meta->place, meta->data_sum};
 	}
-	return found < 0 ? found : 0;
+	return found < 0 ? found : f->rows.rows > 0;
 }
 
 static int send_rows(struct send *s)
 {
-	uint64_t skip = s->header.rows_done;
-	struct row_cursor c;
-	int rc = row_cursor_start(&c, s->to, true);
+	static const struct pipeline_ops ops = {fill_rows, make_frame, write_frame};
+	int rc = row_cursor_start(&s->cursor, s->to, true);
 
-	while (!rc) {
-		struct outgoing *f = &s->frames[pipeline_next(&s->pipeline)];
-
-		rc = fill_frame(s, &c, &skip, f);
-		if (rc || f->rows.rows == 0)
-			break;
-		rc = put_frame(s, f);
-	}
-	rc = write_rest(s, rc);
-	row_cursor_end(&c);
+	s->skip = s->header.rows_done;
+	if (!rc)
+		rc = pipeline_run(&ops, s);
+	row_cursor_end(&s->cursor);
 	return rc;
 }
 

@@ -1,70 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pipeline - items that are worked on beside each other and come out in the order in which they went in: a
- * ring of slots, of which the caller fills the next and empties the oldest, while a thread each works on
- * those between.
- *
- * One thread at a time calls these functions. What has been put must be taken before the pipeline goes.
+ * pipeline - items that are filled one after the other, worked on beside each other, and used in the order in
+ * which they were filled: a ring of slots, of which the caller fills the next, threads work on those that are
+ * filled, and one more thread uses the oldest.
  */
 #ifndef VECFS_FS_CLI_PIPELINE_H
 #define VECFS_FS_CLI_PIPELINE_H
 
-#include <assert.h>
-#include <pthread.h>
-#include <stdbool.h>
-#include <unistd.h>
-
 #define PIPELINE_SLOTS_MAX 8u
-#define PIPELINE_SLOTS_MORE 2u /* than processors: one to fill, one to empty */
 
-struct pipeline {
-	unsigned slots, oldest, busy;
-	pthread_t threads[PIPELINE_SLOTS_MAX];
-	bool has_thread[PIPELINE_SLOTS_MAX];
+struct pipeline_ops {
+	/* Fills a slot: 1; 0: there is nothing more; else an error, which is not positive. By the caller's
+	 * thread, so that a signal ends its system call. */
+	int (*fill)(void *arg, unsigned slot);
+	void (*work)(void *arg, unsigned slot);
+	/* Not 0: nothing more is filled nor used. One thread, another than the caller's. */
+	int (*use)(void *arg, unsigned slot);
 };
 
-static inline void pipeline_start(struct pipeline *p)
-{
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned slots = (cpus < 1 ? 1 : (unsigned)cpus) + PIPELINE_SLOTS_MORE;
-
-	*p = (struct pipeline){.slots = slots < PIPELINE_SLOTS_MAX ? slots : PIPELINE_SLOTS_MAX};
-}
-
-static inline bool pipeline_is_full(const struct pipeline *p)
-{
-	return p->busy == p->slots;
-}
-
-/* The slot to be filled next. */
-static inline unsigned pipeline_next(const struct pipeline *p)
-{
-	assert(p->busy < p->slots);
-	return (p->oldest + p->busy) % p->slots;
-}
-
-/* It has been filled: work(item) begins. */
-static inline void pipeline_put(struct pipeline *p, void *(*work)(void *item), void *item)
-{
-	unsigned slot = pipeline_next(p);
-
-	p->has_thread[slot] = pthread_create(&p->threads[slot], NULL, work, item) == 0;
-	if (!p->has_thread[slot])
-		work(item);
-	p->busy++;
-}
-
-/* Waits until the oldest is done: its slot, which is free then. */
-static inline unsigned pipeline_take(struct pipeline *p)
-{
-	unsigned slot = p->oldest;
-
-	assert(p->busy > 0);
-	if (p->has_thread[slot])
-		pthread_join(p->threads[slot], NULL);
-	p->oldest = (slot + 1) % p->slots;
-	p->busy--;
-	return slot;
-}
+/* How many slots there are: 0 to this - 1. */
+unsigned pipeline_slots(void);
+/* Runs until there is nothing more, or an error: what was filled before fill had one is used. Returns use's
+ * error, or fill's, or 0. Without threads it does one after the other. */
+int pipeline_run(const struct pipeline_ops *ops, void *arg);
 
 #endif

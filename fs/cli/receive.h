@@ -3,8 +3,7 @@
  * receive - what the parts of vecfs receive share: receive_stream.c reads the stream, receive_list.c
  * tells what it holds, receive_collection.c knows where it goes, cmd_receive.c fills and commits the batch.
  *
- * What fails has told why, and returns COMMAND_FAILED. One thread; frames are unpacked in threads of their
- * own.
+ * What fails has told why, and returns COMMAND_FAILED. One thread, but while frames are read (pipeline.h).
  */
 #ifndef VECFS_FS_CLI_RECEIVE_H
 #define VECFS_FS_CLI_RECEIVE_H
@@ -34,6 +33,10 @@ struct receive_slot {
 	int rc;
 };
 
+/* Gets what is in each frame, in their order. */
+struct receive;
+typedef int (*receive_add_fn)(struct receive *r, const struct vecstream_rows *rows);
+
 struct receive {
 	const char *argument;
 	bool quiet;
@@ -44,8 +47,12 @@ struct receive {
 	struct vecstream_reader reader;
 	struct vecstream_header header;
 	struct vecstream_end end;
-	struct pipeline pipeline;
 	struct receive_slot slots[PIPELINE_SLOTS_MAX];
+	receive_add_fn add;
+	struct vecstream_frame last; /* the end, and its payload; */
+	void *last_buf;
+	int torn; /* or why there is none */
+	char why[RECEIVE_WHY_BYTES];
 
 	struct receive_batch batch;
 	struct progress progress;
@@ -59,9 +66,8 @@ int receive_read_header(struct receive *r);
 int receive_slots_new(struct receive *r);
 void receive_slots_free(struct receive *r);
 
-/* Reads all frames and checks the end; add, which may be NULL, gets what is in each, in their order. What
- * comes before something torn is whole, and is added. */
-typedef int (*receive_add_fn)(struct receive *r, const struct vecstream_rows *rows);
+/* Reads all frames and checks the end; add may be NULL. What comes before something torn is whole, and is
+ * added. By a thread of its own. */
 int receive_read_all(struct receive *r, receive_add_fn add);
 
 /* Prints what the stream on standard input holds. */

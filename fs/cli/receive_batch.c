@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define SUM_BYTES ((size_t)1 << 20)
+#define PENDING_BYTES ((size_t)8 << 20) /* that are written before there is a note of them */
 
 static const char *const names[RECEIVE_FILES] = {"received", NULL, "attributes", "ids0", "delete0"};
 
@@ -211,6 +212,7 @@ int receive_batch_resume(struct receive_batch *b, const char *control, uint64_t 
 		rc = cut(b, RECEIVE_IDS, b->at.ids_bytes);
 	if (rc == 0)
 		rc = cut(b, RECEIVE_ATTRS, b->at.rows * sizeof(struct vs_file_attr));
+	b->noted = b->at;
 	if (rc)
 		receive_batch_close(b);
 	return rc;
@@ -218,42 +220,84 @@ int receive_batch_resume(struct receive_batch *b, const char *control, uint64_t 
 
 /* ------------------------------------------------------------------ adding */
 
+/* Writes what there is of the end of a file, and goes on with the sum through it. */
+static int flush_file(struct receive_batch *b, int which, struct receive_tail *tail, uint64_t end)
+{
+	int rc;
+
+	if (tail->size == 0)
+		return 0;
+	rc = open_file(b, which);
+	if (rc == 0)
+		rc = write_at(b->fd[which], tail->data, tail->size, end - tail->size);
+	b->at.sum = XXH3_64bits_withSeed(tail->data, tail->size, b->at.sum);
+	tail->size = 0;
+	return rc;
+}
+
+/* What belongs to the vectors that have been written, and then the note that says so. */
+static int flush(struct receive_batch *b)
+{
+	int rc = flush_file(b, RECEIVE_REMOVED, &b->removed, b->at.removed_bytes);
+
+	if (rc == 0)
+		rc = flush_file(b, RECEIVE_IDS, &b->ids, b->at.ids_bytes);
+	if (rc == 0)
+		rc = flush_file(b, RECEIVE_ATTRS, &b->attrs, b->at.rows * sizeof(struct vs_file_attr));
+	if (rc == 0)
+		rc = write_at(b->fd[RECEIVE_NOTES], &b->at, sizeof b->at, b->notes * sizeof b->at);
+	if (rc)
+		return rc;
+	b->noted = b->at;
+	b->notes++;
+	b->pending = 0;
+	return 0;
+}
+
+static int tail_add(struct receive_tail *tail, const void *data, size_t size)
+{
+	if (tail->size + size > tail->room) {
+		size_t room = 2 * tail->room + size;
+		char *grown = realloc(tail->data, room);
+
+		if (!grown)
+			return -ENOMEM;
+		tail->data = grown;
+		tail->room = room;
+	}
+	memcpy(tail->data + tail->size, data, size);
+	tail->size += size;
+	return 0;
+}
+
 static int add_rows(struct receive_batch *b, const struct vecstream_rows *r)
 {
-	const size_t attrs = r->rows * sizeof *r->attrs;
+	const size_t attrs = r->rows * sizeof *r->attrs, vectors = r->rows * b->row_bytes;
 	int rc = open_file(b, RECEIVE_VECTORS);
 
 	if (rc == 0)
-		rc = open_file(b, RECEIVE_ATTRS);
+		rc = write_at(b->fd[RECEIVE_VECTORS], r->vectors, vectors, b->at.rows * b->row_bytes);
 	if (rc == 0)
-		rc = open_file(b, RECEIVE_IDS);
+		rc = tail_add(&b->attrs, r->attrs, attrs);
 	if (rc == 0)
-		rc = write_at(b->fd[RECEIVE_VECTORS], r->vectors, r->rows * b->row_bytes,
-			      b->at.rows * b->row_bytes);
-	if (rc == 0)
-		rc = write_at(b->fd[RECEIVE_ATTRS], r->attrs, attrs, b->at.rows * sizeof *r->attrs);
-	if (rc == 0)
-		rc = write_at(b->fd[RECEIVE_IDS], r->ids, r->ids_bytes, b->at.ids_bytes);
+		rc = tail_add(&b->ids, r->ids, r->ids_bytes);
 	if (rc)
 		return rc;
-	b->at.sum = XXH3_64bits_withSeed(r->ids, r->ids_bytes, b->at.sum);
-	b->at.sum = XXH3_64bits_withSeed(r->attrs, attrs, b->at.sum);
 	b->at.rows += r->rows;
 	b->at.ids_bytes += r->ids_bytes;
+	b->pending += vectors + attrs + r->ids_bytes;
 	return 0;
 }
 
 static int add_removals(struct receive_batch *b, const struct vecstream_rows *r)
 {
-	int rc = open_file(b, RECEIVE_REMOVED);
+	int rc = tail_add(&b->removed, r->ids, r->ids_bytes);
 
-	if (rc == 0)
-		rc = write_at(b->fd[RECEIVE_REMOVED], r->ids, r->ids_bytes, b->at.removed_bytes);
 	if (rc)
 		return rc;
-	b->at.sum = XXH3_64bits_withSeed(r->ids, r->ids_bytes, b->at.sum);
 	b->at.removals += r->rows;
 	b->at.removed_bytes += r->ids_bytes;
+	b->pending += r->ids_bytes;
 	return 0;
 }
 
@@ -261,20 +305,27 @@ int receive_batch_add(struct receive_batch *b, const struct vecstream_rows *rows
 {
 	int rc = rows->type == VECSTREAM_ROWS ? add_rows(b, rows) : add_removals(b, rows);
 
-	if (rc == 0)
-		rc = write_at(b->fd[RECEIVE_NOTES], &b->at, sizeof b->at, b->notes * sizeof b->at);
-	b->notes += rc == 0;
-	return rc;
+	return rc == 0 && b->pending >= PENDING_BYTES ? flush(b) : rc;
+}
+
+static void tail_free(struct receive_tail *tail)
+{
+	free(tail->data);
+	*tail = (struct receive_tail){0};
 }
 
 int receive_batch_close(struct receive_batch *b)
 {
-	int rc = 0;
+	int rc = b->pending > 0 ? flush(b) : 0;
 
+	b->at = b->noted;
 	for (int i = RECEIVE_FILES - 1; i >= 0; i--) { /* the lock goes last */
 		if (b->fd[i] >= 0 && close(b->fd[i]) != 0 && rc == 0)
 			rc = -errno;
 		b->fd[i] = -1;
 	}
+	tail_free(&b->attrs);
+	tail_free(&b->ids);
+	tail_free(&b->removed);
 	return rc;
 }

@@ -66,8 +66,7 @@ int receive_read_header(struct receive *r)
 
 int receive_slots_new(struct receive *r)
 {
-	pipeline_start(&r->pipeline);
-	for (unsigned i = 0; i < r->pipeline.slots; i++) {
+	for (unsigned i = 0; i < pipeline_slots(); i++) {
 		r->slots[i].packer = vecstream_packer_new(&r->header.schema);
 		r->slots[i].row_bytes = vs_row_bytes(&r->header.schema);
 		if (!r->slots[i].packer)
@@ -78,22 +77,36 @@ int receive_slots_new(struct receive *r)
 
 void receive_slots_free(struct receive *r)
 {
-	for (unsigned i = 0; i < r->pipeline.slots; i++) {
+	for (unsigned i = 0; i < pipeline_slots(); i++) {
 		vecstream_packer_free(r->slots[i].packer);
 		free(r->slots[i].buf);
 	}
 }
 
-/* Unpacks a frame: in a thread of its own. */
-static void *unpack(void *arg)
+/* The next frame, unless it is the end, or torn. */
+static int read_frame(void *arg, unsigned slot)
 {
-	struct receive_slot *s = arg;
+	struct receive *r = arg;
+	struct receive_slot *s = &r->slots[slot];
+
+	r->torn = vecstream_read(&r->reader, &s->frame, &s->buf, &s->capacity, r->why, sizeof r->why);
+	if (r->torn || s->frame.type == VECSTREAM_END) {
+		r->last = s->frame;
+		r->last_buf = s->buf;
+		return 0;
+	}
+	return 1;
+}
+
+static void unpack(void *arg, unsigned slot)
+{
+	struct receive *r = arg;
+	struct receive_slot *s = &r->slots[slot];
 
 	s->count = (struct vecstream_end){0};
 	s->rc = vecstream_unpack(s->packer, &s->frame, s->buf, &s->rows, s->why, sizeof s->why);
 	if (!s->rc)
 		vecstream_count(&s->rows, s->row_bytes, &s->count);
-	return NULL;
 }
 
 /* Counts what a frame had; no more than the header has told may come. */
@@ -116,46 +129,36 @@ static int count_frame(struct receive *r, const struct receive_slot *s)
 	return 0;
 }
 
-static int check_end(struct receive *r, const struct receive_slot *s)
+static int take_frame(void *arg, unsigned slot)
+{
+	struct receive *r = arg;
+	struct receive_slot *s = &r->slots[slot];
+	int rc = count_frame(r, s);
+
+	return rc || !r->add ? rc : r->add(r, &s->rows);
+}
+
+static int check_end(struct receive *r)
 {
 	const struct vecstream_header *h = &r->header;
 	char why[RECEIVE_WHY_BYTES] = "";
 
-	if (vecstream_check_end(&s->frame, s->buf, &r->end, why, sizeof why))
+	if (vecstream_check_end(&r->last, r->last_buf, &r->end, why, sizeof why))
 		return receive_fail("standard input", "%s", why);
 	if (r->end.rows != h->rows - h->rows_done || r->end.removals != h->removals - h->removals_done)
 		return receive_fail("standard input", "it holds less than its header tells");
 	return 0;
 }
 
-/* What is in the oldest frame, unless something has failed already. add may be NULL. */
-static int take_oldest(struct receive *r, receive_add_fn add, int failed)
-{
-	struct receive_slot *s = &r->slots[pipeline_take(&r->pipeline)];
-	int rc = failed ? failed : count_frame(r, s);
-
-	return rc || !add ? rc : add(r, &s->rows);
-}
-
-/* Reads all frames. What comes before something torn is whole, and is added. */
+/* What comes before something torn is whole, and is added. */
 int receive_read_all(struct receive *r, receive_add_fn add)
 {
-	char why[RECEIVE_WHY_BYTES] = "";
-	struct receive_slot *s;
-	int rc = 0, torn;
+	static const struct pipeline_ops ops = {read_frame, unpack, take_frame};
+	int rc;
 
-	do {
-		s = &r->slots[pipeline_next(&r->pipeline)];
-		torn = vecstream_read(&r->reader, &s->frame, &s->buf, &s->capacity, why, sizeof why);
-		if (torn || s->frame.type == VECSTREAM_END)
-			break;
-		pipeline_put(&r->pipeline, unpack, s);
-		if (pipeline_is_full(&r->pipeline))
-			rc = take_oldest(r, add, rc);
-	} while (!rc);
-	while (r->pipeline.busy > 0)
-		rc = take_oldest(r, add, rc);
-	if (!rc && torn)
-		rc = fail_stream(torn, why);
-	return rc ? rc : check_end(r, s);
+	r->add = add;
+	rc = pipeline_run(&ops, r);
+	if (!rc && r->torn)
+		rc = fail_stream(r->torn, r->why);
+	return rc ? rc : check_end(r);
 }

@@ -28,6 +28,7 @@ struct row_source {
 	struct row_source_info info;
 	int fd[ARRAYS];         /* -1: not wanted, or not mounted */
 	char control[PATH_MAX]; /* of it in a mount */
+	int control_fd;         /* of the same, whatever has its name now */
 	char store_dir[PATH_MAX];
 	struct vs_store *store;
 	uint32_t collection;
@@ -65,19 +66,17 @@ static int load_schema(struct row_source *s, const char *control, char *why, siz
 	return 0;
 }
 
-static int open_array(struct row_source *s, const char *control, enum array which)
+static int open_array(struct row_source *s, enum array which)
 {
-	char path[PATH_MAX], name[32] = "ids0";
+	char name[32] = "ids0";
 
 	if (which == ARRAY_OF_META)
 		strcpy(name, "rows");
 	if (which == ARRAY_OF_VECTORS)
 		snprintf(name, sizeof name, "vectors.%s", vs_dtype_name(s->info.schema.dtype));
-	if (snprintf(path, sizeof path, "%s/%s", control, name) >= (int)sizeof path)
-		return -ENAMETOOLONG;
 	if (s->fd[which] >= 0)
 		close(s->fd[which]);
-	s->fd[which] = open(path, O_RDONLY | O_CLOEXEC);
+	s->fd[which] = openat(s->control_fd, name, O_RDONLY | O_CLOEXEC);
 	return s->fd[which] < 0 ? -errno : 0;
 }
 
@@ -114,18 +113,21 @@ static int look_at_arrays(struct row_source *s, bool *same)
 
 /* Files that are opened one after the other are of one moment, unless the mount cannot tell us from others
  * and somebody writes: then they are opened again. */
-static int open_arrays(struct row_source *s, const char *control, bool has_vectors, char *why,
-		       size_t why_size)
+static int open_arrays(struct row_source *s, bool has_vectors, char *why, size_t why_size)
 {
 	bool same = false;
 	int rc = 0;
+
+	s->control_fd = open(s->control, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (s->control_fd < 0)
+		return refuse(why, why_size, -errno, "%s", strerror(errno));
 
 	for (int tries = 0; !rc && !same; tries++) {
 		if (tries == TRIES_MAX)
 			return refuse(why, why_size, -EBUSY, "others change it too fast");
 		for (enum array i = 0; i < ARRAYS && !rc; i++)
 			if (is_wanted(s, i, has_vectors))
-				rc = open_array(s, control, i);
+				rc = open_array(s, i);
 		if (!rc)
 			rc = look_at_arrays(s, &same);
 	}
@@ -147,7 +149,7 @@ static int open_mounted(struct row_source *s, const char *path, bool has_vectors
 					     st.st_mode & 07777, st.st_uid, st.st_gid};
 	s->info.ctime = st.st_ctim;
 	rc = load_schema(s, control, why, why_size);
-	return rc ? rc : open_arrays(s, control, has_vectors, why, why_size);
+	return rc ? rc : open_arrays(s, has_vectors, why, why_size);
 }
 
 static int read_file(int fd, void *buf, size_t size, uint64_t off)
@@ -247,6 +249,7 @@ int row_source_open(const char *path, bool has_vectors, struct row_source **out,
 	}
 	for (int i = 0; i < ARRAYS; i++)
 		s->fd[i] = -1;
+	s->control_fd = -1;
 	infix = strstr(resolved, STORE_PATH_SNAP);
 	if (infix)
 		snprintf(s->info.snapshot, sizeof s->info.snapshot, "%s", infix + strlen(STORE_PATH_SNAP));
@@ -268,6 +271,8 @@ void row_source_close(struct row_source *s)
 	for (int i = 0; i < ARRAYS; i++)
 		if (s->fd[i] >= 0)
 			close(s->fd[i]);
+	if (s->control_fd >= 0)
+		close(s->control_fd);
 	if (s->snapshot)
 		vs_snapshot_close(s->snapshot);
 	if (s->store)
@@ -306,14 +311,14 @@ int row_source_meta(const struct row_source *s, uint64_t first, uint64_t count, 
 	return read_file(s->fd[ARRAY_OF_META], out, count * sizeof *out, first * sizeof *out);
 }
 
-/* Where the file of segment n is, in a mount by a link. */
+/* Where the file of segment n is: in a mount a link, below control_fd. */
 static int segment_path(const struct row_source *s, uint32_t n, char path[PATH_MAX])
 {
 	char own[PATH_MAX];
 	int rc, len;
 
 	if (!s->store) {
-		len = snprintf(path, PATH_MAX, "%s/segments/%u.npy", s->control, n);
+		len = snprintf(path, PATH_MAX, "segments/%u.npy", n);
 	} else {
 		rc = vs_segment_path(s->store, s->collection, n, own, sizeof own, NULL);
 		if (rc)
@@ -323,13 +328,23 @@ static int segment_path(const struct row_source *s, uint32_t n, char path[PATH_M
 	return len < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
+int row_source_open_segment(const struct row_source *s, uint32_t n)
+{
+	char path[PATH_MAX];
+	int rc = segment_path(s, n, path), fd = -1;
+
+	if (!rc)
+		fd = openat(s->control_fd, path, O_RDONLY | O_CLOEXEC);
+	return rc ? rc : fd < 0 ? -errno : fd;
+}
+
 void row_source_file(const struct row_source *s, uint32_t n, struct row_file *out)
 {
 	char path[PATH_MAX];
 	struct stat st;
 
 	*out = (struct row_file){0};
-	if (segment_path(s, n, path) == 0 && stat(path, &st) == 0)
+	if (segment_path(s, n, path) == 0 && fstatat(s->control_fd, path, &st, 0) == 0)
 		*out = (struct row_file){st.st_nlink > 1, st.st_dev, st.st_ino};
 }
 

@@ -55,6 +55,8 @@ struct row_file {
 	bool is_shared; /* by other snapshots: so it never changes. Else it is not known. */
 	uint64_t device, inode;
 };
+/* Opens it; the caller closes it. Where the store's files cannot be seen: -errno. */
+int row_source_open_segment(const struct row_source *s, uint32_t n);
 /* Tells it of segment n: not shared, too, where the store's files cannot be seen. */
 void row_source_file(const struct row_source *s, uint32_t n, struct row_file *out);
 

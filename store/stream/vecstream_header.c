@@ -12,6 +12,7 @@
 #define MODE_BITS 07777u
 #define NS_PER_S 1000000000u
 #define VERSION_CTIME 2u
+#define PAGE_BYTES 4096u
 
 static int refuse(char *why, size_t why_size, const char *what, const char *value)
 {
@@ -43,9 +44,10 @@ uint64_t vecstream_number(const struct vecstream_header *h, uint64_t order)
 	return XXH3_64bits(parts, sizeof parts);
 }
 
+/* Wherever they lie in memory, they are on no more pages than FUSE takes at once. */
 uint32_t vecstream_frame_rows(size_t row_bytes)
 {
-	size_t rows = row_bytes > 0 ? VECSTREAM_VECTORS_MAX / row_bytes : VECSTREAM_ROWS_MAX;
+	size_t rows = row_bytes > 0 ? (VECSTREAM_VECTORS_MAX - PAGE_BYTES) / row_bytes : VECSTREAM_ROWS_MAX;
 
 	return rows > VECSTREAM_ROWS_MAX ? VECSTREAM_ROWS_MAX : rows > 0 ? (uint32_t)rows : 1;
 }

@@ -52,6 +52,21 @@ nobody_unmounts() { as_nobody timeout 30 "$here/vecfs" umount "$own/mnt"; }
 	refused "Permission denied" as_nobody cat mnt/.vecfs/log
 }
 
+@test "whoever may read a snapshot may send it, though the store's files are not theirs to see" {
+	for_all
+	cp two mnt/docs/pear
+	mkdir mnt/docs/.vecfs/snap/S
+	refused "Permission denied" as_nobody cat store/collections/1/0.npy
+	as_nobody "$here/vecfs" send -q mnt/docs/.vecfs/snap/S >s
+	vecfs receive -q mnt/copy <s
+	cmp mnt/copy/apple one
+	cmp mnt/copy/pear two
+	chmod 600 mnt/docs/apple
+	mkdir mnt/docs/.vecfs/snap/T
+	chmod 700 mnt/docs
+	refused "Permission denied" as_nobody "$here/vecfs" send -q mnt/docs/.vecfs/snap/T
+}
+
 @test "a clone is made by whoever may make collections, and shows nobody more than its snapshot" {
 	local one=mnt/docs/.vecfs/snap/one
 	for_all

@@ -409,7 +409,8 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 	vecfs receive -q mnt2/docs <s
 	cmp mnt/docs/i1 mnt2/docs/i1
 	[ "$(LC_ALL=C ls mnt/docs)" = "$(LC_ALL=C ls mnt2/docs)" ]
-	run -1 vecfs stat --digest mnt/docs # it is damaged
+	run -1 vecfs stat --digest mnt/docs # it is damaged,
+	run -1 vecfs send -q mnt/docs/.vecfs/snap/T >/dev/null # and is not sent as if it were not
 }
 
 @test "a difference is refused where the base is another, or has changed since" {
