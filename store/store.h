@@ -384,7 +384,8 @@ int vs_snap_clone(struct vs_store *s, uint32_t snap, const char *name, const str
  * Makes a collection what its snapshot snap is, as one batch: ids, vectors, their order and attributes, in
  * rows with new entry numbers. Mode, owner, views and snapshots of the collection stay, and so does a schema
  * that vectors have fixed. Vectors and ids share the snapshot's files. Durable when it returns 0; else
- * nothing has changed. -EIO: the snapshot is damaged.
+ * nothing has changed. -EIO: the snapshot is damaged. -EBUSY: the collection has been emptied since, and has
+ * vectors of another dim, dtype or metric now.
  */
 int vs_snap_rollback(struct vs_store *s, uint32_t snap);
 

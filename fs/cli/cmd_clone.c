@@ -96,6 +96,8 @@ static int clone_snapshot(const char *snap, const char *argument)
 	close(fd);
 	if (rc == -EEXIST)
 		return fail(argument, "is there already, and stays as it is: move or remove it first");
+	if (rc == -EBUSY)
+		return fail(argument, "has vectors of another dim, dtype or metric than the snapshot");
 	return rc ? fail(argument, strerror(-rc)) : COMMAND_OK;
 }
 

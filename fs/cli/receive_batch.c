@@ -9,10 +9,13 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SUM_BYTES ((size_t)1 << 20)
-#define PENDING_BYTES ((size_t)8 << 20) /* that are written before there is a note of them */
+/* There is a note after so many bytes, or so long, whichever comes first. */
+#define PENDING_BYTES ((size_t)8 << 20)
+#define PENDING_MS 100
 
 static const char *const names[RECEIVE_FILES] = {"received", NULL, "attributes", "ids0", "delete0"};
 
@@ -254,6 +257,14 @@ static int flush(struct receive_batch *b)
 	return 0;
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
+}
+
 static int tail_add(struct receive_tail *tail, const void *data, size_t size)
 {
 	if (tail->size + size > tail->room) {
@@ -305,7 +316,11 @@ int receive_batch_add(struct receive_batch *b, const struct vecstream_rows *rows
 {
 	int rc = rows->type == VECSTREAM_ROWS ? add_rows(b, rows) : add_removals(b, rows);
 
-	return rc == 0 && b->pending >= PENDING_BYTES ? flush(b) : rc;
+	if (rc == 0 && (b->pending >= PENDING_BYTES || now_ms() - b->noted_ms >= PENDING_MS)) {
+		rc = flush(b);
+		b->noted_ms = now_ms();
+	}
+	return rc;
 }
 
 static void tail_free(struct receive_tail *tail)

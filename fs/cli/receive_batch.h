@@ -45,6 +45,7 @@ struct receive_batch {
 	uint64_t notes;
 	struct receive_tail attrs, ids, removed;
 	uint64_t pending; /* bytes that no note tells of */
+	int64_t noted_ms; /* when the last one was written */
 };
 
 /* Makes an empty one in the control directory of a collection; what an earlier receiver has left is dropped.

@@ -245,7 +245,9 @@ static int rollback_write(fuse_req_t req, const struct node *node, const void *b
 	rc = strcmp(name, of.name) ? -EINVAL : roll_back(s, info.id, of.id);
 	if (rc)
 		message(VS_WARNING, "%s/.vecfs/snap/%s/.vecfs/rollback: refused: %s", of.name, info.name,
-			rc == -EINVAL ? "that is not the collection's name" : strerror(-rc));
+			rc == -EINVAL  ? "that is not the collection's name"
+			: rc == -EBUSY ? "the collection has vectors of another dim, dtype or metric"
+				       : strerror(-rc));
 	else
 		notify_entry(s->notify, FUSE_ROOT_ID, of.name);
 	return rc == -ENOENT ? -ESTALE : rc;

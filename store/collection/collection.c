@@ -315,7 +315,8 @@ void collection_set_schema(struct collection *c, const struct vs_schema *schema)
 
 bool collection_is_vacant(const struct collection *c)
 {
-	if (c->parent || c->children || c->count || c->deleted || c->damaged)
+	/* Of its snapshots each has a schema of its own; an open batch has rows of this one. */
+	if (c->parent || c->count || c->deleted || c->damaged || collection_next_child(c, false, 0))
 		return false;
 	for (uint32_t i = 0; i < c->segment_count; i++)
 		if (c->segments[i]->count) /* rows that are not counted are damaged */

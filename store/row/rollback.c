@@ -174,7 +174,7 @@ static bool numbers_fit(const struct rollback *r, const struct collection *c)
 			return false;
 		count += n == count;
 	}
-	return (uint64_t)count << c->shift <= ROW_NONE;
+	return (uint64_t)count << r->shadow->shift <= ROW_NONE;
 }
 
 /* Readers keep what they had. Of a segment that goes as a whole that is only what waits for the applier. */
@@ -188,6 +188,15 @@ static int reserve_images(struct txn *txn, struct collection *c)
 	return again ? -EAGAIN : 0;
 }
 
+/* While a collection has vectors of another kind than the snapshot it stays: no log has rows of both. */
+static bool kinds_fit(const struct collection *c, const struct collection *snap)
+{
+	const struct vs_schema *a = &c->schema, *b = &snap->schema;
+
+	return !c->schema_fixed || !snap->schema_fixed ||
+	       (a->dim == b->dim && a->dtype == b->dtype && a->metric == b->metric);
+}
+
 static int reserve(const struct rollback *r, struct txn *txn, struct collection *c)
 {
 	uint32_t count = r->snap->segment_count;
@@ -196,8 +205,8 @@ static int reserve(const struct rollback *r, struct txn *txn, struct collection 
 	assert(!c->attaching && !c->lazy);
 	if (c->damaged)
 		return -EIO;
-	if (r->snap->count && c->row_bytes != r->snap->row_bytes)
-		return -EINVAL;
+	if (!kinds_fit(c, r->snap))
+		return -EBUSY;
 	rc = catalog_reserve(r->s, count + 1);
 	if (!rc)
 		rc = collection_reserve_segments(c, count + 1);
@@ -259,9 +268,10 @@ static void exchange_index(struct collection *c, struct collection *shadow)
 /* A schema that no vector has fixed is the snapshot's again. */
 static void restore_schema(const struct rollback *r, struct txn *txn, struct collection *c)
 {
-	if (c->schema_fixed || r->snap->schema_fixed)
+	if (c->schema_fixed)
 		return;
 	collection_set_schema(c, &r->snap->schema);
+	c->schema_fixed = r->snap->schema_fixed;
 	c->schema_given = r->snap->schema_given;
 	c->dim_given = r->snap->dim_given;
 	rows_log_collection(txn, c);
@@ -278,9 +288,9 @@ static int change(struct rollback *r, struct txn *txn)
 	if (rc)
 		return rc;
 	leave_all(txn, c);
+	restore_schema(r, txn, c);
 	attach_all(r, txn, c);
 	exchange_index(c, r->shadow);
-	restore_schema(r, txn, c);
 	rows_listed(c);
 	r->is_done = true;
 	return 0;
@@ -399,7 +409,9 @@ int vs_snap_rollback(struct vs_store *s, uint32_t snap)
 	r.collection = info.parent;
 	/* Whoever drops the snapshot waits for this. */
 	making_begin(s, &making, snap);
-	rc = roll_back(&r);
+	rc = rows_free_schema(s, r.collection);
+	if (!rc)
+		rc = roll_back(&r);
 	making_end(s, &making);
 	return rc;
 }

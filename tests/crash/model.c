@@ -72,19 +72,25 @@ static void copy_vectors(struct model_collection *c, const struct model_collecti
 	}
 }
 
-void model_roll_back(struct model *m, const struct model_collection *snap)
+int model_roll_back(struct model *m, const struct model_collection *snap)
 {
 	struct model_collection *c = model_find(m, snap->parent);
 
+	if (c->used && snap->used &&
+	    (c->schema.dim != snap->schema.dim || c->schema.dtype != snap->schema.dtype ||
+	     c->schema.metric != snap->schema.metric))
+		return -EBUSY;
 	empty(c);
 	copy_vectors(c, snap);
 	for (size_t i = 0; i < c->count; i++)
 		c->vectors[i].entry = c->vectors[i].ctime = 0;
-	if (c->used || snap->used)
-		return;
+	if (c->used)
+		return 0;
 	c->schema = snap->schema;
+	c->used = snap->used;
 	c->dim_given = snap->dim_given;
 	c->dtype_given = snap->dtype_given;
+	return 0;
 }
 
 struct model_collection *model_clone(struct model *m, const struct model_collection *from, const char *parent,
@@ -108,7 +114,7 @@ void model_settle(struct model *m)
 	for (size_t i = 0; i < m->count; i++) {
 		struct model_collection *c = &m->collections[i];
 
-		if (c->parent[0] || !c->used || c->count || model_find_snap(m, c->name, NULL))
+		if (c->parent[0] || !c->used || c->count)
 			continue;
 		c->used = false;
 		if (!c->dim_given)

@@ -59,9 +59,10 @@ struct model_collection *model_find_snap(struct model *m, const char *parent, co
 /* A snapshot of a collection (parent), or a collection that is made of one (parent ""). NULL as above. */
 struct model_collection *model_clone(struct model *m, const struct model_collection *from, const char *parent,
 				     const char *name, uint32_t id, const struct vs_perm *perm);
-/* A snapshot's collection gets the vectors that the snapshot has, with other entry numbers. */
-void model_roll_back(struct model *m, const struct model_collection *snap);
-/* What has become free with the last vector, or snapshot, of a collection: its schema. */
+/* A snapshot's collection gets the vectors that the snapshot has, with other entry numbers. -EBUSY: it has
+ * vectors of another kind. */
+int model_roll_back(struct model *m, const struct model_collection *snap);
+/* What has become free with the last vector of a collection: its schema. */
 void model_settle(struct model *m);
 /* NULL if there are MODEL_COLLECTIONS_MAX. */
 struct model_collection *model_add(struct model *m, const char *name, uint32_t id,

@@ -203,10 +203,8 @@ static int apply_to_snap(const struct op *op, const struct model_collection *c, 
 		return apply_resnap(op, snap, m);
 	if (op->kind == OP_CLONE)
 		return apply_clone(op, snap, m);
-	if (op->kind == OP_ROLLBACK) {
-		model_roll_back(m, snap);
-		return 0;
-	}
+	if (op->kind == OP_ROLLBACK)
+		return model_roll_back(m, snap);
 	model_drop(m, snap);
 	return 0;
 }

@@ -379,6 +379,34 @@ attributes() { (cd "$1" && stat -c '%n %a %u %g %y' *); }
 	[ "$(ls mnt/docs)" = $'apple\npear' ]
 }
 
+@test "an emptied collection takes another dim, and goes back to a snapshot of before once that is gone" {
+	mkdir mnt/docs/.vecfs/views/sq8 $snap/four
+	rm mnt/docs/*
+	grep -qx dim=0 mnt/docs/.vecfs/schema
+	vec 7 6 >mnt/docs/six
+	grep -qx dim=6 mnt/docs/.vecfs/schema
+	for _ in 1 2; do
+		holds $snap/four/apple 1
+		grep -qx dim=4 $snap/four/.vecfs/schema
+		[ "$(grep -c . $snap/four/.vecfs/near/apple)" -ge 1 ]
+		[ "$(vecfs search $snap/four <(vec 2 4) -k 1 | grep -v '^#' | cut -f 3)" = pear ]
+		refused "has vectors of another dim, dtype or metric than the snapshot" vecfs clone $snap/four mnt/docs
+		stop
+		vecfs check store
+		start
+	done
+	vecfs clone $snap/four mnt/copy
+	holds mnt/copy/pear 2
+	rm mnt/docs/six
+	vecfs clone $snap/four mnt/docs
+	holds mnt/docs/apple 1
+	grep -qx dim=4 mnt/docs/.vecfs/schema
+	stop
+	vecfs check store
+	start
+	holds mnt/docs/pear 2
+}
+
 @test "a read-only mount clones nothing" {
 	mkdir $snap/one
 	stop

@@ -735,6 +735,64 @@ static void random_steps(void **state)
 			assert_same(f->s, ids[k], &then[k]);
 }
 
+static void put_other(struct fixture *f, const char *id)
+{
+	struct vs_attr attr = {.perm = perm};
+	float v[DIM / 2] = {1};
+
+	assert_int_equal(vs_entry_reserve(f->s, f->docs, &attr.entry), 0);
+	assert_int_equal(vs_put(f->s, f->docs, id, &attr, v, sizeof v, NULL), 0);
+}
+
+static uint32_t dim_of(const struct fixture *f, uint32_t collection)
+{
+	struct vs_collection_info info;
+
+	assert_int_equal(vs_collection_get(f->s, collection, &info), 0);
+	return info.schema.dim;
+}
+
+/* With its last vector a collection's dim is free, whatever dim its snapshots have; and what they have comes
+ * back. */
+static void an_emptied_collection_takes_another_dim(void **state)
+{
+	struct fixture *f = *state;
+	struct copy now = {0}, then, none = {0};
+	uint32_t wide, empty, narrow;
+	uint64_t entry;
+
+	for (unsigned i = 0; i < IDS; i++)
+		put(f, f->docs, &now, i, i + 1);
+	then = now;
+	wide = snap(f, f->docs, "wide");
+	for (unsigned i = 0; i < IDS; i++)
+		take_away(f, f->docs, &now, i);
+	assert_int_equal(dim_of(f, f->docs), 0);
+	put_other(f, "x");
+	assert_int_equal(dim_of(f, f->docs), DIM / 2);
+	narrow = snap(f, f->docs, "narrow");
+	assert_int_equal(vs_snap_rollback(f->s, wide), -EBUSY);
+	assert_int_equal(dim_of(f, f->docs), DIM / 2);
+	assert_same(f->s, wide, &then);
+	reopen(f);
+	assert_same(f->s, wide, &then);
+	assert_int_equal(vs_remove(f->s, f->docs, "x", &entry), 0);
+	empty = snap(f, f->docs, "empty");
+	roll_back(f, wide, &now, &then);
+	assert_int_equal(dim_of(f, f->docs), DIM);
+	put(f, f->docs, &now, 3, 3000);
+	reopen(f);
+	assert_same(f->s, f->docs, &now);
+	assert_int_equal(dim_of(f, narrow), DIM / 2);
+	roll_back(f, empty, &now, &none);
+	assert_int_equal(dim_of(f, f->docs), 0);
+	assert_int_equal(vs_snap_rollback(f->s, narrow), 0);
+	assert_int_equal(dim_of(f, f->docs), DIM / 2);
+	reopen(f);
+	assert_int_equal(dim_of(f, f->docs), DIM / 2);
+	assert_same(f->s, wide, &then);
+}
+
 static ino_t index_inode(const struct fixture *f, struct stat *st)
 {
 	char path[128];
@@ -833,6 +891,8 @@ int main(void)
 						free_store),
 		cmocka_unit_test_setup_teardown(a_dropped_snapshot_gives_back_space, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_damaged_snapshot_harms_nobody_else, new_store, free_store),
+		cmocka_unit_test_setup_teardown(an_emptied_collection_takes_another_dim, new_store,
+						free_store),
 		cmocka_unit_test_setup_teardown(marks_are_in_the_index_file, new_store, free_store),
 		cmocka_unit_test_setup_teardown(zeros_without_a_mark_are_damage, new_store, free_store),
 		cmocka_unit_test_setup_teardown(random_steps, new_store, free_store),
