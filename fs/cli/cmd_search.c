@@ -291,7 +291,7 @@ static int search_mount(struct request *r, struct result *out)
 	if (rc)
 		reason_find(r->collection, name, why, sizeof why);
 	rmdir(dir);
-	return rc ? fail_search(r, *why ? why : strerror(-rc)) : 0;
+	return rc ? fail_search(r, *why ? why : rc == -EINTR ? "interrupted" : strerror(-rc)) : 0;
 }
 
 /* ------------------------------------------------------------------ a store that is not mounted */
@@ -399,7 +399,7 @@ static int search_store(const struct store_path *path, struct request *r, struct
 	if (!rc)
 		rc = search_here(store, r, &info, out, why);
 	vs_close(store);
-	return rc ? fail_search(r, *why ? why : strerror(-rc)) : 0;
+	return rc ? fail_search(r, *why ? why : rc == -EINTR ? "interrupted" : strerror(-rc)) : 0;
 }
 
 /* ------------------------------------------------------------------ printing */

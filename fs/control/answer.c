@@ -12,6 +12,7 @@
 #include "fs/control/filter_table.h"
 #include "fs/control/recall_table.h"
 #include "fs/request/json.h"
+#include "fs/request/process.h"
 #include "store/base/clock.h"
 #include "store/base/idlist.h"
 #include "store/array/npy.h"
@@ -19,6 +20,7 @@
 #define TEXT_BYTES 64u                /* of a hit as lines and as JSON, without its id */
 #define LONG_BYTES (16.0 * (1 << 20)) /* that are read in some 2 ms */
 #define ANSWERS_BYTES_MAX (256u << 20)
+#define SIGNALS_NS 50000000 /* between two looks at the signals of who asks */
 
 /* ------------------------------------------------------------------ searching */
 
@@ -38,10 +40,23 @@ static bool is_over(void *arg, uint64_t rows)
 	return p->timed_out || (p->is_cancelled && p->is_cancelled(p->arg, rows));
 }
 
-bool answer_is_unwanted(void *req, uint64_t rows)
+bool answer_is_unwanted(void *arg, uint64_t rows)
 {
+	struct answer_asker *asker = arg;
+	int64_t now_ns;
+	bool had_signal = asker->was_signalled;
+
 	(void)rows;
-	return fuse_req_interrupted(req);
+	if (!asker->req)
+		return false;
+	if (fuse_req_interrupted(asker->req) || !ops_must_reply_inline(asker->req))
+		return fuse_req_interrupted(asker->req);
+	now_ns = clock_ns();
+	if (now_ns < asker->looked_ns + SIGNALS_NS)
+		return false;
+	asker->looked_ns = now_ns;
+	asker->was_signalled = process_is_signalled(fuse_req_ctx(asker->req)->pid);
+	return had_signal && asker->was_signalled;
 }
 
 static int check(const struct vs_schema *schema, const void *vectors, uint32_t count, char *why,

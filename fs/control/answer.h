@@ -60,8 +60,18 @@ int answer_make(const struct answer_ask *ask, struct answer *out, char *why, siz
 bool answer_is_long(struct mount *s, uint32_t collection, uint64_t queries);
 /* The budget of what answers without a session. */
 struct answer_budget answer_budget_of(struct mount *s);
-/* is_cancelled for a handler, arg being its request: whoever asked was interrupted. */
-bool answer_is_unwanted(void *req, uint64_t rows);
+/* For whom a handler searches. */
+struct answer_asker {
+	fuse_req_t req;     /* NULL: nothing cancels it */
+	int64_t looked_ns;  /* at its signals, */
+	bool was_signalled; /* and there was one */
+};
+/*
+ * is_cancelled for a handler, arg being its asker: whoever asked was interrupted. Of a request that came by a
+ * ring the kernel's word of that cannot be had (libfuse 3.18): its signals are looked at, and one that is
+ * still there at the next look has interrupted it.
+ */
+bool answer_is_unwanted(void *asker, uint64_t rows);
 void answer_free(struct answer *a);
 /* The hits as lines "rank<TAB>distance<TAB>id", an id as in `ids`; or as one JSON object. malloc'ed. */
 int answer_print(const struct answer *a, bool json, char **text, size_t *size);

@@ -60,7 +60,7 @@ static int read_list(const struct session *s, struct question *q, char *why)
 /* Who searches, and for whom. */
 struct asker {
 	struct session *s;
-	fuse_req_t req; /* NULL: nothing cancels it */
+	struct answer_asker of;
 };
 
 static bool is_unwanted(void *arg, uint64_t rows)
@@ -68,7 +68,7 @@ static bool is_unwanted(void *arg, uint64_t rows)
 	struct asker *asker = arg;
 
 	asker->s->rows_done += rows;
-	return asker->req && answer_is_unwanted(asker->req, rows);
+	return answer_is_unwanted(&asker->of, rows);
 }
 
 /* ------------------------------------------------------------------ results */
@@ -170,7 +170,7 @@ static int answer(struct mount *serve, fuse_req_t req, struct session *s, char *
 						      .params = &q.params,
 						      .list = q.list,
 						      .is_cancelled = is_unwanted,
-						      .arg = &(struct asker){s, req},
+						      .arg = &(struct asker){s, {.req = req}},
 						      .budget = {&t->bytes, SESSION_BYTES_MAX},
 						      .recalls = serve->recalls,
 						      .filters = serve->filters},

@@ -58,6 +58,7 @@ static int print(const struct view_recall *recall, struct answer_text *text)
 
 static int make(struct mount *s, fuse_req_t req, const struct node *node, struct answer_text *text)
 {
+	struct answer_asker asker = {.req = req};
 	struct view_recall recall;
 	struct vs_view_info info;
 	int rc = view_get(s, node, &info);
@@ -65,8 +66,8 @@ static int make(struct mount *s, fuse_req_t req, const struct node *node, struct
 	if (!rc && !req && view_table_recall(s->views, node->entry, info.model, &recall))
 		return print(&recall, text);
 	if (!rc)
-		rc = view_recall_measure(s->store, node->collection, info.name,
-					 req ? answer_is_unwanted : NULL, req, &recall);
+		rc = view_recall_measure(s->store, node->collection, info.name, answer_is_unwanted, &asker,
+					 &recall);
 	if (rc)
 		return rc == -ENOENT ? -ESTALE : rc;
 	view_table_set_recall(s->views, node->entry, &recall);

@@ -164,3 +164,25 @@ bool process_same(pid_t thread, pid_t other_thread)
 	process = process_of(thread);
 	return process != PROCESS_UNKNOWN && process == process_of(other_thread);
 }
+
+/* ------------------------------------------------------------------ signals */
+
+/* Unlike stat, status takes no lock that a process holds while it waits for us. */
+bool process_is_signalled(pid_t thread)
+{
+	static const char *const keys[] = {"SigPnd:", "ShdPnd:", "SigBlk:", "SigIgn:"};
+	unsigned long long sets[4] = {0};
+	char path[64], line[256];
+	FILE *file;
+
+	pthread_once(&once, look_around);
+	snprintf(path, sizeof path, "/proc/%d/status", (int)thread);
+	file = thread > 0 && proc_is_ours ? fopen(path, "re") : NULL;
+	while (file && fgets(line, sizeof line, file))
+		for (int i = 0; i < 4; i++)
+			if (!strncmp(line, keys[i], strlen(keys[i])))
+				sets[i] = strtoull(line + strlen(keys[i]), NULL, 16);
+	if (file)
+		fclose(file);
+	return (sets[0] | sets[1]) & ~sets[2] & ~sets[3];
+}

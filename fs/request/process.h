@@ -22,5 +22,8 @@ process_t process_of(pid_t thread);
  * who does not want to take two strangers for one asks for that himself.
  */
 bool process_same(pid_t thread, pid_t other_thread);
+/* Whether a signal waits for the thread that it neither blocks nor ignores, as far as /proc tells. For who
+ * answers a request that the kernel cannot tell to be interrupted. */
+bool process_is_signalled(pid_t thread);
 
 #endif

@@ -85,14 +85,22 @@ static int search_begin(struct search *s, uint32_t extra)
 	return rc ? rc : allocate(s);
 }
 
+static bool is_cancelled(struct search *s, uint64_t more_rows)
+{
+	return s->q->is_cancelled && s->q->is_cancelled(s->q->arg, more_rows);
+}
+
 static int search_block(struct search *s, const struct snapshot_run *run)
 {
 	int rc = search_choose(s, run);
 
 	s->stats->rows_scanned += rc ? 0 : bit_count(s->chosen, run->count);
-	for (uint32_t group = 0; group < s->q->count && !rc; group += SEARCH_GROUP)
+	for (uint32_t group = 0; group < s->q->count && !rc; group += SEARCH_GROUP) {
+		if (group && is_cancelled(s, 0)) /* a block takes seconds with 100,000 queries */
+			return -EINTR;
 		rc = search_compare(s, run, group,
 				    s->q->count - group < SEARCH_GROUP ? s->q->count - group : SEARCH_GROUP);
+	}
 	return rc;
 }
 
@@ -109,7 +117,7 @@ static bool is_over(struct search *s, struct pass *pass, uint64_t done, uint64_t
 	uint64_t all = (pass->number * rows + done) / pass->passes, more = all - pass->told;
 
 	pass->told = all;
-	return s->q->is_cancelled && s->q->is_cancelled(s->q->arg, more);
+	return is_cancelled(s, more);
 }
 
 static int search_pass(struct search *s, uint64_t first, uint64_t end, struct pass *pass)
