@@ -21,11 +21,16 @@ int receive_find_collection(struct receive *r)
 {
 	static struct mountpoint m;
 	int rc = mountpoint_resolve(r->argument, r->collection);
+	char parent[PATH_MAX], *slash;
 
 	if (rc)
 		return receive_fail(r->argument, "%s", strerror(-rc));
-	if (mountpoint_around(r->collection, &m) != 0 || mountpoint_is_root(&m, r->collection))
-		return receive_fail(r->argument, "want a directory below a mountpoint of vecfs");
+	strcpy(parent, r->collection);
+	slash = strrchr(parent, '/');
+	*slash = 0;
+	if (mountpoint_around(r->collection, &m) != 0 || mountpoint_is_root(&m, r->collection) ||
+	    !mountpoint_is_root(&m, parent) || strcmp(slash + 1, ".vecfs") == 0)
+		return receive_fail(r->argument, "want a directory just below a mountpoint of vecfs");
 	if (snprintf(r->control, sizeof r->control, "%s/.vecfs", r->collection) >= (int)sizeof r->control)
 		return receive_fail(r->argument, "%s", strerror(ENAMETOOLONG));
 	return 0;
@@ -54,14 +59,34 @@ static bool schemas_fit(const struct vs_schema *a, const struct vs_schema *b)
 	return a->dtype == b->dtype && a->dim == b->dim && a->metric == b->metric;
 }
 
+/* Whether a collection without vectors can get the stream's: what somebody has given stays. */
+static bool schema_is_free(const struct vs_schema *found, const struct vs_schema *want)
+{
+	return (found->dim == 0 || found->dim == want->dim) &&
+	       (found->dtype == VS_F32 || found->dtype == want->dtype) &&
+	       (found->metric == VS_L2 || found->metric == want->metric);
+}
+
+static int refuse_schema(const struct receive *r, const struct vs_schema *found)
+{
+	const struct vs_schema *want = &r->header.schema;
+
+	return receive_fail(r->argument,
+			    "found dim=%u dtype=%s metric=%s, the stream has dim=%u dtype=%s metric=%s",
+			    found->dim, vs_dtype_name(found->dtype), vs_metric_name(found->metric), want->dim,
+			    vs_dtype_name(want->dtype), vs_metric_name(want->metric));
+}
+
 /* Of a collection that is there: whether the stream fits; *done: it is there already. */
 static int look_at_rows(struct receive *r, bool *done)
 {
 	const struct vecstream_header *h = &r->header;
 	const struct row_source_info *info;
 	struct row_source *source;
+	struct vs_schema schema;
 	struct digest found;
 	char why[RECEIVE_WHY_BYTES] = "";
+	bool fits;
 
 	if (row_source_open(r->collection, false, &source, why, sizeof why))
 		return receive_fail(r->argument, "%s", why);
@@ -72,17 +97,12 @@ static int look_at_rows(struct receive *r, bool *done)
 		return receive_fail(r->argument, "%s", why);
 	}
 	*done = digest_equal(&found, &h->to_print) && schemas_fit(&info->schema, &h->schema);
-	/* Without vectors there is no dim, unless somebody has given one. */
-	if (!*done && info->rows > 0 && h->to_print.rows > 0 && !schemas_fit(&info->schema, &h->schema)) {
-		receive_fail(r->argument,
-			     "found dim=%u dtype=%s metric=%s, the stream has dim=%u dtype=%s metric=%s",
-			     info->schema.dim, vs_dtype_name(info->schema.dtype),
-			     vs_metric_name(info->schema.metric), h->schema.dim,
-			     vs_dtype_name(h->schema.dtype), vs_metric_name(h->schema.metric));
-		row_source_close(source);
-		return COMMAND_FAILED;
-	}
+	fits = info->rows > 0 ? schemas_fit(&info->schema, &h->schema)
+			      : schema_is_free(&info->schema, &h->schema);
+	schema = info->schema;
 	row_source_close(source);
+	if (!*done && !fits && h->to_print.rows > 0)
+		return refuse_schema(r, &schema);
 	if (!*done && !digest_equal(&found, &h->from_print)) /* of a whole stream that is the empty one */
 		return refuse_state(r, &found);
 	return 0;
@@ -131,12 +151,29 @@ static int write_schema(const struct receive *r)
 	return rc ? receive_fail(path, "%s", strerror(-rc)) : 0;
 }
 
+/* The schema is ours, but nothing else may have changed. */
+static int look_again(struct receive *r)
+{
+	struct row_source *source;
+	char why[RECEIVE_WHY_BYTES] = "";
+	uint64_t rows;
+
+	if (row_source_open(r->collection, false, &source, why, sizeof why))
+		return receive_fail(r->argument, "%s", why);
+	r->ino = row_source_info(source)->ino;
+	rows = row_source_info(source)->rows;
+	row_source_close(source);
+	return rows > 0 ? receive_fail(r->argument, "has been changed by others meanwhile") : 0;
+}
+
 int receive_prepare_collection(struct receive *r, bool missing)
 {
 	if (missing && mkdir(r->collection, 0777) != 0)
 		return receive_fail(r->argument, "%s", strerror(errno));
 	r->made_collection = missing;
-	return r->header.has_from ? 0 : write_schema(r);
+	if (r->header.has_from)
+		return 0;
+	return write_schema(r) || (!missing && look_again(r)) ? COMMAND_FAILED : 0;
 }
 
 /* ------------------------------------------------------------------ afterwards */

@@ -254,7 +254,28 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 	[ "$(ls mnt2/docs)" = b ]
 	vec 2 5 >mnt2/wide/b
 	refused "found dim=5 dtype=f32 metric=l2, the stream has dim=4" vecfs receive mnt2/wide <s
-	refused "want a directory below a mountpoint" vecfs receive elsewhere <s
+	refused "want a directory just below a mountpoint" vecfs receive elsewhere <s
+	refused "want a directory just below a mountpoint" vecfs receive mnt2/docs/deeper <s
+	refused "want a directory just below a mountpoint" vecfs receive mnt2/.vecfs <s
+	for given in dim=5 dtype=f16 metric=ip; do
+		mkdir "mnt2/$given"
+		echo $given >"mnt2/$given/.vecfs/schema"
+		cp "mnt2/$given/.vecfs/schema" before
+		refused "the stream has dim=4 dtype=f32 metric=l2" vecfs receive "mnt2/$given" <s
+		cmp before "mnt2/$given/.vecfs/schema"
+	done
+	mkdir mnt2/empty mnt2/same
+	echo dim=4 >mnt2/same/.vecfs/schema
+	for there in empty same; do
+		vecfs receive -q mnt2/$there <s
+		[ "$(digest mnt/docs)" = "$(digest mnt2/$there)" ]
+	done
+	mkdir mnt/halves
+	printf 'dtype=f16\nmetric=cosine\n' >mnt/halves/.vecfs/schema
+	head -c 8 /dev/zero >mnt/halves/x
+	mkdir mnt2/halves
+	vecfs send -q mnt/halves | vecfs receive -q mnt2/halves
+	same halves
 	vecfs receive -q mnt2/new <s
 	vecfs receive -q mnt2/new <s # it is there already
 	[ "$(digest mnt/docs)" = "$(digest mnt2/new)" ]
