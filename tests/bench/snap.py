@@ -135,6 +135,7 @@ def held(docs, store, rows, work):
     snap(docs, "held")
     with open(f"{docs}/.vecfs/snap/held/.vecfs/vectors.f32", "rb") as now, open(work / "then", "wb") as then:
         shutil.copyfileobj(now, then, 1 << 20)
+    os.sync()  # or the disk is busy with that copy while the writers are measured
     before = on_disk(store)
     with_one = join(*together(write_all, docs, rows, 1.0))
     os.sync()
@@ -144,6 +145,7 @@ def held(docs, store, rows, work):
     bar("the snapshot's bytes are those of then", good, "", 1, at_most=False)
     os.rmdir(f"{docs}/.vecfs/snap/held")
     time.sleep(3)
+    os.sync()
     without = join(*together(write_all, docs, rows, 2.0))
     print(f"     {rows / with_one:.0f} vectors/s with, {rows / without:.0f} without")
     bar("throughput of overwriting, of that without a snapshot", without / with_one, "x", 0.5, at_most=False)

@@ -3,8 +3,8 @@
 
 First ratio and speed of the frames of vecfs send, whose floats are taken apart into planes, beside those of zstd as the
 bytes are (tests/bench/streambench.c; one thread, time of the processor), of the shared data sets and of N x 768 (default
-100,000) normally distributed numbers. Then `vecfs send | vecfs receive` of the latter from one mount to another, in turns
-with `cat` of the same bytes through a pipe into a file, synced; medians.
+100,000) normally distributed numbers. Then `vecfs send | vecfs receive` of a snapshot of the latter from one mount to another,
+in turns with `cat` of the same bytes through a pipe into a file, synced; medians, and the medians of the ratios of each turn.
 """
 import argparse
 import array
@@ -63,17 +63,19 @@ def pipes(folder, data, levels, reps):
     size = data.stat().st_size
     try:
         subprocess.run([VECFS, "import", "-q", "--dim", str(DIM), source / "docs", data], check=True)
+        (source / "docs/.vecfs/snap/S").mkdir()
+        os.sync()
         times = {level: [] for level in ("cat", "none", *levels)}
         for rep in range(reps):
             times["cat"].append(timed('cat "$1" | cat >"$2" && sync -d "$2"', data, folder / "copy"))
             for level in ("none", *levels):
                 times[level].append(timed('"$1" send -q --compress "$2" "$3" | "$1" receive -q "$4"', VECFS, level,
-                                          source / "docs", target / f"docs-{level}-{rep}"))
-        base = statistics.median(times["cat"])
+                                          source / "docs/.vecfs/snap/S", target / f"docs-{level}-{rep}"))
         for what, all_s in times.items():
             s = statistics.median(all_s)
+            ratio = statistics.median(c / t for c, t in zip(times["cat"], all_s))
             print(f"{'cat | cat, synced' if what == 'cat' else f'send --compress {what} | receive':32} "
-                  f"{size / s / 1e9:6.2f} GB/s   {base / s:5.2f} of cat")
+                  f"{size / s / 1e9:6.2f} GB/s   {ratio:5.2f} of cat")
     finally:
         for mount in (source, target):
             subprocess.run([VECFS, "umount", mount], check=False)
