@@ -407,6 +407,29 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 	run -1 vecfs stat --digest mnt/docs
 }
 
+@test "a difference of 1 % costs 1 % of the bytes, and not one of the other vectors is read" {
+	expect_damage
+	expect_log '.*checksum mismatch.*'
+	local S=mnt/docs/.vecfs/snap/S T=mnt/docs/.vecfs/snap/T old
+	vectors docs 10000 64 18
+	mkdir $S
+	vecfs send -q --compress none $S >whole
+	vecfs receive -q mnt2/docs <whole
+	vectors changed 100 64 19
+	for i in {0..99}; do cp mnt/changed/i$i mnt/docs/i$((i * 100)); done
+	mkdir $T
+	stop
+	old=$(find store -name '*.npy' -size +2M | head -n 1)
+	head -c $((10000 * 256)) /dev/urandom | dd of="$old" bs=4096 seek=1 conv=notrunc status=none # all that S has
+	start
+	vecfs send -q --compress none --from $S $T >s
+	[ $(($(stat -c %s s) * 1000)) -lt $(($(stat -c %s whole) * 12)) ]
+	vecfs receive --list <s | grep -qx 'rows  *100'
+	vecfs receive -q mnt2/docs <s
+	for i in 0 50 99; do cmp mnt/changed/i$i mnt2/docs/i$((i * 100)); done
+	run -1 vecfs send -q $T >/dev/null
+}
+
 @test "a difference across a going back: what differs, and no vector that both snapshots share is read" {
 	expect_damage
 	expect_log '.*checksum mismatch.*'
