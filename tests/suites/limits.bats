@@ -216,9 +216,9 @@ refuses_to_tell() { ! grep -qaz "^$1\$" mnt/.vecfs/stats; }
 			n, left = map(int, sys.argv[1:])
 			for i in range(left, n): os.unlink(f'mnt/docs/{i:0100}')
 		P
-		# While some are left, the ids of the others are holes in their file, which later ids fill, and a segment keeps
-		# the space of some thousand rows.
-		eventually is_small $((left ? n * 100 / 1024 + 600 : 0))
+		# While some are left, the ids of the others are holes in their file, which later ids fill (104 bytes each: names
+		# are laid out by 8), and a segment keeps the space of some thousand rows.
+		eventually is_small $((left ? n * 104 / 1024 + 600 : 0))
 		[ "$(ls mnt/docs | wc -l)" = "$left" ]
 	done
 	restart
