@@ -2,11 +2,13 @@
 """Measures search beside numpy and other engines, in one run: `scripts/bench search [--rows N] [--reps N] [--quick]`.
 
 One query at a time, one thread each. Ours in the daemon: what a session's `stats` say a search took; and from outside:
-a write and the reads of `search/query`. Exact search of random vectors of 768 dims: without a view, and through `sq8`,
-whose answers must be the same bytes. Then candidates from opq codes of clustered vectors of 100 dims, re-ranked, at the
-recall that each reaches; a filter that leaves one id in a hundred, at several dims; codes of ten times as many rows,
-beside reading them once; creates while a view is kept up, and while others search. Figures are medians; peers that
-cannot be installed are named. --only takes parts by name: exact codes filtered many creates beside.
+a write and the reads of `search/query`, beside what the daemon spent on these very searches. Exact search of random
+vectors of 768 dims: without a view, and through `sq8`, whose answers must be the same bytes. Then candidates from opq
+codes of clustered vectors of 100 dims, re-ranked, each engine at the least setting that reaches a recall, in turn
+(VECFS_BENCH_WORDS may name a .npy of words' vectors instead); a filter that leaves one id in a hundred, at several
+dims, again and for the first time; codes of ten times as many rows, beside reading them once, and how long after an import
+they are complete; creates while a view is kept up, and while others search. Figures are medians; peers that cannot be
+installed are named. --only takes parts by name: exact codes filtered many imported creates beside.
 """
 
 import argparse
@@ -111,15 +113,28 @@ def engine(control, queries, reps, **params):
     return found, 1 / max(statistics.median(took), 1e-6), distances
 
 
-def through_query(control, queries, reps):
-    fd = os.open(control / "search/query", os.O_RDWR)
+def search_seconds(control):
+    """That the daemon has spent on searches so far."""
+    for line in (control.parent.parent / ".vecfs/metrics").read_text().splitlines():
+        if line.startswith("vecfs_search_seconds_total "):
+            return float(line.split()[1])
+    sys.exit("bench: search: the metrics tell no seconds")
 
-    def ask(q):
-        os.write(fd, q.tobytes())
-        while os.read(fd, 1 << 20):
-            pass
+
+def through_query(control, queries, reps):
+    """Queries a second of a client that writes and reads, and of the daemon in these very searches."""
+    fd = os.open(control / "search/query", os.O_RDWR)
+    outside, inside = [], []
     try:
-        return rate(ask, queries, reps)
+        for _ in range(reps):
+            for q in queries:
+                before, begin = search_seconds(control), time.perf_counter()
+                os.write(fd, q.tobytes())
+                while os.read(fd, 1 << 20):
+                    pass
+                outside.append(time.perf_counter() - begin)
+                inside.append(search_seconds(control) - before)
+        return 1 / statistics.median(outside), 1 / max(statistics.median(inside), 1e-6)
     finally:
         os.close(fd)
 
@@ -144,7 +159,7 @@ def exact(mount, folder, peers, args):
     theirs = rate(lambda q: numpy_nearest(vectors, norms, q), queries, args.reps)
     plain, ours, bytes_plain = engine(control, queries, args.reps)
     tell(f"exact, {args.rows:,} x 768, no view: engine", ours, theirs, "numpy", 1.0)
-    tell("  through search/query", through_query(control, queries, args.reps), ours, "the engine", 0.9)
+    tell("  through search/query", *through_query(control, queries, args.reps), "the daemon, in these", 0.9)
     others = {}
     if "faiss" in peers:
         index = peers["faiss"].IndexFlatL2(768)
@@ -169,7 +184,7 @@ def exact(mount, folder, peers, args):
     through, ours8, bytes_sq8 = engine(control, queries, args.reps)
     same = bytes_sq8 == bytes_plain and all((a == b).all() for a, b in zip(plain, through))
     tell("the same through sq8" + ("" if same else ": NOT THE SAME BYTES"), ours8, theirs, "numpy", 3.5)
-    tell("  through search/query", through_query(control, queries, args.reps), ours8, "the engine", 0.9)
+    tell("  through search/query", *through_query(control, queries, args.reps), "the daemon, in these", 0.9)
     for who, rate_of in others.items():
         tell("  beside", ours8, rate_of, who, 1.0)
 
@@ -227,49 +242,103 @@ def clustered(rows, dim, seed):
     return np.ascontiguousarray(v / np.linalg.norm(v, axis=1, keepdims=True), dtype="<f4")
 
 
+def words(args):
+    """Vectors and queries: of the .npy that VECFS_BENCH_WORDS names, the last ones held out; else clustered ones."""
+    if "VECFS_BENCH_WORDS" in os.environ:
+        v = np.load(os.environ["VECFS_BENCH_WORDS"]).astype("<f4")
+        v = np.ascontiguousarray(v / np.linalg.norm(v, axis=1, keepdims=True))
+        return v[:-args.queries], v[-args.queries:]
+    return clustered(min(341479, args.rows * 3 + 41479), 100, 3), clustered(args.queries, 100, 4)
+
+
+def least(settings, search, queries, truth, wanted):
+    """The first of the settings that reaches the recall, and what it reaches."""
+    for setting in settings:
+        reached = recall([search(setting, q) for q in queries], truth)
+        if reached >= wanted:
+            return setting, reached
+    return None, reached
+
+
+def in_turn(calls, queries, reps):
+    """Medians of the seconds that each call tells, or takes; all of them in each round."""
+    took = {who: [] for who in calls}
+    for _ in range(reps):
+        for who, call in calls.items():
+            for q in queries:
+                begin = time.perf_counter()
+                told = call(q)
+                took[who].append(told if isinstance(told, float) else time.perf_counter() - begin)
+    return {who: statistics.median(t) for who, t in took.items()}
+
+
+def faiss_nearest(module, vectors):
+    index = module.index_factory(vectors.shape[1], f"PQ{vectors.shape[1] // 2}x4fs,RFlat")
+    index.train(vectors[:65536])
+    index.add(vectors)
+
+    def nearest(factor, q):
+        index.k_factor = factor
+        return index.search(q[None], K)[1][0]
+    return nearest
+
+
+def hnsw_nearest(module, vectors):
+    index = module.Index("l2", vectors.shape[1])
+    index.init_index(len(vectors), M=16, ef_construction=100)
+    index.set_num_threads(1)
+    index.add_items(vectors, num_threads=-1)
+
+    def nearest(ef, q):
+        index.set_ef(ef)
+        return index.knn_query(q, K)[0][0]
+    return nearest
+
+
 def codes(mount, folder, peers, args):
-    rows = min(341479, args.rows * 3 + 41479)
-    vectors, queries = clustered(rows, 100, 3), clustered(args.queries, 100, 4)
+    """Each at the least setting that reaches the recall, in turn."""
+    vectors, queries = words(args)
     norms = (vectors * vectors).sum(1)
     truth = [numpy_nearest(vectors, norms, q) for q in queries]
-    control = mount.load("words", vectors, folder)
-    Mount.view(control, "opq50x4")
-    best = None
-    for depth in (20, 50, 100, 200, 500, 1000):
-        found, ours, _ = engine(control, queries, args.reps, view="opq50x4", rerank=depth)
-        reached = recall(found, truth)
-        print(f"  opq50x4, {rows:,} x 100, rerank={depth}: recall {reached:.3f}, {ours:,.0f} q/s")
-        if reached >= 0.96 and best is None:
-            best = (reached, ours)
-    if best is None:
-        print("  no depth reaches .96")
-        return
+    control, view = mount.load("words", vectors, folder), f"opq{vectors.shape[1] // 2}x4"
+    Mount.view(control, view)
+    session = Session(control, view=view)
+    kinds = {view: ((20, 30, 40, 50, 75, 100, 150, 200, 300, 500, 1000, 2000), None)}
     if "faiss" in peers:
-        faiss = peers["faiss"]
-        base = faiss.index_factory(100, "PQ50x4fs,RFlat")
-        base.train(vectors[:65536])
-        base.add(vectors)
-        for factor in (2, 5, 10, 20, 50, 100):
-            base.k_factor = factor
-            found = [base.search(q[None], K)[1][0] for q in queries]
-            if recall(found, truth) >= best[0] - 0.005:
-                tell(f"flat opq50x4, recall {best[0]:.3f}", best[1],
-                     rate(lambda q: base.search(q[None], K), queries, args.reps),
-                     f"Faiss PQfs+RFlat {recall(found, truth):.3f}", 1.0)
-                break
+        kinds["Faiss PQfs+RFlat"] = ((2, 3, 5, 7, 10, 15, 20, 30, 50, 100, 200), faiss_nearest(peers["faiss"], vectors))
     if "hnswlib" in peers:
-        index = peers["hnswlib"].Index("l2", 100)
-        index.init_index(rows, M=16, ef_construction=100)
-        index.set_num_threads(1)
-        index.add_items(vectors)
-        for ef in (20, 40, 80, 160, 320, 640):
-            index.set_ef(ef)
-            found = [index.knn_query(q, K)[0][0] for q in queries]
-            if recall(found, truth) >= 0.96:
-                tell(f"flat opq50x4, recall {best[0]:.3f}", best[1],
-                     rate(lambda q: index.knn_query(q, K), queries, args.reps),
-                     f"hnswlib {recall(found, truth):.3f}", 1.5)
-                break
+        kinds["hnswlib"] = ((20, 30, 40, 60, 80, 120, 160, 240, 320, 480, 640), hnsw_nearest(peers["hnswlib"], vectors))
+
+    def ours(depth, q):
+        (session.at / "params").write_text(f"k={K}\nview={view}\nrerank={depth}\n")
+        return session.ask(q)[0]
+    for wanted in (0.96, 0.97, 0.99):
+        calls, told = {}, {}
+        for who, (settings, nearest) in kinds.items():
+            setting, told[who] = least(settings, nearest or ours, queries, truth, wanted)
+            if setting is None:
+                print(f"  {who} does not reach {wanted}")
+            elif nearest:
+                calls[who] = lambda q, n=nearest, s=setting: n(s, q)
+            else:
+                (session.at / "params").write_text(f"k={K}\nview={view}\nrerank={setting}\n")
+                calls[who] = lambda q: session.ask(q)[1]
+        seconds = in_turn(calls, queries, args.reps)
+        for who in calls:
+            if who != view and view in calls:
+                tell(f"flat {view}, {len(vectors):,} words, recall {told[view]:.3f}", 1 / seconds[view],
+                     1 / seconds[who], f"{who} {told[who]:.3f}", 1.5 if who == "hnswlib" else 1.0)
+    session.close()
+
+
+def first_time(control, queries):
+    """Queries a second with filters that nobody has asked for."""
+    session, took = Session(control), []
+    for i, q in enumerate(queries):
+        (session.at / "params").write_text(f"k={K}\nfilter=*{i % 10}{i // 10}\n")
+        took.append(session.ask(q)[1])
+    session.close()
+    return 1 / statistics.median(took)
 
 
 def filtered(mount, folder, args):
@@ -285,6 +354,7 @@ def filtered(mount, folder, args):
         want = [ids[numpy_nearest(vectors[ids], norms, q)] for q in queries]
         wrong = "" if recall(found, want) > 0.999 else ": WRONG"
         tell(f"a filter that leaves 1 % of {rows:,} x {dim}{wrong}", some, all_of_them, "no filter", 5.0)
+        tell("  each filter for the first time", first_time(control, queries), all_of_them, "no filter")
 
 
 def many(mount, folder, args):
@@ -305,6 +375,29 @@ def many(mount, folder, args):
     files = [f[:min(len(f), words)] for f in files]
     reading = rate(lambda _: [np.bitwise_xor.reduce(f) for f in files], queries[:10], args.reps)
     tell(f"opq96, {rows:,} x 768, one query", 1e3 / ours, 1e3 / reading, "reading the codes", 2.5, "ms", True)
+
+
+def imported(mount, folder, args):
+    """How long after an import of a million rows their codes are complete; the view is there before."""
+    rows = args.rows * 10
+    vectors = np.lib.format.open_memmap(folder / "imported.npy", "w+", "<f4", (rows, 768))
+    for i in range(0, rows, 10000):
+        vectors[i:i + 10000] = clustered(10000, 768, 100 + i)
+    del vectors
+    for view, limit in (("opq96", 6.0), ("rabitq1", 1.0)):
+        control = mount.load(f"imported-{view}", clustered(20000, 768, 8), folder)
+        Mount.view(control, view)
+        subprocess.run([VECFS, "import", "-q", "--start", "1000000", control.parent, folder / "imported.npy"],
+                       check=True)
+        begin, info = time.perf_counter(), {}
+        while info.get("rows_encoded") != str(rows + 20000):
+            text = (control / "views" / view / ".vecfs/info").read_text()
+            info = dict(line.split("=", 1) for line in text.splitlines())
+            time.sleep(0.05)
+        tell(f"{view}: codes complete after an import of {rows:,} x 768", time.perf_counter() - begin, 1, "a second",
+             limit * rows / 1e6, "s", True)
+        shutil.rmtree(control.parent)
+    (folder / "imported.npy").unlink()
 
 
 def creates(folder, args):
@@ -376,7 +469,8 @@ def main():
     parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("--reps", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="ten times smaller: for trying the script")
-    parser.add_argument("--only", nargs="+", default=["exact", "codes", "filtered", "many", "creates", "beside"])
+    parser.add_argument("--only", nargs="+",
+                        default=["exact", "codes", "filtered", "many", "imported", "creates", "beside"])
     parser.add_argument("--dir", help="where stores and mounts go (default: a new folder under /var/tmp)")
     args = parser.parse_args()
     if args.quick:
@@ -392,7 +486,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     parts = {"exact": lambda: exact(mount, folder, peers, args), "codes": lambda: codes(mount, folder, peers, args),
              "filtered": lambda: filtered(mount, folder, args), "many": lambda: many(mount, folder, args),
-             "creates": lambda: creates(folder, args), "beside": lambda: beside(folder, args)}
+             "imported": lambda: imported(mount, folder, args), "creates": lambda: creates(folder, args),
+             "beside": lambda: beside(folder, args)}
     try:
         for part in args.only:
             parts[part]()

@@ -466,6 +466,14 @@ static void a_few_changed_rows_do_not_make_all_be_read_singly(void **state)
 
 /* ------------------------------------------------------------------ beside changes */
 
+#define CHANGERS 8
+
+/* No view, and every codec. */
+static const char *const view_names[] = {NULL,     "sq8",     "rabitq2", "f16",     "bf16",
+					 "bit",    "rabitq1", "rabitq4", "rabitq8", "pq8",
+					 "pq10x4", "opq10",   "opq8x4"};
+#define VIEW_NAMES (sizeof view_names / sizeof *view_names)
+
 /* What the collection is after each change; both change under the mutex. */
 struct model {
 	struct fixture *f;
@@ -575,7 +583,7 @@ static void check_snapshot(struct model *m, struct model *then, const struct vs_
 	memcpy(then, m, sizeof *then);
 	pthread_mutex_unlock(&m->mutex);
 	for (uint32_t i = 0; i < 12; i++) {
-		static const char *const names[] = {NULL, "sq8", "rabitq2"};
+		const char *name = view_names[(round * 12 + i) % VIEW_NAMES];
 		struct vs_view *view = NULL;
 		uint64_t passing[ROWS / 64 + 1];
 		struct vs_query q = {.vectors = then->vectors[(round * 31 + i * 7) % ROWS],
@@ -584,8 +592,8 @@ static void check_snapshot(struct model *m, struct model *then, const struct vs_
 				     .rerank = ROWS, /* all are candidates */
 				     .filter = i % 4 ? filters[i % 4 - 1] : NULL};
 
-		if (names[i % 3])
-			assert_int_equal(vs_view_open(snapshot, names[i % 3], &view), 0);
+		if (name)
+			assert_int_equal(vs_view_open(snapshot, name, &view), 0);
 		q.view = view;
 		if (q.filter && i >= 6) {
 			assert_int_equal(vs_filter_rows(snapshot, q.filter, NULL, NULL, passing), 0);
@@ -612,7 +620,7 @@ static void answers_are_exact_beside_changes(void **state)
 {
 	struct model *m = calloc(1, sizeof *m), *then = malloc(sizeof *then);
 	struct vs_filter *filters[3];
-	pthread_t thread;
+	pthread_t threads[CHANGERS];
 
 	m->f = *state;
 	pthread_mutex_init(&m->mutex, NULL);
@@ -631,18 +639,20 @@ static void answers_are_exact_beside_changes(void **state)
 		assert_int_equal(vs_filter_add(filters[2], id, strlen(id)), 0);
 	}
 	vs_filter_deny(filters[2], true);
-	for (int i = 0; i < 2; i++) {
-		const char *name = i ? "sq8" : "rabitq2";
+	for (unsigned i = 1; i < VIEW_NAMES; i++) {
 		char why[256];
 
-		assert_int_equal(vs_view_create(m->f->s, m->f->docs, name, NULL, why, sizeof why), 0);
-		assert_int_equal(vs_view_wait(m->f->s, m->f->docs, name, NULL, NULL), 0);
+		assert_int_equal(vs_view_create(m->f->s, m->f->docs, view_names[i], NULL, why, sizeof why),
+				 0);
+		assert_int_equal(vs_view_wait(m->f->s, m->f->docs, view_names[i], NULL, NULL), 0);
 	}
-	pthread_create(&thread, NULL, change_always, m);
-	for (uint32_t round = 0; round < 40; round++)
+	for (int i = 0; i < CHANGERS; i++)
+		pthread_create(&threads[i], NULL, change_always, m);
+	for (uint32_t round = 0; round < 60; round++)
 		check_snapshot(m, then, (const struct vs_filter *const *)filters, round);
 	m->stop = true;
-	pthread_join(thread, NULL);
+	for (int i = 0; i < CHANGERS; i++)
+		pthread_join(threads[i], NULL);
 	assert_true(m->changes > 1000);
 	for (int i = 0; i < 3; i++)
 		vs_filter_free(filters[i]);
