@@ -52,7 +52,13 @@ static char *load(const char *path, size_t *size)
 	must(fd >= 0 && fstat(fd, &st) == 0, path);
 	*size = (size_t)st.st_size;
 	data = malloc(*size + 1);
-	must(data && read(fd, data, *size) == (ssize_t)*size, path);
+	must(data != NULL, "no memory");
+	for (size_t done = 0; done < *size;) { /* one call reads 2 GiB at most */
+		ssize_t n = read(fd, data + done, *size - done);
+
+		must(n > 0, path);
+		done += (size_t)n;
+	}
 	close(fd);
 	return data;
 }
