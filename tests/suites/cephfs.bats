@@ -1,13 +1,18 @@
 # A store on CephFS: real servers on this machine (tools/cephcluster.sh), and a ceph-fuse for each machine. For --long
 # only: it installs Ceph's packages, and takes some minutes.
+#
+#   VECFS_CEPH_ROUNDS=50 VECFS_CEPH_SEED=7 VECFS_LONG=1 bats -f 'any mix' tests/suites/cephfs.bats
+#
+# goes through so many rounds of any mix, the same for the same seed; a minute each.
 # transports: none
-# timeout: 600
+# timeout: 1500
 load helper
 
-export BATS_TEST_TIMEOUT=600
+rounds=${VECFS_CEPH_ROUNDS:-5}
+seed=${VECFS_CEPH_SEED:-$((SRANDOM % 10000))}
+export BATS_TEST_TIMEOUT=$((600 + 150 * rounds))
 cluster=$BATS_FILE_TMPDIR/ceph
 ceph_sh=$tools/cephcluster.sh
-rounds=${VECFS_CEPH_ROUNDS:-3}
 
 setup_file() {
 	[ "$VECFS_LONG" = 1 ] && [ "$(id -u)" = 0 ] || return 0
@@ -36,20 +41,23 @@ setup() {
 }
 teardown() {
 	end
-	fusermount3 -uz "$cluster/one" || :
-	fusermount3 -uz "$cluster/two" || :
+	gone one
+	gone two
 }
 
 machine() { mountpoint -q "$cluster/$1" || "$ceph_sh" mount "$cluster" "$1"; }
+gone() { "$ceph_sh" unmount "$cluster" "$1"; }
 pid_of() { cat "$cluster/run/$1.pid"; }
 ceph() { CEPH_CONF=$cluster/ceph.conf timeout 30 ceph "$@"; }
 serves() { grep -q "vecfs: serving" "$1"; }
 
-# stands_by: a standby on machine two; its process is $standby.
+# stands_by: a standby on the other machine; its process is $standby.
+standby_mnt=
 stands_by() {
-	mkdir -p mnt2
+	: "${standby_mnt:=$here/mnt2}"
+	mkdir -p "$standby_mnt"
 	standby_log=$(mktemp "$here/daemon.XXXXXX.log")
-	(outside "$VECFS_BIN" mount -f -o standby "$there" "$here/mnt2") </dev/null >>"$standby_log" 2>&1 &
+	(outside "$VECFS_BIN" mount -f -o standby "$there" "$standby_mnt") </dev/null >>"$standby_log" 2>&1 &
 	standby=$!
 	running+=("$standby")
 	eventually grep -q "standing by" "$standby_log"
@@ -62,10 +70,10 @@ ends_standby() {
 	store=$there
 }
 
-loads() { # COLLECTION: a load in the background, for some seconds
-	background python3 "$tools/crashload.py" run "$1" journal --seed "$RANDOM" >said
+loads() { # COLLECTION SECONDS [OPTION...]: a load in the background, for so long
+	background python3 "$tools/crashload.py" run "$mnt/$1" journal --seed "$RANDOM" "${@:3}" >said
 	load=$!
-	sleep "${2:-8}"
+	sleep "$2"
 }
 judged() { python3 "$tools/crashload.py" verify "$1" journal; }
 
@@ -100,27 +108,119 @@ fenced_lines() {
 	ends_standby
 }
 
-@test "owners that are killed under load, or with their machine: nothing durable is lost" {
-	for ((round = 0; round < rounds; round++)); do
-		start
-		mkdir -p mnt/docs
-		rm -rf mnt/docs/*
-		stands_by
-		loads mnt/docs
-		[ $((round % 3)) != 2 ] || kill -KILL "$(pid_of one)" # with its locks: Ceph waits for session_timeout
+# ------------------------------------------------------------------ any mix
+
+# What the servers suffer while the load runs.
+osd_dies() {
+	local osd=$((RANDOM % 3))
+	kill -KILL "$(pid_of osd.$osd)"
+	sleep $((2 + RANDOM % 10))
+	"$ceph_sh" osd "$cluster" $osd
+}
+servers_stop() {
+	"$ceph_sh" signal "$cluster" STOP
+	sleep "$1"
+	"$ceph_sh" signal "$cluster" CONT
+}
+# fills MACHINE: returns when the cluster refuses writes of that one.
+fills() {
+	ceph osd set-nearfull-ratio 0.00001
+	ceph osd set-backfillfull-ratio 0.00002 # an OSD takes the largest of the three for full
+	ceph osd set-full-ratio 0.00003
+	eventually cannot_write "$1"
+}
+cannot_write() { ! timeout 20 dd if=/dev/zero of="$cluster/$1/probe" bs=4096 count=1 conv=fsync status=none 2>/dev/null; }
+empties() {
+	ceph osd set-full-ratio 0.95
+	ceph osd set-backfillfull-ratio 0.9
+	ceph osd set-nearfull-ratio 0.85
+}
+
+# ends_owner HOW: it is over with the owner, and the standby serves. The load has ended.
+ends_owner() {
+	case $1 in
+	killed) kill_daemon ;;
+	machine) # with its locks: Ceph waits for session_timeout
+		kill -KILL "$(pid_of "$here_is")"
 		kill_daemon
-		take_away "$mnt"
-		wait "$load"
-		begin_s=$SECONDS
+		;;
+	frozen)
+		local pid=$daemon
+		kill -STOP "$(pid_of "$here_is")" "$pid"
 		eventually serves "$standby_log"
-		echo "round $round: taken over after $((SECONDS - begin_s)) s" >&3
-		judged mnt2/docs
-		ends_standby
-		fusermount3 -uz "$cluster/one" || :
-		machine one
-		store=$cluster/one/store
+		kill -CONT "$(pid_of "$here_is")" "$pid"
+		no durably "$mnt/docs/late"
+		kill_daemon
+		;;
+	unmounted)
+		kill -TERM "$load" || : # an error may have ended it
+		wait "$load"
+		load=
+		run vecfs umount "$mnt"
+		wait "$daemon" || :
+		daemon=
+		;;
+	esac
+	take_away "$mnt"
+	begin_ms=$(date +%s%3N)
+	[ -z "$load" ] || wait "$load"
+	eventually serves "$standby_log"
+}
+durably() { # FILE
+	vec 1 768 >"$1" 2>/dev/null && timeout 60 sync "$1" 2>/dev/null
+}
+
+# The machines change places: the owner is a standby's, and where it was waits next.
+change_places() {
+	local other=$here_is
+	gone "$here_is"
+	machine "$here_is"
+	here_is=$there_is there_is=$other
+	store=$cluster/$here_is/store there=$cluster/$there_is/store
+	daemon=$standby log=$standby_log
+	[ $mnt = "$here/mnt" ] && mnt=$here/mnt2 standby_mnt=$here/mnt || mnt=$here/mnt standby_mnt=$here/mnt2
+}
+
+ends=(killed killed machine frozen unmounted)
+one_round() {
+	local what=nothing how
+	rm -rf "${mnt:?}"/docs/*
+	stands_by
+	loads docs 3 --fragile
+	case $((RANDOM % 5)) in
+	0) what="osd dies" && osd_dies ;;
+	1) what="servers stop" && servers_stop $((5 + RANDOM % 26)) ;;
+	2) what=full && fills "$there_is" && sleep $((RANDOM % 8)) && empties ;;
+	esac
+	sleep $((2 + RANDOM % 5))
+	how=${ends[RANDOM % ${#ends[@]}]}
+	ends_owner "$how"
+	echo "round $1: $what, then $how: taken over after $(($(date +%s%3N) - begin_ms)) ms" >&3
+	change_places
+	judged "$mnt/docs"
+}
+
+@test "any mix: servers that die, stop or are full, owners that are killed, frozen or unmounted: nothing durable is lost" {
+	expect_log '.*(Input/output error|No space left on device).*'
+	expect_log '.*: not closed cleanly: .*'
+	expect_log '.*: checksum mismatch'
+	expect_log 'there is space again'
+	echo "seed $seed" >&3
+	RANDOM=$seed
+	here_is=one there_is=two standby_mnt=$here/mnt2
+	start
+	mkdir mnt/docs
+	for ((round = 0; round < rounds; round++)); do
+		one_round $round
+		[ $((round % 5)) != 4 ] || {
+			stop
+			vecfs check "$store"
+			start
+			judged "$mnt/docs"
+		}
 	done
-	store=$there
+	stop
+	vecfs check "$store"
 }
 
 @test "an owner that is frozen, taken over and thawed: none of 1,000 writes is acknowledged" {
@@ -163,7 +263,7 @@ fenced_lines() {
 @test "an OSD that is killed under load, and servers that stop for 30 s: all goes on" {
 	start
 	mkdir mnt/docs
-	loads mnt/docs 4
+	loads docs 4
 	kill -KILL "$(pid_of osd.1)"
 	sleep 12
 	"$ceph_sh" osd "$cluster" 1
@@ -181,30 +281,44 @@ fenced_lines() {
 	judged mnt/docs
 }
 
-@test "a full cluster: refused or read-only, and all that was durable is there when there is space" {
-	fenced_lines
-	expect_log '.*: No space left on device.*'
+@test "a full cluster: ENOSPC to writers, and the same daemon goes on when there is space" {
+	expect_log 'no space for what is acknowledged: No space left on device; changes are refused until there is some'
+	expect_log 'there is space again'
 	start
 	mkdir mnt/docs
-	for id in a b c; do vec 1 100 >mnt/docs/$id; done
+	for id in a b c; do vec 1 768 >mnt/docs/$id; done
 	sync mnt/docs
-	ceph osd set full 2>/dev/null || ceph osd set-full-ratio 0.0001
-	ceph osd set-nearfull-ratio 0.00001 || :
-	full=0
-	for ((i = 0; i < 60 && !full; i++)); do
-		head -c 400 /dev/urandom >"mnt/docs/more$i" 2>/dev/null && timeout 20 sync "mnt/docs/more$i" || full=1
-		sleep 0.5
-	done
-	ceph osd unset full 2>/dev/null || :
-	ceph osd set-full-ratio 0.95
-	echo "full after $i"
+	sleep 12 # the client sends what it holds back after 5 s: what is under way when a cluster gets full is lost
+	fills one
+	vec 2 768 >vector
+	no durably mnt/docs/first # met by its sync
+	for ((i = 0; i < 20; i++)); do refused "No space left on device" cp vector "mnt/docs/late$i"; done
 	cmp mnt/docs/a mnt/docs/c
-	run vecfs umount "$mnt"
-	wait "$daemon" || :
-	daemon=
+	[ "$(metric read_only)" = 0 ]
+	empties
+	eventually durably mnt/docs/again
+	[ "$(metric read_only)" = 0 ]
+	restart
+	cmp mnt/docs/a mnt/docs/c
+	vec 1 768 | cmp - mnt/docs/again
+}
+
+@test "a quota that is used up under load: EDQUOT to writers, nothing is lost, and the same daemon goes on when it is larger" {
+	need setfattr
+	expect_log 'no space for what is acknowledged: Disk quota exceeded; changes are refused until there is some'
+	expect_log 'there is space again'
 	start
-	cmp mnt/docs/a mnt/docs/c
-	for ((k = 0; k + full < i; k++)); do [ "$(stat -c %s mnt/docs/more$k)" = 400 ]; done
-	vec 5 100 >mnt/docs/again
-	sync mnt/docs/again
+	mkdir mnt/docs
+	sync mnt
+	quota=$(($(stat -c %s "$store") + (6 << 20)))
+	setfattr -n ceph.quota.max_bytes -v $quota "$store"
+	timeout 200 python3 "$tools/crashload.py" run mnt/docs journal --ids 20000 --seed 3 --readers 0 --fragile # to the first error
+	[ "$(metric read_only)" = 0 ]
+	vec 2 768 >vector
+	refused "Disk quota exceeded" cp vector mnt/docs/late
+	setfattr -n ceph.quota.max_bytes -v 0 "$store"
+	eventually mkdir mnt/more
+	python3 "$tools/crashload.py" verify mnt/docs journal --readers 0
+	restart
+	python3 "$tools/crashload.py" verify mnt/docs journal --readers 0
 }

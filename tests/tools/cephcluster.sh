@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # A small CephFS of real daemons on 127.0.0.1, in a folder: one monitor, three OSDs with files for disks, one MDS. No
-# manager, so `df` of it says 0. About 0.5 GB of memory, ports 14300 and some from 6800 on.
+# manager, so `df` of it says 0. About 0.5 GB of memory, ports 14300 (VECFS_CEPH_PORT), the next, and some from 6800 on.
 #
 #   cephcluster.sh install            the packages, if they are missing (apt-get, as root)
 #   cephcluster.sh up FOLDER [GIB]    starts it, with disks of so many GiB (default 2)
 #   cephcluster.sh mount FOLDER NAME  mounts it at FOLDER/NAME by a ceph-fuse of its own: a machine; its pid is in
 #                                     FOLDER/run/NAME.pid
+#   cephcluster.sh unmount FOLDER NAME  takes that away, whoever has files open there; its client has ended then
 #   cephcluster.sh osd FOLDER N       starts OSD N again
 #   cephcluster.sh signal FOLDER S    sends a signal to all servers: STOP and CONT are an outage
 #   cephcluster.sh down FOLDER        ends what was started, by pid, and nothing else
@@ -13,13 +14,14 @@ set -eu
 . "$(dirname "$0")/../../scripts/lib.sh"
 packages=(ceph-mon ceph-osd ceph-mds ceph-fuse)
 osds=3
+port=${VECFS_CEPH_PORT:-14300} # of the monitor, and the next
 
 config() {
 	cat <<-C
 		[global]
 		fsid = $1
 		mon initial members = a
-		mon host = [v2:127.0.0.1:14300/0,v1:127.0.0.1:14301/0]
+		mon host = [v2:127.0.0.1:$port/0,v1:127.0.0.1:$((port + 1))/0]
 		public addr = 127.0.0.1
 		cluster addr = 127.0.0.1
 		auth cluster required = none
@@ -77,7 +79,7 @@ up() {
 	mkdir -p "$dir"/{mon,mds,run,log}
 	fsid=$(</proc/sys/kernel/random/uuid)
 	config "$fsid" $((gib << 30)) >"$CEPH_CONF"
-	monmaptool --create --addv a '[v2:127.0.0.1:14300,v1:127.0.0.1:14301]' --fsid "$fsid" "$dir/monmap" >/dev/null
+	monmaptool --create --addv a "[v2:127.0.0.1:$port,v1:127.0.0.1:$((port + 1))]" --fsid "$fsid" "$dir/monmap" >/dev/null
 	ceph-mon --mkfs -i a --monmap "$dir/monmap"
 	ceph-mon -i a
 	soon 60 answers
@@ -99,6 +101,18 @@ machine() {
 	mkdir -p "$dir/$1"
 	timeout 60 ceph-fuse -n client.admin --pid-file="$dir/run/$1.pid" --log-file="$dir/log/$1.log" "$dir/$1" >/dev/null 2>&1
 	mountpoint -q "$dir/$1"
+}
+
+# A client that still runs has the lock of its pid file: no new one could be started.
+machine_off() {
+	local pid k
+	pid=$(cat "$dir/run/$1.pid" 2>/dev/null) || pid=
+	fusermount3 -uz "$dir/$1" 2>/dev/null || :
+	for ((k = 0; k < 200 && pid; k++)); do
+		[ -d "/proc/$pid" ] || return 0
+		[ $k != 100 ] || kill -KILL "$pid" 2>/dev/null || :
+		sleep 0.1
+	done
 }
 
 # The servers and clients of this folder that run: "NAME PID".
@@ -138,13 +152,14 @@ if [ "$command" = install ]; then
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${packages[@]}" >/dev/null
 	exit
 fi
-[ -n "$dir" ] || die "usage: sed -n 2,14p $0"
+[ -n "$dir" ] || die "usage: sed -n 2,15p $0"
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 export CEPH_CONF=$dir/ceph.conf
 case $command in
 up) up "${3:-}" ;;
 mount) machine "$3" ;;
+unmount) machine_off "$3" ;;
 osd) ceph-osd -i "$3" >/dev/null 2>&1 ;;
 signal) signal "$3" ;;
 down) down ;;

@@ -20,6 +20,7 @@ import time
 
 import whole
 
+BROKEN = (errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # what ends a fragile load
 GONE = (errno.ENOTCONN, errno.ECONNABORTED, errno.ECANCELED)  # the last from io_uring
 
 
@@ -38,8 +39,9 @@ def is_gone(error, collection):
     return False
 
 
-class Gone(Exception):
-    pass
+def ends(error, args):
+    """Whether an error means that it is over: the change that met it may be there or not."""
+    return args.fragile and error.errno in BROKEN or is_gone(error, args.collection)
 
 
 def seen(collection, dim):
@@ -201,7 +203,7 @@ class Writer:
             try:
                 self.step()
             except OSError as e:
-                if is_gone(e, self.args.collection):
+                if ends(e, self.args):
                     break
                 raise
         return dict(number=self.number, base=self.base, changes=self.changes, acknowledged=self.acknowledged,
@@ -220,7 +222,7 @@ def read_on(args, number):
         except FileNotFoundError:
             continue
         except OSError as e:
-            if is_gone(e, args.collection):
+            if ends(e, args):
                 break
             raise
         assert whole.parse(data, args.dim), f'{name}: read what nobody wrote: {data[:16].hex()}'
@@ -331,6 +333,7 @@ def main():
     p.add_argument('--seed', type=int, default=1)
     p.add_argument('--sync', type=float, default=.05, help='the part of the puts that is fsynced')
     p.add_argument('--batches', type=float, default=1., help='the part of the batches that is not left out')
+    p.add_argument('--fragile', action='store_true', help='end at the first EIO, EROFS, ENOSPC or EDQUOT, too')
     args = p.parse_args()
     return run(args) if args.command == 'run' else verify(args)
 
