@@ -53,7 +53,9 @@ static int write_headers(struct vs_store *s, struct collection *c)
 
 		if (!seg)
 			continue;
-		rc = seg->unlinked ? 0 : segment_write_header(seg, &c->schema, seg->applied);
+		do
+			rc = seg->unlinked ? 0 : segment_write_header(seg, &c->schema, seg->applied);
+		while (commit_await_space(s, rc));
 		segment_put(s->io, seg);
 		if (!rc)
 			rc = files_relieve(&s->files);
@@ -126,8 +128,11 @@ int checkpoint_write(struct vs_store *s, struct group *g)
 {
 	int rc = checkpoint_sync(s);
 
-	if (rc >= 0)
+	if (rc < 0)
+		return rc;
+	do
 		rc = catalog_write(s, &g->catalog);
+	while (commit_await_space(s, rc));
 	if (rc < 0)
 		return rc;
 	s->counters.checkpoints++;

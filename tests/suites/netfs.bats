@@ -320,6 +320,117 @@ synced() {
 	store=$here/disk/store
 }
 
+full_lines() {
+	expect_log 'no space for what is acknowledged: (No space left on device|Disk quota exceeded); changes are refused until there is some'
+	expect_log 'there is space again'
+}
+
+# refills: a full file system refuses writes with an error, and serves on; once there is space the same daemon goes on.
+refills() { # ERROR MESSAGE
+	fails net "write $1"
+	no durably mnt/docs/late
+	eventually grep -q "no space for what is acknowledged: $2" "$log"
+	refused "$2" mkdir mnt/more
+	refused "$2" cp mnt/docs/7 mnt/docs/other
+	intact other
+	[ "$(metric read_only)" = 0 ]
+	fails net
+	eventually mkdir mnt/more
+	rmdir mnt/more
+	rm -f mnt/docs/late
+	durably mnt/docs/late$1
+}
+
+@test "a full file system without allocation: ENOSPC or EDQUOT to writers, and it goes on by itself when there is space" {
+	full_lines
+	below net
+	store=$here/net/store
+	fails net "fallocate EOPNOTSUPP"
+	start
+	some docs
+	some other
+	sync mnt/docs
+	refills ENOSPC "No space left on device"
+	refills EDQUOT "Disk quota exceeded"
+	[ "$(grep -c 'there is space again' "$log")" = 2 ]
+	crash # what was durable in between is there
+	start
+	rm mnt/docs/late{ENOSPC,EDQUOT}
+	intact docs
+	intact other
+	stop
+	vecfs check "$store"
+	fusermount3 -u net
+	store=$here/disk/store
+}
+
+@test "a file system that is full for rows only: the log has them, and they are written when there is space" {
+	full_lines
+	below net
+	store=$here/net/store
+	start
+	some docs
+	sync mnt/docs
+	sleep 0.2 # all is applied
+	fails net "rows ENOSPC"
+	vec 9 100 >mnt/docs/late
+	sync mnt/docs/late # in the log
+	eventually grep -q "no space for what is acknowledged" "$log"
+	refused "No space left" mkdir mnt/more
+	vec 9 100 | cmp - mnt/docs/late
+	fails net
+	eventually mkdir mnt/more
+	restart
+	vec 9 100 | cmp - mnt/docs/late
+	rm mnt/docs/late
+	intact docs
+	stop
+	fusermount3 -u net
+	store=$here/disk/store
+}
+
+@test "a full file system at an unmount: a prompt end with an error, and nothing durable is lost" {
+	full_lines
+	expect_log 'cannot .*: No space left on device; the store is read-only until it is mounted again'
+	expect_log '.*: not closed cleanly: .*'
+	below net
+	store=$here/net/store
+	start
+	some docs
+	sync mnt/docs
+	fails net "write ENOSPC"
+	no durably mnt/docs/late
+	ends
+	fails net
+	start
+	rm -f mnt/docs/late
+	intact docs
+	stop
+	fusermount3 -u net
+	store=$here/disk/store
+}
+
+@test "a full file system that says so at a sync, when what was written is gone: read-only, and all that was durable is there" {
+	expect_log 'cannot .*: No space left on device; the store is read-only until it is mounted again'
+	expect_log '.*: not closed cleanly: .*'
+	below net
+	store=$here/net/store
+	start
+	some docs
+	sync mnt/docs
+	fails net "fsync ENOSPC"
+	no durably mnt/docs/late
+	fails net
+	refused "Read-only file system" mkdir mnt/more
+	ends
+	start
+	rm -f mnt/docs/late
+	intact docs
+	stop
+	fusermount3 -u net
+	store=$here/disk/store
+}
+
 # ------------------------------------------------------------------ a standby
 
 # stands_by STORE FOLDER [OPTION,...]: a standby in the foreground; its process is $standby, its log $standby_log.
