@@ -58,11 +58,10 @@ static int lock_or_wait(struct vs_store *s, char *why, size_t why_size)
 {
 	int rc;
 
-	while ((rc = engine_lock(s, why, why_size)) == -EBUSY && s->options.wait)
-		if (!s->options.wait(s->options.wait_arg, why))
-			break;
-	if (!rc)
+	do {
 		*why = 0;
+		rc = engine_lock(s, why, why_size);
+	} while (rc == -EBUSY && s->options.wait && s->options.wait(s->options.wait_arg, why));
 	return rc;
 }
 

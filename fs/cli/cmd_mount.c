@@ -247,10 +247,15 @@ static int prepare_store(const char *path, struct job *job)
 static int mount_store(const char *store, const char *mountpoint, const struct mount_options *options)
 {
 	static struct job job; /* outlives this call: the ready callback comes from another thread */
+	char why[WHY_BYTES];
 	int rc;
 
 	if (options->standby && options->read_only) {
 		message(VS_ERROR, "mount: standby,ro: a standby is to write");
+		return COMMAND_FAILED;
+	}
+	if (session_check(options, why, sizeof why) != 0) {
+		message(VS_ERROR, "mount: %s", why);
 		return COMMAND_FAILED;
 	}
 	job.options = *options;

@@ -232,6 +232,38 @@ static void find_connection(struct mount *s)
 	connection_read_ahead(m.minor);
 }
 
+/* Whether fusermount3 lets ordinary users have allow_other. */
+static bool others_may_be_allowed(void)
+{
+	FILE *f = fopen("/etc/fuse.conf", "re");
+	char line[256];
+	bool allowed = false;
+
+	while (f && !allowed && fgets(line, sizeof line, f)) {
+		line[strcspn(line, " \t\r\n")] = 0;
+		allowed = strcmp(line, "user_allow_other") == 0;
+	}
+	if (f)
+		fclose(f);
+	return allowed;
+}
+
+int session_check(const struct mount_options *options, char *why, size_t why_size)
+{
+	const char *obstacle = options->io_uring == SERVE_IO_URING_ON ? io_uring_obstacle() : NULL;
+
+	if (obstacle) {
+		snprintf(why, why_size, "io_uring=on: %s", obstacle);
+		return -EOPNOTSUPP;
+	}
+	if (options->allow_other && geteuid() != 0 && !others_may_be_allowed()) {
+		snprintf(why, why_size,
+			 "allow_other: /etc/fuse.conf has no line user_allow_other, which users need for it");
+		return -EPERM;
+	}
+	return 0;
+}
+
 int session_start(struct vs_store *store, const char *mountpoint, const struct mount_options *options,
 		  struct mount **out, char *why, size_t why_size)
 {
@@ -240,10 +272,6 @@ int session_start(struct vs_store *store, const char *mountpoint, const struct m
 	int rc;
 
 	*out = NULL;
-	if (obstacle && options->io_uring == SERVE_IO_URING_ON) {
-		snprintf(why, why_size, "io_uring=on: %s", obstacle);
-		return -EOPNOTSUPP;
-	}
 	s = calloc(1, sizeof *s);
 	if (!s) {
 		snprintf(why, why_size, "%s", strerror(ENOMEM));

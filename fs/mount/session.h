@@ -19,7 +19,13 @@
 
 #include "fs/request/mount.h"
 
-/* Makes the session and the mount. On failure why holds one sentence. */
+/*
+ * Whether such a mount can be at all, as far as that is known beforehand: a standby must hear of it when it
+ * is started, and not when it is needed. 0, or an error with one sentence in why.
+ */
+int session_check(const struct mount_options *options, char *why, size_t why_size);
+/* Makes the session and the mount, which session_check has found possible. On failure why holds one sentence.
+ */
 int session_start(struct vs_store *store, const char *mountpoint, const struct mount_options *options,
 		  struct mount **out, char *why, size_t why_size);
 /* Serves until unmounted or signalled (0). ready(arg) is called, from some thread, when the mount answers. */

@@ -555,8 +555,48 @@ ms() { echo $(($(date +%s%N) / 1000000)); }
 	eventually grep -qx "STOPPING=1" told
 }
 
-@test "a read-only standby is refused" {
+@test "what a standby could not do when it is needed is refused when it is started" {
 	refused "standby,ro" vecfs mount -f -o standby,ro store mnt
+	start
+	mkdir mnt2 mnt3
+	refused "unknown mount option" vecfs mount -f -o standby,standbye store mnt2
+	refused "make it first" vecfs mount -f -o standby store mnt4
+	refused "mounted here already" vecfs mount -f -o standby store mnt
+	mkdir other
+	touch other/file
+	refused "not a vecfs store" vecfs mount -f -o standby other mnt2
+	[ "$(id -u)" = 0 ] || return 0
+	echo N >no
+	refused "io_uring=on: " unshare -m sh -c "mount --bind no /sys/module/fuse/parameters/enable_uring; exec timeout 10 '$VECFS_BIN' mount -f -o standby,io_uring=on store mnt2"
+	[[ $output != *"standing by"* ]]
+	chmod 0777 mnt3
+	grep -qx user_allow_other /etc/fuse.conf || refused "allow_other: /etc/fuse.conf" \
+		setpriv --reuid 65534 --regid 65534 --clear-groups "$VECFS_BIN" mount -f -o standby,allow_other store mnt3
+}
+
+@test "a standby whose mountpoint goes away gives the store up again, and one whose store is no more ends" {
+	start
+	some docs
+	stands_by store mnt2
+	rmdir mnt2
+	stop
+	status=0
+	wait "$standby" || status=$?
+	expect_log '.*mnt2: No such file or directory'
+	grep -q "mnt2: No such file or directory" "$standby_log"
+	start
+	intact docs
+	stop
+	mkdir gone
+	vecfs mount -o "$transport" gone mnt
+	stands_by gone mnt2
+	rm -r gone
+	status=0
+	wait "$standby" || status=$?
+	[ "$status" = 1 ]
+	expect_log '.*gone: .*'
+	grep -q "gone: No such file or directory" "$standby_log"
+	run vecfs umount mnt
 }
 
 @test "a file system that cannot lock is refused" {
