@@ -20,11 +20,12 @@ struct view {
 	unsigned refs; /* the table's, and the builder's while it is at work on it */
 	_Atomic bool dropped;
 	struct view_definition d;
-	struct view_model *current;  /* that readers get; NULL: none yet */
-	struct view_model *coming;   /* takes its place once all segments have its codes; or NULL */
-	unsigned retrain, retrained; /* how often that was wanted, and how often it was done */
-	bool stored_unsettled;       /* what the durable definition says */
-	bool was_complete;           /* with the current model */
+	struct view_model *current; /* that readers get; NULL: none yet */
+	struct view_model *coming;  /* takes its place once all segments have its codes; or NULL */
+	_Atomic unsigned retrain;   /* how often that was wanted, */
+	unsigned retrained;         /* and how often it was done */
+	bool stored_unsettled;      /* what the durable definition says */
+	bool was_complete;          /* with the current model */
 	bool is_lagging, has_failed;
 	char why[200];
 	/* Of rows written since the view was complete, moving averages. */
