@@ -41,7 +41,8 @@ def is_gone(error, collection):
 
 def ends(error, args):
     """Whether an error means that it is over: the change that met it may be there or not."""
-    return args.fragile and error.errno in BROKEN or is_gone(error, args.collection)
+    errors = (error.errno, getattr(error.__context__, 'errno', None))  # a close that fails hides what failed before
+    return args.fragile and any(e in BROKEN for e in errors) or is_gone(error, args.collection)
 
 
 def seen(collection, dim):
