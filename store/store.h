@@ -14,7 +14,7 @@
  * acknowledged order, each change whole or not at all.
  *
  * Errors that any changing function may return: -EROFS (store opened read-only, or poisoned by a failed
- * write-back: it must be reopened), -ENOSPC and -EDQUOT (nothing changed), -EIO, -ENOMEM.
+ * write-back: it must be reopened), -ENOSPC (nothing changed), -EIO, -ENOMEM.
  */
 #ifndef VECFS_STORE_H
 #define VECFS_STORE_H
@@ -117,11 +117,7 @@ int vs_open(const char *dir, const struct vs_options *options, struct vs_store *
 /* Makes everything durable, writes the index files, marks the store clean. s is freed in any case. */
 int vs_close(struct vs_store *s);
 
-/*
- * Returns when all that was acknowledged before the call is durable (group commit). -EIO: it will not be,
- * before the store is reopened. -ENOSPC, -EDQUOT: there was no space for it; it stays acknowledged, is
- * written as soon as there is, and until then no change is taken.
- */
+/* Returns when all that was acknowledged before the call is durable (group commit). */
 int vs_sync(struct vs_store *s);
 /* The same without waiting for others: fn(arg, result) is called once, either before this returns (from this
  * thread, also when this thread did the commit for all) or later from the thread that commits. */

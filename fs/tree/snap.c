@@ -61,9 +61,8 @@ static int snap_mkdir(fuse_req_t req, const struct node *dir, const struct creat
 	if (rc == -EOPNOTSUPP)
 		message(VS_WARNING, "snap/%s: refused: the store's file system has no hard links",
 			create->name);
-	if (!rc && vs_sync(s->store)) /* for want of space, too: the snapshot is there, and nobody can say for
-					 how long */
-		rc = -EIO;
+	if (!rc)
+		rc = vs_sync(s->store);
 	if (!rc)
 		rc = vs_collection_get(s->store, id, &info);
 	if (!rc)

@@ -11,9 +11,6 @@
 #include "store/engine.h"
 
 #define LOST_LOOK_MS 500 /* whoever loses a page is in no position to tell */
-#define PAUSE_MS_MIN 10  /* between two tries of a write that found no space, doubled each time */
-#define PAUSE_MS_MAX 500
-#define PATIENT_MS 100 /* who only looks waits for the applier until its pauses are longer */
 
 struct waiter {
 	uint64_t target; /* changes that must be durable */
@@ -81,7 +78,6 @@ void commit_free(struct vs_store *s)
 	if (c->open)
 		c->open->next = NULL;
 	groups_free(c->open);
-	groups_free(c->unwritten);
 	groups_free(c->spare);
 	groups_free(c->durable);
 	pthread_cond_destroy(&c->work);
@@ -124,71 +120,6 @@ void commit_mind_lost(struct vs_store *s)
 		commit_poison(s, "cannot read a mapped file", -EIO);
 }
 
-/* ------------------------------------------------------------------ without space */
-
-/* Whether a write was refused for want of space, so that it can be tried again: what it was to write is at
- * hand. Nothing is after a sync. */
-static bool is_full(const struct vs_store *s, int rc)
-{
-	return (rc == -ENOSPC || rc == -EDQUOT) && !s->log.sync_failed;
-}
-
-static int full_error(const struct commit *c)
-{
-	return c->stalled ? c->stalled : c->held_up;
-}
-
-/* rc: how the last write of the leader, or of the applier, was refused; 0: it was not. Without locks. */
-static void tell_full(struct vs_store *s, _Atomic int *whose, int rc)
-{
-	struct commit *c = &s->commit;
-	int before, now;
-
-	if (!rc && !*whose)
-		return;
-	pthread_mutex_lock(&c->mutex);
-	before = full_error(c);
-	*whose = rc;
-	now = full_error(c);
-	c->pause_ms = !now ? 0 : !before ? PAUSE_MS_MIN : 2 * c->pause_ms;
-	if (c->pause_ms > PAUSE_MS_MAX)
-		c->pause_ms = PAUSE_MS_MAX;
-	c->retry_ms = clock_ms() + c->pause_ms;
-	c->relief |=
-		now && !before; /* what is written must be synced: it may have been refused behind our back */
-	pthread_cond_broadcast(&c->room);
-	pthread_cond_broadcast(&c->space);
-	pthread_cond_broadcast(&c->done);
-	pthread_cond_broadcast(&c->ready);
-	pthread_cond_broadcast(&c->work);
-	pthread_mutex_unlock(&c->mutex);
-	if (now && !before)
-		engine_report(
-			s, VS_WARNING,
-			"no space for what is acknowledged: %s; changes are refused until there is some",
-			strerror(-now));
-	if (before && !now)
-		engine_report(s, VS_INFO, "there is space again");
-}
-
-bool commit_await_space(struct vs_store *s, int rc)
-{
-	struct commit *c = &s->commit;
-	bool again = is_full(s, rc) && c->applies;
-	struct timespec t;
-
-	tell_full(s, &c->held_up, again ? rc : 0);
-	if (!again)
-		return false;
-	pthread_mutex_lock(&c->mutex);
-	commit_deadline(&t, c->retry_ms);
-	while (!c->stop && !c->failed && clock_ms() < c->retry_ms)
-		pthread_cond_timedwait(&c->ready, &c->mutex, &t);
-	again = !c->stop && !c->failed;
-	pthread_mutex_unlock(&c->mutex);
-	return again;
-}
-
 void commit_deadline(struct timespec *t, int64_t ms)
 {
 	t->tv_sec = ms / 1000;
@@ -206,13 +137,6 @@ static void wait_room(struct commit *c)
 
 /* ------------------------------------------------------------------ leading */
 
-static bool lacks_room(const struct vs_store *s)
-{
-	const struct commit *c = &s->commit;
-
-	return !c->spare || (c->switch_file && c->file_busy[(s->log.next.epoch + 1) % 2]);
-}
-
 /* Waits for a spare group and for the log file to be written to, and says whether this frame ends the epoch.
  */
 static int lead_prepare(struct vs_store *s, struct group **fresh, bool *ends)
@@ -221,9 +145,9 @@ static int lead_prepare(struct vs_store *s, struct group **fresh, bool *ends)
 	int rc;
 
 	pthread_mutex_lock(&c->mutex);
-	while (!c->failed && !c->held_up && lacks_room(s))
+	while (!c->failed && (!c->spare || (c->switch_file && c->file_busy[(s->log.next.epoch + 1) % 2])))
 		wait_room(c);
-	rc = c->failed ? c->failed : lacks_room(s) ? c->held_up : 0;
+	rc = c->failed;
 	if (!rc) {
 		if (c->switch_file)
 			log_switch(&s->log);
@@ -271,10 +195,9 @@ static int group_seal(struct vs_store *s, struct group *fresh, bool ends, struct
 }
 
 /* Hands a durable group to the applier. */
-static void group_hand_over(struct vs_store *s, struct group *g)
+static void group_hand_over(struct vs_store *s, struct group *g, bool ends)
 {
 	struct commit *c = &s->commit;
-	bool ends = g->catalog.head;
 
 	pthread_mutex_lock(&c->mutex);
 	c->durable_changes = g->last_change;
@@ -296,63 +219,39 @@ static void group_hand_over(struct vs_store *s, struct group *g)
 	pthread_mutex_unlock(&c->mutex);
 }
 
-static int group_write(struct vs_store *s, struct group *g)
-{
-	int rc;
-
-	((struct frame *)(void *)g->buf)->time = vs_time_now();
-	rc = log_write(&s->log, g->buf, g->used);
-	s->counters.commits++;
-	s->counters.commit_bytes += g->used;
-	return rc;
-}
-
-/* Never retried: after a failed sync nobody knows what is on the disk. Keeps the group: the overlay points
- * into its buffer. */
-static void lead_failed(struct vs_store *s, struct group *g, int rc)
-{
-	struct commit *c = &s->commit;
-
-	commit_poison(s, "cannot write the log", rc);
-	pthread_mutex_lock(&c->mutex);
-	*c->durable_end = g;
-	c->durable_end = &g->next;
-	pthread_mutex_unlock(&c->mutex);
-}
-
-/*
- * One commit. The caller is the leader and holds no lock. Without space the group is kept, as it was sealed,
- * and whoever leads next writes it: until then no other one can be.
- */
+/* One commit. The caller is the leader and holds no lock. */
 static void lead(struct vs_store *s)
 {
-	struct commit *c = &s->commit;
-	struct group *fresh, *g = c->unwritten;
+	struct group *fresh, *g;
 	bool ends = false;
-	int rc = g ? 0 : lead_prepare(s, &fresh, &ends);
+	int rc = lead_prepare(s, &fresh, &ends);
 
-	if (rc) {
-		tell_full(s, &c->stalled, is_full(s, rc) ? rc : 0);
+	if (rc)
 		return;
-	}
-	if (!g)
-		rc = group_seal(s, fresh, ends, &g);
-	c->unwritten = NULL;
+	rc = group_seal(s, fresh, ends, &g);
 	commit_mind_lost(s);
 	if (s->io->lost)
 		rc = -EIO;
-	if (!rc && g->used)
-		rc = group_write(s, g);
-	if (is_full(s, rc))
-		c->unwritten = g;
-	else if (rc)
-		lead_failed(s, g, rc);
-	else
-		group_hand_over(s, g);
-	tell_full(s, &c->stalled, c->unwritten ? rc : 0);
+	if (!rc && g->used) {
+		((struct frame *)(void *)g->buf)->time = vs_time_now();
+		rc = log_write(&s->log, g->buf, g->used);
+		s->counters.commits++;
+		s->counters.commit_bytes += g->used;
+	}
+	if (rc) {
+		/* Never retried: after a failed sync nobody knows what is on the disk. Keep the group: the
+		 * overlay points into its buffer. */
+		commit_poison(s, "cannot write the log", rc);
+		pthread_mutex_lock(&s->commit.mutex);
+		*s->commit.durable_end = g;
+		s->commit.durable_end = &g->next;
+		pthread_mutex_unlock(&s->commit.mutex);
+		return;
+	}
+	group_hand_over(s, g, ends);
 }
 
-/* Takes the waiters whose changes are durable, or all if that failed. Under the mutex. */
+/* Takes the waiters whose changes are durable, or all after a failure. Under the mutex. */
 static struct waiter *waiters_due(struct commit *c)
 {
 	struct waiter *due = NULL, **p = &c->waiters;
@@ -360,7 +259,7 @@ static struct waiter *waiters_due(struct commit *c)
 	while (*p) {
 		struct waiter *w = *p;
 
-		if (!c->failed && !c->stalled && w->target > c->durable_changes) {
+		if (!c->failed && w->target > c->durable_changes) {
 			p = &w->next;
 			continue;
 		}
@@ -391,7 +290,7 @@ static void stop_leading(struct commit *c)
 
 /*
  * Leads until target is durable and no waiter is left: those came while the leader was at work, and share its
- * next sync. Or until there is no space. Called and returns with the mutex held, not leading.
+ * next sync. Called and returns with the mutex held, not leading.
  */
 static void lead_until(struct vs_store *s, uint64_t target)
 {
@@ -407,20 +306,17 @@ static void lead_until(struct vs_store *s, uint64_t target)
 		due = waiters_due(c);
 		pthread_cond_broadcast(&c->done);
 		if (due) {
-			int result = c->failed ? -EIO : c->stalled;
+			int result = c->failed ? -EIO : 0;
 
 			pthread_mutex_unlock(&c->mutex);
 			waiters_tell(due, result);
 			pthread_mutex_lock(&c->mutex);
 		}
-		if (c->stalled && !c->waiters)
-			break;
 	}
 	stop_leading(c);
 }
 
-/* Waits until target is durable, leading if nobody does; -ENOSPC, -EDQUOT: there was no space when it was
- * tried. Under the mutex. */
+/* Waits until target is durable, leading if nobody does. Under the mutex. */
 static int wait_durable(struct vs_store *s, uint64_t target)
 {
 	struct commit *c = &s->commit;
@@ -430,13 +326,11 @@ static int wait_durable(struct vs_store *s, uint64_t target)
 			pthread_cond_wait(&c->done, &c->mutex);
 		else
 			lead_until(s, target);
-		if (c->stalled && !c->failed && c->durable_changes < target)
-			return c->stalled;
 	}
 	return c->failed ? -EIO : 0;
 }
 
-static int wait_all_durable(struct vs_store *s)
+int commit_wait(struct vs_store *s)
 {
 	int rc;
 
@@ -444,11 +338,6 @@ static int wait_all_durable(struct vs_store *s)
 	rc = wait_durable(s, s->commit.changes);
 	pthread_mutex_unlock(&s->commit.mutex);
 	return rc;
-}
-
-int commit_wait(struct vs_store *s)
-{
-	return wait_all_durable(s) ? -EIO : 0;
 }
 
 int commit_wait_applied(struct vs_store *s)
@@ -461,13 +350,13 @@ int commit_wait_applied(struct vs_store *s)
 	target = c->changes;
 	rc = wait_durable(s, target);
 	while (!rc && c->applied_changes < target) {
-		if (c->failed || (full_error(c) && c->pause_ms > PATIENT_MS))
+		if (c->failed)
 			rc = -EIO;
 		else
 			wait_room(c);
 	}
 	pthread_mutex_unlock(&c->mutex);
-	return rc ? -EIO : 0;
+	return rc;
 }
 
 int commit_checkpoint(struct vs_store *s)
@@ -484,12 +373,10 @@ int commit_checkpoint(struct vs_store *s)
 			pthread_cond_wait(&c->done, &c->mutex);
 		else
 			lead_until(s, 0);
-		if (c->stalled)
-			break;
 	}
-	while (!c->failed && !full_error(c) && (c->file_busy[0] || c->file_busy[1]))
+	while (!c->failed && (c->file_busy[0] || c->file_busy[1]))
 		wait_room(c);
-	rc = c->failed ? -EIO : full_error(c);
+	rc = c->failed ? -EIO : 0;
 	pthread_mutex_unlock(&c->mutex);
 	return rc;
 }
@@ -525,7 +412,7 @@ void commit_applied(struct vs_store *s, struct group *g, int file, bool checkpoi
 
 int vs_sync(struct vs_store *s)
 {
-	return wait_all_durable(s);
+	return commit_wait(s);
 }
 
 void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *arg)
@@ -552,7 +439,9 @@ void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *
 		pthread_mutex_lock(&c->mutex);
 		stop_leading(c);
 	}
-	rc = c->failed ? -EIO : wait_durable(s, target);
+	if (c->durable_changes < target && !c->failed)
+		wait_durable(s, target);
+	rc = c->failed ? -EIO : 0;
 	pthread_mutex_unlock(&c->mutex);
 	fn(arg, rc);
 	pthread_mutex_lock(&c->mutex);
@@ -589,8 +478,7 @@ void *commit_thread(void *store)
 			commit_deadline(&t, look_ms);
 			pthread_cond_timedwait(&c->work, &c->mutex, &t);
 			c->committer_idle = false;
-		} else if (now_ms < (c->stalled ? c->retry_ms : due_ms)) {
-			due_ms = c->stalled ? c->retry_ms : due_ms;
+		} else if (now_ms < due_ms) {
 			commit_deadline(&t, due_ms < look_ms ? due_ms : look_ms);
 			pthread_cond_timedwait(&c->work, &c->mutex, &t);
 		} else if (c->leading) {
@@ -652,7 +540,7 @@ static void wait_relief(struct vs_store *s)
 	struct commit *c = &s->commit;
 
 	pthread_mutex_lock(&c->mutex);
-	while (!c->failed && !c->applier_gone && !c->held_up && files_dirty_full(&s->files)) {
+	while (!c->failed && !c->applier_gone && files_dirty_full(&s->files)) {
 		c->relief = true;
 		pthread_cond_signal(&c->ready);
 		pthread_cond_wait(&c->room, &c->mutex);
@@ -666,10 +554,8 @@ int txn_begin(struct vs_store *s, struct txn *txn, size_t bytes)
 	int rc = 0;
 
 	commit_mind_lost(s);
-	if (s->read_only || c->failed)
+	if (s->read_only || __atomic_load_n(&c->failed, __ATOMIC_RELAXED))
 		return -EROFS;
-	if (full_error(c))
-		return full_error(c);
 	if (!__atomic_load_n(&s->logging, __ATOMIC_ACQUIRE) && (rc = start_logging(s)))
 		return rc;
 	if (files_dirty_full(&s->files))
@@ -683,14 +569,14 @@ int txn_begin(struct vs_store *s, struct txn *txn, size_t bytes)
 	pthread_mutex_lock(&c->mutex);
 	/* Two cases: the group is full and must be written, or those before us will fill it: their turn is
 	 * short. */
-	while (!c->failed && !full_error(c) &&
+	while (!c->failed &&
 	       sizeof(struct frame) + c->open->used + c->reserved + bytes > s->log.group_bytes) {
 		if (c->leading || !c->open->used)
 			pthread_cond_wait(&c->space, &c->mutex);
 		else
 			lead_until(s, c->changes);
 	}
-	rc = c->failed ? c->failed : full_error(c);
+	rc = c->failed;
 	if (!rc)
 		c->reserved += bytes;
 	pthread_mutex_unlock(&c->mutex);

@@ -57,27 +57,20 @@ struct commit {
 	bool switch_file;  /* the next frame goes to the other log file */
 	bool file_busy[2]; /* its epoch has ended, its checkpoint has not */
 	bool stop;
-	_Atomic int failed; /* 0, or -EROFS once a write-back failed: nothing more is ever written */
-	/* Without space below: how the last write of the leader, and of the applier, was refused, or 0; the
-	 * sealed group that the log had no space for, which is the leader's; when it is tried again. */
-	_Atomic int stalled, held_up;
-	struct group *unwritten;
-	int64_t pause_ms, retry_ms;
+	int failed; /* 0, or -EROFS once a write-back failed: nothing more is ever written */
 	struct waiter *waiters;
 	bool relief; /* somebody waits until less is to be synced */
 	struct header_request *requests;
 	bool applier_gone; /* nobody serves them any more */
-	bool applies;      /* the applier runs; it alone looks and sets it */
 };
 
 int commit_init(struct vs_store *s);
 void commit_free(struct vs_store *s);
 /* Returns when the changes acknowledged so far are durable, or, in the second case, also in the segment
- * files. -EIO: they are not, or not yet; for whoever has changed something. */
+ * files. */
 int commit_wait(struct vs_store *s);
 int commit_wait_applied(struct vs_store *s);
-/* Makes everything durable and applied, and lets the applier write a catalog with the log's new start. -EIO,
- * -ENOSPC, -EDQUOT. */
+/* Makes everything durable and applied, and lets the applier write a catalog with the log's new start. */
 int commit_checkpoint(struct vs_store *s);
 /* Tells both threads to end, when they are through with what is durable. */
 void commit_stop(struct vs_store *s);
@@ -85,12 +78,6 @@ void commit_stop(struct vs_store *s);
 void *commit_thread(void *store);
 /* Called by the applier when it is through with a group. */
 void commit_applied(struct vs_store *s, struct group *g, int file, bool checkpointed);
-/*
- * For the applier, after each write: true if there was no space for it (rc), and it is to be tried again,
- * after a while in which changes are refused; false if it succeeded, or there is no more waiting. Never for a
- * sync: what one has failed for is lost.
- */
-bool commit_await_space(struct vs_store *s, int rc);
 /* The absolute time for pthread_cond_timedwait. ms: of clock_ms(). */
 void commit_deadline(struct timespec *t, int64_t ms);
 /* A write failed: from now on nothing is written, and changes answer -EROFS. No lock but perhaps the store's.
@@ -122,7 +109,7 @@ static inline size_t txn_row_bytes(size_t row_bytes)
 /*
  * Begins a change whose records take at most bytes: waits for room, then takes the store's lock for changing.
  * On failure nothing is held. -EROFS; -ENOSPC: the disk has no room for the log, or for one that could take
- * this change, or (-EDQUOT, too) none for what has been acknowledged before; -E2BIG: no log could.
+ * this change; -E2BIG: no log could.
  */
 int txn_begin(struct vs_store *s, struct txn *txn, size_t bytes);
 /* Appends a zeroed record of bytes (a multiple of 8 is made of it). All records of a change share one frame.

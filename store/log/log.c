@@ -130,10 +130,8 @@ int log_write(struct log *log, void *buf, size_t payload_bytes)
 	f->sum = frame_sum(f, payload, log->next.salt);
 	memset(payload + payload_bytes, 0, bytes - sizeof *f - payload_bytes);
 	rc = io_write_full(log->io, log->fd[file], buf, bytes, log->tail);
-	if (!rc) {
+	if (!rc)
 		rc = log->io->ops->datasync(log->io, log->fd[file]);
-		log->sync_failed |= rc < 0;
-	}
 	if (rc < 0)
 		return rc;
 	log->tail += bytes;

@@ -54,8 +54,7 @@ void log_remove(struct io *io);
 bool log_nearly_full(struct log *log);
 /*
  * Writes one frame and makes it durable. buf begins with room for the struct frame, then payload_bytes; it
- * may be written to up to the next multiple of FRAME_ALIGN. If the write is refused (-ENOSPC, -EDQUOT, and
- * not sync_failed) the same frame may be written again.
+ * may be written to up to the next multiple of FRAME_ALIGN.
  */
 int log_write(struct log *log, void *buf, size_t payload_bytes);
 /* Goes on in the other file, with the next epoch. */

@@ -176,18 +176,14 @@ static bool apply_and_finish(struct vs_store *s, struct group *g)
 	return !rc;
 }
 
-/*
- * For those who wait until less is to be synced. Where there is no space all is, at once: a file system that
- * took the rows before may have dropped them since, and must say so before the store goes on.
- */
+/* For those who wait until less is to be synced. */
 static bool relieve(struct vs_store *s)
 {
-	bool full = s->commit.stalled;
 	int rc;
 
-	if (!full && !files_dirty_full(&s->files))
+	if (!files_dirty_full(&s->files))
 		return true;
-	rc = full ? files_sync_all(&s->files) : files_relieve(&s->files);
+	rc = files_relieve(&s->files);
 	if (rc)
 		commit_poison(s, "cannot sync the segments", rc);
 	pthread_mutex_lock(&s->commit.mutex);
@@ -201,7 +197,6 @@ void *applier_thread(void *store)
 	struct vs_store *s = store;
 	bool stop = false;
 
-	s->commit.applies = true;
 	while (!stop) {
 		struct group *g = next_groups(&s->commit, &stop);
 
@@ -211,6 +206,5 @@ void *applier_thread(void *store)
 			stop = true;
 		serve_all(s, stop);
 	}
-	s->commit.applies = false;
 	return NULL;
 }

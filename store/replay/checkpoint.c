@@ -53,9 +53,7 @@ static int write_headers(struct vs_store *s, struct collection *c)
 
 		if (!seg)
 			continue;
-		do
-			rc = seg->unlinked ? 0 : segment_write_header(seg, &c->schema, seg->applied);
-		while (commit_await_space(s, rc));
+		rc = seg->unlinked ? 0 : segment_write_header(seg, &c->schema, seg->applied);
 		segment_put(s->io, seg);
 		if (!rc)
 			rc = files_relieve(&s->files);
@@ -128,11 +126,8 @@ int checkpoint_write(struct vs_store *s, struct group *g)
 {
 	int rc = checkpoint_sync(s);
 
-	if (rc < 0)
-		return rc;
-	do
+	if (rc >= 0)
 		rc = catalog_write(s, &g->catalog);
-	while (commit_await_space(s, rc));
 	if (rc < 0)
 		return rc;
 	s->counters.checkpoints++;

@@ -49,10 +49,7 @@ static int run_write(struct vs_store *s, struct run *run)
 
 	if (rc)
 		return rc < 0 ? rc : 0;
-	do
-		rc = segment_writev(run->seg, run->column, run->iov, run->count, run->off);
-	while (commit_await_space(s, rc));
-	return rc;
+	return segment_writev(run->seg, run->column, run->iov, run->count, run->off);
 }
 
 int run_flush(struct vs_store *s, struct run *run)

@@ -282,7 +282,7 @@ int vs_view_create(struct vs_store *s, uint32_t collection, const char *name,
 		rc = builder_start(s);
 	pthread_mutex_unlock(&s->views->define);
 	builder_hurry(s);
-	return rc ? rc : commit_wait(s);
+	return rc ? rc : vs_sync(s);
 }
 
 /* Views of a store that is only read, or of a durable snapshot, stay as they are. */

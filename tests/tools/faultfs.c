@@ -5,9 +5,9 @@
  *   faultfs -f [-o hard_remove] FOLDER MOUNTPOINT
  *
  * FAULTFS_RULES names a file that may change at any time. A line "CALL ERROR" makes such calls fail: CALL is
- * one of those below, or "all"; ERROR is EIO, ENOSPC, EDQUOT, EOPNOTSUPP, ENOSYS, EINVAL or ENOTCONN. SIGUSR1
- * drops what the kernel has cached of the files, mapped pages too. FAULTFS_LOG names a file that gets a line
- * "CALL PATH" for each creation, write, allocation and sync.
+ * one of those below, or "all"; ERROR is EIO, ENOSPC, EOPNOTSUPP, ENOSYS, EINVAL or ENOTCONN. SIGUSR1 drops
+ * what the kernel has cached of the files, mapped pages too. FAULTFS_LOG names a file that gets a line "CALL
+ * PATH" for each creation, write, allocation and sync.
  *
  * Two of them over one folder are two machines: locks of the one are seen by the other. One that is killed is
  * a machine that has lost its file system, and its locks.
@@ -21,7 +21,6 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,8 +40,8 @@ static int error_of(const char *name)
 		const char *name;
 		int error;
 	} errors[] = {
-		{"EIO", EIO},       {"ENOSPC", ENOSPC},     {"EOPNOTSUPP", EOPNOTSUPP}, {"ENOSYS", ENOSYS},
-		{"EINVAL", EINVAL}, {"ENOTCONN", ENOTCONN}, {"EDQUOT", EDQUOT},
+		{"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EOPNOTSUPP", EOPNOTSUPP},
+		{"ENOSYS", ENOSYS}, {"EINVAL", EINVAL}, {"ENOTCONN", ENOTCONN},
 	};
 
 	for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
@@ -226,10 +225,8 @@ static int ff_read(const char *path, char *buf, size_t size, off_t off, struct f
 
 static int ff_write(const char *path, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	bool rows = strstr(path, ".rows") != NULL;
-
 	note("write", path);
-	ON_PATH(rows ? "rows" : "write", pwrite((int)fi->fh, buf, size, off));
+	ON_PATH("write", pwrite((int)fi->fh, buf, size, off));
 }
 
 static int ff_fallocate(const char *path, int mode, off_t off, off_t size, struct fuse_file_info *fi)
