@@ -554,7 +554,7 @@ int txn_begin(struct vs_store *s, struct txn *txn, size_t bytes)
 	int rc = 0;
 
 	commit_mind_lost(s);
-	if (s->read_only || __atomic_load_n(&c->failed, __ATOMIC_RELAXED))
+	if (s->read_only || c->failed)
 		return -EROFS;
 	if (!__atomic_load_n(&s->logging, __ATOMIC_ACQUIRE) && (rc = start_logging(s)))
 		return rc;

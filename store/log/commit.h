@@ -57,7 +57,7 @@ struct commit {
 	bool switch_file;  /* the next frame goes to the other log file */
 	bool file_busy[2]; /* its epoch has ended, its checkpoint has not */
 	bool stop;
-	int failed; /* 0, or -EROFS once a write-back failed: nothing more is ever written */
+	_Atomic int failed; /* 0, or -EROFS once a write-back failed: nothing more is ever written */
 	struct waiter *waiters;
 	bool relief; /* somebody waits until less is to be synced */
 	struct header_request *requests;

@@ -168,7 +168,7 @@ static int take_model(struct vs_store *s, struct view *v, struct view_model *m)
 		return 0;
 	}
 	/* A file whose sync has failed is not synced again. */
-	rc = __atomic_load_n(&s->commit.failed, __ATOMIC_RELAXED);
+	rc = s->commit.failed;
 	if (!rc)
 		rc = view_model_save(s, v->collection, v->d.name, m);
 	if (!rc && !v->current)
