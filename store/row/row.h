@@ -60,7 +60,8 @@ int rows_fix_schema(struct txn *txn, struct collection *c, size_t size);
 /*
  * The last vector has gone, and the next may be of another size: drops what vectors alone have fixed of the
  * schema. A checkpoint comes first, so that no log has rows of both sizes. Without the lock. 0 also if there
- * is nothing to do; -EBUSY: others put and remove vectors all the time.
+ * is nothing to do; -EBUSY: others put and remove vectors all the time; -EIO: files of old could not be
+ * removed.
  */
 int rows_free_schema(struct vs_store *s, uint32_t collection);
 /* Takes that back, with the segment made for it, which has no rows; the caller sees to the log. */

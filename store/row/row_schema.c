@@ -79,6 +79,22 @@ static bool free_schema(struct txn *txn, uint32_t collection, uint64_t next_entr
 	return true;
 }
 
+/* Whether files of an emptied segment could not be removed: it keeps its number, for rows of their size. */
+static bool has_files_that_stay(struct vs_store *s, uint32_t collection)
+{
+	const struct collection *c;
+	uint32_t i = 0;
+	bool stay;
+
+	pthread_rwlock_rdlock(&s->lock);
+	c = collection_get(&s->table, collection);
+	while (c && i < c->segment_count && !c->segments[i]->unlinked)
+		i++;
+	stay = c && i < c->segment_count;
+	pthread_rwlock_unlock(&s->lock);
+	return stay;
+}
+
 int rows_free_schema(struct vs_store *s, uint32_t collection)
 {
 	uint64_t next_entry;
@@ -86,8 +102,10 @@ int rows_free_schema(struct vs_store *s, uint32_t collection)
 	struct txn txn;
 
 	for (int tries = 0; !done && may_free_schema(s, collection, &next_entry); tries++) {
-		int rc = tries < FREE_SCHEMA_TRIES ? 0 : -EBUSY;
+		int rc = 0;
 
+		if (tries == FREE_SCHEMA_TRIES)
+			rc = has_files_that_stay(s, collection) ? -EIO : -EBUSY;
 		/* The files go with the last row, and must be gone from the catalog, too. */
 		if (!rc && __atomic_load_n(&s->logging, __ATOMIC_ACQUIRE) && !(rc = commit_wait_applied(s)))
 			rc = commit_checkpoint(s);
