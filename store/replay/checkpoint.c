@@ -42,10 +42,13 @@ static struct segment *segment_at(struct vs_store *s, struct collection *c, uint
 	return seg;
 }
 
-/* Brings the headers of a collection's segments up to date. */
+/*
+ * Brings the headers of a collection's segments up to date. Those of a snapshot had their last ones before
+ * they were linked, and whoever goes back to it may link them again at any time.
+ */
 static int write_headers(struct vs_store *s, struct collection *c)
 {
-	bool end = false;
+	bool end = c->frozen;
 	int rc = 0;
 
 	for (uint32_t i = 0; !rc && !end; i++) {

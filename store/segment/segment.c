@@ -517,14 +517,18 @@ void segment_share_abandon(struct segment *seg)
 
 int segment_is_linked(struct segment *seg, enum segment_column column)
 {
+	char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX];
+	uint32_t batch = seg->batch;
 	struct io_identity id;
-	char path[SEGMENT_PATH_MAX];
 	int rc;
 
 	if (seg->alone[column] || !seg->files)
 		return 0;
-	segment_path(path, seg->collection, seg->n, column);
-	rc = seg->files->io->ops->identify(seg->files->io, path, &id);
+	if (batch)
+		segment_attach_paths(paths, batch, seg->batch_n, seg->uploaded);
+	else
+		segment_path(paths[column], seg->collection, seg->n, column);
+	rc = seg->files->io->ops->identify(seg->files->io, paths[column], &id);
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
 	seg->alone[column] = id.names < 2;
