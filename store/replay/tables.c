@@ -13,16 +13,27 @@
 #include "store/replay/apply.h"
 #include "store/replay/convert_v1.h"
 
-/* A segment that only the log knows yet: its files may not even exist. */
-static int placeholder_add(struct vs_store *s, struct collection *c)
-{
-	struct segment *seg = segment_placeholder(c->segment_count, 0, 0);
+/* So many segments may have been made ready, and never have had a row, before the next that has. */
+#define UNUSED_MAX 1024u
 
-	if (!seg || collection_reserve_segments(c, 1)) {
-		segment_put(s->io, seg);
-		return -ENOMEM;
+static bool may_come_next(const struct collection *c, uint32_t n)
+{
+	return n <= c->segment_count || n - c->segment_count <= UNUSED_MAX;
+}
+
+/* A segment that only the log knows yet: its files may not even exist. Those before it that the log does not
+ * know were never used. */
+static int placeholders_add(struct vs_store *s, struct collection *c, uint32_t n)
+{
+	while (c->segment_count <= n) {
+		struct segment *seg = segment_placeholder(c->segment_count, 0, 0);
+
+		if (!seg || collection_reserve_segments(c, 1)) {
+			segment_put(s->io, seg);
+			return -ENOMEM;
+		}
+		collection_add_segment(&s->table, c, seg);
 	}
-	collection_add_segment(&s->table, c, seg);
 	return 0;
 }
 
@@ -54,12 +65,11 @@ static int replay_row(struct replay *rp, const struct record_row *r)
 		return -EUCLEAN;
 	if (r->head.flags & RECORD_HAS_DATA)
 		bytes += c->row_bytes;
-	if (r->head.bytes < bytes || r->head.row == ROW_NONE || r->head.row >> c->shift > c->segment_count ||
+	if (r->head.bytes < bytes || r->head.row == ROW_NONE || !may_come_next(c, r->head.row >> c->shift) ||
 	    !segment_fits(c, 0, r->row.name_at + (uint64_t)granules))
 		return -EUCLEAN;
 	end = r->row.name_at + granules;
-	if (r->head.row >> c->shift == c->segment_count)
-		rc = placeholder_add(s, c);
+	rc = placeholders_add(s, c, r->head.row >> c->shift);
 	if (rc)
 		return rc;
 	seg = collection_segment(c, r->head.row);
@@ -222,7 +232,7 @@ static int replay_attach(struct replay *rp, const struct record_attach *r)
 	struct record_attach *p;
 	int rc;
 
-	if (!c || !c->schema_fixed || r->segment > c->segment_count ||
+	if (!c || !c->schema_fixed || !may_come_next(c, r->segment) ||
 	    !segment_fits(c, r->count, r->name_heap_end) ||
 	    (uint64_t)(r->segment + 1ull) << c->shift > ROW_NONE || r->next_entry < c->next_entry ||
 	    r->next_entry > 1ull << VS_ENTRY_BITS ||
@@ -233,7 +243,7 @@ static int replay_attach(struct replay *rp, const struct record_attach *r)
 		return -ENOMEM;
 	rp->attached = p;
 	p[rp->attached_count++] = *r;
-	rc = r->segment == c->segment_count ? placeholder_add(rp->s, c) : 0;
+	rc = placeholders_add(rp->s, c, r->segment);
 	if (rc)
 		return rc;
 	surely_linked(c, c->segments[r->segment]);
