@@ -162,6 +162,8 @@ static int get(const char *dir, const char *name, struct bytes *out)
 {
 	char path[PATH_MAX];
 
+	if (interrupt_came()) /* while the queries were written */
+		return -EINTR;
 	return (size_t)snprintf(path, sizeof path, "%s/%s", dir, name) < sizeof path ? load(path, out)
 										     : -ENAMETOOLONG;
 }
@@ -188,7 +190,7 @@ static int ask(const struct request *r, const char *dir, struct result *out)
 
 /* A thread that draws how far the daemon is with a batch, by the session's file. */
 struct look {
-	pthread_t thread;
+	pthread_t thread, asker;
 	pthread_mutex_t lock;
 	pthread_cond_t end;
 	bool is_started, is_over;
@@ -226,6 +228,7 @@ static void *look_always(void *arg)
 	while (!look->is_over) {
 		pthread_mutex_unlock(&look->lock);
 		look_once(look);
+		interrupt_pass_on(look->asker);
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_nsec += LOOK_NS;
 		until.tv_sec += until.tv_nsec / 1000000000;
@@ -244,7 +247,10 @@ static void look_begin(struct look *look, const struct request *r, const char *s
 	char path[PATH_MAX];
 	const char *bytes;
 
-	*look = (struct look){.lock = PTHREAD_MUTEX_INITIALIZER, .end = PTHREAD_COND_INITIALIZER, .fd = -1};
+	*look = (struct look){.asker = pthread_self(),
+			      .lock = PTHREAD_MUTEX_INITIALIZER,
+			      .end = PTHREAD_COND_INITIALIZER,
+			      .fd = -1};
 	if (!r->is_batch)
 		return;
 	snprintf(path, sizeof path, "%s/.vecfs", r->collection);

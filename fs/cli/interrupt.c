@@ -39,6 +39,12 @@ bool interrupt_came(void)
 	return came != 0;
 }
 
+void interrupt_pass_on(pthread_t thread)
+{
+	if (came)
+		pthread_kill(thread, came);
+}
+
 void interrupt_ignore_others(void)
 {
 	static const int others[] = {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF,  SIGIO,

@@ -3,6 +3,7 @@
 #ifndef VECFS_FS_CLI_INTERRUPT_H
 #define VECFS_FS_CLI_INTERRUPT_H
 
+#include <pthread.h>
 #include <stdbool.h>
 
 /* For the main thread of a command. From now on SIGINT, SIGTERM and SIGHUP, unless ignored, only end the
@@ -12,6 +13,8 @@ void interrupt_catch(void);
 void interrupt_release(void);
 /* Whether one of them has come. */
 bool interrupt_came(void);
+/* Ends the call that a thread waits in, if one of them has come: it may have come just before the call. */
+void interrupt_pass_on(pthread_t thread);
 
 /*
  * A daemon ends when it is told to: by SIGTERM, SIGINT, SIGHUP, or at once by SIGQUIT and SIGKILL. Every
