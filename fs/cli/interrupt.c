@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-static volatile sig_atomic_t came;
+static _Atomic int came; /* lock-free: a signal handler sets it, and any thread may look */
 
 static void on_signal(int number)
 {
