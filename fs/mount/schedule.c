@@ -382,7 +382,7 @@ static void init_cond(pthread_cond_t *cond)
 	pthread_condattr_destroy(&attr);
 }
 
-struct schedule *schedule_start(void)
+struct schedule *schedule_start(bool own_session)
 {
 	struct schedule *s = calloc(1, sizeof *s);
 
@@ -396,7 +396,7 @@ struct schedule *schedule_start(void)
 			pthread_setname_np(s->thread, "vecfs-schedule");
 			return s;
 		}
-	} else if (s->count > 0 && is_in_autogroup()) {
+	} else if (s->count > 0 && own_session && is_in_autogroup()) {
 		each_thread(make_idle, s);
 	}
 	free_schedule(s);

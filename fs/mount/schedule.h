@@ -16,16 +16,19 @@
  * When they wait instead, it takes it back; if they then run, for a second at first, longer each time; if
  * they wait as before, there is just too much to do, and it was not to blame;
  *   - who may not take it back (an ordinary user, without RLIMIT_NICE) has it done only where there is an
- * autogroup for certain, and then for all of his threads, lest they starve each other.
+ * autogroup of its own for certain, and then for all of his threads, lest they starve each other. A service
+ * manager's mark in the environment is no such thing: each shell of a desktop that it started inherits it.
  */
 #ifndef VECFS_FS_MOUNT_SCHEDULE_H
 #define VECFS_FS_MOUNT_SCHEDULE_H
 
+#include <stdbool.h>
+
 struct schedule;
 
-/* For a daemon whose scheduling group is its own, when its threads are there. NULL: everything stays as it
- * is. */
-struct schedule *schedule_start(void);
+/* For a daemon whose scheduling group should be its own, when its threads are there; own_session: it leads
+ * the session that it is in, so that its autogroup is nobody else's. NULL: everything stays as it is. */
+struct schedule *schedule_start(bool own_session);
 /* Before these threads end. NULL is allowed. */
 void schedule_stop(struct schedule *s);
 

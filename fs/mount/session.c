@@ -320,7 +320,7 @@ static void answering(struct mount *s)
 		io_uring ? "io_uring" : "/dev/fuse");
 	s->ready(s->ready_arg);
 	if (io_uring && has_group_of_its_own(s))
-		s->schedule = schedule_start();
+		s->schedule = schedule_start(!s->options.foreground || getsid(0) == getpid());
 }
 
 /*
