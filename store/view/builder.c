@@ -209,9 +209,9 @@ static int train(struct vs_store *s, struct view *v, const struct codec_plan *pl
 	}
 	if (!rc)
 		rc = take_model(s, v, m);
-	if (rc)
+	if (rc && rc != -EAGAIN)
 		train_failed(s, v, rc, why);
-	else
+	if (!rc)
 		set_why(s->views, v, false, false, "");
 	if (!rc || rc == -EINVAL || rc == -EDOM) {
 		pthread_mutex_lock(&s->views->mutex);
@@ -261,7 +261,8 @@ static enum outcome see_to_model(struct vs_store *s, struct view *v, const struc
 		pthread_mutex_unlock(&s->views->mutex);
 		retire(s, v, coming);
 	}
-	train(s, v, &plan);
+	if (train(s, v, &plan) == -EAGAIN)
+		return LATER;
 	return v->current ? PROGRESS : NOTHING;
 }
 
@@ -582,8 +583,8 @@ static enum outcome look_at_view(struct vs_store *s, struct view *v)
 		return LATER;
 	v->schema = c.schema;
 	outcome = c.damaged ? NOTHING : see_to_model(s, v, &c);
-	if (outcome == NOTHING)
-		return v->retry_ms > clock_ms() ? LATER : NOTHING;
+	if (outcome != PROGRESS)
+		return v->retry_ms > clock_ms() ? LATER : outcome;
 	outcome = encode_view(s, v);
 	look_at_drift(s, v);
 	if (v->sweep && !s->views->stop) {
