@@ -16,6 +16,8 @@
 /* There is a note after so many bytes, or so long, whichever comes first. */
 #define PENDING_BYTES ((size_t)8 << 20)
 #define PENDING_MS 100
+#define LOCK_TRIES 20
+#define LOCK_PAUSE_US 50000
 
 static const char *const names[RECEIVE_FILES] = {"received", NULL, "attributes", "ids0", "delete0"};
 
@@ -65,13 +67,25 @@ static int start(struct receive_batch *b, const char *control, uint64_t stream,
 		       : -ENAMETOOLONG;
 }
 
-/* The notes are there as long as the batch, and who has their lock has the batch. */
+static int try_lock(int fd)
+{
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	return errno == EWOULDBLOCK ? -EBUSY : -errno;
+}
+
+/* The notes are there as long as the batch, and who has their lock has the batch. One who was killed may have
+ * it for a moment longer. */
 static int lock(struct receive_batch *b)
 {
 	int rc = open_file(b, RECEIVE_NOTES);
 
-	if (rc == 0 && flock(b->fd[RECEIVE_NOTES], LOCK_EX | LOCK_NB) != 0)
-		rc = errno == EWOULDBLOCK ? -EBUSY : -errno;
+	if (rc == 0)
+		rc = try_lock(b->fd[RECEIVE_NOTES]);
+	for (int tries = 0; rc == -EBUSY && tries < LOCK_TRIES; tries++) {
+		usleep(LOCK_PAUSE_US);
+		rc = try_lock(b->fd[RECEIVE_NOTES]);
+	}
 	return rc;
 }
 
