@@ -41,7 +41,7 @@ struct io_ops {
 	/* fallocate(2) with its flags (0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE|FALLOC_FL_KEEP_SIZE). */
 	int (*fallocate)(struct io *io, int fd, int mode, uint64_t off, uint64_t len);
 	int (*truncate)(struct io *io, int fd, uint64_t size);
-	/* Starts writing a range back early; promises nothing (sync_file_range). */
+	/* Starts writing a range back early, to the end if len is 0; promises nothing (sync_file_range). */
 	int (*write_behind)(struct io *io, int fd, uint64_t off, uint64_t len);
 	/* Starts reading a range that will soon be looked at; promises nothing (readahead). */
 	int (*read_ahead)(struct io *io, int fd, uint64_t off, uint64_t len);

@@ -10,7 +10,8 @@
 #include "store/io/crew.h"
 #include "store/segment/segment.h"
 
-#define SYNC_MANY 64u /* files: then one call for all takes less time */
+#define SYNC_MANY 64u                 /* files: then one call for all takes less time */
+#define WRITE_BEHIND_BYTES (1u << 20) /* of a file */
 
 /* At most half of what the process may open: there are others who need some. */
 static unsigned default_open_max(void)
@@ -204,14 +205,33 @@ int segment_read(struct segment *seg, enum segment_column column, void *buf, siz
 	return rc;
 }
 
+/*
+ * The disk begins early with what a checkpoint will wait for. Left to the checkpoint, which then has as much
+ * to write as a whole log file holds, rows that lie scattered keep the disk for so long that the other log
+ * file is full first, and all changes wait together.
+ */
+static void write_behind(struct io *io, struct file_use *u, int fd, size_t bytes)
+{
+	u->behind_bytes += bytes;
+	if (u->behind_bytes < WRITE_BEHIND_BYTES)
+		return;
+	io->ops->write_behind(io, fd, 0, 0); /* if it fails, the checkpoint's sync will tell */
+	u->behind_bytes = 0;
+}
+
 int segment_writev(struct segment *seg, enum segment_column column, struct iovec *iov, int count,
 		   uint64_t off)
 {
 	int fd = segment_file(seg, column), rc;
+	size_t bytes = 0;
 
 	if (fd < 0)
 		return fd;
+	for (int i = 0; i < count; i++)
+		bytes += iov[i].iov_len;
 	rc = io_writev_full(seg->files->io, fd, iov, count, off);
+	if (!rc)
+		write_behind(seg->files->io, &seg->use[column], fd, bytes);
 	segment_file_written(seg, column);
 	return rc;
 }

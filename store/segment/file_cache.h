@@ -33,7 +33,8 @@ struct file_use {
 	struct segment *seg;
 	enum segment_column column;
 	unsigned users;
-	bool dirty; /* written since the last datasync */
+	bool dirty;          /* written since the last datasync */
+	size_t behind_bytes; /* written since the disk was last asked to begin: the writer's alone */
 	struct file_use *prev, *next;
 };
 
