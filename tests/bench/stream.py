@@ -3,7 +3,7 @@
 
 First ratio and speed of the frames of vecfs send, whose floats are taken apart into planes, beside those of zstd as the
 bytes are (tests/bench/streambench.c; one thread, time of the processor), of the shared data sets and of N x 768 (default
-100,000) normally distributed numbers. Then `vecfs send | vecfs receive` of a snapshot of the latter from one mount to another,
+100,000) normally distributed numbers. Then `vecfs send | vecfs receive` of a snapshot of each of them from one mount to another,
 in turns with `cat` of the same bytes through a pipe into a file, synced; medians, and the medians of the ratios of each turn.
 """
 import argparse
@@ -58,24 +58,33 @@ def timed(shell, *words):
     return time.monotonic() - began
 
 
-def pipes(folder, data, levels, reps):
+def pipe(source, target, copy, data, dim, levels, reps):
+    size = pathlib.Path(data).stat().st_size
+    subprocess.run([VECFS, "import", "-q", "--dim", str(dim), source, data], check=True)
+    (source / ".vecfs/snap/S").mkdir()
+    os.sync()
+    times = {level: [] for level in ("cat", "none", *levels)}
+    for rep in range(reps):
+        times["cat"].append(timed('cat "$1" | cat >"$2" && sync -d "$2"', data, copy))
+        for level in ("none", *levels):
+            new = pathlib.Path(f"{target}-{level}-{rep}")
+            times[level].append(timed('"$1" send -q --compress "$2" "$3" | "$1" receive -q "$4"', VECFS, level,
+                                      source / ".vecfs/snap/S", new))
+            (new / ".vecfs/snap/S").rmdir()
+            shutil.rmtree(new)
+    for what, all_s in times.items():
+        s = statistics.median(all_s)
+        ratio = statistics.median(c / t for c, t in zip(times["cat"], all_s))
+        print(f"  {'cat | cat, synced' if what == 'cat' else f'send --compress {what} | receive':32} "
+              f"{s:6.3f} s {size / s / 1e9:6.2f} GB/s   {ratio:5.2f} of cat", flush=True)
+
+
+def pipes(folder, sets, levels, reps):
     source, target = mounted(folder, "from"), mounted(folder, "to")
-    size = data.stat().st_size
     try:
-        subprocess.run([VECFS, "import", "-q", "--dim", str(DIM), source / "docs", data], check=True)
-        (source / "docs/.vecfs/snap/S").mkdir()
-        os.sync()
-        times = {level: [] for level in ("cat", "none", *levels)}
-        for rep in range(reps):
-            times["cat"].append(timed('cat "$1" | cat >"$2" && sync -d "$2"', data, folder / "copy"))
-            for level in ("none", *levels):
-                times[level].append(timed('"$1" send -q --compress "$2" "$3" | "$1" receive -q "$4"', VECFS, level,
-                                          source / "docs/.vecfs/snap/S", target / f"docs-{level}-{rep}"))
-        for what, all_s in times.items():
-            s = statistics.median(all_s)
-            ratio = statistics.median(c / t for c, t in zip(times["cat"], all_s))
-            print(f"{'cat | cat, synced' if what == 'cat' else f'send --compress {what} | receive':32} "
-                  f"{size / s / 1e9:6.2f} GB/s   {ratio:5.2f} of cat")
+        for number, (name, data, dim) in enumerate(sets):
+            print(name)
+            pipe(source / f"docs{number}", target / f"docs{number}", folder / "copy", data, dim, levels, reps)
     finally:
         for mount in (source, target):
             subprocess.run([VECFS, "umount", mount], check=False)
@@ -95,8 +104,9 @@ def main():
         data = folder / "data.f32"
         synthetic(data, args.rows)
         sets = [(n, SHARED / p, d) for n, p, d in SETS if (SHARED / p).exists()]
-        codecs([*sets, (f"normal {args.rows:,} x {DIM}", data, DIM)], levels)
-        pipes(folder, data, levels, args.reps)
+        sets.append((f"normal {args.rows:,} x {DIM}", data, DIM))
+        codecs(sets, levels)
+        pipes(folder, sets, levels, args.reps)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0
