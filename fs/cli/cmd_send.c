@@ -77,6 +77,7 @@ struct send {
 	struct row_cursor cursor;
 	uint64_t skip; /* rows that the receiver has */
 	struct progress progress;
+	bool output_failed;
 };
 
 static int fail(const char *what, const char *why)
@@ -287,7 +288,7 @@ static int write_stdout(void *arg, const void *data, size_t size)
 	struct send *s = arg;
 	int rc = transfer_write(STDOUT_FILENO, data, size);
 
-	(void)s;
+	s->output_failed = rc != 0;
 	return rc;
 }
 
@@ -308,7 +309,7 @@ static int send_stream(struct send *s)
 	if (!rc)
 		rc = vecstream_write_end(&s->writer, &s->end);
 	progress_end(&s->progress, rc == 0);
-	return rc ? fail(s->path, strerror(-rc)) : COMMAND_OK;
+	return rc ? fail(s->output_failed ? "standard output" : s->path, strerror(-rc)) : COMMAND_OK;
 }
 
 static int send_path(struct send *s)

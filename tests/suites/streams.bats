@@ -288,6 +288,14 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 	[[ $output == *"nothing for a terminal"* ]]
 }
 
+@test "a stream that finds no room is told of where it goes, not of where it comes from" {
+	vec 1 4 >mnt/docs/a
+	run -1 bash -c '"$VECFS_BIN" send -q mnt/docs >/dev/full'
+	[[ $output == "vecfs: standard output: No space left on device" ]]
+	run -1 bash -c '"$VECFS_BIN" send -q mnt/docs >&-'
+	[[ $output == "vecfs: standard output: Bad file descriptor" ]]
+}
+
 @test "receive goes on after a stream that was cut off: the rest is sent with the token" {
 	vectors docs 20000 64 6
 	vecfs send -q --compress none mnt/docs >s
