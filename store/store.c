@@ -319,8 +319,6 @@ static int finalize(struct vs_store *s)
 		s->position = s->log.next;
 		s->position.epoch += 2;
 		log_close(&s->log);
-	} else if (rc >= 0) {
-		rc = catalog_sync(s); /* nobody has yet */
 	}
 	if (rc >= 0)
 		rc = catalog_update(s, s->has_orphans ? 0 : CATALOG_CLEAN);

@@ -247,6 +247,9 @@ static int piece_prepare(struct batch_commit *j, struct piece *p, uint64_t *entr
 	}
 	if (!rc)
 		rc = piece_write(j, p, &w);
+	/* By the descriptors that wrote it, too: these are told what a client in user space has dropped. */
+	if (!rc && !p->uploaded)
+		rc = commit_synced(j->s, segment_sync_written(j->batch->segments[p->n]));
 	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
 		if (!rc)
 			rc = commit_synced(j->s, io->ops->datasync(io, w.fd[i]));

@@ -245,11 +245,15 @@ static int piece_open(struct vs_upload *u, uint32_t n)
 	return u->fd < 0 ? u->fd : 0;
 }
 
+/* A client in user space tells of what it drops to whoever has the file open, and to no commit that opens it
+ * afterwards: so it is synced here there. */
 static int piece_close(struct vs_upload *u)
 {
 	struct io *io = u->s->io;
 	int rc = u->fd < 0 ? 0 : write_header(u, u->fd, u->piece_bytes / u->row_bytes);
 
+	if (u->fd >= 0 && !rc && io->syncs_singly)
+		rc = io->ops->datasync(io, u->fd);
 	if (u->fd >= 0)
 		io->ops->close(io, u->fd);
 	u->fd = -1;

@@ -268,18 +268,6 @@ static int slot_trim(struct io *io, int i, uint64_t room)
 	return rc < 0 ? rc : 0;
 }
 
-int catalog_sync(struct vs_store *s)
-{
-	int fd = s->io->ops->open(s->io, paths[s->catalog_seq % 2], O_RDWR, 0), rc;
-
-	if (fd < 0)
-		return fd;
-	rc = s->io->ops->datasync(s->io, fd);
-	s->log.sync_failed |= rc < 0;
-	s->io->ops->close(s->io, fd);
-	return rc < 0 ? rc : 0;
-}
-
 int catalog_open_room(struct vs_store *s)
 {
 	uint64_t size[2];
@@ -337,6 +325,17 @@ int catalog_create(struct vs_store *s)
 
 /* ------------------------------------------------------------------ reading */
 
+/* What is read after this is on the disk: the page cache may have a slot that is not there yet (after a
+ * SIGKILL) or never will be (after a failed sync), while the log goes by it and the other slot is written. */
+static int slot_sync(struct io *io, int fd)
+{
+	int rc = io->ops->datasync(io, fd);
+
+	if (rc >= 0)
+		io->ops->forget(io, fd);
+	return rc < 0 ? rc : 0;
+}
+
 /* Reads one slot whole: *out is NULL if it is missing or not valid, and *version then what it says all the
  * same. */
 static int slot_read(struct io *io, const char *path, struct catalog **out, bool *exists, uint32_t *version)
@@ -349,7 +348,9 @@ static int slot_read(struct io *io, const char *path, struct catalog **out, bool
 	*exists = fd >= 0;
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
-	rc = io->ops->size(io, fd, &size);
+	rc = io->read_only ? 0 : slot_sync(io, fd);
+	if (rc >= 0)
+		rc = io->ops->size(io, fd, &size);
 	if (rc >= 0 && size >= sizeof *head && size <= SIZE_MAX / 2) {
 		head = malloc(size);
 		rc = head ? io_read_full(io, fd, head, size, 0) : -ENOMEM;

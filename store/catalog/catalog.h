@@ -41,9 +41,6 @@ int catalog_write(struct vs_store *s, struct catalog_image *image);
 int catalog_write_at(struct vs_store *s, struct catalog_image *image);
 /* Writes the present state so. */
 int catalog_update(struct vs_store *s, uint32_t flags);
-/* Syncs the slot that was read: it may have been in the page cache only. Before the other one is written, or
- * a log that only this one does without is touched. */
-int catalog_sync(struct vs_store *s);
 /* At opening: how much room the slots have, and more if the present state needs it. */
 int catalog_open_room(struct vs_store *s);
 /* Makes the first catalog of a new store, in one step that a crash cannot tear. */
@@ -57,7 +54,8 @@ int catalog_reserve_bytes(struct vs_store *s, uint64_t more);
 void catalog_grow(struct vs_store *s);
 
 /*
- * Reads both slots; *out is the valid one with the higher seq. valid tells which are (a missing file is not).
+ * Reads both slots, from the disk unless the store is only read; *out is the valid one with the higher seq.
+ * valid tells which are (a missing file is not).
  * -ENOENT: neither file exists; -EUCLEAN: none is valid; -EPROTO: of a version unknown
  * here, which out->version tells.
  */

@@ -45,8 +45,12 @@ struct io_ops {
 	int (*write_behind)(struct io *io, int fd, uint64_t off, uint64_t len);
 	/* Starts reading a range that will soon be looked at; promises nothing (readahead). */
 	int (*read_ahead)(struct io *io, int fd, uint64_t off, uint64_t len);
-	/* fdatasync(2): the data and the size are on the disk when this returns 0. */
+	/* fdatasync(2): what was written is on the disk, and the size, when this returns 0; for who has
+	 * written it by this fd, that is: to others it may not be told that some was lost. */
 	int (*datasync)(struct io *io, int fd);
+	/* Forgets what is in memory of a file that has been synced, so that it is read from the disk: what a
+	 * failed sync has lost looks clean there. Promises nothing (posix_fadvise, POSIX_FADV_DONTNEED). */
+	int (*forget)(struct io *io, int fd);
 	/* fsync(2) of a directory: its names are on the disk when this returns 0. */
 	int (*syncdir)(struct io *io, const char *path);
 	/* syncfs(2): all files and names are on the disk when this returns 0. One call for many files, but

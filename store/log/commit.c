@@ -515,10 +515,7 @@ static int start_logging(struct vs_store *s)
 		pthread_mutex_unlock(&s->start_mutex);
 		return 0;
 	}
-	/* Also a clean one: whoever closed the store may have been killed at it. */
-	rc = catalog_sync(s);
-	if (!rc)
-		rc = log_create(&s->log, s->io, &s->position, s->options.log_bytes);
+	rc = log_create(&s->log, s->io, &s->position, s->options.log_bytes);
 	if (!rc) {
 		rc = write_open_catalog(s);
 		if (rc) {

@@ -263,6 +263,19 @@ static int scan_file(struct scan *sc, struct log_position *at, log_frame_fn fn, 
 	return rc;
 }
 
+/* What is read after this is on the disk. */
+static int scan_sync(const struct scan *sc)
+{
+	int rc;
+
+	if (!sc->first || sc->io->read_only)
+		return 0;
+	rc = sc->io->ops->datasync(sc->io, sc->fd);
+	if (rc >= 0)
+		sc->io->ops->forget(sc->io, sc->fd);
+	return rc < 0 ? rc : 0;
+}
+
 int log_scan(struct io *io, struct log_position *at, bool first, log_frame_fn fn, void *arg, char *why,
 	     size_t why_size)
 {
@@ -281,9 +294,9 @@ int log_scan(struct io *io, struct log_position *at, bool first, log_frame_fn fn
 			rc = sc.fd;
 			break;
 		}
-		rc = scan_file(&sc, at, fn, arg, why, why_size);
-		if (!rc && first && !io->read_only)
-			rc = io->ops->datasync(io, sc.fd);
+		rc = scan_sync(&sc);
+		if (!rc)
+			rc = scan_file(&sc, at, fn, arg, why, why_size);
 		io->ops->close(io, sc.fd);
 	}
 	free(sc.buf);

@@ -67,9 +67,9 @@ typedef int (*log_frame_fn)(void *arg, const struct frame *frame, const void *pa
  * last frame ends it normally. -EUCLEAN: a bad frame is followed by good ones, so something was damaged; why
  * tells where.
  *
- * first: says that this is the first scan. It syncs the files, for what was read may be in the page cache
- * only (after a SIGKILL), and nothing may reach the segments ahead of a durable log; and it looks for damage
- * where the log ends.
+ * first: says that this is the first scan. It syncs the files and reads them from the disk, for what the page
+ * cache has may not be there (after a SIGKILL; after a failed sync it never will), and nothing may reach the
+ * segments ahead of a durable log; and it looks for damage where the log ends.
  */
 int log_scan(struct io *io, struct log_position *at, bool first, log_frame_fn fn, void *arg, char *why,
 	     size_t why_size);

@@ -159,6 +159,8 @@ int recover(struct vs_store *s, char *why, size_t why_size)
 	if (rc == -EPROTO)
 		snprintf(why, why_size, "of format version %u, which is newer than this program, whose is %u",
 			 image.version, FORMAT_VERSION);
+	if (rc && rc != -ENOENT && !*why)
+		snprintf(why, why_size, "cannot sync the catalog, or read it: %s", strerror(-rc));
 	if (rc) {
 		catalog_free(&image);
 		return rc;
@@ -173,8 +175,6 @@ int recover(struct vs_store *s, char *why, size_t why_size)
 	}
 	if (!rc)
 		rc = catalog_load(s, &image, why, why_size);
-	if (!rc && !clean && !s->read_only)
-		rc = catalog_sync(s);
 	catalog_free(&image);
 	if (!rc)
 		rc = s->read_only ? 0 : catalog_open_room(s);

@@ -270,6 +270,27 @@ int segment_sync(struct segment *seg)
 	return rc;
 }
 
+int segment_sync_written(struct segment *seg)
+{
+	struct files *f = seg->files;
+	int rc = 0;
+
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && rc >= 0; i++) {
+		bool dirty;
+
+		pthread_mutex_lock(&f->mutex);
+		dirty = seg->use[i].dirty;
+		if (dirty)
+			use_begin(&seg->use[i]);
+		pthread_mutex_unlock(&f->mutex);
+		if (!dirty)
+			continue;
+		rc = f->io->ops->datasync(f->io, seg->fd[i]);
+		segment_file_done(seg, i);
+	}
+	return rc < 0 ? rc : 0;
+}
+
 void segment_write_off(struct segment *seg)
 {
 	struct files *f = seg->files;

@@ -286,8 +286,10 @@ bool segment_row_valid(const struct segment *seg, const struct row *row);
 void segment_learn_header(struct segment *seg, const struct vs_schema *schema);
 /* The applier's: brings the .npy header up to count rows. */
 int segment_write_header(struct segment *seg, const struct vs_schema *schema, uint32_t count);
-/* datasync of what is dirty. */
+/* The applier's: datasync of what is dirty. */
 int segment_sync(struct segment *seg);
+/* Anybody's: the same, and it stays to be synced by the applier. */
+int segment_sync_written(struct segment *seg);
 /* Cuts the files to what is in use and computes the digests: the last step, but for a sync, before a clean
  * catalog. */
 int segment_finalize(struct segment *seg, const struct vs_schema *schema);

@@ -395,6 +395,18 @@ static int disk_datasync(struct io *io, int fd)
 	return leave(&c, rc);
 }
 
+static int disk_forget(struct io *io, int fd)
+{
+	struct call c;
+	int rc = enter(&c, io, "forget", false, 0);
+	struct handle *h = handle_of(c.d, fd);
+
+	about(&c, "%s", h->path);
+	if (!rc)
+		simfile_forget(&h->node->file);
+	return leave(&c, rc);
+}
+
 static int disk_syncdir(struct io *io, const char *path)
 {
 	struct call c;
@@ -647,6 +659,7 @@ static const struct io_ops disk_ops = {
 	.write_behind = disk_write_behind,
 	.read_ahead = disk_read_ahead,
 	.datasync = disk_datasync,
+	.forget = disk_forget,
 	.syncdir = disk_syncdir,
 	.syncall = disk_syncall,
 	.size = disk_size,

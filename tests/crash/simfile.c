@@ -363,6 +363,21 @@ void simfile_lose(struct simfile *f, struct simfate *fate)
 		f->changes[i].lost = true;
 }
 
+void simfile_forget(struct simfile *f)
+{
+	for (size_t i = 0; i < f->change_count; i++)
+		if (f->changes[i].lost)
+			copy_range(f, f->cache, f->disk, f->changes[i].off, f->changes[i].len);
+	for (size_t i = 0; i < f->change_count; i++) {
+		const struct simchange *c = &f->changes[i];
+
+		if (!c->lost && c->kind == CHANGE_WRITE)
+			memcpy(f->cache + c->off, f->bytes + c->bytes, c->len);
+		else if (!c->lost)
+			zero_range(f, f->cache, c->off, c->len);
+	}
+}
+
 void simfile_crash(struct simfile *f, struct simfate *fate)
 {
 	apply_changes_by_fate(f, fate);

@@ -58,6 +58,8 @@ void simfile_resize(struct simfile *f, uint64_t when, uint64_t size);
 void simfile_sync(struct simfile *f, uint64_t until);
 /* A sync that failed: fate decides what reached the disk, the rest never will though the cache shows it. */
 void simfile_lose(struct simfile *f, struct simfate *fate);
+/* The cache is read anew, but for what may still reach the disk. */
+void simfile_forget(struct simfile *f);
 /* Power loss: fate decides what reached the disk, and the cache is read anew. */
 void simfile_crash(struct simfile *f, struct simfate *fate);
 

@@ -4,10 +4,12 @@
  *
  *   faultfs -f [-o hard_remove] FOLDER MOUNTPOINT
  *
- * FAULTFS_RULES names a file that may change at any time. A line "CALL ERROR" makes such calls fail: CALL is
- * one of those below, or "all"; ERROR is EIO, ENOSPC, EOPNOTSUPP, ENOSYS, EINVAL or ENOTCONN. SIGUSR1 drops
- * what the kernel has cached of the files, mapped pages too. FAULTFS_LOG names a file that gets a line "CALL
- * PATH" for each creation, write, allocation and sync.
+ * FAULTFS_RULES names a file that may change at any time. A line "CALL ERROR [PART]" makes such calls fail,
+ * if PART is in the path: CALL is one of those below, or "all"; ERROR is EIO, ENOSPC, EOPNOTSUPP, ENOSYS,
+ * EINVAL or ENOTCONN. "lose ERROR" takes writes and drops them; syncs then answer 0, and the first close of a
+ * descriptor of that opened file the error, as ceph-fuse does whose servers are full. SIGUSR1 drops what the
+ * kernel has cached of the files, mapped pages too. FAULTFS_LOG names a file that gets a line "CALL PATH" for
+ * each creation, write, allocation and sync.
  *
  * Two of them over one folder are two machines: locks of the one are seen by the other. One that is killed is
  * a machine that has lost its file system, and its locks.
@@ -21,6 +23,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,8 +32,11 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#define FILES_MAX 4096
+
 static char folder[PATH_MAX];
 static pthread_mutex_t log_mutex = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic int lost[FILES_MAX]; /* by descriptor: the error of what has been dropped, not yet told */
 
 /* ------------------------------------------------------------------ what fails */
 
@@ -50,17 +56,21 @@ static int error_of(const char *name)
 	abort();
 }
 
-/* 0, or -errno: what the rules say of a call. */
-static int fault(const char *call)
+/* 0, or -errno: what the rules say of a call on a path. */
+static int fault(const char *call, const char *path)
 {
-	const char *path = getenv("FAULTFS_RULES");
-	FILE *rules = path ? fopen(path, "re") : NULL;
-	char name[32], error[32];
+	const char *rules_path = getenv("FAULTFS_RULES");
+	FILE *rules = rules_path ? fopen(rules_path, "re") : NULL;
+	char line[256], name[32], error[32], part[64];
 	int rc = 0;
 
-	while (rules && !rc && fscanf(rules, "%31s %31s", name, error) == 2)
-		if (strcmp(name, call) == 0 || strcmp(name, "all") == 0)
+	while (rules && !rc && fgets(line, sizeof line, rules)) {
+		int words = sscanf(line, "%31s %31s %63s", name, error, part);
+
+		if (words >= 2 && (strcmp(name, call) == 0 || strcmp(name, "all") == 0) &&
+		    (words == 2 || strstr(path, part)))
 			rc = -error_of(error);
+	}
 	if (rules)
 		fclose(rules);
 	return rc;
@@ -99,7 +109,7 @@ static int result(long rc)
 	do {                                                                                                 \
 		struct full_path at;                                                                         \
 		const char *there = full(path, &at);                                                         \
-		int rc = fault(name);                                                                        \
+		int rc = fault(name, path);                                                                  \
                                                                                                              \
 		(void)there;                                                                                 \
 		return rc ? rc : result(expression);                                                         \
@@ -176,7 +186,7 @@ static int ff_readdir(const char *path, void *buf, fuse_fill_dir_t fill, off_t o
 		      enum fuse_readdir_flags flags)
 {
 	struct full_path there;
-	int rc = fault("readdir");
+	int rc = fault("readdir", path);
 	DIR *dir = rc ? NULL : opendir(full(path, &there));
 	struct dirent *e;
 
@@ -198,13 +208,15 @@ static int opened(long fd, struct fuse_file_info *fi)
 	if (fd < 0)
 		return -errno;
 	fi->fh = (uint64_t)fd;
+	if (fd < FILES_MAX)
+		lost[fd] = 0;
 	return 0;
 }
 
 static int ff_open(const char *path, struct fuse_file_info *fi)
 {
 	struct full_path there;
-	int rc = fault("open");
+	int rc = fault("open", path);
 
 	return rc ? rc : opened(open(full(path, &there), fi->flags | O_CLOEXEC), fi);
 }
@@ -212,7 +224,7 @@ static int ff_open(const char *path, struct fuse_file_info *fi)
 static int ff_create(const char *path, mode_t mode, struct fuse_file_info *fi)
 {
 	struct full_path there;
-	int rc = fault("create");
+	int rc = fault("create", path);
 
 	note("create", path);
 	return rc ? rc : opened(open(full(path, &there), fi->flags | O_CREAT | O_CLOEXEC, mode), fi);
@@ -223,9 +235,23 @@ static int ff_read(const char *path, char *buf, size_t size, off_t off, struct f
 	ON_PATH("read", pread((int)fi->fh, buf, size, off));
 }
 
+/* A file is as long as its client says, whatever it has dropped. */
+static int reach(int fd, off_t end)
+{
+	struct stat st;
+
+	return fstat(fd, &st) || (st.st_size < end && ftruncate(fd, end));
+}
+
 static int ff_write(const char *path, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
 {
+	int dropped = fault("lose", path);
+
 	note("write", path);
+	if (dropped && fi->fh < FILES_MAX) {
+		lost[fi->fh] = dropped;
+		return reach((int)fi->fh, off + (off_t)size) ? -errno : (int)size;
+	}
 	ON_PATH("write", pwrite((int)fi->fh, buf, size, off));
 }
 
@@ -245,7 +271,7 @@ static int ff_fsync(const char *path, int data_only, struct fuse_file_info *fi)
 static int ff_fsyncdir(const char *path, int data_only, struct fuse_file_info *fi)
 {
 	struct full_path there;
-	int rc = fault("fsyncdir"), fd;
+	int rc = fault("fsyncdir", path), fd;
 
 	(void)data_only;
 	(void)fi;
@@ -258,6 +284,13 @@ static int ff_fsyncdir(const char *path, int data_only, struct fuse_file_info *f
 	rc = result(fsync(fd));
 	close(fd);
 	return rc;
+}
+
+/* A descriptor is closed; the opened file may have others. */
+static int ff_flush(const char *path, struct fuse_file_info *fi)
+{
+	(void)path;
+	return fi->fh < FILES_MAX ? atomic_exchange(&lost[fi->fh], 0) : 0;
 }
 
 static int ff_flock(const char *path, struct fuse_file_info *fi, int operation)
@@ -340,6 +373,7 @@ static const struct fuse_operations operations = {
 	.fallocate = ff_fallocate,
 	.fsync = ff_fsync,
 	.fsyncdir = ff_fsyncdir,
+	.flush = ff_flush,
 	.flock = ff_flock,
 	.release = ff_release,
 };

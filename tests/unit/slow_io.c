@@ -109,8 +109,17 @@ static int slow_read_ahead(struct io *io, int fd, uint64_t off, uint64_t len)
 
 static int slow_datasync(struct io *io, int fd)
 {
+	if (slow_of(io)->sync_error) {
+		delay(slow_of(io));
+		return slow_of(io)->sync_error;
+	}
 	delay_file(slow_of(io), fd);
 	return slow_of(io)->real->ops->datasync(slow_of(io)->real, fd);
+}
+
+static int slow_forget(struct io *io, int fd)
+{
+	return slow_of(io)->real->ops->forget(slow_of(io)->real, fd);
 }
 
 static int slow_syncdir(struct io *io, const char *path)
@@ -211,6 +220,7 @@ static const struct io_ops ops = {
 	.write_behind = slow_write_behind,
 	.read_ahead = slow_read_ahead,
 	.datasync = slow_datasync,
+	.forget = slow_forget,
 	.syncdir = slow_syncdir,
 	.syncall = slow_syncall,
 	.size = slow_size,

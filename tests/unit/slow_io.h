@@ -20,8 +20,9 @@ enum slow_call { SLOW_OPEN, SLOW_LINK, SLOW_RENAME };
 struct slow_io {
 	struct io io; /* what the store gets */
 	struct io *real;
-	_Atomic unsigned delay_ms;                 /* 0: nothing is slow */
-	_Atomic bool broken;                       /* what is slow cannot be read: -EIO */
+	_Atomic unsigned delay_ms; /* 0: nothing is slow */
+	_Atomic bool broken;       /* what is slow cannot be read: -EIO */
+	_Atomic int sync_error;    /* each sync of any file takes delay_ms, and answers this */
 	_Atomic bool collection[SLOW_COLLECTIONS]; /* by number */
 	_Atomic bool file[SLOW_FILES];             /* by descriptor */
 	_Atomic unsigned long delayed;             /* calls */
