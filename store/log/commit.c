@@ -288,6 +288,19 @@ static void stop_leading(struct commit *c)
 	pthread_cond_broadcast(&c->space); /* who waits for it may have to lead */
 }
 
+/* Nobody leads any more once it has failed: those who came while somebody did are told so, and no others
+ * come. Called and returns with the mutex held. */
+static void tell_failed(struct commit *c)
+{
+	struct waiter *due = c->failed ? waiters_due(c) : NULL;
+
+	if (!due)
+		return;
+	pthread_mutex_unlock(&c->mutex);
+	waiters_tell(due, -EIO);
+	pthread_mutex_lock(&c->mutex);
+}
+
 /*
  * Leads until target is durable and no waiter is left: those came while the leader was at work, and share its
  * next sync. Called and returns with the mutex held, not leading.
@@ -314,6 +327,7 @@ static void lead_until(struct vs_store *s, uint64_t target)
 		}
 	}
 	stop_leading(c);
+	tell_failed(c);
 }
 
 /* Waits until target is durable, leading if nobody does. Under the mutex. */
@@ -449,6 +463,7 @@ void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *
 		; /* whoever leads now serves the waiters */
 	else if (c->waiters && !c->failed)
 		lead_until(s, 0);
+	tell_failed(c);
 	pthread_mutex_unlock(&c->mutex);
 }
 
