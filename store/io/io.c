@@ -18,6 +18,7 @@
 #include "store/io/guard.h"
 
 #define WIDTH_OF_SERVERS 16u
+#define OPEN_TRIES 100
 
 struct real {
 	struct io io;
@@ -72,15 +73,19 @@ static bool may_reach(uint64_t end)
 static int open_protected(int root, const char *path, int flags)
 {
 	struct stat st;
-	int fd;
+	int fd = -1;
 
-	if (fstatat(root, path, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode) || st.st_mode & S_IWUSR ||
-	    fchmodat(root, path, st.st_mode | S_IWUSR, 0)) {
-		errno = EACCES;
-		return -1;
+	errno = EACCES;
+	/* One that may be written now is another thread's, which is at the same and will soon be done. */
+	for (int i = 0; fd < 0 && errno == EACCES && i < OPEN_TRIES; i++) {
+		if (fstatat(root, path, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode) ||
+		    (!(st.st_mode & S_IWUSR) && fchmodat(root, path, st.st_mode | S_IWUSR, 0))) {
+			errno = EACCES;
+			return -1;
+		}
+		fd = openat(root, path, flags);
 	}
-	fd = openat(root, path, flags);
-	if (fd >= 0)
+	if (fd >= 0 && !(st.st_mode & S_IWUSR))
 		fchmod(fd, st.st_mode & 07777);
 	return fd;
 }

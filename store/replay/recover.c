@@ -109,10 +109,11 @@ static int convert(struct vs_store *s, bool *clean, char *why, size_t why_size)
 	return rc;
 }
 
-static int replay_log(struct vs_store *s, char *why, size_t why_size)
+/* Both passes; *at: from where the log begins to where it ends. */
+static int replay_log(struct vs_store *s, struct log_position *at, char *why, size_t why_size)
 {
-	struct log_position at = s->position, again = at;
-	int rc = tables_replay(s, &at, NULL, why, why_size);
+	struct log_position again = *at;
+	int rc = tables_replay(s, at, NULL, why, why_size);
 
 	if (!rc)
 		rc = orphans_unlink_shared(s);
@@ -122,25 +123,46 @@ static int replay_log(struct vs_store *s, char *why, size_t why_size)
 	if (!rc)
 		rc = log_scan(s->io, &again, false, write_frame, s, why, why_size);
 	s->replaying = false;
-	if (rc)
-		return rc;
-	for (uint32_t i = 0; i < s->table.count; i++) {
-		struct collection *c = s->table.all[i];
+	return rc;
+}
 
-		rc = c->frozen ? load_later(s, c) : load_close_sources(s, c);
-		if (rc)
-			return rc;
-		if (c->frozen)
-			continue;
-		collection_trim_segments(&s->table, c);
-		if (!c->damaged && (rc = load_verify_sizes(c)) == -EUCLEAN)
-			load_damaged(s, c, "segment files", rc);
-		if (!c->damaged && !rc)
-			rc = load_index(s, c);
-		if (!c->damaged && rc)
-			return rc;
-	}
-	rc = finish(s, &at);
+/* What files and log have been brought to is looked at, and indexed. */
+static int load_replayed(struct vs_store *s, struct collection *c)
+{
+	int rc = c->frozen ? load_later(s, c) : load_close_sources(s, c);
+
+	if (rc || c->frozen)
+		return rc;
+	collection_trim_segments(&s->table, c);
+	if (!c->damaged && (rc = load_verify_sizes(c)) == -EUCLEAN)
+		load_damaged(s, c, "segment files", rc);
+	if (!c->damaged && !rc)
+		rc = load_index(s, c);
+	return c->damaged ? 0 : rc;
+}
+
+static int recover_clean(struct vs_store *s)
+{
+	struct prefetch *ahead = prefetch_begin(s, true);
+	int rc = 0;
+
+	for (uint32_t i = 0; i < s->table.count && !rc; i++)
+		rc = load_collection(s, s->table.all[i]);
+	prefetch_end(ahead);
+	return rc;
+}
+
+static int recover_dirty(struct vs_store *s, char *why, size_t why_size)
+{
+	struct prefetch *ahead = prefetch_begin(s, false);
+	struct log_position at = s->position;
+	int rc = replay_log(s, &at, why, why_size);
+
+	for (uint32_t i = 0; i < s->table.count && !rc; i++)
+		rc = load_replayed(s, s->table.all[i]);
+	prefetch_end(ahead);
+	if (!rc)
+		rc = finish(s, &at);
 	if (rc)
 		return rc;
 	orphans_collect(s);
@@ -190,11 +212,8 @@ int recover(struct vs_store *s, char *why, size_t why_size)
 		return rc;
 	if (!clean && s->read_only)
 		return in_memory_replay(s, why, why_size);
-	if (!clean)
-		rc = replay_log(s, why, why_size);
 	s->finalized = clean;
-	for (uint32_t i = 0; i < s->table.count && clean && !rc; i++)
-		rc = load_collection(s, s->table.all[i]);
+	rc = clean ? recover_clean(s) : recover_dirty(s, why, why_size);
 	if (!rc && !s->read_only)
 		rc = clone_find_shares(s);
 	return rc == -ENOENT ? -EIO : rc; /* there is a store, whatever is missing of it */

@@ -76,6 +76,7 @@ struct segment {
 	bool cloned;       /* at opening: the log has made a clone of it, or it of another; such a file is
 			      there until the clone has been linked */
 	bool logged;       /* at opening: the log may have changed how many rows it has */
+	bool fetched;      /* at opening: its files have been asked for (prefetch.h) */
 	bool uncut;        /* shared files are as long as they were */
 	bool digest_valid; /* the digests of the last clean catalog still hold */
 	uint64_t digests[SEGMENT_COLUMNS];
