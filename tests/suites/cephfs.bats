@@ -3,16 +3,18 @@
 #
 #   VECFS_CEPH_ROUNDS=50 VECFS_CEPH_SEED=7 VECFS_LONG=1 bats -f 'any mix' tests/suites/cephfs.bats
 #
-# goes through so many rounds of any mix, the same for the same seed; a minute each.
+# goes through so many rounds of any mix, the same for the same seed; a minute each. VECFS_CEPH_FULL is how often the
+# cluster fills up under load.
 # transports: none
 # timeout: 1500
 load helper
 
 rounds=${VECFS_CEPH_ROUNDS:-5}
 seed=${VECFS_CEPH_SEED:-$((SRANDOM % 10000))}
-export BATS_TEST_TIMEOUT=$((600 + 150 * rounds))
+full_rounds=${VECFS_CEPH_FULL:-4}
+export BATS_TEST_TIMEOUT=$((600 + 150 * (rounds + full_rounds)))
 cluster=$BATS_FILE_TMPDIR/ceph
-ceph_sh=$tools/cephcluster.sh
+ceph_sh=$tools/${VECFS_CLUSTER:-cephcluster.sh}
 
 setup_file() {
 	[ "$VECFS_LONG" = 1 ] && [ "$(id -u)" = 0 ] || return 0
@@ -30,7 +32,6 @@ teardown_file() {
 setup() {
 	[ "$VECFS_LONG" = 1 ] || skip "with --long only"
 	need_root
-	need ceph-fuse
 	begin
 	deadline_s=180
 	machine one
@@ -303,6 +304,79 @@ one_round() {
 	restart
 	cmp mnt/docs/a mnt/docs/c
 	vec 1 768 | cmp - mnt/docs/again
+}
+
+# can_write MACHINE: the cluster takes what that one writes.
+can_write() { timeout 20 dd if=/dev/zero of="$cluster/$1/probe" bs=4096 count=1 conv=fsync status=none 2>/dev/null; }
+
+# What the client drops then it has taken, and fsync says nothing of it afterwards: only a close does. Rows are applied,
+# in the owner's client alone, which is told not to write them back by itself.
+@test "a cluster that is full while the owner rests: what its client drops is noticed, and nothing durable is lost" {
+	expect_log '.*: No space left on device.*'
+	fenced_lines
+	ceph daemon "$cluster/run/client.admin.$(pid_of one).asok" config set client_oc_max_dirty_age 600
+	bytes 4096 >"$cluster/two/other"
+	start
+	mkdir mnt/docs
+	for id in {1..200}; do vec "$id" 768 >"mnt/docs/$id"; done
+	sync mnt/docs
+	sleep 1
+	fills two
+	cat "$cluster/one/other" >vector # so it hears that the cluster is full
+	sleep 2
+	empties
+	eventually can_write one
+	run vecfs umount "$mnt"
+	status=0
+	wait "$daemon" || status=$?
+	daemon=
+	[ "$status" = 1 ]
+	gone one # with all that it remembers
+	machine one
+	start
+	for id in {1..200}; do vec "$id" 768 | cmp - "mnt/docs/$id"; done
+	[ "$(ls mnt/docs | wc -l)" = 200 ]
+}
+
+one_full_round() {
+	loads docs 2 --fragile
+	fills two
+	sleep $((RANDOM % 6))
+	[ $((RANDOM % 2)) = 0 ] || empties # before or after its end
+	kill -TERM "$load" 2>/dev/null || :
+	wait "$load"
+	if [ $(($1 % 2)) = 0 ]; then
+		run vecfs umount "$mnt"
+		wait "$daemon" || :
+		daemon=
+	else
+		crash
+	fi
+	empties
+	eventually can_write one
+	[ $((RANDOM % 2)) = 0 ] || { gone one && machine one; } # what its client remembers is not what the servers have
+	start
+	judged mnt/docs
+	echo "round $1" >&3
+}
+
+@test "a cluster that fills up under load, again and again, the owner unmounted or killed: nothing durable is lost" {
+	expect_log '.*(Input/output error|No space left on device).*'
+	expect_log '.*: not closed cleanly: .*'
+	expect_log '.*: checksum mismatch'
+	echo "seed $seed" >&3
+	RANDOM=$seed
+	start
+	mkdir mnt/docs
+	for ((round = 0; round < full_rounds; round++)); do
+		one_full_round $round
+		[ $((round % 5)) != 4 ] || {
+			stop
+			vecfs check "$store"
+			start
+			judged mnt/docs
+		}
+	done
 }
 
 @test "a quota that is used up under load: refused, and nothing durable is lost" {
