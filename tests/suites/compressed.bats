@@ -466,8 +466,8 @@ is_lagging() { [ "$(state "$1")" = lagging ]; }
 	python3 - <<-'P'
 		import numpy as np
 		base = np.random.default_rng(1).standard_normal((10000, 768)).astype('<f4')
-		v = np.lib.format.open_memmap('v.npy', 'w+', '<f4', (100000, 768))
-		for i in range(10):
+		v = np.lib.format.open_memmap('v.npy', 'w+', '<f4', (20000, 768))
+		for i in range(2):
 		    v[i * 10000:][:10000] = base + np.float32(i)
 	P
 	vecfs import -q "$docs" v.npy
@@ -476,8 +476,8 @@ is_lagging() { [ "$(state "$1")" = lagging ]; }
 	ready opq96
 	stop
 	files=$(du -c --block-size=1 store/collections/*/*.opq96.*.codes.npy store/collections/*/*.opq96.*.tags | tail -n 1 | cut -f 1)
-	[ "$files" -ge $((96 * 100000)) ]
-	[ "$files" -le $((100 * 100000)) ]
+	[ "$files" -ge $((96 * 20000)) ]
+	[ "$files" -le $((100 * 20000)) ]
 	# The rotation and the codebook, once.
 	[ "$(du --block-size=1 store/collections/*/view.opq96.1.npy | cut -f 1)" -le $((4 * (768 * 768 + 256 * 768) + 16384)) ]
 }

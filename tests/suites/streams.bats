@@ -297,7 +297,7 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 }
 
 @test "receive goes on after a stream that was cut off: the rest is sent with the token" {
-	vectors docs 20000 64 6
+	vectors docs 2500 512 6
 	vecfs send -q --compress none mnt/docs >s
 	head -c $(($(stat -c %s s) * 2 / 3)) s >cut
 	run -1 vecfs receive -q mnt2/docs <cut
@@ -319,14 +319,14 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 }
 
 @test "receivers and mounts that are killed at any moment: resumed, it ends equal" {
-	vectors docs 40000 64 10
+	vectors docs 5000 512 10
 	mkdir mnt/docs/.vecfs/views/sq8 mnt/docs/.vecfs/views/bit
 	chmod 600 mnt/docs/i7
 	touch -d '2001-02-03 04:05:06.789' mnt/docs/i8
 	chmod 2750 mnt/docs
 	touch -d '1999-12-31 23:59:59' mnt/docs
 	mkdir mnt/docs/.vecfs/snap/S
-	vec 1 64 >mnt/docs/i9 # what is sent is the snapshot
+	vec 1 512 >mnt/docs/i9 # what is sent is the snapshot
 	vecfs send -q mnt/docs/.vecfs/snap/S >s
 	local kills=6 receiver i
 	[ "$VECFS_LONG" = 0 ] || kills=50
@@ -562,7 +562,7 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 
 @test "a receiver that finds no space says so, and keeps what has come" {
 	need_root
-	vectors docs 20000 64 7
+	vectors docs 2500 512 7
 	vecfs send -q mnt/docs >s
 	stop_other
 	mkdir full
@@ -603,7 +603,7 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 }
 
 @test "two receivers of one stream: one is told" {
-	vectors docs 20000 64 9
+	vectors docs 2500 512 9
 	vecfs send -q mnt/docs >s
 	mkfifo slow
 	exec 7<>slow
