@@ -585,8 +585,8 @@ change_half() {
 	[ $((after - before)) -lt 65536 ]
 	grep -q 'search/big: refused: 2000 queries with k=500 take .* MiB, more than is left of 1024' "$mnt/.vecfs/log"
 	# What was refused has taken nothing: a smaller answer has room.
-	echo k=500 >"$s/params"
-	[ "$(stat -c %s "$s/rows.npy")" = $((128 + 2000 * 500 * 8)) ]
+	echo k=5 >"$s/params"
+	[ "$(stat -c %s "$s/rows.npy")" = $((128 + 2000 * 5 * 8)) ]
 	rmdir "$s"
 }
 
