@@ -14,6 +14,12 @@ static bool passes(void *arg, const char *name, size_t len)
 	return vs_filter_passes(arg, name, len);
 }
 
+static uint64_t may_pass(void *arg, const struct row *rows, uint64_t wanted, const char *names,
+			 uint32_t granules)
+{
+	return filter_may_pass(arg, rows, wanted, names, granules);
+}
+
 /* Looks a short list up, id by id. */
 static int look_up(struct search *s, uint64_t first, uint64_t end)
 {
@@ -62,15 +68,16 @@ static uint64_t listed_word(const struct search *s, uint64_t at, uint64_t end)
 int search_choose(struct search *s, const struct snapshot_run *run)
 {
 	uint64_t off = run->first - s->listed_first, end = off + run->count;
-	void *filter = s->q->passing ? NULL : (void *)(uintptr_t)s->q->filter;
+	struct snapshot_filter filter = {passes, may_pass, (void *)(uintptr_t)s->q->filter};
+	bool has_filter = s->q->filter && !s->q->passing;
 
 	for (uint32_t i = 0; i < run->count; i += 64) {
-		uint64_t word = s->listed ? listed_word(s, off + i, end) : filter ? 0 : UINT64_MAX;
+		uint64_t word = s->listed ? listed_word(s, off + i, end) : has_filter ? 0 : UINT64_MAX;
 
 		s->chosen[i / 64] =
 			word & (run->count - i < 64 ? (UINT64_C(1) << (run->count - i)) - 1 : UINT64_MAX);
 	}
-	return filter ? snapshot_select(s->m, run, s->listed != NULL, passes, filter, s->chosen) : 0;
+	return has_filter ? snapshot_select(s->m, run, s->listed != NULL, &filter, s->chosen) : 0;
 }
 
 /* ------------------------------------------------------------------ all rows at once */

@@ -89,6 +89,13 @@ static inline float search_bound_now(const struct search *s, uint32_t query)
 /* Makes s->queries what kernels want. -ENOMEM. */
 int search_take_queries(struct search *s);
 
+/* ---- filter.c */
+
+/* Of those of 64 rows that are wanted, as they lie in a segment's file, whose name heap has so many granules:
+ * a bit for each whose id passes. What is damaged is none of the filter's concern. */
+uint64_t filter_may_pass(const struct vs_filter *f, const struct row *rows, uint64_t wanted,
+			 const char *names, uint32_t granules);
+
 /* ---- choose.c */
 
 /* Looks the ids of a short list up among the rows [first, end), which takes less than asking each row. */

@@ -62,11 +62,18 @@ int snapshot_mark_moved_rows(const struct vs_snapshot *m, const uint32_t *rows, 
 /*
  * Sets the bits of those rows of a run whose metadata are intact and whose id passes, and, if it has looked
  * at a row, clears the others: at all, or with only_kept at those alone that have changed since the snapshot.
- * passes runs under the store's lock, and is asked of damaged ids, too.
+ * The functions run under the store's lock, and are asked of what is damaged, too. may_pass looks at those of
+ * 64 rows that are wanted, as they lie in a file, before their checksums: it tells whose ids pass, in a heap
+ * of so many granules.
  */
-typedef bool (*snapshot_pass_fn)(void *arg, const char *name, size_t len);
+struct snapshot_filter {
+	bool (*passes)(void *arg, const char *name, size_t len);
+	uint64_t (*may_pass)(void *arg, const struct row *rows, uint64_t wanted, const char *names,
+			     uint32_t granules);
+	void *arg;
+};
 int snapshot_select(const struct vs_snapshot *m, const struct snapshot_run *run, bool only_kept,
-		    snapshot_pass_fn passes, void *arg, uint64_t *mask);
+		    const struct snapshot_filter *filter, uint64_t *mask);
 /* The row that has this id now, if it is one of the snapshot's; what it was then must be asked for if it has
  * changed since. -ENOENT: there is none; -ESTALE, -EIO: that cannot be told. */
 int snapshot_find(const struct vs_snapshot *m, const char *name, size_t len, uint64_t *row);

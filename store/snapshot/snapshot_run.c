@@ -69,15 +69,7 @@ int snapshot_mark_moved_rows(const struct vs_snapshot *m, const uint32_t *rows, 
 	return rc;
 }
 
-/* Whether a row as it lies in the file might be what is looked for, before its checksum is. Its id must not
- * be looked for outside of the names. */
-static bool may_pass(const struct segment *seg, const struct row *r, snapshot_pass_fn passes, void *arg)
-{
-	return r->name_len && r->name_at + (uint64_t)names_granules(r->name_len) <= seg->names.end &&
-	       passes(arg, segment_name(seg, r), r->name_len);
-}
-
-static int select_row(const struct vs_snapshot *m, uint32_t row, snapshot_pass_fn passes, void *arg,
+static int select_row(const struct vs_snapshot *m, uint32_t row, const struct snapshot_filter *filter,
 		      bool *chosen)
 {
 	struct before_image head;
@@ -85,32 +77,65 @@ static int select_row(const struct vs_snapshot *m, uint32_t row, snapshot_pass_f
 	const char *name;
 	int rc = snapshot_find_meta(m, row, &head, &r, &name);
 
-	*chosen = !rc && r && row_entry(r) && passes(arg, name, r->name_len);
+	*chosen = !rc && r && row_entry(r) && filter->passes(filter->arg, name, r->name_len);
+	return rc;
+}
+
+/* Of 64 rows from row on, or count: those that cannot be told by what lies in the file, for they have changed
+ * since the snapshot, or wait for the applier; and those that have changed. Under the lock. */
+static uint64_t find_moved(const struct vs_snapshot *m, uint32_t row, uint32_t count, uint64_t *kept)
+{
+	uint64_t moved = 0;
+
+	*kept = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		bool is_kept = snapshot_image_of(m, row + i) != ROW_NONE;
+
+		*kept |= (uint64_t)is_kept << i;
+		moved |= (uint64_t)(is_kept || snapshot_pending(m, row + i)) << i;
+	}
+	return moved;
+}
+
+/* 64 rows, or count; which of them are to be looked at, and in *chosen which of these pass. */
+static int select_word(const struct vs_snapshot *m, uint32_t row, uint32_t count, bool only_kept,
+		       const struct snapshot_filter *filter, uint64_t *looked, uint64_t *chosen)
+{
+	const struct segment *seg = m->segments[row >> m->shift];
+	const struct row *rows = m->s->io->lost ? NULL : segment_rows(seg);
+	uint64_t all = count < 64 ? (UINT64_C(1) << count) - 1 : UINT64_MAX, near, kept = 0, moved = 0;
+	int rc = 0;
+
+	if (has_any_moved(m))
+		moved = find_moved(m, row, count, &kept);
+	*chosen = 0;
+	near = *looked = only_kept ? kept : all;
+	if (rows && near & ~moved) /* what waits for the applier may lie behind the file's end */
+		near = (near & moved) | filter->may_pass(filter->arg, rows + (row & ((1u << m->shift) - 1)),
+							 near & ~moved, seg->name_bytes, seg->names.end);
+	for (; near && !rc; near &= near - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(near);
+		bool passes;
+
+		rc = select_row(m, row + i, filter, &passes); /* may give up the lock */
+		*chosen |= (uint64_t)passes << i;
+	}
 	return rc;
 }
 
 int snapshot_select(const struct vs_snapshot *m, const struct snapshot_run *run, bool only_kept,
-		    snapshot_pass_fn passes, void *arg, uint64_t *mask)
+		    const struct snapshot_filter *filter, uint64_t *mask)
 {
-	uint32_t more, row = snapshot_row(m, run->first, &more), slot = row & ((1u << m->shift) - 1);
-	const struct segment *seg = m->segments[row >> m->shift];
+	uint32_t more, row = snapshot_row(m, run->first, &more);
 	unsigned lost = engine_read_lock(m->s);
-	bool any_moved = has_any_moved(m); /* stays false: only who reads a kept row gives up the lock */
 	int rc = m->broken;
 
-	for (uint32_t i = 0; i < run->count && !rc && !(only_kept && !m->kept_count); i++) {
-		bool is_kept = any_moved && snapshot_image_of(m, row + i) != ROW_NONE, chosen;
-		/* Each time, for select_row may give up the lock. */
-		const struct row *rows = m->s->io->lost ? NULL : segment_rows(seg);
+	for (uint32_t i = 0; i < run->count && !rc && !(only_kept && !m->kept_count); i += 64) {
+		uint32_t count = run->count - i < 64 ? run->count - i : 64;
+		uint64_t looked, chosen;
 
-		if (only_kept && !is_kept)
-			continue;
-		if (rows && !is_kept && !(any_moved && snapshot_pending(m, row + i)) &&
-		    !may_pass(seg, &rows[slot + i], passes, arg))
-			continue;
-		rc = select_row(m, row + i, passes, arg, &chosen);
-		mask[i / 64] &= ~(UINT64_C(1) << i % 64);
-		mask[i / 64] |= (uint64_t)chosen << i % 64;
+		rc = select_word(m, row + i, count, only_kept, filter, &looked, &chosen);
+		mask[i / 64] = (mask[i / 64] & ~looked) | chosen;
 	}
 	return engine_read_unlock(m->s, lost, rc);
 }

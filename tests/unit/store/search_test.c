@@ -232,6 +232,41 @@ static void filters_leave_exactly_what_passes(void **state)
 	vs_filter_free(deny);
 }
 
+/* Up to seven of some characters. */
+static void random_text(uint64_t *seed, const char *characters, char text[8])
+{
+	size_t n = strlen(characters), i = 0;
+
+	for (*seed = *seed * 6364136223846793005u + 1; i < (*seed >> 33) % 8; i++)
+		text[i] = characters[(*seed >> (36 + 3 * i)) % n];
+	text[i] = '\0';
+}
+
+static void any_pattern_is_what_fnmatch_takes_it_for(void **state)
+{
+	struct vs_filter *f = vs_filter_new();
+	char pattern[8], id[8];
+	uint64_t seed = 7;
+	unsigned matches = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 20000; i++) {
+		random_text(&seed, "ab*?*b]", pattern);
+		assert_int_equal(vs_filter_glob(f, pattern), 0);
+		for (unsigned j = 0; j < 10; j++) {
+			bool want;
+
+			random_text(&seed, "abab]*", id);
+			want = !fnmatch(pattern, id, 0);
+			matches += want;
+			if (vs_filter_passes(f, id, strlen(id)) != want)
+				fail_msg("%s: %s", pattern, id);
+		}
+	}
+	assert_in_range(matches, 1000, 199000);
+	vs_filter_free(f);
+}
+
 static void a_pattern_is_what_fnmatch_takes_it_for(void **state)
 {
 	static const char *const patterns[] = {
@@ -724,6 +759,7 @@ int main(void)
 						new_store, free_store),
 		cmocka_unit_test_setup_teardown(filters_leave_exactly_what_passes, new_store, free_store),
 		cmocka_unit_test(a_pattern_is_what_fnmatch_takes_it_for),
+		cmocka_unit_test(any_pattern_is_what_fnmatch_takes_it_for),
 		cmocka_unit_test_setup_teardown(a_radius_and_an_entry_left_out, new_store, free_store),
 		cmocka_unit_test_setup_teardown(parts_of_a_moment_make_the_same_result, new_store,
 						free_store),
