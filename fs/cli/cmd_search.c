@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vecfs search - the nearest vectors to queries. In a mount the daemon searches, in a session of its own
- * (search_session.h); a store that is not mounted is opened for reading and searched here.
+ * vecfs search - the nearest vectors to queries. They are searched for here: of a store that is not mounted,
+ * which is opened for reading; and of a mount where the user may read the store's files (row_lender.h).
+ * Where that cannot be done, whatever the reason, the daemon is asked, in a session (search_session.h): what
+ * is wrong with a search it says, too.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -26,8 +28,10 @@
 #include "fs/cli/output.h"
 #include "fs/cli/progress.h"
 #include "fs/cli/reason.h"
+#include "fs/cli/row_lender.h"
 #include "fs/cli/store_path.h"
 #include "fs/cli/transfer.h"
+#include "fs/control/filter_table.h"
 #include "fs/control/query_array.h"
 #include "store/base/idlist.h"
 
@@ -53,7 +57,7 @@ static const char help[] =
 	"                     view sq8, if there is one, finds the same in less time\n"
 	"  --rerank N|auto    how many candidates are verified with their vectors (0: none)\n"
 	"  --recall R         as many as find the share R of the nearest, measured on stored vectors\n"
-	"  --threads N        how many search a store that is not mounted (default: one a CPU)\n"
+	"  --threads N        how many search (default: one a CPU); not where the daemon has to\n"
 	"  --json             one JSON object\n"
 	"  --out FILE         the rows found as a .npy of int64, queries x k, -1 for none\n"
 	"  --distances FILE   their distances as a .npy of f32\n"
@@ -276,7 +280,7 @@ static void look_end(struct look *look)
 		close(look->fd);
 }
 
-static int search_mount(struct request *r, struct result *out)
+static int ask_daemon(struct request *r, struct result *out)
 {
 	char dir[PATH_MAX], why[WHY_BYTES] = "", name[32];
 	struct look look;
@@ -300,7 +304,7 @@ static int search_mount(struct request *r, struct result *out)
 	return rc ? fail_search(r, *why ? why : rc == -EINTR ? "interrupted" : strerror(-rc)) : 0;
 }
 
-/* ------------------------------------------------------------------ a store that is not mounted */
+/* ------------------------------------------------------------------ in this process */
 
 /* The threads of a search tell how far they are. */
 struct watch {
@@ -349,32 +353,32 @@ static int take_results(const struct answer *a, uint32_t k, struct result *out)
 	return rc;
 }
 
-static int search_here(struct vs_store *store, struct request *r, const struct vs_collection_info *info,
-		       struct result *out, char *why)
+/* ask tells where, and of what schema; the rest is filled in. */
+static int search_here(struct answer_ask *ask, uint64_t rows, struct request *r, struct result *out,
+		       char *why)
 {
+	size_t row_bytes = vs_row_bytes(ask->schema);
 	struct vs_filter *list = r->ids.data ? vs_filter_new() : NULL;
 	struct watch watch = {.lock = PTHREAD_MUTEX_INITIALIZER};
 	struct query_array q = {.count = 0};
 	struct answer a;
-	int rc = query_array_of(r->queries_name, r->queries.data, r->queries.size, &info->schema, &q, why,
+	int rc = query_array_of(r->queries_name, r->queries.data, r->queries.size, ask->schema, &q, why,
 				WHY_BYTES);
 
 	if (!rc && r->ids.data)
 		rc = list ? add_ids(r, list, why) : -ENOMEM;
 	interrupt_catch();
-	progress_start(&watch.progress, "search", info->count * info->row_bytes, info->row_bytes,
-		       !r->is_batch);
+	progress_start(&watch.progress, "search", rows * row_bytes, row_bytes, !r->is_batch);
+	ask->vectors = q.vectors;
+	ask->count = q.count;
+	ask->params = &r->parsed;
+	ask->list = list;
+	ask->is_cancelled = is_over;
+	ask->arg = &watch;
 	if (!rc)
-		rc = answer_make(&(struct answer_ask){.store = store,
-						      .collection = info->id,
-						      .schema = &info->schema,
-						      .vectors = q.vectors,
-						      .count = q.count,
-						      .params = &r->parsed,
-						      .list = list,
-						      .is_cancelled = is_over,
-						      .arg = &watch},
-				 &a, why, WHY_BYTES);
+		rc = answer_make(ask, &a, why, WHY_BYTES);
+	else if (ask->borrowed)
+		vs_snapshot_close(ask->borrowed);
 	progress_end(&watch.progress, false);
 	if (!rc) {
 		rc = take_results(&a, r->parsed.k, out);
@@ -403,9 +407,40 @@ static int search_store(const struct store_path *path, struct request *r, struct
 		snprintf(r->queries_name, sizeof r->queries_name, "queries.%s",
 			 vs_dtype_name(info.schema.dtype));
 	if (!rc)
-		rc = search_here(store, r, &info, out, why);
+		rc = search_here(
+			&(struct answer_ask){.store = store, .collection = info.id, .schema = &info.schema},
+			info.count, r, out, why);
 	vs_close(store);
 	return rc ? fail_search(r, *why ? why : rc == -EINTR ? "interrupted" : strerror(-rc)) : 0;
+}
+
+/* -errno: the daemon has to. */
+static int search_lent(struct request *r, struct result *out)
+{
+	struct answer_ask ask = {.filters = filter_table_new()};
+	struct vs_snapshot_info info;
+	struct row_lender *lender;
+	char why[WHY_BYTES];
+	int rc = ask.filters ? row_lender_open(r->collection, r->parsed.view, &lender, &ask.borrowed)
+			     : -ENOMEM;
+
+	if (!rc) {
+		vs_snapshot_info(ask.borrowed, &info);
+		ask.schema = &info.schema;
+		rc = search_here(&ask, info.rows, r, out, why);
+		row_lender_close(lender);
+	}
+	filter_table_free(ask.filters);
+	return rc;
+}
+
+static int search_mount(struct request *r, struct result *out)
+{
+	int rc = search_lent(r, out);
+
+	if (rc == -EINTR)
+		return fail(r->collection, "interrupted");
+	return rc ? ask_daemon(r, out) : 0;
 }
 
 /* ------------------------------------------------------------------ printing */

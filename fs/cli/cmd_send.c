@@ -56,7 +56,7 @@ struct outgoing {
 	char *ids;
 	struct vs_file_attr *attrs;
 	char *vectors;
-	struct row_want *wants; /* its rows in the source */
+	struct vs_row_want *wants; /* its rows in the source */
 	int level, rc;
 };
 
@@ -266,7 +266,7 @@ static int fill_rows(void *arg, unsigned slot)
 		memcpy(f->ids + f->rows.ids_bytes, id, len + 1);
 		f->rows.ids_bytes += (uint32_t)len + 1;
 		f->attrs[f->rows.rows] = meta->attr;
-		f->wants[f->rows.rows++] = (struct row_want){c->row - 1, meta->place, meta->data_sum};
+		f->wants[f->rows.rows++] = (struct vs_row_want){c->row - 1, meta->place, meta->data_sum};
 	}
 	return found < 0 ? found : f->rows.rows > 0;
 }

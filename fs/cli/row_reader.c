@@ -51,7 +51,7 @@ static bool read_whole(int fd, char *buf, size_t size, off_t off)
 }
 
 /* Rows of one segment, with nothing between them. false: they are not there as they should be. */
-static bool read_direct(struct row_reader *r, const struct row_want *wants, uint32_t count, char *buf)
+static bool read_direct(struct row_reader *r, const struct vs_row_want *wants, uint32_t count, char *buf)
 {
 	size_t row_bytes = row_source_info(r->source)->row_bytes;
 	off_t off = NPY_HEADER_BYTES + (off_t)(wants->place % r->segment_rows) * (off_t)row_bytes;
@@ -66,7 +66,7 @@ static bool read_direct(struct row_reader *r, const struct row_want *wants, uint
 }
 
 /* How many rows from the first on lie side by side, in their segment's file too. */
-static uint32_t run_of(const struct row_reader *r, const struct row_want *wants, uint32_t count)
+static uint32_t run_of(const struct row_reader *r, const struct vs_row_want *wants, uint32_t count)
 {
 	uint32_t n = 1;
 
@@ -76,7 +76,7 @@ static uint32_t run_of(const struct row_reader *r, const struct row_want *wants,
 	return n;
 }
 
-int row_reader_read(struct row_reader *r, const struct row_want *wants, uint32_t count, void *buf)
+int row_reader_read(struct row_reader *r, const struct vs_row_want *wants, uint32_t count, void *buf)
 {
 	size_t row_bytes = row_source_info(r->source)->row_bytes;
 	int rc = 0;

@@ -14,12 +14,7 @@
 #include <stdint.h>
 
 #include "fs/cli/row_source.h"
-
-/* One that is wanted. */
-struct row_want {
-	uint64_t row;
-	uint32_t place, sum; /* as its metadata tell */
-};
+#include "store/snapshot/borrowed.h"
 
 struct row_reader {
 	const struct row_source *source;
@@ -31,7 +26,7 @@ struct row_reader {
 
 void row_reader_start(struct row_reader *r, const struct row_source *source);
 /* Reads them to buf, one after the other: neighbours at once. -errno. */
-int row_reader_read(struct row_reader *r, const struct row_want *wants, uint32_t count, void *buf);
+int row_reader_read(struct row_reader *r, const struct vs_row_want *wants, uint32_t count, void *buf);
 void row_reader_end(struct row_reader *r);
 
 #endif

@@ -129,16 +129,22 @@ static int reserve(struct answer *a, const struct answer_budget *budget, uint64_
 
 /* The view that is asked for; or sq8, whose result is the exact one, if its codes are there and are read
  * faster than the vectors. */
+static bool has_sq8(const struct answer_ask *ask, enum vs_dtype dtype)
+{
+	struct vs_view_info info;
+
+	if (dtype != VS_F32 && dtype != VS_F16 && dtype != VS_BF16)
+		return false;
+	return ask->borrowed || (!vs_view_get(ask->store, ask->collection, "sq8", &info) &&
+				 info.state == VS_VIEW_READY); /* who lends a snapshot looks at it */
+}
+
 static int open_view(const struct answer_ask *ask, struct answer *out, char *why, size_t why_size)
 {
 	const char *name = ask->params->view[0] ? ask->params->view : "sq8";
-	enum vs_dtype dtype = out->info.schema.dtype;
-	struct vs_view_info info;
 	int rc;
 
-	if (!ask->params->view[0] &&
-	    (!(dtype == VS_F32 || dtype == VS_F16 || dtype == VS_BF16) ||
-	     vs_view_get(ask->store, ask->collection, name, &info) || info.state != VS_VIEW_READY))
+	if (!ask->params->view[0] && !has_sq8(ask, out->info.schema.dtype))
 		return 0;
 	rc = vs_view_open(out->moment, name, &out->view);
 	if (!rc)
@@ -176,7 +182,7 @@ static int choose_depth(const struct answer_ask *ask, struct answer *out, struct
 static int prepare(const struct answer_ask *ask, struct vs_query *q, struct answer *out, char *why,
 		   size_t why_size)
 {
-	int rc = vs_snapshot_open(ask->store, ask->collection, &out->moment);
+	int rc = out->moment ? 0 : vs_snapshot_open(ask->store, ask->collection, &out->moment);
 
 	if (rc)
 		return rc;
@@ -210,7 +216,7 @@ int answer_make(const struct answer_ask *ask, struct answer *out, char *why, siz
 	struct vs_filter *own = NULL, *filter = ask->list;
 	int rc = 0;
 
-	memset(out, 0, sizeof *out);
+	*out = (struct answer){.moment = ask->borrowed};
 	if (params->timeout_ms)
 		patience.end_ns = clock_ns() + (int64_t)params->timeout_ms * 1000000;
 	if (params->filter[0] && !filter)

@@ -18,6 +18,7 @@ struct answer_budget {
 struct answer_ask {
 	struct vs_store *store;
 	uint32_t collection;
+	struct vs_snapshot *borrowed;   /* instead; the answer's from now on, also if there is none */
 	const struct vs_schema *schema; /* of the vectors */
 	const void *vectors;
 	uint32_t count;

@@ -73,6 +73,15 @@ static void print_warnings(const struct vs_view_info *info, const struct view_re
 			info->plan.dim);
 }
 
+/* For `vecfs search`, which reads the code files by itself. */
+static void print_model(struct mount *s, const struct node *node, const struct vs_view_info *info, FILE *out)
+{
+	char text[1024];
+
+	if (!vs_view_lend(s->store, node->collection, info->name, text, sizeof text))
+		fprintf(out, "model=%s", text);
+}
+
 static int print_info(struct mount *s, const struct node *node, const struct vs_view_info *info, FILE *out)
 {
 	struct vs_collection_info collection;
@@ -96,6 +105,7 @@ static int print_info(struct mount *s, const struct node *node, const struct vs_
 		info->rows_undirected);
 	fprintf(out, "disk_bytes=%" PRIu64 "\nepoch=%u\n", info->disk_bytes, info->epoch);
 	print_errors(info, out);
+	print_model(s, node, info, out);
 	if (is_measured)
 		view_recall_print(&recall, out);
 	fprintf(out, "simd=%s\n", level_name(level_get()));

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "store/search/state.h"
+#include "store/snapshot/borrowed.h"
 
 #define FILTER_ROWS 4096u /* that are asked at once, under one hold of the lock */
 #define LOOK_UP_SHARE 4u  /* a list of ids is looked up if it is shorter than such a share of the rows */
@@ -101,9 +102,28 @@ static void put_bits(uint64_t *rows, uint64_t at, const uint64_t *chosen, uint32
 	}
 }
 
+/* Of a borrowed snapshot: each id is asked, in the order in which they are lent. */
+struct id_call {
+	const struct vs_filter *filter;
+	bool (*is_cancelled)(void *arg, uint64_t rows);
+	void *arg;
+	uint64_t *rows;
+};
+
+static bool ask_id(void *arg, uint64_t row, const char *id, size_t len, uint64_t off)
+{
+	const struct id_call *call = arg;
+
+	(void)off;
+	if (len && vs_filter_passes(call->filter, id, len))
+		call->rows[row / 64] |= UINT64_C(1) << row % 64;
+	return row % FILTER_ROWS || !call->is_cancelled || !call->is_cancelled(call->arg, 0);
+}
+
 int vs_filter_rows(struct vs_snapshot *m, const struct vs_filter *filter,
 		   bool (*is_cancelled)(void *arg, uint64_t rows), void *arg, uint64_t *rows)
 {
+	struct id_call call = {filter, is_cancelled, arg, rows};
 	struct vs_query q = {.filter = filter};
 	uint64_t chosen[FILTER_ROWS / 64];
 	struct search s = {.m = m, .q = &q, .chosen = chosen};
@@ -111,6 +131,8 @@ int vs_filter_rows(struct vs_snapshot *m, const struct vs_filter *filter,
 
 	vs_snapshot_info(m, &s.info);
 	memset(rows, 0, vs_filter_rows_bytes(s.info.rows));
+	if (snapshot_lender(m))
+		return borrowed_each_id(m, ask_id, &call);
 	rc = search_look_up(&s, 0, s.info.rows);
 	for (uint64_t at = 0; at < s.info.rows && !rc;) {
 		struct snapshot_run run;

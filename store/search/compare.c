@@ -17,6 +17,7 @@
 #include "store/segment/segment.h"
 #include "store/io/guard.h"
 #include "store/search/state.h"
+#include "store/snapshot/borrowed.h"
 
 #define SPARSE 4u /* if not one row in so many is wanted, these are gathered */
 
@@ -271,21 +272,38 @@ static int read_row(struct search *s, const struct snapshot_run *run, uint32_t i
 	return 0;
 }
 
+/* Reads the chosen rows that have moved, each by itself; of a borrowed snapshot all of them at once. */
+static int read_moved(struct search *s, const struct snapshot_run *run, struct tile *tile)
+{
+	int rc = 0;
+
+	for (uint32_t i = bit_next(s->moved, 0, run->count); i < run->count && !rc;
+	     i = bit_next(s->moved, i + 1, run->count)) {
+		if (!bit_is_set(s->chosen, i))
+			continue;
+		if (snapshot_lender(s->m))
+			s->picks[tile->n++] = i;
+		else
+			rc = read_row(s, run, i, tile);
+	}
+	if (!rc && tile->n && snapshot_lender(s->m))
+		rc = borrowed_vectors(s->m, run->first, s->picks, tile->n, s->rows);
+	return rc;
+}
+
 static int compare_moved(struct search *s, const struct snapshot_run *run, uint32_t group, uint32_t queries)
 {
 	struct tile tile = {.vectors = s->rows, .picks = s->picks};
 	struct meta_call call = {s, run->first};
-	int rc = 0;
+	int rc = read_moved(s, run, &tile);
 
-	for (uint32_t i = bit_next(s->moved, 0, run->count); i < run->count && !rc;
-	     i = bit_next(s->moved, i + 1, run->count))
-		if (bit_is_set(s->chosen, i))
-			rc = read_row(s, run, i, &tile);
 	if (rc || !tile.n)
 		return rc;
 	measure(s, &tile, group, queries);
 	memset(s->near, 0, bit_words(run->count) * sizeof *s->near);
 	find_near(s, &tile, group, queries, false);
+	if (snapshot_lender(s->m))
+		s->stats->rows_verified += bit_count(s->near, run->count);
 	rc = snapshot_rows(s->m, run->first, run->count, s->near, take_meta, &call);
 	if (!rc)
 		push_near(s, &tile, run->first, group, queries);

@@ -12,6 +12,7 @@
 #include "store/base/checksum.h"
 #include "store/io/guard.h"
 #include "store/search/state.h"
+#include "store/snapshot/borrowed.h"
 #include "store/segment/segment.h"
 
 #define COPY_AHEAD 4u          /* rows, */
@@ -79,6 +80,8 @@ static uint64_t copy_all(struct search *s, const uint32_t *rows, uint32_t n)
 	uint64_t missing = 0;
 
 	assert(n <= SEARCH_FETCH);
+	if (snapshot_lender(s->m))
+		return borrowed_vectors(s->m, 0, rows, n, s->rows) ? UINT64_MAX : 0;
 	for (uint32_t i = 0; i < n;) {
 		uint64_t of_run = 0;
 		uint32_t copied = copy_rows(s, rows + i, n - i, s->rows + i * s->info.row_bytes, &of_run);

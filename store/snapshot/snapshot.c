@@ -194,6 +194,10 @@ void vs_snapshot_close(struct vs_snapshot *m)
 	struct vs_snapshot **p;
 	bool last, kept;
 
+	if (m->borrowed) {
+		borrowed_close(m);
+		return;
+	}
 	pthread_rwlock_rdlock(&s->lock);
 	pthread_mutex_lock(&s->snapshots_mutex);
 	last = !--m->users;

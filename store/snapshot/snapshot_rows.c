@@ -90,6 +90,8 @@ int snapshot_rows(const struct vs_snapshot *m, uint64_t first, uint64_t count, c
 
 	if (first > m->info.rows || count > m->info.rows - first)
 		return -EINVAL;
+	if (m->borrowed)
+		return borrowed_rows(m, first, count, wanted, fn, arg);
 	lost = engine_read_lock(m->s);
 	return engine_read_unlock(m->s, lost, each_row(m, first, count, wanted, fn, arg));
 }
@@ -112,6 +114,10 @@ int vs_snapshot_rows(struct vs_snapshot *m, uint64_t first, uint64_t count, cons
 {
 	struct rows_call call = {fn, arg};
 
+	if (m->borrowed && (first > m->info.rows || count > m->info.rows - first))
+		return -EINVAL;
+	if (m->borrowed)
+		return borrowed_names(m, first, count, wanted, fn, arg);
 	return snapshot_rows(m, first, count, wanted, tell_row, &call);
 }
 

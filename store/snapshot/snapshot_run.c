@@ -7,10 +7,20 @@
 
 void snapshot_run_begin(const struct vs_snapshot *m, uint64_t first, uint64_t max, struct snapshot_run *out)
 {
-	uint32_t more, row = snapshot_row(m, first, &more), slot = row & ((1u << m->shift) - 1);
-	struct segment *seg = m->segments[row >> m->shift];
-	const char *vectors = segment_vectors(seg);
+	uint32_t more, row, slot;
+	struct segment *seg;
+	const char *vectors;
 
+	if (m->borrowed) {
+		max = m->info.rows - first < max ? m->info.rows - first : max;
+		*out = (struct snapshot_run){.first = first,
+					     .count = max < UINT32_MAX ? (uint32_t)max : UINT32_MAX};
+		return;
+	}
+	row = snapshot_row(m, first, &more);
+	slot = row & ((1u << m->shift) - 1);
+	seg = m->segments[row >> m->shift];
+	vectors = segment_vectors(seg);
 	*out = (struct snapshot_run){.first = first, .count = more < max ? more : (uint32_t)max};
 	if (!vectors)
 		return;
@@ -60,6 +70,8 @@ int snapshot_mark_moved_rows(const struct vs_snapshot *m, const uint32_t *rows, 
 	int rc;
 
 	assert(n <= 64);
+	if (m->borrowed) /* what is read of it has been verified */
+		return 0;
 	engine_read_lock(m->s);
 	rc = m->broken;
 	if (!rc && has_any_moved(m))

@@ -4,12 +4,13 @@
  *
  * snapshot.c has its beginning, its end and its numbers of rows; before_image.c the copies of what has
  * changed since; snapshot_rows.c metadata and ids, snapshot_vectors.c vectors, snapshot_run.c rows as they
- * lie in a mapping; ids_file.c all ids as one text.
+ * lie in a mapping; ids_file.c all ids as one text; borrowed.c what another process has open.
  */
 #ifndef VECFS_STORE_SNAPSHOT_SNAPSHOT_STATE_H
 #define VECFS_STORE_SNAPSHOT_SNAPSHOT_STATE_H
 
 #include "store/engine.h"
+#include "store/snapshot/borrowed.h"
 #include "store/snapshot/snapshot.h"
 
 #define SNAPSHOT_IDS_ROWS 4096u /* looked up under one hold of the store's lock */
@@ -25,10 +26,13 @@ struct before_image {
 	/* The vector's bytes follow. */
 };
 
+struct borrowed;
+
 struct vs_snapshot {
 	struct vs_store *s;
-	struct collection *c;     /* NULL once the collection is gone: everything is kept then */
-	struct vs_snapshot *next; /* of the collection's */
+	struct borrowed *borrowed; /* of one that is, which has s, info and ids_mutex beside it; else NULL */
+	struct collection *c;      /* NULL once the collection is gone: everything is kept then */
+	struct vs_snapshot *next;  /* of the collection's */
 	unsigned users;
 	uint64_t opened; /* counts up in the store */
 	struct vs_snapshot_info info;

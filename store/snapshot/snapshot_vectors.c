@@ -151,8 +151,11 @@ static void report_damage(struct vs_snapshot *m)
 
 int snapshot_vector(struct vs_snapshot *m, uint64_t row, void *buf)
 {
-	int rc = read_rows(m, row, 1, buf);
+	int rc;
 
+	if (m->borrowed)
+		return borrowed_vectors(m, row, (const uint32_t[]){0}, 1, buf);
+	rc = read_rows(m, row, 1, buf);
 	if (rc == -EBADMSG)
 		report_damage(m);
 	return rc;
@@ -169,6 +172,8 @@ ssize_t vs_snapshot_vectors(struct vs_snapshot *m, void *buf, size_t size, uint6
 		return 0;
 	if (size > end - off)
 		size = end - off;
+	if (m->borrowed)
+		return borrowed_whole_rows(m, buf, size, off);
 	while (done < size && !rc) {
 		uint64_t at = off + done, row = at / row_bytes;
 		size_t skip = at % row_bytes, left = size - done, n;

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINE_MAX_BYTES 512
-
 size_t definition_format(const struct view_definition *d, char *buf, size_t size)
 {
 	int n = snprintf(buf, size,
@@ -68,7 +66,7 @@ static int parse_pair(char *pair, struct view_definition *out)
 
 int definition_parse(const char **text, const char *end, struct view_definition *out)
 {
-	char line[LINE_MAX_BYTES], *word, *rest = line;
+	char line[VIEW_LINE_BYTES], *word, *rest = line;
 	const char *newline = memchr(*text, '\n', (size_t)(end - *text));
 	struct codec_name codec;
 	size_t len;

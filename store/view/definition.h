@@ -27,6 +27,8 @@ struct view_definition {
 	enum vs_metric metric;
 };
 
+#define VIEW_LINE_BYTES 512 /* of the longest, with a NUL */
+
 /* Writes a line, with its newline, and returns its length, or size if it does not fit. */
 size_t definition_format(const struct view_definition *d, char *buf, size_t size);
 /* Reads the line at *text, which ends at end, and moves *text behind it. -EINVAL: it is none. */

@@ -8,7 +8,9 @@
 #include "quant/convert.h"
 #include "quant/scratch.h"
 #include "store/io/guard.h"
+#include "store/snapshot/borrowed.h"
 #include "store/snapshot/snapshot.h"
+#include "store/view/borrowed_codes.h"
 #include "store/view/encode.h"
 #include "store/view/views.h"
 
@@ -31,14 +33,11 @@ struct vs_view {
 
 /* ------------------------------------------------------------------ opening */
 
-/* A model that was trained before the store was opened, and that the builder has not loaded yet, or never
- * will in a store that is only read: there it is kept. */
-static int load_model(struct vs_store *s, uint32_t owner, const struct view_definition *d,
+static int read_model(struct vs_store *s, uint32_t owner, const struct view_definition *d,
 		      const struct vs_snapshot_info *info, struct view_model **out)
 {
 	struct codec_name codec;
 	struct codec_plan plan;
-	struct view *v;
 	char why[200];
 	int rc = codec_parse(d->name, &codec);
 
@@ -48,8 +47,19 @@ static int load_model(struct vs_store *s, uint32_t owner, const struct view_defi
 		rc = codec_plan(&codec, d->dim, d->metric, &plan, why, sizeof why);
 	if (!rc)
 		rc = view_model_load(s, owner, d, &plan, out);
+	return !rc || rc == -ENOMEM ? rc : -EAGAIN;
+}
+
+/* A model that was trained before the store was opened, and that the builder has not loaded yet, or never
+ * will in a store that is only read: there it is kept. */
+static int load_model(struct vs_store *s, uint32_t owner, const struct view_definition *d,
+		      const struct vs_snapshot_info *info, struct view_model **out)
+{
+	int rc = read_model(s, owner, d, info, out);
+	struct view *v;
+
 	if (rc)
-		return rc == -ENOMEM ? rc : -EAGAIN;
+		return rc;
 	pthread_mutex_lock(&s->views->mutex);
 	v = s->read_only ? views_find(s->views, owner, d->name) : NULL;
 	if (v && !v->current)
@@ -97,6 +107,29 @@ static int find_view(struct vs_view *view, const char *name, struct view_definit
 		       : 0;
 }
 
+/* The definition of a borrowed snapshot's view, and its model. */
+static int borrow_model(struct vs_view *view, const char *name, struct view_definition *d)
+{
+	const struct vs_lender *lender = snapshot_lender(view->snapshot);
+	char text[VIEW_LINE_BYTES];
+	const char *at = text;
+	int rc = lender->view(lender->arg, name, text, sizeof text);
+
+	if (!rc)
+		rc = definition_parse(&at, text + strlen(text), d) || strcmp(d->name, name) ? -EAGAIN : 0;
+	return rc ? rc : read_model(view->s, view->owner, d, &view->info, &view->m);
+}
+
+/* The same of a snapshot of our own. */
+static int own_model(struct vs_view *view, const char *name, struct view_definition *d)
+{
+	int rc;
+
+	view->owner = find_owner(view->s, view->info.collection);
+	rc = find_view(view, name, d);
+	return rc || view->m ? rc : load_model(view->s, view->owner, d, &view->info, &view->m);
+}
+
 int vs_view_open(struct vs_snapshot *m, const char *name, struct vs_view **out)
 {
 	struct vs_store *s = snapshot_store(m);
@@ -110,10 +143,8 @@ int vs_view_open(struct vs_snapshot *m, const char *name, struct vs_view **out)
 	view->snapshot = m;
 	view->s = s;
 	vs_snapshot_info(m, &view->info);
-	view->owner = find_owner(s, view->info.collection);
-	rc = find_view(view, name, &d);
-	if (!rc && !view->m)
-		rc = load_model(s, view->owner, &d, &view->info, &view->m);
+	view->owner = view->info.collection;
+	rc = snapshot_lender(m) ? borrow_model(view, name, &d) : own_model(view, name, &d);
 	if (rc) {
 		free(view);
 		return rc;
@@ -205,14 +236,31 @@ static struct codes *find_codes(const struct vs_view *v, struct segment *seg)
 	return k;
 }
 
+static void borrow_run(const struct vs_view *v, uint64_t first, uint64_t max, struct view_run *out)
+{
+	struct borrowed_stretch at;
+	struct borrowed_codes *b = borrowed_codes_read(v->snapshot, v->m, v->name, first, max, &at);
+
+	*out = (struct view_run){
+		.first = first, .count = at.count, .lead = at.lead, .block = at.block, .borrowed = b};
+	if (b)
+		out->columns = code_blocks_columns(&b->blocks, b->valid);
+}
+
 void view_run_begin(const struct vs_view *v, uint64_t first, uint64_t max, struct view_run *out)
 {
-	uint32_t slot, more;
-	struct segment *seg = snapshot_segment(v->snapshot, first, &slot, &more);
-	struct codes *k = segment_has_files(seg) ? find_codes(v, seg) : NULL;
-	uint32_t block = slot / CODES_BLOCK_ROWS;
+	uint32_t slot, more, block;
+	struct segment *seg;
+	struct codes *k;
 	uint8_t *column[CODES_COLUMNS];
 
+	if (snapshot_lender(v->snapshot)) {
+		borrow_run(v, first, max, out);
+		return;
+	}
+	seg = snapshot_segment(v->snapshot, first, &slot, &more);
+	k = segment_has_files(seg) ? find_codes(v, seg) : NULL;
+	block = slot / CODES_BLOCK_ROWS;
 	*out = (struct view_run){.first = first,
 				 .count = more < max ? more : (uint32_t)max,
 				 .lead = slot % CODES_BLOCK_ROWS,
@@ -236,6 +284,7 @@ void view_run_begin(const struct vs_view *v, uint64_t first, uint64_t max, struc
 
 void view_run_end(const struct view_run *run)
 {
+	borrowed_codes_free(run->borrowed);
 	if (!run->codes)
 		return;
 	codes_map_done(run->codes);
@@ -286,6 +335,10 @@ int view_mark_stale(const struct vs_view *v, const struct view_run *run, uint64_
 	uint32_t end = (run->lead + run->count + 63) / 64;
 	int rc;
 
+	for (uint32_t i = 0; run->borrowed && i < end; i++)
+		mark_word(run, i, run->borrowed->stale[i], mask);
+	if (run->borrowed)
+		return 0;
 	if (!run->codes) {
 		mark_all(mask, run->count);
 		return 0;

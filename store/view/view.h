@@ -72,6 +72,11 @@ int vs_view_next(struct vs_store *s, uint32_t collection, const char *after, str
 int vs_view_set_params(struct vs_store *s, uint32_t collection, const char *name,
 		       const struct vs_view_params *params);
 /*
+ * What a process that has borrowed a snapshot of the collection (snapshot/borrowed.h) needs to read the
+ * view's code files, as a line of text. -ENOENT; -EAGAIN: its model is not at hand. -ENAMETOOLONG.
+ */
+int vs_view_lend(struct vs_store *s, uint32_t collection, const char *name, char *text, size_t size);
+/*
  * Returns 0 once the view is READY, -EINVAL once it has FAILED, -ENOENT once it is gone, -EINTR when tell()
  * says false (it is called now and then, without a lock; may be NULL).
  */
@@ -102,6 +107,7 @@ int vs_view_decoded(struct vs_view *v, uint64_t first, uint64_t count, float *ou
 
 /* ------------------------------------------------------------------ for scans: within the engine */
 
+struct borrowed_codes;
 struct codes;
 struct segment;
 
@@ -112,8 +118,9 @@ struct view_run {
 	uint32_t lead; /* row `first` is row `lead` (0..63) of the columns, which begin at a block */
 	/* Mapped files, to be read within io_guard; all NULL: no codes here, every row is stale. */
 	struct codec_columns columns;
-	struct codes *codes; /* private: the segment's, counted */
-	uint32_t block;      /* private: the first */
+	struct codes *codes;             /* private: the segment's, counted */
+	struct borrowed_codes *borrowed; /* private: instead, of a borrowed snapshot */
+	uint32_t block;                  /* private: the first */
 };
 /* At most max rows from first on, max and first being in range. */
 void view_run_begin(const struct vs_view *v, uint64_t first, uint64_t max, struct view_run *out);

@@ -503,6 +503,31 @@ int vs_view_get(struct vs_store *s, uint32_t collection, const char *name, struc
 	return v ? 0 : -ENOENT;
 }
 
+int vs_view_lend(struct vs_store *s, uint32_t collection, const char *name, char *text, size_t size)
+{
+	struct view_definition d;
+	const struct view *v;
+	int rc = 0;
+
+	pthread_mutex_lock(&s->views->mutex);
+	v = views_find(s->views, collection, name);
+	if (!v || !v->current) {
+		rc = v ? -EAGAIN : -ENOENT;
+	} else {
+		d = v->d;
+		d.params.seed = v->current->seed; /* that of the collection is not known to others */
+		d.epoch = v->current->epoch;
+		d.model = v->current->number;
+		d.model_sum = v->current->sum;
+		d.dim = v->current->codec.plan.dim;
+		d.metric = v->current->codec.plan.metric;
+	}
+	pthread_mutex_unlock(&s->views->mutex);
+	if (!rc && definition_format(&d, text, size) >= size)
+		rc = -ENAMETOOLONG;
+	return rc;
+}
+
 int vs_view_next(struct vs_store *s, uint32_t of, const char *after, struct vs_view_info *out)
 {
 	uint32_t collection = of;

@@ -676,6 +676,212 @@ import_many() {
 	no cmp rows.npy not.npy
 }
 
+# queries_of_daemon: how many vectors the daemon has searched for.
+queries_of_daemon() { awk '$1 == "vecfs_queries_total" { print $2 }' "$mnt/.vecfs/metrics"; }
+
+# same_answers WHERE PARAMS [OPTION...]: `vecfs search`, which searches by itself, finds what a session of the daemon
+# with these parameters does: ids, rows and distances, byte by byte.
+same_answers() {
+	local s=$1/.vecfs/search/same before
+	before=$(queries_of_daemon)
+	vecfs search "$1" --queries q.npy --out own.npy --distances own-d.npy "${@:3}"
+	vecfs search "$1" --queries q.npy "${@:3}" | cut -f 3 >own-names
+	[ "$(queries_of_daemon)" = "$before" ]
+	mkdir "$s"
+	printf "$2" >"$s/params"
+	[ ! -e list ] || cp list "$s/list"
+	cp q.npy "$s/queries.npy"
+	cmp own.npy "$s/rows.npy"
+	cmp own-d.npy "$s/distances.npy"
+	tr '\t' '\n' <"$s/names" | grep . | cmp - own-names
+	rmdir "$s"
+}
+
+@test "vecfs search of a mount reads the store's files and searches by itself: the daemon's answers, byte by byte" {
+	local docs=$mnt/docs view
+	python3 -c "import numpy as np; np.save('q.npy', np.load('v.npy')[100:160] + np.float32(.25))"
+	same_answers "$docs" 'k=10\n'
+	same_answers "$docs" 'k=10\n' --threads 1
+	same_answers "$docs" 'k=1000\n' -k 1000 --threads 7
+	same_answers "$docs" 'k=30\nfilter=*7\n' -k 30 --filter '*7'
+	same_answers "$docs" 'k=400\nradius=6.5\n' -k 400 --radius 6.5
+	grep -v ^c ids >list
+	same_answers "$docs" 'k=20\nids=list\n' -k 20 --ids-from list
+	same_answers "$docs" 'k=20\nids=!list\nfilter=c*\n' -k 20 --ids-from '!list' --filter 'c*'
+	rm list
+	# What has changed, come and gone by calls and batches, moved rows too, and waits for the applier.
+	mkdir "$docs/.vecfs/snap/S"
+	change_half
+	for i in $(seq 20); do
+		cp "$docs/c002" "$docs/new$i"
+		mv "$docs/b$(printf %03d $((3 * i + 1)))" "$docs/renamed$i"
+		same_answers "$docs" 'k=25\n' -k 25
+	done
+	# A snapshot, whose rows are in other files by now; ids that are no words.
+	same_answers "$docs/.vecfs/snap/S" 'k=25\nfilter=?1*\n' -k 25 --filter '?1*'
+	mv "$docs/new1" "$docs/"$'a\tb\nc'
+	vecfs search "$docs" "$docs/c002" --filter $'a\t*' --json | grep -q '"id":"a\\u0009b\\u000ac"'
+	# Nothing of it is left.
+	[ -z "$(ls "$docs/.vecfs/search" | grep -v query)" ]
+}
+
+@test "vecfs search of a mount reads codes by itself: of every codec, of blocks that are not whole, beside changes" {
+	local docs=$mnt/docs view
+	python3 - <<-'PYTHON'
+		import numpy as np
+		rng = np.random.default_rng(11)
+		v = rng.standard_normal((3000, 24)).astype('<f4')
+		v[7] = np.nan
+		np.save('more.npy', v)
+		np.save('q.npy', rng.standard_normal((70, 24)).astype('<f4'))
+	PYTHON
+	docs=$mnt/more
+	vecfs import -q "$docs" more.npy
+	for view in sq8 f16 bit rabitq1 rabitq4 pq6 pq12x4 opq6; do
+		mkdir "$docs/.vecfs/views/$view"
+		eventually grep -qx rows_encoded=3000 "$docs/.vecfs/views/$view/.vecfs/info"
+		eventually grep -qx ready "$docs/.vecfs/views/$view/.vecfs/state"
+	done
+	for view in sq8 f16 bit rabitq1 rabitq4 pq6 pq12x4 opq6; do
+		same_answers "$docs" "k=10\nview=$view\n" --view $view
+		same_answers "$docs" "k=10\nview=$view\nrerank=40\nfilter=*1\n" --view $view --rerank 40 --filter '*1' --threads 3
+		[ $view = sq8 ] || same_answers "$docs" "k=10\nview=$view\nrerank=0\n" --view $view --rerank 0
+	done
+	same_answers "$docs" "k=10\nview=opq6\nrecall=0.9\n" --view opq6 --recall 0.9
+	vecfs search "$docs" --queries q.npy --json | grep -q '"view":"sq8"'
+	# Rows that have no code yet are compared exactly: an answer that verifies all is exact at any moment.
+	for i in $(seq 5); do
+		python3 - "$docs" "$i" <<-'PYTHON'
+			import sys
+			import numpy as np
+			docs, seed = sys.argv[1], int(sys.argv[2])
+			rng = np.random.default_rng(seed)
+			for n in rng.integers(0, 3000, 100):
+			    if n != 7:
+			        open('%s/%d' % (docs, n), 'wb').write(rng.standard_normal(24).astype('<f4').tobytes())
+		PYTHON
+		vecfs search "$docs" --queries q.npy --view pq6 --rerank 3000 --out all.npy --distances all-d.npy
+		vecfs search "$docs" --queries q.npy --out exact.npy --distances exact-d.npy
+		cmp all.npy exact.npy
+		cmp all-d.npy exact-d.npy
+		python3 - "$docs" <<-'PYTHON'
+			import sys
+			import numpy as np
+			ids = open(sys.argv[1] + '/.vecfs/ids').read().split()
+			v = np.stack([np.fromfile('%s/%s' % (sys.argv[1], i), '<f4') for i in ids])
+			d = np.sqrt(((np.load('q.npy')[:, None].astype('f8') - v[None]) ** 2).sum(2))
+			rows = np.load('exact.npy')
+			best = np.sort(np.where(np.isnan(d), np.inf, d), 1)[:, :10]
+			assert np.allclose(np.take_along_axis(d, rows, 1), best, rtol=1e-5)
+		PYTHON
+	done
+	# Files of codes that are damaged, or gone, are not believed.
+	printf 'XXXXXXXXXXXXXXXX' | dd of="$(ls store/collections/*/0.sq8.*.rows.npy)" bs=1 seek=20000 conv=notrunc status=none
+	vecfs search "$docs" --queries q.npy --out again.npy
+	cmp again.npy exact.npy
+	rm store/collections/*/0.sq8.*.tags
+	vecfs search "$docs" --queries q.npy --out again.npy
+	cmp again.npy exact.npy
+	expect_log '.*sq8.*'
+}
+
+@test "vecfs search of a mount is of one moment, and holds what was acknowledged, beside batches and single writers" {
+	python3 - "$mnt" $((6 / slow + 2)) <<-'PYTHON'
+		import os, subprocess, sys, threading, time
+		import numpy as np
+		mnt, seconds = sys.argv[1], int(sys.argv[2])
+		vecfs, rows, dim = os.environ['VECFS_BIN'], 2000, 16
+		docs = mnt + '/versions'
+		ids = [b'r%d' % i for i in range(rows)]
+		open('r.ids', 'wb').write(b'\n'.join(ids) + b'\n')
+		def array(version):
+		    v = np.zeros((rows, dim), '<f4')
+		    v[:, 0] = version
+		    v[:, 1] = np.arange(rows)
+		    np.save('r%d.npy' % (version % 2), v)
+		    return 'r%d.npy' % (version % 2)
+		def put(version):
+		    subprocess.run([vecfs, 'import', '-q', '--replace', docs, array(version), '--ids', 'r.ids'], check=True)
+		put(1)
+		state = {'done': 1, 'begun': 1, 'single': 0, 'error': None}
+		end = time.monotonic() + seconds
+		def batches():
+		    while time.monotonic() < end:
+		        state['begun'] += 1
+		        put(state['begun'])
+		        state['done'] = state['begun']
+		def singles(): # one vector far away, whose version is known by itself
+		    while time.monotonic() < end:
+		        n = state['single'] + 1
+		        with open(docs + '/single', 'wb', buffering=0) as f:
+		            f.write(np.full(dim, -1000 - n, '<f4').tobytes())
+		        state['single'] = n
+		def guarded(do):
+		    try:
+		        do()
+		    except BaseException as e:
+		        state['error'] = e
+		threads = [threading.Thread(target=guarded, args=(f,)) for f in (batches, singles)]
+		np.save('zero.npy', np.zeros((1, dim), '<f4'))
+		for t in threads:
+		    t.start()
+		searches = 0
+		while time.monotonic() < end and not state['error']:
+		    done, single = state['done'], state['single']
+		    subprocess.run([vecfs, 'search', docs, '--queries', 'zero.npy', '-k', str(rows + 1), '--threads', '2',
+		                    '--distances', 'z.npy'], check=True)
+		    begun, single_begun = state['begun'], state['single'] + 1
+		    d = np.load('z.npy')[0].astype('f8') ** 2
+		    found = d[~np.isnan(d)]
+		    near, far = found[found < 15e6], found[found >= 15e6]
+		    assert len(near) == rows and len(far) == (1 if single else len(far)), (len(near), len(far))
+		    version = np.sqrt(np.round(near - np.arange(rows) ** 2.0)[0])
+		    want = np.sqrt((version ** 2 + np.arange(rows) ** 2.0).astype('f4'))
+		    assert np.allclose(np.sqrt(near), want, atol=1e-3), (version, near[:5])
+		    assert done <= version <= begun, (done, version, begun)
+		    if len(far):
+		        n = np.sqrt(far[0] / dim) - 1000
+		        assert single - .1 <= n <= single_begun + .1, (single, n, single_begun)
+		    searches += 1
+		for t in threads:
+		    t.join()
+		assert not state['error'] and searches >= 3, (state, searches)
+	PYTHON
+}
+
+@test "vecfs search of a mount that is killed leaves nothing behind, and one that cannot read the files asks the daemon" {
+	python3 - "$mnt" <<-'PYTHON'
+		import os, signal, subprocess, sys, time
+		import numpy as np
+		mnt, vecfs = sys.argv[1], os.environ['VECFS_BIN']
+		v = np.random.default_rng(3).standard_normal((20000, 64)).astype('<f4')
+		np.save('many.npy', v)
+		np.save('q.npy', np.concatenate([v] * 5))  # a minute
+		subprocess.run([vecfs, 'import', '-q', mnt + '/many', 'many.npy'], check=True)
+		for i in range(5):
+		    client = subprocess.Popen([vecfs, 'search', mnt + '/many', '--queries', 'q.npy', '--out', 'out.npy'])
+		    time.sleep(.1 * i + .05)
+		    client.send_signal(signal.SIGKILL)
+		    assert client.wait(20) == -signal.SIGKILL
+		assert os.listdir(mnt + '/many/.vecfs/search') == ['query'] and not os.path.exists('out.npy')
+		# Of the moments that these had open nothing is kept: what is overwritten is copied aside for nobody.
+		before = os.listdir('store')
+		subprocess.run([vecfs, 'import', '-q', '--replace', mnt + '/many', 'many.npy'], check=True)
+		assert os.listdir('store') == before
+	PYTHON
+	# Segments that are not ours to read.
+	python3 -c "import numpy as np; np.save('q.npy', np.load('v.npy')[:3])"
+	vecfs search "$mnt/docs" --queries q.npy --json >json
+	local before
+	before=$(queries_of_daemon)
+	unshare -m --propagation private bash -c 'mount -t tmpfs none "$1" && "$2" search "$3" --queries q.npy --json' \
+		x "$here/store" "$VECFS_BIN" "$mnt/docs" >other 2>said || skip "no mount namespaces"
+	[ ! -s said ]
+	[ "$(queries_of_daemon)" = $((before + 3)) ]
+	python3 -c "import json; assert json.load(open('json'))['results'] == json.load(open('other'))['results']"
+	[ -z "$(ls "$mnt/docs/.vecfs/search" | grep -v query)" ]
+}
+
 @test "a shell, numpy, perl, C and node search by nothing but file calls" {
 	local docs=$mnt/docs
 	cat "$docs/.vecfs/near/a042" >want
