@@ -55,3 +55,13 @@ open("mnt/docs/w0-0", "wb").write(whole.make(0, 1, 0, 768))'
 	python3 "$tools/searchload.py" mnt/docs --seconds $((VECFS_LONG ? 600 : 6)) --seed $RANDOM
 	[ "$(metric errors_total)" = 0 ]
 }
+
+@test "views of twelve codecs beside 8 processes that write, delete, rename and commit: each answer is the model's" {
+	start
+	mkdir mnt/docs
+	expect_log ".*: vectors have drifted: .*"
+	printf 'dtype=f32\nmetric=l2\ndim=16\n' >mnt/docs/.vecfs/schema
+	python3 "$tools/searchload.py" mnt/docs --processes --writers 8 --searchers 2 --seconds $((VECFS_LONG ? 300 : 6)) \
+		--seed $RANDOM --views sq8 f16 bf16 bit rabitq1 rabitq2 rabitq4 rabitq8 pq4 opq4 pq8x4 opq8x4
+	[ "$(metric errors_total)" = 0 ]
+}

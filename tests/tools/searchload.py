@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writers that put, overwrite, remove, rename and commit batches, while searchers ask for the nearest: through a view
-sq8, which is exact, and through opq with every row verified. Every answer must be the model's.
+sq8, which is exact, and through opq, or the views that are named, with every row verified. Every answer must be the
+model's. With --processes each writer is a process of its own, and `vecfs search` is asked, too.
 
 Each writer has ids of its own, and notes each change before it is made and again when it is acknowledged. So what a
 writer had stored at the moment of a search is one of few states: after all that was acknowledged before the question,
@@ -10,7 +11,10 @@ random whole numbers, whose distances are exact in f32, and a version of a vecto
 """
 import argparse
 import os
+import pickle
 import random
+import struct
+import subprocess
 import sys
 import threading
 import time
@@ -27,13 +31,56 @@ def vector(rng):
 
 
 class Writer:
-    """log: what each change makes of which ids, None if it removes them; `done` of its entries are acknowledged."""
+    """log: what each change makes of which ids, None if it removes them; `done` of its entries are acknowledged.
+
+    One in a process of its own writes both to a journal, a record each, which is looked at by who judges."""
 
     def __init__(self, args, number):
         self.collection, self.number = args.collection, number
         self.rng = random.Random(args.seed * 100 + number)
         self.log, self.done, self.counts = [], 0, {}
         self.now = {}
+        self.journal, self.unread, self.lock = None, b'', threading.Lock()
+
+    def fork(self, end):
+        """Runs in a process, and returns its number."""
+        path = f'journal.{self.number}'
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                self.journal = fd
+                self.run(end)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(status)
+        os.close(fd)
+        self.read_from = open(path, 'rb', buffering=0)
+        return pid
+
+    def tell(self, change):
+        """That a change begins; None: that it is acknowledged."""
+        if self.journal is not None:
+            record = pickle.dumps(change)
+            os.write(self.journal, struct.pack('<I', len(record)) + record)
+
+    def look(self):
+        """Takes what the process has told so far."""
+        if not hasattr(self, 'read_from'):
+            return
+        with self.lock:
+            self.unread += self.read_from.read() or b''
+            while len(self.unread) >= 4 and len(self.unread) >= 4 + struct.unpack('<I', self.unread[:4])[0]:
+                size = 4 + struct.unpack('<I', self.unread[:4])[0]
+                change, self.unread = pickle.loads(self.unread[4:size]), self.unread[size:]
+                if change is None:
+                    apply(self.now, self.log[-1])
+                    self.done = len(self.log)
+                else:
+                    self.log.append(change)
 
     def path(self, n):
         return f'{self.collection}/w{self.number}-{n}'
@@ -72,8 +119,10 @@ class Writer:
         steps = do(*args)
         change = next(steps)
         self.log.append(change)
+        self.tell(change)
         next(steps, None)
         self.done = len(self.log)
+        self.tell(None)
         apply(self.now, change)
         self.counts[do.__name__] = self.counts.get(do.__name__, 0) + 1
 
@@ -111,7 +160,7 @@ def agrees(found, hits, last):
 
 class Searcher:
     def __init__(self, args, number, writers, pivots):
-        self.control, self.number = f'{args.collection}/.vecfs', number
+        self.control, self.number, self.args = f'{args.collection}/.vecfs', number, args
         self.rng = random.Random(args.seed * 100 + 50 + number)
         self.writers, self.pivots = writers, pivots
         self.states, self.at, self.counts = [{} for _ in writers], [0] * len(writers), {}
@@ -121,7 +170,7 @@ class Searcher:
     def prepare(self):
         os.mkdir(self.session)
         with open(f'{self.session}/params', 'w') as f:
-            f.write(f'k=10\nview=opq8x4\nrerank={ALL}\n')
+            f.write(f'k=10\nview={self.args.views[0]}\nrerank={ALL}\n')
         self.query_fd = os.open(f'{self.control}/search/query', os.O_RDWR)
 
     def hits(self, text):
@@ -136,14 +185,21 @@ class Searcher:
     def sq8(self):
         return self.near('view=sq8', 10)
 
-    def opq(self):
-        return self.near(f'view=opq8x4,rerank={ALL}', 10)
+    def view(self):
+        return self.near(f'view={self.rng.choice(self.args.views)},rerank={ALL}', 10)
 
     def sq8_every_row(self):
         return self.near('view=sq8', 5000)
 
-    def opq_every_row(self):
-        return self.near(f'view=opq8x4,rerank={ALL}', 5000)
+    def view_every_row(self):
+        return self.near(f'view={self.rng.choice(self.args.views)},rerank={ALL}', 5000)
+
+    def in_process(self):
+        v = vector(self.rng)
+        view = self.rng.choice([[], ['--view', self.rng.choice(self.args.views), '--rerank', str(ALL)]])
+        found = subprocess.run([os.environ['VECFS_BIN'], 'search', self.args.collection, '-', *view], input=v.tobytes(),
+                               stdout=subprocess.PIPE, check=True).stdout
+        return v, None, 10, self.hits(found.decode())
 
     def query(self):
         v, text = vector(self.rng), b''
@@ -185,16 +241,20 @@ class Searcher:
 
     def ask(self, do):
         for w, writer in enumerate(self.writers):
+            writer.look()
             done = writer.done
             for change in writer.log[self.at[w]:done]:
                 apply(self.states[w], change)
             self.at[w] = done
         answer = do()
+        for writer in self.writers:
+            writer.look()
         self.check(*answer, [len(writer.log) for writer in self.writers])
         self.counts[do.__name__] = self.counts.get(do.__name__, 0) + 1
 
     def run(self, end):
-        kinds = [self.sq8, self.opq, self.sq8_every_row, self.opq_every_row, self.query, self.in_session]
+        kinds = [self.sq8, self.view, self.sq8_every_row, self.view_every_row, self.query, self.in_session]
+        kinds += [self.in_process] if self.args.processes else []
         self.prepare()
         for kind in kinds:
             self.ask(kind)
@@ -226,7 +286,7 @@ def fill(args, writers):
     for writer in writers:
         for n in range(IDS):
             writer.change(writer.put, n)
-    for view in 'sq8', 'opq8x4':
+    for view in {'sq8', *args.views}:
         path = f'{args.collection}/.vecfs/views/{view}'
         os.mkdir(path)
         while open(f'{path}/.vecfs/state').read() != 'ready\n':
@@ -241,11 +301,15 @@ def main():
     p.add_argument('--searchers', type=int, default=3)
     p.add_argument('--seconds', type=float, default=4)
     p.add_argument('--seed', type=int, default=1)
+    p.add_argument('--views', nargs='+', default=['opq8x4'])
+    p.add_argument('--processes', action='store_true')
     args = p.parse_args()
     writers = [Writer(args, n) for n in range(args.writers)]
     pivots = fill(args, writers)
-    works = writers + [Searcher(args, n, writers, pivots) for n in range(args.searchers)]
+    searchers = [Searcher(args, n, writers, pivots) for n in range(args.searchers)]
     end, failed = time.monotonic() + args.seconds, []
+    pids = [writer.fork(end) for writer in writers] if args.processes else []
+    works = searchers if args.processes else writers + searchers
 
     def run(work):
         try:
@@ -259,9 +323,12 @@ def main():
         t.start()
     for t in threads:
         t.join()
+    failed += [pid for pid in pids if os.waitpid(pid, 0)[1]]
     if not failed:
+        for writer in writers:
+            writer.look()
         check_stored(args, writers, pivots)
-        assert sum(work.several for work in works[len(writers):]) > 0, 'nothing has changed beside any search'
+        assert sum(searcher.several for searcher in searchers) > 0, 'nothing has changed beside any search'
     return bool(failed)
 
 
