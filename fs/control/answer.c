@@ -158,6 +158,13 @@ static int open_view(const struct answer_ask *ask, struct answer *out, char *why
 	return rc == -ENOENT || rc == -EAGAIN ? -EINVAL : rc;
 }
 
+/* For what is measured before a search, whose rows are not those that are told of. */
+static bool is_over_before(void *arg, uint64_t rows)
+{
+	(void)rows;
+	return is_over(arg, 0);
+}
+
 /* How many candidates are verified. Where none of the usual numbers reaches a recall, all vectors are
  * compared. */
 static int choose_depth(const struct answer_ask *ask, struct answer *out, struct vs_query *q)
@@ -168,7 +175,7 @@ static int choose_depth(const struct answer_ask *ask, struct answer *out, struct
 	q->rerank = ask->params->rerank;
 	if (out->view && ask->params->recall > 0)
 		rc = recall_table_depth(ask->recalls, out->moment, out->view, q->k, ask->params->recall,
-					q->is_cancelled, q->arg, &q->rerank);
+					is_over_before, q->arg, &q->rerank);
 	if (!rc && q->view && ask->params->recall > 0 && q->rerank == UINT32_MAX - 1)
 		q->view = NULL;
 	out->rerank =

@@ -712,7 +712,7 @@ same_answers() {
 	# What has changed, come and gone by calls and batches, moved rows too, and waits for the applier.
 	mkdir "$docs/.vecfs/snap/S"
 	change_half
-	for i in $(seq 20); do
+	for i in $(seq 8); do
 		cp "$docs/c002" "$docs/new$i"
 		mv "$docs/b$(printf %03d $((3 * i + 1)))" "$docs/renamed$i"
 		same_answers "$docs" 'k=25\n' -k 25
@@ -737,20 +737,19 @@ same_answers() {
 	PYTHON
 	docs=$mnt/more
 	vecfs import -q "$docs" more.npy
-	for view in sq8 f16 bit rabitq1 rabitq4 pq6 pq12x4 opq6; do
+	for view in sq8 f16 rabitq1 rabitq4 pq12x4 opq6; do
 		mkdir "$docs/.vecfs/views/$view"
 		eventually grep -qx rows_encoded=3000 "$docs/.vecfs/views/$view/.vecfs/info"
 		eventually grep -qx ready "$docs/.vecfs/views/$view/.vecfs/state"
 	done
-	for view in sq8 f16 bit rabitq1 rabitq4 pq6 pq12x4 opq6; do
-		same_answers "$docs" "k=10\nview=$view\n" --view $view
+	for view in sq8 f16 rabitq1 rabitq4 pq12x4 opq6; do
 		same_answers "$docs" "k=10\nview=$view\nrerank=40\nfilter=*1\n" --view $view --rerank 40 --filter '*1' --threads 3
 		[ $view = sq8 ] || same_answers "$docs" "k=10\nview=$view\nrerank=0\n" --view $view --rerank 0
 	done
 	same_answers "$docs" "k=10\nview=opq6\nrecall=0.9\n" --view opq6 --recall 0.9
 	vecfs search "$docs" --queries q.npy --json | grep -q '"view":"sq8"'
 	# Rows that have no code yet are compared exactly: an answer that verifies all is exact at any moment.
-	for i in $(seq 5); do
+	for i in $(seq 3); do
 		python3 - "$docs" "$i" <<-'PYTHON'
 			import sys
 			import numpy as np
@@ -760,7 +759,7 @@ same_answers() {
 			    if n != 7:
 			        open('%s/%d' % (docs, n), 'wb').write(rng.standard_normal(24).astype('<f4').tobytes())
 		PYTHON
-		vecfs search "$docs" --queries q.npy --view pq6 --rerank 3000 --out all.npy --distances all-d.npy
+		vecfs search "$docs" --queries q.npy --view pq12x4 --rerank 3000 --out all.npy --distances all-d.npy
 		vecfs search "$docs" --queries q.npy --out exact.npy --distances exact-d.npy
 		cmp all.npy exact.npy
 		cmp all-d.npy exact-d.npy
