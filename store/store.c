@@ -356,6 +356,11 @@ int vs_close(struct vs_store *s)
 	return rc;
 }
 
+int vs_checkpoint(struct vs_store *s)
+{
+	return __atomic_load_n(&s->logging, __ATOMIC_ACQUIRE) ? commit_checkpoint(s) : 0;
+}
+
 /* ------------------------------------------------------------------ odds and ends */
 
 void vs_counters(struct vs_store *s, struct vs_counters *out)

@@ -122,6 +122,12 @@ int vs_sync(struct vs_store *s);
 /* The same without waiting for others: fn(arg, result) is called once, either before this returns (from this
  * thread, also when this thread did the commit for all) or later from the thread that commits. */
 void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *arg);
+/*
+ * Makes all that is acknowledged durable where it belongs, and not in the log alone: before a program is run
+ * from this process, say, whose exec closes descriptors of the store's files and is told in our place what a
+ * client in user space has dropped. -EIO; the store takes no change then.
+ */
+int vs_checkpoint(struct vs_store *s);
 
 struct vs_counters {
 	uint64_t puts, overwrites, patches, removes, renames, reads, commits, commit_bytes, checkpoints;

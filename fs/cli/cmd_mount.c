@@ -109,8 +109,9 @@ static int session_store(struct vs_store *store, struct job *job)
 	sd_notify_tell("STOPPING=1");
 	if (rc != 0)
 		message(VS_ERROR, "%s: %s", job->mountpoint, strerror(-rc));
-	/* A read-only store has nothing to make durable; that of a poisoned one fails, and was reported. */
-	if (!job->options.read_only && vs_sync(store) != 0)
+	/* Before mount(8) or fusermount3 is run to end it. A read-only store has nothing to make durable;
+	 * that of a poisoned one fails, and was reported. */
+	if (!job->options.read_only && vs_checkpoint(store) != 0)
 		rc = -EIO;
 	session_end(serve);
 	watchdog_end(job->guard);
