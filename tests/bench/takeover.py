@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long a standby on another machine takes to serve once the owner has been killed, on CephFS.
 
-    takeover.py VECFS FOLDER [--rows N] [--writes N] [--runs N] [--machine | --planned]
+    takeover.py VECFS FOLDER [--rows N] [--writes N] [--runs N] [--machine | --planned] [--keep]
 
-FOLDER gets a cluster of its own (tests/tools/cephcluster.sh). The owner has N vectors of 768 floats, and has been
+FOLDER gets a cluster of its own (tests/tools/cephcluster.sh); with --keep it stays, for the next time. The owner has N vectors of 768 floats, and has been
 written to since its last checkpoint. Beside each takeover: `cat` of as many bytes as a recovery reads (log, rows,
 ids), by a client that has none of them either. --machine kills the owner's ceph-fuse, too: Ceph then waits for
 its session_timeout, 30 s, which is subtracted. --planned unmounts the owner, and begins to count when that has returned.
@@ -144,6 +144,7 @@ def main():
     p.add_argument('--runs', type=int, default=5)
     p.add_argument('--machine', action='store_true')
     p.add_argument('--planned', action='store_true')
+    p.add_argument('--keep', action='store_true')
     args = p.parse_args()
     args.folder = os.path.abspath(args.folder)
     new = not os.path.exists(f'{args.folder}/ceph.conf')
@@ -160,7 +161,8 @@ def main():
     finally:
         for machine in ('one', 'two'):
             ceph(args.folder, 'unmount', machine)
-        ceph(args.folder, 'down')
+        if not args.keep:
+            ceph(args.folder, 'down')
 
 
 sys.exit(main())
