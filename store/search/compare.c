@@ -277,6 +277,10 @@ static int read_moved(struct search *s, const struct snapshot_run *run, struct t
 {
 	int rc = 0;
 
+	if (s->gathered) {
+		tile->n = s->gathered;
+		return 0;
+	}
 	for (uint32_t i = bit_next(s->moved, 0, run->count); i < run->count && !rc;
 	     i = bit_next(s->moved, i + 1, run->count)) {
 		if (!bit_is_set(s->chosen, i))
@@ -286,8 +290,10 @@ static int read_moved(struct search *s, const struct snapshot_run *run, struct t
 		else
 			rc = read_row(s, run, i, tile);
 	}
-	if (!rc && tile->n && snapshot_lender(s->m))
-		rc = borrowed_vectors(s->m, run->first, s->picks, tile->n, s->rows);
+	if (rc || !tile->n || !snapshot_lender(s->m))
+		return rc;
+	rc = borrowed_vectors(s->m, run->first, s->picks, tile->n, s->rows);
+	s->gathered = rc ? 0 : tile->n;
 	return rc;
 }
 

@@ -94,6 +94,7 @@ static int search_block(struct search *s, const struct snapshot_run *run)
 {
 	int rc = search_choose(s, run);
 
+	s->gathered = 0;
 	s->stats->rows_scanned += rc ? 0 : bit_count(s->chosen, run->count);
 	for (uint32_t group = 0; group < s->q->count && !rc; group += SEARCH_GROUP) {
 		if (group && is_cancelled(s, 0)) /* a block takes seconds with 100,000 queries */

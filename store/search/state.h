@@ -40,14 +40,16 @@ struct search {
 	uint32_t block_rows;
 	float *distances; /* SEARCH_GROUP * block_rows */
 	/* A bit for each row of the block: */
-	uint64_t *chosen; /* to be compared */
-	uint64_t *moved;  /* not as it was compared in the file */
-	uint64_t *near;   /* to be offered to a selection, */
-	uint64_t *taken;  /* and looked at before */
-	uint64_t *keys;   /* of the near ones: entry numbers, */
-	uint32_t *sums;   /* and checksums */
-	char *rows;       /* gathered vectors, SEARCH_FETCH of them at the least, */
-	uint32_t *picks;  /* and which rows of the block they are */
+	uint64_t *chosen;  /* to be compared */
+	uint64_t *moved;   /* not as it was compared in the file */
+	uint64_t *near;    /* to be offered to a selection, */
+	uint64_t *taken;   /* and looked at before */
+	uint64_t *keys;    /* of the near ones: entry numbers, */
+	uint32_t *sums;    /* and checksums */
+	char *rows;        /* gathered vectors, SEARCH_FETCH of them at the least, */
+	uint32_t *picks;   /* and which rows of the block they are */
+	uint32_t gathered; /* so many of them, of a borrowed snapshot, are there for the next queries, too; 0:
+			      none */
 	struct vs_search_stats *stats;
 };
 

@@ -535,6 +535,7 @@ static int compare_stale(struct search *s, const struct snapshot_run *run, uint3
 		part.vectors = run->vectors ? run->vectors + at * s->info.row_bytes : NULL;
 		for (size_t i = 0; i < bit_words(part.count); i++)
 			any |= s->chosen[i] = c->wanted[at / 64 + i] & c->stale[at / 64 + i];
+		s->gathered = 0;
 		if (any)
 			rc = search_compare(s, &part, group, queries);
 	}

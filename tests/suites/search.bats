@@ -699,7 +699,7 @@ same_answers() {
 
 @test "vecfs search of a mount reads the store's files and searches by itself: the daemon's answers, byte by byte" {
 	local docs=$mnt/docs view
-	python3 -c "import numpy as np; np.save('q.npy', np.load('v.npy')[100:160] + np.float32(.25))"
+	python3 -c "import numpy as np; np.save('q.npy', np.load('v.npy')[100:230] + np.float32(.25))"
 	same_answers "$docs" 'k=10\n'
 	same_answers "$docs" 'k=10\n' --threads 1
 	same_answers "$docs" 'k=1000\n' -k 1000 --threads 7
