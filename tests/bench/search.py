@@ -8,7 +8,7 @@ codes of clustered vectors of 100 dims, re-ranked, each engine at the least sett
 (VECFS_BENCH_WORDS may name a .npy of words' vectors instead); a filter that leaves one id in a hundred, at several
 dims, again and for the first time; codes of ten times as many rows, beside reading them once, and how long after an import
 they are complete; creates while a view is kept up, and while others search. Figures are medians; peers that cannot be
-installed are named. --only takes parts by name: exact codes filtered many imported creates beside.
+installed are named. --only takes parts by name: exact codes filtered process many imported creates beside.
 """
 
 import argparse
@@ -354,7 +354,26 @@ def filtered(mount, folder, args):
         want = [ids[numpy_nearest(vectors[ids], norms, q)] for q in queries]
         wrong = "" if recall(found, want) > 0.999 else ": WRONG"
         tell(f"a filter that leaves 1 % of {rows:,} x {dim}{wrong}", some, all_of_them, "no filter", 5.0)
-        tell("  each filter for the first time", first_time(control, queries), all_of_them, "no filter")
+        tell("  each filter for the first time", first_time(control, queries), all_of_them, "no filter", 5.0)
+
+
+def in_process(mount, folder, args):
+    """A batch by `vecfs search`, which reads the store's files itself, beside a session of the daemon; and one query."""
+    vectors = np.random.default_rng(6).standard_normal((args.rows, 768), dtype="<f4")
+    control = mount.load("process", vectors, folder)
+    session = Session(control)
+    for count in (1, args.queries):
+        np.save(folder / "q.npy", vectors[:count] + np.float32(0.1))
+        words = [VECFS, "search", control.parent, "--queries", folder / "q.npy", "--out", folder / "found.npy", "--threads"]
+
+        def daemon(_):
+            session.ask(vectors[:count] + np.float32(0.1))
+        calls = {threads: lambda _, t=threads: subprocess.run([*words, str(t)], check=True) for threads in (1, 2)}
+        seconds = in_turn({**calls, "session": daemon}, [None], args.reps)
+        for threads in calls:
+            tell(f"vecfs search, {args.rows:,} x 768, {count} queries, {threads} threads", seconds[threads] * 1e3,
+                 seconds["session"] * 1e3, "a session, from outside", None, "ms", True)
+    session.close()
 
 
 def many(mount, folder, args):
@@ -470,7 +489,7 @@ def main():
     parser.add_argument("--reps", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="ten times smaller: for trying the script")
     parser.add_argument("--only", nargs="+",
-                        default=["exact", "codes", "filtered", "many", "imported", "creates", "beside"])
+                        default=["exact", "codes", "filtered", "process", "many", "imported", "creates", "beside"])
     parser.add_argument("--dir", help="where stores and mounts go (default: a new folder under /var/tmp)")
     args = parser.parse_args()
     if args.quick:
@@ -485,7 +504,8 @@ def main():
     mount = Mount(folder)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     parts = {"exact": lambda: exact(mount, folder, peers, args), "codes": lambda: codes(mount, folder, peers, args),
-             "filtered": lambda: filtered(mount, folder, args), "many": lambda: many(mount, folder, args),
+             "filtered": lambda: filtered(mount, folder, args),
+             "process": lambda: in_process(mount, folder, args), "many": lambda: many(mount, folder, args),
              "imported": lambda: imported(mount, folder, args), "creates": lambda: creates(folder, args),
              "beside": lambda: beside(folder, args)}
     try:
