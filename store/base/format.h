@@ -221,11 +221,13 @@ struct record_root {
 #define CATALOG_CONVERTED 2u /* from version 1: N.rows.new, where it is still there, is to become N.rows */
 #define CATALOG_ALIGN 4096u
 
+#define CATALOG_DIGESTS 2u
 struct catalog_segment {
 	uint32_t count;
 	uint32_t name_heap_end; /* granules in use of the name heap, holes included */
-	uint64_t rows_digest;   /* XXH3 of the rows column and */
-	uint64_t names_digest;  /* of the name heap; only in a clean catalog, else 0 */
+	/* XXH3 of each column that has a digest, in the order of their table (column.h): of the rows column
+	 * and of the name heap. Only in a clean catalog, else 0. */
+	uint64_t digests[CATALOG_DIGESTS];
 };
 static_assert(sizeof(struct catalog_segment) == 24, "catalog_segment");
 

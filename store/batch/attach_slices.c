@@ -57,8 +57,9 @@ static void hash_slice(struct attach *a, uint32_t part, uint32_t slot, uint32_t 
 	const struct segment *seg = a->j->pieces[part].seg;
 
 	for (uint32_t i = slot; i < end; i++)
-		a->hashes[i - slot] = collection_hash_seeded(
-			a->j->s->hash_seed, segment_name(seg, &seg->rows[i]), seg->rows[i].name_len);
+		a->hashes[i - slot] =
+			collection_hash_seeded(a->j->s->hash_seed, segment_name(seg, &segment_rows(seg)[i]),
+					       segment_rows(seg)[i].name_len);
 }
 
 /* Fetches what some of the slice's hashes are to find, or to be put beside. */
@@ -199,7 +200,7 @@ static int index_slice(struct attach *a, struct collection *parent, uint32_t par
 	int rc = 0;
 
 	for (uint32_t i = 0; i < end - slot && !rc; i++) {
-		const struct row *r = &seg->rows[slot + i];
+		const struct row *r = &segment_rows(seg)[slot + i];
 
 		if (i % INDEX_FETCH_HASHES == 0)
 			fetch_index(a, parent, i, end - slot);
@@ -215,7 +216,7 @@ static int unindex_slice(struct attach *a, struct collection *parent, uint32_t p
 	const struct segment *seg = a->j->pieces[part].seg;
 
 	for (uint32_t i = slot; i < end && a->indexed; i++, a->indexed--) {
-		uint64_t entry = row_entry(&seg->rows[i]);
+		uint64_t entry = row_entry(&segment_rows(seg)[i]);
 
 		if (a->filled) {
 			entry_map_set(&parent->entries, entry, ROW_NONE);
@@ -517,7 +518,7 @@ int attach_slices_begin(struct attach *a)
 	for (uint32_t i = 0; i < j->piece_count; i++) {
 		const struct segment *seg = j->pieces[i].seg;
 
-		a->parts[i] = (struct attaching_part){row_entry(&seg->rows[0]), seg};
+		a->parts[i] = (struct attaching_part){row_entry(&segment_rows(seg)[0]), seg};
 	}
 	a->attaching = (struct attaching){.parts = a->parts, .count = j->piece_count};
 	parent = slice_begin(a);

@@ -14,23 +14,44 @@
 #define ROWS_AT_ONCE 4096u
 #define LOOKS_AT_ONCE 512u /* under one hold of the lock */
 
-/* Writes the names and rows columns of a part, as the parent will have them. */
+/* Writes the columns that a part gets beside its vectors, as the parent will have them, from records of its
+ * rows. */
 struct column_writer {
 	struct batch_commit *j;
+	size_t row_bytes;
 	int fd[SEGMENT_COLUMNS];
+	bool made[SEGMENT_COLUMNS];    /* the column is written here; else the batch has it already */
+	char *pieces[SEGMENT_COLUMNS]; /* of up to ROWS_AT_ONCE rows */
+	size_t gathered[SEGMENT_COLUMNS];
+	uint64_t written[SEGMENT_COLUMNS];
 	uint32_t names_at; /* granules */
 	uint64_t entry;
 };
 
-static int writer_put(struct column_writer *w, uint64_t first, const struct row *rows, uint32_t count,
-		      const char *names, size_t names_bytes)
+static void writer_add(struct column_writer *w, const struct record_row *r)
 {
-	struct io *io = w->j->s->io;
-	int rc = io_write_full(io, w->fd[SEGMENT_ROWS], rows, count * sizeof *rows, first * sizeof *rows);
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++) {
+		struct column_piece piece = column_piece(i, r, w->row_bytes);
 
-	return rc || !names_bytes ? rc
-				  : io_write_full(io, w->fd[SEGMENT_NAMES], names, names_bytes,
-						  (uint64_t)w->names_at * NAME_GRANULE);
+		if (!w->made[i])
+			continue;
+		memcpy(w->pieces[i] + w->gathered[i], piece.bytes, piece.size);
+		w->gathered[i] += piece.size;
+	}
+}
+
+static int writer_flush(struct column_writer *w)
+{
+	int rc = 0;
+
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && !rc; i++) {
+		if (!w->gathered[i])
+			continue;
+		rc = io_write_full(w->j->s->io, w->fd[i], w->pieces[i], w->gathered[i], w->written[i]);
+		w->written[i] += w->gathered[i];
+		w->gathered[i] = 0;
+	}
+	return rc;
 }
 
 /* Moves a row to the class of a set-user-ID vector's permissions once it has been written to. */
@@ -136,60 +157,75 @@ static int find_perms(struct batch_commit *j, uint64_t first, uint32_t count, st
 	return rc;
 }
 
-/* Up to ROWS_AT_ONCE uploaded rows from `first` of the upload on, slot `slot` of the part. */
-static int write_uploaded(struct column_writer *w, uint64_t first, uint32_t slot, uint32_t count,
-			  struct row *rows, char *names)
+/* A row's record, with room for the longest id. */
+struct row_record {
+	struct record_row r;
+	char id[256];
+};
+
+/* The record of an uploaded row: the next in the part. */
+static void record_uploaded(struct column_writer *w, const char *id, uint32_t data_sum, uint16_t perm,
+			    const struct vs_file_attr *attr, vs_time now, struct row_record *out)
+{
+	size_t len = strlen(id);
+	struct row *row = &out->r.row;
+
+	*row = (struct row){.data_sum = data_sum,
+			    .name_len = (uint8_t)len,
+			    .perm = perm,
+			    .name_at = w->names_at & ROW_NAME_AT_MAX};
+	row_set_times(row, attr ? batch_commit_mtime(attr) : now, now);
+	row_set_entry(row, w->entry++);
+	row->row_sum = sum_row(row, id);
+	memset(out->id, 0, sizeof out->id);
+	memcpy(out->id, id, len);
+	w->names_at += names_granules(len);
+}
+
+/* Up to ROWS_AT_ONCE uploaded rows from `first` of the upload on. */
+static int write_uploaded(struct column_writer *w, uint64_t first, uint32_t count, struct row *rows)
 {
 	struct batch_commit *j = w->j;
-	static const size_t name_max = 256;
 	vs_time now = vs_time_now();
-	uint32_t *sums = malloc(count * sizeof *sums), at = 0;
+	uint32_t *sums = malloc(count * sizeof *sums);
 	struct vs_file_attr *attrs = j->has_attrs ? malloc(count * sizeof *attrs) : NULL;
+	struct row_record record = {0};
 	int rc = sums && (attrs || !j->has_attrs) ? upload_sums(j->s, j->batch->id, first, count, sums)
 						  : -ENOMEM;
 
 	if (!rc)
 		rc = attrs ? find_attrs(j, first, count, rows, attrs) : find_perms(j, first, count, rows);
-
 	for (uint32_t i = 0; i < count && !rc; i++) {
 		char buf[24];
-		const char *id = batch_commit_upload_id(j, first + i, buf);
-		size_t len = strlen(id);
 
-		rows[i] = (struct row){.data_sum = sums[i],
-				       .name_len = (uint8_t)len,
-				       .perm = rows[i].perm,
-				       .name_at = (w->names_at + at) & ROW_NAME_AT_MAX};
-		row_set_times(&rows[i], attrs ? batch_commit_mtime(&attrs[i]) : now, now);
-		row_set_entry(&rows[i], w->entry++);
-		rows[i].row_sum = sum_row(&rows[i], id);
-		memset(names + (size_t)at * NAME_GRANULE, 0, name_max);
-		memcpy(names + (size_t)at * NAME_GRANULE, id, len);
-		at += names_granules(len);
+		record_uploaded(w, batch_commit_upload_id(j, first + i, buf), sums[i], rows[i].perm,
+				attrs ? &attrs[i] : NULL, now, &record);
+		writer_add(w, &record.r);
 	}
 	free(sums);
 	free(attrs);
-	if (!rc)
-		rc = writer_put(w, slot, rows, count, names, (size_t)at * NAME_GRANULE);
-	w->names_at += at;
 	return rc;
 }
 
 /* The same for rows of the batch's own segment: only the entry numbers and ctimes change, and so the sums. */
-static int write_own(struct column_writer *w, const struct segment *seg, uint32_t slot, uint32_t count,
-		     struct row *rows)
+static int write_own(struct column_writer *w, const struct segment *seg, uint32_t slot, uint32_t count)
 {
+	const struct row *rows = segment_rows(seg) + slot;
 	vs_time now = vs_time_now();
+	struct row_record record = {0};
 
 	for (uint32_t i = 0; i < count; i++) {
-		if (!segment_row_valid(seg, &seg->rows[slot + i]))
+		struct row *row = &record.r.row;
+
+		if (!segment_row_valid(seg, &rows[i]))
 			return -EIO;
-		rows[i] = seg->rows[slot + i];
-		row_set_entry(&rows[i], w->entry++);
-		row_set_times(&rows[i], row_mtime(&rows[i]), vs_time_after(row_ctime(&rows[i]), now));
-		rows[i].row_sum = sum_row(&rows[i], segment_name(seg, &rows[i]));
+		*row = rows[i];
+		row_set_entry(row, w->entry++);
+		row_set_times(row, row_mtime(row), vs_time_after(row_ctime(row), now));
+		row->row_sum = sum_row(row, segment_name(seg, row));
+		writer_add(w, &record.r);
 	}
-	return writer_put(w, slot, rows, count, NULL, 0);
+	return 0;
 }
 
 /* Keeps the mapping of a segment of the batch; released in any case. */
@@ -208,59 +244,88 @@ static int piece_write(struct batch_commit *j, const struct piece *p, struct col
 {
 	struct segment *own = p->uploaded ? NULL : j->batch->segments[p->n];
 	struct row *rows = malloc(ROWS_AT_ONCE * sizeof *rows);
-	char *names = malloc(ROWS_AT_ONCE * 256);
-	int rc = rows && names && (!own || own_keep(j, own)) ? 0 : -ENOMEM;
+	int rc = rows && (!own || own_keep(j, own)) ? 0 : -ENOMEM;
 
 	for (uint32_t slot = 0; slot < p->count && !rc; slot += ROWS_AT_ONCE) {
 		uint32_t count = p->count - slot < ROWS_AT_ONCE ? p->count - slot : ROWS_AT_ONCE;
 
-		rc = own ? write_own(w, own, slot, count, rows)
-			 : write_uploaded(w, (uint64_t)p->n * j->upload.piece_rows + slot, slot, count, rows,
-					  names);
+		rc = own ? write_own(w, own, slot, count)
+			 : write_uploaded(w, (uint64_t)p->n * j->upload.piece_rows + slot, count, rows);
+		if (!rc)
+			rc = writer_flush(w);
 	}
 	if (own) {
 		w->names_at = own->names.end;
 		segment_map_release(own);
 	}
 	free(rows);
-	free(names);
 	return rc;
 }
 
-/* Makes a part's three files complete and durable, and opens them as a segment. */
-static int piece_prepare(struct batch_commit *j, struct piece *p, uint64_t *entry)
+/* Opens a part's file. What the batch has of its own rows is kept, but for what is handed over under another
+ * name, which is made anew. */
+static int writer_open_column(struct column_writer *w, const struct piece *p, enum segment_column i,
+			      const char *path)
 {
-	struct column_writer w = {.j = j, .entry = *entry};
-	struct io *io = j->s->io;
+	struct io *io = w->j->s->io;
+
+	w->made[i] = p->uploaded ? i != SEGMENT_VECTORS : column_is_made_to_attach(i);
+	if (w->made[i]) {
+		w->pieces[i] = malloc(ROWS_AT_ONCE * column_defs[i].units_a_slot_max *
+				      column_unit_bytes(i, w->row_bytes));
+		if (!w->pieces[i])
+			return -ENOMEM;
+	}
+	w->fd[i] = io->ops->open(io, path, O_RDWR | (w->made[i] ? O_CREAT | O_TRUNC : 0), 0600);
+	return w->fd[i] < 0 ? w->fd[i] : 0;
+}
+
+static int writer_open(struct column_writer *w, const struct piece *p)
+{
 	char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX];
-	struct vs_schema schema = j->upload.exists ? j->upload.schema : j->batch->schema;
 	int rc = 0;
 
-	segment_attach_paths(paths, j->batch->id, p->n, p->uploaded);
-	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
-		bool made = i == SEGMENT_ROWS || (p->uploaded && i == SEGMENT_NAMES);
+	segment_attach_paths(paths, w->j->batch->id, p->n, p->uploaded);
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
+		w->fd[i] = -1;
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && !rc; i++)
+		rc = writer_open_column(w, p, i, paths[i]);
+	return rc;
+}
 
-		w.fd[i] =
-			rc ? -1 : io->ops->open(io, paths[i], O_RDWR | (made ? O_CREAT | O_TRUNC : 0), 0600);
-		if (w.fd[i] < 0 && !rc)
-			rc = w.fd[i];
+/* Syncs them, unless something has failed, and closes them. */
+static int writer_close(struct column_writer *w, int rc)
+{
+	struct io *io = w->j->s->io;
+
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++) {
+		if (rc >= 0)
+			rc = commit_synced(w->j->s, io->ops->datasync(io, w->fd[i]));
+		if (w->fd[i] >= 0)
+			io->ops->close(io, w->fd[i]);
+		free(w->pieces[i]);
 	}
+	return rc < 0 ? rc : 0;
+}
+
+/* Makes a part's files complete and durable, and opens them as a segment. */
+static int piece_prepare(struct batch_commit *j, struct piece *p, uint64_t *entry)
+{
+	struct vs_schema schema = j->upload.exists ? j->upload.schema : j->batch->schema;
+	struct column_writer w = {.j = j, .row_bytes = vs_row_bytes(&schema), .entry = *entry};
+	int rc = writer_open(&w, p);
+
 	if (!rc)
 		rc = piece_write(j, p, &w);
 	/* By the descriptors that wrote it, too: these are told what a client in user space has dropped. */
 	if (!rc && !p->uploaded)
 		rc = commit_synced(j->s, segment_sync_written(j->batch->segments[p->n]));
-	for (int i = 0; i < SEGMENT_COLUMNS; i++) {
-		if (!rc)
-			rc = commit_synced(j->s, io->ops->datasync(io, w.fd[i]));
-		if (w.fd[i] >= 0)
-			io->ops->close(io, w.fd[i]);
-	}
+	rc = writer_close(&w, rc);
 	*entry = w.entry;
-	if (rc >= 0)
+	if (!rc)
 		rc = segment_open_batch(&j->s->files, j->parent, j->batch->id, p->n, p->uploaded, &schema,
 					p->count, w.names_at, &p->seg);
-	return rc < 0 ? rc : 0;
+	return rc;
 }
 
 /* The upload of an earlier session may have been torn by a crash: its sums tell. */
@@ -272,7 +337,7 @@ static int piece_verify(struct batch_commit *j, const struct piece *p)
 
 	for (uint32_t slot = 0; slot < p->count && !rc; slot++) {
 		rc = segment_read(p->seg, SEGMENT_VECTORS, row, row_bytes, segment_offset(p->seg, slot));
-		if (!rc && p->seg->rows[slot].data_sum != sum_data(row, row_bytes))
+		if (!rc && segment_rows(p->seg)[slot].data_sum != sum_data(row, row_bytes))
 			rc = batch_commit_refuse(j, -EIO, "vector %llu of the upload is damaged",
 						 (unsigned long long)p->n * j->upload.piece_rows + slot);
 	}

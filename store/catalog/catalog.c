@@ -74,6 +74,25 @@ void catalog_schema(const struct catalog_collection *in, struct collection *c)
 	c->dim_given = in->dim && (in->schema_flags & SCHEMA_DIM_GIVEN || !c->schema_fixed);
 }
 
+static void put_digests(struct catalog_segment *cs, const struct segment *seg)
+{
+	unsigned n = 0;
+
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
+		if (column_defs[i].is_digested)
+			cs->digests[n++] = seg->digests[i];
+	assert(n == CATALOG_DIGESTS);
+}
+
+static void take_digests(struct segment *seg, const struct catalog_segment *cs)
+{
+	unsigned n = 0;
+
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
+		if (column_defs[i].is_digested)
+			seg->digests[i] = cs->digests[n++];
+}
+
 static char *put_collection(char *p, const struct collection *c, bool clean)
 {
 	struct catalog_collection *out = (struct catalog_collection *)(void *)p;
@@ -97,8 +116,8 @@ static char *put_collection(char *p, const struct collection *c, bool clean)
 
 		cs->count = seg->count;
 		cs->name_heap_end = seg->names.end;
-		cs->rows_digest = clean ? seg->digests[SEGMENT_ROWS] : 0;
-		cs->names_digest = clean ? seg->digests[SEGMENT_NAMES] : 0;
+		if (clean)
+			put_digests(cs, seg);
 		p = (char *)(cs + 1);
 	}
 	return p;
@@ -459,8 +478,7 @@ static int load_segments(struct vs_store *s, struct collection *c, const struct 
 			segment_put(s->io, seg);
 			return -ENOMEM;
 		}
-		seg->digests[SEGMENT_ROWS] = cs[i].rows_digest;
-		seg->digests[SEGMENT_NAMES] = cs[i].names_digest;
+		take_digests(seg, &cs[i]);
 		collection_add_segment(&s->table, c, seg);
 	}
 	return 0;

@@ -100,7 +100,7 @@ static int give_up(struct pass *p, uint32_t slot)
 static int bad_vector(struct pass *p, uint32_t slot, const char *problem)
 {
 	const struct segment *seg = p->seg;
-	const struct row *r = &seg->rows[slot];
+	const struct row *r = &segment_rows(seg)[slot];
 	char name[VS_NAME_MAX + 1];
 
 	check_printable(name, segment_name(seg, r), r->name_len);
@@ -136,7 +136,7 @@ static int bad_row(struct pass *p, uint32_t slot)
 {
 	struct check_collection *cc = p->cc;
 	const struct segment *seg = p->seg;
-	const struct row *r = &seg->rows[slot];
+	const struct row *r = &segment_rows(seg)[slot];
 	uint64_t end = r->name_at + (uint64_t)names_granules(r->name_len);
 	const char *id = segment_name(seg, r);
 	char name[VS_NAME_MAX + 1] = "";
@@ -200,7 +200,7 @@ static void look_up_waiting(struct pass *p)
 
 static void look_up(struct pass *p, uint32_t slot)
 {
-	const struct row *r = &p->seg->rows[slot];
+	const struct row *r = &segment_rows(p->seg)[slot];
 	uint64_t hash = collection_hash(p->cc->c, segment_name(p->seg, r), r->name_len);
 
 	p->look_ups[p->waiting++] = (struct look_up){r, slot, hash};
@@ -221,7 +221,7 @@ static int check_row(struct pass *p, uint32_t slot, const char *data)
 		p->sums.lost++;
 		return 0;
 	}
-	r = &seg->rows[slot];
+	r = &segment_rows(seg)[slot];
 	if (row_deleted(seg, r) && (!p->image || segment_is_deleted(seg, slot)))
 		return 0;
 	if (!row_intact(p, seg, r)) {
@@ -318,7 +318,7 @@ static void name_all_lost(struct pass *p)
 	struct lost_key key = {p->cc->c, base + cs->rows, base + cs->count};
 
 	for (uint32_t at = 0; p->image && cs->rows < cs->count && at < seg->names.end;) {
-		const char *id = seg->name_bytes + (size_t)at * NAME_GRANULE;
+		const char *id = segment_names(seg) + (size_t)at * NAME_GRANULE;
 		size_t room = (size_t)(seg->names.end - at) * NAME_GRANULE;
 		size_t len = strnlen(id, room < VS_NAME_MAX ? room : VS_NAME_MAX);
 
@@ -384,7 +384,7 @@ static int index_row(struct pass *p, uint32_t slot)
 {
 	const struct segment *seg = p->seg;
 	struct collection *c = p->cc->c;
-	const struct row *r = &seg->rows[slot];
+	const struct row *r = &segment_rows(seg)[slot];
 	const char *id = segment_name(seg, r);
 	uint64_t hash;
 	int rc;

@@ -157,49 +157,45 @@ static int check_vectors(struct column *col)
  * Opens, verifies and maps a column that is digested: count units there should be; *have is how many there
  * are.
  */
-static int check_column(struct column *col, uint64_t count, uint32_t *have, void **map)
+static int check_column(struct column *col, uint64_t count, uint32_t *have)
 {
 	size_t unit = column_unit_bytes(col->which, col->seg->row_bytes);
 	struct io *io = col->cc->k->io;
+	void *map = NULL;
 	uint64_t bytes;
 	int rc = column_open(col, count * unit, unit, &bytes);
 
 	*have = 0;
-	*map = NULL;
 	if (rc || col->seg->fd[col->which] < 0)
 		return rc;
 	rc = column_digest(col, &bytes, col->seg->digests[col->which]);
 	*have = (uint32_t)(bytes / unit);
 	if (!rc)
 		rc = io->ops->map(io, col->seg->fd[col->which],
-				  segment_column_bytes_max(col->seg, col->which), true, map);
-	if (rc < 0)
-		*map = NULL;
+				  segment_column_bytes_max(col->seg, col->which), true, &map);
+	if (rc >= 0)
+		col->seg->mapped[col->which] = map;
 	return rc < 0 ? rc : 0;
 }
 
 static int open_columns(struct column *col)
 {
 	struct segment *seg = col->seg;
-	uint32_t name_heap_end;
-	void *map;
+	uint32_t have[SEGMENT_COLUMNS];
 	int rc = check_vectors(col);
 
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && !rc; i++) {
+		if (!column_defs[i].is_digested)
+			continue;
+		col->which = i;
+		rc = check_column(col, column_defs[i].is_heap ? col->cs->name_heap_end : col->cs->count,
+				  &have[i]);
+	}
 	if (rc)
 		return rc;
-	col->which = SEGMENT_ROWS;
-	rc = check_column(col, col->cs->count, &col->cs->rows, &map);
-	if (rc)
-		return rc;
-	seg->rows = map;
-	col->which = SEGMENT_NAMES;
-	rc = check_column(col, col->cs->name_heap_end, &name_heap_end, &map);
-	if (rc)
-		return rc;
-	seg->name_bytes = map;
 	/* What is beyond these is never looked at: there is nothing behind the mapping. */
-	seg->count = col->cs->rows;
-	name_heap_init(&seg->names, name_heap_end);
+	seg->count = col->cs->rows = have[SEGMENT_ROWS];
+	name_heap_init(&seg->names, have[SEGMENT_NAMES]);
 	return 0;
 }
 
@@ -247,11 +243,11 @@ static int samples_match(struct check_collection *cc, uint32_t i, int fd, bool *
 	int rc = buf ? 0 : -ENOMEM;
 
 	for (uint32_t slot = 0; slot < rows && !rc; slot += step) {
-		if (!seg->rows[slot].name_len || !segment_row_valid(seg, &seg->rows[slot]))
+		if (!segment_rows(seg)[slot].name_len || !segment_row_valid(seg, &segment_rows(seg)[slot]))
 			continue;
 		tried++;
 		rc = io_read_full(cc->k->io, fd, buf, seg->row_bytes, segment_offset(seg, slot));
-		matched += !rc && sum_data(buf, seg->row_bytes) == seg->rows[slot].data_sum;
+		matched += !rc && sum_data(buf, seg->row_bytes) == segment_rows(seg)[slot].data_sum;
 		if (rc == -EIO || rc == -ENODATA)
 			rc = 0;
 	}

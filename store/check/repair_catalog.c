@@ -164,7 +164,7 @@ static int find_perms(struct check *k, struct collection *c, uint32_t *max)
 
 	for (uint32_t i = 0; i < c->segment_count && !rc; i++)
 		for (uint32_t slot = 0; slot < cc.segments[i].rows; slot++) {
-			const struct row *r = &c->segments[i]->rows[slot];
+			const struct row *r = &segment_rows(c->segments[i])[slot];
 
 			if (r->name_len && r->perm > *max && segment_row_valid(c->segments[i], r))
 				*max = r->perm;

@@ -99,8 +99,6 @@ static int is_suspect(struct check_collection *cc, uint32_t i, enum segment_colu
 static int each_suspect(struct check *k, struct places *ps, bool vectors, suspect_fn fn)
 {
 	struct check probe = {.io = k->io, .s = k->s}; /* looks only, and says nothing */
-	enum segment_column from = vectors ? SEGMENT_VECTORS : SEGMENT_ROWS;
-	enum segment_column to = vectors ? SEGMENT_VECTORS : SEGMENT_NAMES;
 	int rc = 0;
 
 	for (uint32_t n = 0; n < k->s->table.count && !rc; n++) {
@@ -108,10 +106,11 @@ static int each_suspect(struct check *k, struct places *ps, bool vectors, suspec
 
 		rc = check_collection_open(&probe, k->s->table.all[n], &cc);
 		for (uint32_t i = 0; i < cc.c->segment_count && !rc; i++)
-			for (enum segment_column column = from; column <= to && !rc; column++) {
-				bool suspect;
+			for (enum segment_column column = 0; column < SEGMENT_COLUMNS && !rc; column++) {
+				bool suspect = false;
 
-				rc = is_suspect(&cc, i, column, &suspect);
+				if ((column == SEGMENT_VECTORS) == vectors)
+					rc = is_suspect(&cc, i, column, &suspect);
 				if (!rc && suspect)
 					rc = fn(ps, &cc, i, column);
 			}

@@ -167,7 +167,7 @@ static int index_segment(struct vs_store *s, struct collection *shadow, struct s
 {
 	int rc = segment_has_files(seg) ? segment_verify_size(seg) : 0;
 
-	if (!rc && segment_has_files(seg) && !seg->rows)
+	if (!rc && segment_has_files(seg) && !seg->mapped[SEGMENT_ROWS])
 		rc = segment_map(seg);
 
 	for (uint32_t slot = 0; slot < seg->count && !rc;) {

@@ -20,7 +20,7 @@ static int copy_rows(const struct segment *from, uint32_t slot, uint32_t count, 
 	vs_time now = vs_time_now();
 
 	for (uint32_t i = 0; i < count; i++) {
-		const struct row *r = &from->rows[slot + i];
+		const struct row *r = &segment_rows(from)[slot + i];
 
 		if (!segment_row_valid(from, r) || (!r->name_len && !segment_is_deleted(from, slot + i)))
 			return -EIO;

@@ -481,11 +481,11 @@ int collection_take_entries(struct collection *c, uint64_t n, uint64_t *first)
 bool collection_pending_bytes(const struct collection *c, uint32_t row, void *buf)
 {
 	const struct overlay_item *item = overlay_find(&c->overlay, row);
-	const char *name = item && item->data ? (const char *)(item->data + 1) : NULL;
+	const struct record_row *r = item ? item->data : NULL;
 
-	if (name && buf)
-		memcpy(buf, name + names_granules(item->data->row.name_len) * NAME_GRANULE, c->row_bytes);
-	return name;
+	if (r && buf)
+		memcpy(buf, column_piece(SEGMENT_VECTORS, r, c->row_bytes).bytes, c->row_bytes);
+	return r;
 }
 
 int collection_bytes(const struct collection *c, uint32_t row, void *buf)
@@ -539,8 +539,8 @@ static const struct row *attaching_row(const struct collection *c, uint64_t entr
 	if (!high || entry < p[low].first_entry || entry - p[low].first_entry >= p[low].seg->count)
 		return NULL;
 	p += low;
-	*name = segment_name(p->seg, &p->seg->rows[entry - p->first_entry]);
-	return &p->seg->rows[entry - p->first_entry];
+	*name = segment_name(p->seg, &segment_rows(p->seg)[entry - p->first_entry]);
+	return &segment_rows(p->seg)[entry - p->first_entry];
 }
 
 int collection_hash_of(void *arg, uint64_t entry, uint64_t *hash)

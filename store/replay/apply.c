@@ -42,22 +42,20 @@ static struct segment *segment_of(struct apply *a, uint32_t collection, uint32_t
 
 static int apply_row(struct apply *a, const struct record_row *r)
 {
-	const char *name = (const char *)(r + 1);
-	size_t name_bytes = names_granules(r->row.name_len) * NAME_GRANULE;
 	uint32_t slot;
 	struct segment *seg = segment_of(a, r->head.collection, r->head.row, &slot);
-	int rc;
+	int rc = 0;
 
 	if (!seg)
 		return 0;
-	rc = run_add(a->s, &a->run[SEGMENT_ROWS], seg, (uint64_t)slot * sizeof r->row, &r->row,
-		     sizeof r->row);
-	if (!rc)
-		rc = run_add(a->s, &a->run[SEGMENT_NAMES], seg, (uint64_t)r->row.name_at * NAME_GRANULE, name,
-			     name_bytes);
-	if (!rc && r->head.flags & RECORD_HAS_DATA)
-		rc = run_add(a->s, &a->run[SEGMENT_VECTORS], seg, segment_offset(seg, slot),
-			     name + name_bytes, seg->row_bytes);
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && !rc; i++) {
+		struct column_piece piece = column_piece(i, r, seg->row_bytes);
+		uint64_t unit = column_defs[i].is_heap ? r->row.name_at : slot;
+
+		if (piece.size)
+			rc = run_add(a->s, &a->run[i], seg, segment_column_bytes(seg, i, unit), piece.bytes,
+				     piece.size);
+	}
 	if (slot >= seg->applied)
 		seg->applied = slot + 1;
 	segment_put(a->s->io, seg);

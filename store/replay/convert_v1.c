@@ -28,13 +28,13 @@ struct row_v1 {
 } __attribute__((packed, aligned(4)));
 static_assert(sizeof(struct row_v1) == 28, "row_v1");
 
-/* A record of a row has the same size, whose last four bytes were of no use. */
+/* A record of a row: its last four bytes were of no use. */
 struct record_row_v1 {
 	struct record head;
 	struct row_v1 row;
 	uint32_t reserved;
 };
-static_assert(sizeof(struct record_row_v1) == sizeof(struct record_row), "record_row_v1");
+static_assert(sizeof(struct record_row) <= 2 * sizeof(struct record_row_v1), "none grows to twice its size");
 
 static uint32_t sum_row_v1(const struct row_v1 *row, const char *name)
 {
@@ -85,12 +85,15 @@ static uint32_t put_record(const struct record *r, char *out)
 		       r->bytes - sizeof *r - sizeof old);
 		return new.head.bytes;
 	}
-	memcpy(out, r, r->bytes);
 	if (r->type == RECORD_ROW && r->bytes >= sizeof row) {
 		memcpy(&row, r, sizeof row);
 		new_row = (struct record_row){.head = row.head, .row = convert_row(&row.row)};
+		new_row.head.bytes += (uint32_t)(sizeof new_row - sizeof row);
 		memcpy(out, &new_row, sizeof new_row);
+		memcpy(out + sizeof new_row, (const char *)r + sizeof row, r->bytes - sizeof row);
+		return new_row.head.bytes;
 	}
+	memcpy(out, r, r->bytes);
 	return r->bytes;
 }
 

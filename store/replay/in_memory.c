@@ -137,36 +137,41 @@ static int open_where_it_is(struct vs_store *s, const struct replay *rp, struct 
 	return rc == -ENOENT ? segment_unbacked(i, &c->schema, out) : rc;
 }
 
-static int column_size(struct segment *seg, enum segment_column column, uint64_t *size)
+/* How many whole units there are of a column. */
+static int column_units(struct segment *seg, enum segment_column column, uint64_t *units)
 {
+	uint64_t size = 0, header = column_defs[column].header_bytes;
 	int fd = segment_file(seg, column), rc;
 
 	if (fd < 0)
 		return fd;
-	rc = seg->files->io->ops->size(seg->files->io, fd, size);
+	rc = seg->files->io->ops->size(seg->files->io, fd, &size);
 	segment_file_done(seg, column);
+	*units = size > header ? (size - header) / column_unit_bytes(column, seg->row_bytes) : 0;
 	return rc;
 }
 
 /* Every row that the log does not have must be in the files: there is nothing behind the end of a mapping. */
 static int verify_backing(const struct collection *c, struct segment *seg)
 {
-	uint64_t size[SEGMENT_COLUMNS] = {0};
+	uint64_t units[SEGMENT_COLUMNS] = {0}, rows = UINT64_MAX;
 
 	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && segment_has_files(seg); i++) {
-		int rc = column_size(seg, i, &size[i]);
+		int rc = column_units(seg, i, &units[i]);
 
 		if (rc < 0)
 			return rc;
 	}
-	if (seg->names.end > size[SEGMENT_NAMES] / NAME_GRANULE)
-		name_heap_init(&seg->names, (uint32_t)(size[SEGMENT_NAMES] / NAME_GRANULE));
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
+		if (!column_defs[i].is_heap && units[i] < rows)
+			rows = units[i];
+	if (seg->names.end > units[SEGMENT_NAMES])
+		name_heap_init(&seg->names, (uint32_t)units[SEGMENT_NAMES]);
 	for (uint32_t slot = 0; slot < seg->count; slot++) {
 		const struct overlay_item *item = overlay_find(&c->overlay, seg->n << c->shift | slot);
-		bool there = (slot + 1ull) * sizeof(struct row) <= size[SEGMENT_ROWS];
-		bool readable = segment_offset(seg, slot) + seg->row_bytes <= size[SEGMENT_VECTORS];
+		bool readable = slot < units[SEGMENT_VECTORS];
 
-		if (item ? !item->data && item->meta->row.name_len && !readable : !there || !readable)
+		if (item ? !item->data && item->meta->row.name_len && !readable : slot >= rows)
 			return -EUCLEAN;
 	}
 	return 0;

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "store/base/format.h"
 #include "store/segment/name_heap.h"
 
 const struct column_def column_defs[COLUMN_KINDS] = {
@@ -16,6 +15,7 @@ const struct column_def column_defs[COLUMN_KINDS] = {
 			  .suffix_attach = "adopt",
 			  .contents = "the metadata",
 			  .unit_bytes = sizeof(struct row),
+			  .record_at = offsetof(struct record_row, row),
 			  .units_a_slot_max = 1,
 			  .is_mapped = true,
 			  .is_digested = true},
@@ -51,4 +51,17 @@ bool column_is_handed_over(const char *suffix)
 	while (i < SEGMENT_COLUMNS && strcmp(suffix, column_defs[i].suffix_attach))
 		i++;
 	return i < SEGMENT_COLUMNS && column_of_suffix(suffix) == SEGMENT_COLUMNS;
+}
+
+struct column_piece column_piece(enum segment_column column, const struct record_row *r, size_t row_bytes)
+{
+	const struct column_def *def = &column_defs[column];
+	const char *id = (const char *)(r + 1);
+	size_t id_bytes = names_granules(r->row.name_len) * NAME_GRANULE;
+
+	if (def->record_at)
+		return (struct column_piece){(const char *)r + def->record_at, def->unit_bytes};
+	if (def->is_heap)
+		return (struct column_piece){id, id_bytes};
+	return (struct column_piece){id + id_bytes, r->head.flags & RECORD_HAS_DATA ? row_bytes : 0};
 }

@@ -448,9 +448,11 @@ int segment_map(struct segment *seg)
 	bool used = false;
 
 	pthread_mutex_lock(&f->mutex);
-	if (!rc && !seg->rows) {
-		seg->name_bytes = maps[SEGMENT_NAMES];
-		__atomic_store_n(&seg->rows, maps[SEGMENT_ROWS], __ATOMIC_RELEASE);
+	if (!rc && !seg->mapped[SEGMENT_ROWS]) {
+		for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
+			if (i != SEGMENT_ROWS)
+				seg->mapped[i] = maps[i];
+		__atomic_store_n(&seg->mapped[SEGMENT_ROWS], maps[SEGMENT_ROWS], __ATOMIC_RELEASE);
 		seg->map.prev = f->maps.prev;
 		seg->map.next = &f->maps;
 		f->maps.prev->next = &seg->map;
@@ -462,6 +464,14 @@ int segment_map(struct segment *seg)
 	if (!used)
 		segment_unmap(f->io, seg, maps);
 	return rc;
+}
+
+/* Takes the mappings from a segment, which nobody looks at meanwhile. */
+static void take_maps(struct segment *seg, const void *maps[SEGMENT_COLUMNS])
+{
+	memcpy(maps, seg->mapped, sizeof seg->mapped);
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
+		__atomic_store_n(&seg->mapped[i], NULL, __ATOMIC_RELEASE);
 }
 
 /* Takes the mapping of the oldest segment into the list, unless it is kept. Under the mutex. */
@@ -479,10 +489,7 @@ static void forget_oldest(struct files *f, struct files_unmapped *list)
 		f->mapped++;
 		return;
 	}
-	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
-		list->maps[list->count][i] = segment_mapping(seg, i);
-	__atomic_store_n(&seg->rows, NULL, __ATOMIC_RELEASE);
-	seg->name_bytes = NULL;
+	take_maps(seg, list->maps[list->count]);
 	seg->refs++;
 	list->segments[list->count++] = seg;
 }
@@ -525,10 +532,7 @@ int segment_reopen_rows(struct segment *seg)
 	}
 	if (!busy && seg->map.next) {
 		map_unlink(f, &seg->map);
-		for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
-			unwanted[i] = segment_mapping(seg, i);
-		__atomic_store_n(&seg->rows, NULL, __ATOMIC_RELEASE);
-		seg->name_bytes = NULL;
+		take_maps(seg, unwanted);
 	}
 	pthread_mutex_unlock(&f->mutex);
 	segment_unmap(f->io, seg, unwanted);
@@ -685,8 +689,7 @@ void segment_put(struct io *io, struct segment *seg)
 		pthread_mutex_unlock(&f->mutex);
 	if (!last)
 		return;
-	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
-		maps[i] = segment_mapping(seg, i);
+	take_maps(seg, maps);
 	codes_free_all(seg->codes);
 	segment_unmap(io, seg, maps);
 	if (seg->vectors)

@@ -45,12 +45,6 @@ void segment_attach_paths(char paths[SEGMENT_COLUMNS][SEGMENT_PATH_MAX], uint32_
 			 uploaded ? "upload." : "", n, column_defs[i].suffix_attach);
 }
 
-/* Of what is in use. */
-static uint64_t column_bytes(const struct segment *seg, enum segment_column column)
-{
-	return segment_column_bytes(seg, column, column_defs[column].is_heap ? seg->names.end : seg->count);
-}
-
 struct segment *segment_placeholder(uint32_t n, uint32_t count, uint32_t name_heap_end)
 {
 	struct segment *seg = calloc(1, sizeof *seg);
@@ -182,7 +176,7 @@ static int create_files(struct segment *seg, int flags)
 /* While there is room for it a segment is mapped from the start: an error is then an error of the opening. */
 static int map_early(struct segment *seg)
 {
-	return seg->rows || files_mapped_full(seg->files) ? 0 : segment_map(seg);
+	return seg->mapped[SEGMENT_ROWS] || files_mapped_full(seg->files) ? 0 : segment_map(seg);
 }
 
 static int create(struct files *files, uint32_t collection, uint32_t n, const struct vs_schema *schema,
@@ -236,7 +230,7 @@ int segment_verify_size(struct segment *seg)
 			return rc;
 		/* The header of a segment that never had a row may not have reached the disk; it will be
 		 * rewritten. */
-		if (seg->count && size < column_bytes(seg, i))
+		if (seg->count && size < segment_column_bytes_used(seg, i))
 			return -EUCLEAN;
 	}
 	return 0;
@@ -313,7 +307,7 @@ int segment_open_batch(struct files *files, uint32_t collection, uint32_t batch,
 	seg->batch_n = batch_n;
 	seg->uploaded = uploaded;
 	segment_map_keep(seg);
-	rc = seg->rows ? 0 : segment_map(seg);
+	rc = segment_rows(seg) ? 0 : segment_map(seg);
 	if (!rc)
 		return open_finish(seg, count, name_heap_end, out);
 	segment_put(files->io, seg);
@@ -407,36 +401,47 @@ static int allocate(struct io *io, int fd, uint64_t base, uint64_t unit, uint32_
 }
 
 /* The same for a column of a segment. */
-static int reserve(struct segment *seg, enum segment_column column, uint64_t base, uint64_t unit,
-		   uint32_t have, uint32_t want, uint32_t max, uint32_t *got)
+static int reserve(struct segment *seg, enum segment_column column, uint32_t have, uint32_t want,
+		   uint32_t max, uint32_t *got)
 {
 	int fd = segment_file(seg, column), rc;
 
 	if (fd < 0)
 		return fd;
-	rc = allocate(seg->files->io, fd, base, unit, have, want, max, got);
+	rc = allocate(seg->files->io, fd, column_defs[column].header_bytes,
+		      column_unit_bytes(column, seg->row_bytes), have, want, max, got);
 	segment_file_done(seg, column);
+	return rc;
+}
+
+/* The same for all columns that have a unit a slot: they get space for as many rows as the first. */
+static int reserve_slots(struct segment *seg, uint32_t have, uint32_t want, uint32_t *got)
+{
+	uint32_t max = seg->rows_max;
+	int rc = 0;
+
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && !rc; i++) {
+		if (column_defs[i].is_heap)
+			continue;
+		rc = reserve(seg, i, have, want, max, got);
+		want = max = *got;
+	}
 	return rc;
 }
 
 int segment_allocate(struct segment *seg, uint32_t rows, uint32_t granules, struct segment_space *space)
 {
+	uint32_t got = space->rows;
 	int rc = 0;
 
 	assert(rows <= seg->rows_max);
-	if (rows > space->rows) {
-		uint32_t got;
-
-		rc = reserve(seg, SEGMENT_VECTORS, SEGMENT_HEADER_BYTES, seg->row_bytes, space->rows, rows,
-			     seg->rows_max, &got);
-		if (!rc)
-			rc = reserve(seg, SEGMENT_ROWS, 0, sizeof(struct row), space->rows, got, got, &got);
-		if (!rc)
-			space->rows = got;
-	}
+	if (rows > space->rows)
+		rc = reserve_slots(seg, space->rows, rows, &got);
+	if (!rc)
+		space->rows = got;
 	if (!rc && granules > space->granules)
-		rc = reserve(seg, SEGMENT_NAMES, 0, NAME_GRANULE, space->granules, granules,
-			     seg->rows_max * NAMES_CLASSES, &space->granules);
+		rc = reserve(seg, SEGMENT_NAMES, space->granules, granules, seg->rows_max * NAMES_CLASSES,
+			     &space->granules);
 	return rc;
 }
 
@@ -620,7 +625,7 @@ static int cut(struct segment *seg, enum segment_column column)
 	fd = segment_file(seg, column);
 	if (fd < 0)
 		return fd;
-	rc = seg->files->io->ops->truncate(seg->files->io, fd, column_bytes(seg, column));
+	rc = seg->files->io->ops->truncate(seg->files->io, fd, segment_column_bytes_used(seg, column));
 	segment_file_written(seg, column);
 	return rc < 0 ? rc : 0;
 }
@@ -646,7 +651,7 @@ int segment_finalize(struct segment *seg, const struct vs_schema *schema)
 	seg->high = seg->count;
 	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
 		if (column_defs[i].is_digested)
-			seg->digests[i] = XXH3_64bits(segment_mapping(seg, i), column_bytes(seg, i));
+			seg->digests[i] = XXH3_64bits(seg->mapped[i], segment_column_bytes_used(seg, i));
 	seg->digest_valid = true;
 	return 0;
 }
@@ -683,9 +688,11 @@ struct segment_hole segment_give_up(struct segment *seg)
 
 void segment_punch(struct segment *seg, struct segment_hole hole)
 {
-	if (segment_is_linked(seg, SEGMENT_VECTORS) || segment_is_linked(seg, SEGMENT_ROWS))
-		return;
-	punch(seg, SEGMENT_VECTORS, segment_offset(seg, hole.first), segment_offset(seg, hole.end));
-	punch(seg, SEGMENT_ROWS, (uint64_t)hole.first * sizeof(struct row),
-	      (uint64_t)hole.end * sizeof(struct row));
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
+		if (!column_defs[i].is_heap && segment_is_linked(seg, i))
+			return;
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS; i++)
+		if (!column_defs[i].is_heap)
+			punch(seg, i, segment_column_bytes(seg, i, hole.first),
+			      segment_column_bytes(seg, i, hole.end));
 }

@@ -55,8 +55,9 @@ struct segment {
 	size_t row_bytes;
 	int fd[SEGMENT_COLUMNS]; /* of the cache: segment_file() */
 	struct file_use use[SEGMENT_COLUMNS];
-	const struct row *rows; /* mappings, or NULL: segment_rows() */
-	const char *name_bytes;
+	/* Where a column that is_mapped is, or NULL: segment_rows(). That of the rows comes last: who sees it
+	 * sees all. */
+	const void *mapped[SEGMENT_COLUMNS];
 	struct map_use map;
 	const char *vectors; /* the file of vectors, mapped, or NULL: segment_vectors() */
 	struct map_use vector_map;
@@ -175,10 +176,10 @@ int segment_map(struct segment *seg);
  */
 static inline const struct row *segment_rows(const struct segment *seg)
 {
-	const struct row *rows = __atomic_load_n(&seg->rows, __ATOMIC_ACQUIRE);
+	const struct row *rows = __atomic_load_n(&seg->mapped[SEGMENT_ROWS], __ATOMIC_ACQUIRE);
 
 	if (!rows && seg->files && !segment_map((struct segment *)(uintptr_t)seg))
-		rows = __atomic_load_n(&seg->rows, __ATOMIC_ACQUIRE);
+		rows = __atomic_load_n(&seg->mapped[SEGMENT_ROWS], __ATOMIC_ACQUIRE);
 	return rows;
 }
 /* Keeps the mapping, without the lock too, until it is released. Begun under the lock, or by the only one who
@@ -186,13 +187,6 @@ static inline const struct row *segment_rows(const struct segment *seg)
 void segment_map_keep(struct segment *seg);
 void segment_map_release(struct segment *seg);
 void segment_unmap(struct io *io, const struct segment *seg, const void *const maps[SEGMENT_COLUMNS]);
-/* Where a column that the cache keeps mapped is, or NULL. */
-static inline const void *segment_mapping(const struct segment *seg, enum segment_column column)
-{
-	return column == SEGMENT_ROWS    ? (const void *)seg->rows
-	       : column == SEGMENT_NAMES ? seg->name_bytes
-					 : NULL;
-}
 
 /*
  * The file of vectors, header included, mapped until segment_vectors_done; NULL if it cannot be. Any thread,
@@ -236,24 +230,34 @@ struct segment_space {
 /* Allocates space for rows below rows and names below granules, where *space has less, and says in it what
  * there is now; also when it fails. -ENOSPC. Under space_mutex. */
 int segment_allocate(struct segment *seg, uint32_t rows, uint32_t granules, struct segment_space *space);
+/* Where a slot's vector is. */
 static inline uint64_t segment_offset(const struct segment *seg, uint32_t slot)
 {
-	return SEGMENT_HEADER_BYTES + (uint64_t)slot * seg->row_bytes;
+	return column_bytes(SEGMENT_VECTORS, seg->row_bytes, slot);
 }
-/* Bytes of a column with so many units, and of one of the largest segment. */
+/* Bytes of a column with so many units, of what is in use of one, and of one of the largest segment. */
 static inline uint64_t segment_column_bytes(const struct segment *seg, enum segment_column column,
 					    uint64_t units)
 {
-	return column_defs[column].header_bytes + units * column_unit_bytes(column, seg->row_bytes);
+	return column_bytes(column, seg->row_bytes, units);
+}
+static inline uint64_t segment_column_bytes_used(const struct segment *seg, enum segment_column column)
+{
+	return segment_column_bytes(seg, column, column_defs[column].is_heap ? seg->names.end : seg->count);
 }
 static inline uint64_t segment_column_bytes_max(const struct segment *seg, enum segment_column column)
 {
 	return segment_column_bytes(seg, column,
 				    (uint64_t)seg->rows_max * column_defs[column].units_a_slot_max);
 }
+/* The heap of ids, as long as segment_rows are there. */
+static inline const char *segment_names(const struct segment *seg)
+{
+	return seg->mapped[SEGMENT_NAMES];
+}
 static inline const char *segment_name(const struct segment *seg, const struct row *row)
 {
-	return seg->name_bytes + (size_t)row->name_at * NAME_GRANULE;
+	return segment_names(seg) + (size_t)row->name_at * NAME_GRANULE;
 }
 static inline uint64_t row_entry(const struct row *row)
 {

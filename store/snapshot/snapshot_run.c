@@ -124,7 +124,7 @@ static int select_word(const struct vs_snapshot *m, uint32_t row, uint32_t count
 	near = *looked = only_kept ? kept : all;
 	if (rows && near & ~moved) /* what waits for the applier may lie behind the file's end */
 		near = (near & moved) | filter->may_pass(filter->arg, rows + (row & ((1u << m->shift) - 1)),
-							 near & ~moved, seg->name_bytes, seg->names.end);
+							 near & ~moved, segment_names(seg), seg->names.end);
 	for (; near && !rc; near &= near - 1) {
 		uint32_t i = (uint32_t)__builtin_ctzll(near);
 		bool passes;
