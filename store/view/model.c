@@ -111,6 +111,7 @@ static struct npy_shape file_shape(const struct codec_plan *plan)
 int view_model_save(struct vs_store *s, uint32_t collection, const char *name, const struct view_model *m)
 {
 	struct npy_shape shape = file_shape(&m->codec.plan);
+	const size_t floats_bytes = shape.dim * sizeof *m->floats;
 	unsigned char page[NPY_HEADER_BYTES];
 	char path[CODES_PATH_MAX];
 	struct io *io = s->io;
@@ -122,10 +123,13 @@ int view_model_save(struct vs_store *s, uint32_t collection, const char *name, c
 	fd = io->ops->open(io, path, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	if (fd < 0)
 		return fd;
+	/* That there is no space must not be told by the sync: that is for ever. */
+	rc = io_allocate(io, fd, FALLOC_FL_KEEP_SIZE, 0, sizeof page + floats_bytes);
 	npy_header_build(&shape, page, sizeof page);
-	rc = io_write_full(io, fd, page, sizeof page, 0);
 	if (!rc)
-		rc = io_write_full(io, fd, m->floats, shape.dim * sizeof *m->floats, sizeof page);
+		rc = io_write_full(io, fd, page, sizeof page, 0);
+	if (!rc)
+		rc = io_write_full(io, fd, m->floats, floats_bytes, sizeof page);
 	if (!rc)
 		rc = commit_synced(s, io->ops->datasync(io, fd));
 	io->ops->close(io, fd);

@@ -1056,6 +1056,55 @@ static void a_full_disk_makes_the_view_lag_and_nothing_else(void **state)
 	assert_true(compare(f, "f16"));
 }
 
+static int late_open(struct io *io, const char *path, int flags, mode_t mode)
+{
+	int fd = full.real->open(io, path, flags, mode);
+
+	if (fd >= 0 && fd < FDS_MAX)
+		full.of_view[fd] = strstr(path, "/view.pq8.") != NULL;
+	return fd;
+}
+
+/* As file systems do that look for space when they write back. */
+static int late_datasync(struct io *io, int fd)
+{
+	return full.is_full && full.of_view[fd] ? -ENOSPC : full.real->datasync(io, fd);
+}
+
+static void a_model_without_space_poisons_no_store(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_view_info info;
+	struct io *io;
+
+	put_many(f, 0, 300);
+	assert_int_equal(vs_close(f->s), 0);
+	assert_int_equal(io_new_real(f->sc.dir, false, &io), 0);
+	full.real = io->ops;
+	full.ops = *io->ops;
+	full.ops.open = late_open;
+	full.ops.fallocate = full_fallocate;
+	full.ops.datasync = late_datasync;
+	io->ops = &full.ops;
+	full.is_full = true;
+	open_with(f, io, false);
+	create(f, "pq8");
+	do
+		info = info_of(f, "pq8");
+	while (!*info.why);
+	assert_string_equal(info.why, "training: No space left on device");
+	put_many(f, 300, 400);
+	assert_int_equal(vs_sync(f->s), 0);
+	full.is_full = false;
+	info = wait_whole(f, "pq8");
+	assert_string_equal(info.why, "");
+	assert_int_equal(vs_close(f->s), 0);
+	io->ops = full.real;
+	io_free_real(io);
+	open_with(f, NULL, false);
+	assert_true(compare(f, "pq8"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1077,6 +1126,7 @@ int main(void)
 		TEST(an_upload_that_begins_anew_has_its_own_codes),
 		TEST(codes_of_a_batch_that_is_not_committed_leave_no_file),
 		TEST(a_full_disk_makes_the_view_lag_and_nothing_else),
+		TEST(a_model_without_space_poisons_no_store),
 		TEST(every_snapshot_has_its_codes_beside_writers),
 		TEST(a_durable_snapshot_has_the_views_of_its_collection),
 		TEST(a_durable_snapshot_that_is_dropped_is_read_to_the_end),
