@@ -206,44 +206,19 @@ static const char *array_name(unsigned which, enum vs_dtype dtype, char buffer[3
 
 const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, char buffer[32])
 {
+	static const char *const names[NODE_KIND_COUNT] = {
+		[NODE_LOG] = "log",       [NODE_METRICS] = "metrics", [NODE_VERSION] = "version",
+		[NODE_SCHEMA] = "schema", [NODE_STATS] = "stats",     [NODE_SEGMENTS] = "segments",
+		[NODE_SNAP] = "snap",     [NODE_CLONE] = "clone",     [NODE_ROLLBACK] = "rollback",
+		[NODE_TX] = "tx",         [NODE_COMMIT] = "commit",   [NODE_RESULT] = "result",
+		[NODE_NEAR] = "near",     [NODE_SEARCH] = "search",   [NODE_QUERY] = "query",
+		[NODE_VIEWS] = "views"};
 	static const char *const texts[] = {[VS_BATCH_IDS] = "ids",
 					    [VS_BATCH_DELETE] = "delete",
 					    [VS_BATCH_IDS0] = "ids0",
 					    [VS_BATCH_DELETE0] = "delete0"};
 
 	switch (kind) {
-	case NODE_LOG:
-		return "log";
-	case NODE_METRICS:
-		return "metrics";
-	case NODE_VERSION:
-		return "version";
-	case NODE_SCHEMA:
-		return "schema";
-	case NODE_STATS:
-		return "stats";
-	case NODE_SEGMENTS:
-		return "segments";
-	case NODE_SNAP:
-		return "snap";
-	case NODE_CLONE:
-		return "clone";
-	case NODE_ROLLBACK:
-		return "rollback";
-	case NODE_TX:
-		return "tx";
-	case NODE_COMMIT:
-		return "commit";
-	case NODE_RESULT:
-		return "result";
-	case NODE_NEAR:
-		return "near";
-	case NODE_SEARCH:
-		return "search";
-	case NODE_QUERY:
-		return "query";
-	case NODE_VIEWS:
-		return "views";
 	case NODE_ARRAY:
 		if (which == NODE_ARRAY_IDS || which == NODE_ARRAY_IDS0)
 			return which == NODE_ARRAY_IDS ? "ids" : "ids0";
@@ -259,7 +234,7 @@ const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, 
 		       : which == VS_BATCH_RECEIVED ? "received"
 						    : NULL;
 	default:
-		return NULL;
+		return kind < NODE_KIND_COUNT ? names[kind] : NULL;
 	}
 }
 

@@ -169,10 +169,12 @@ static int recover_dirty(struct vs_store *s, char *why, size_t why_size)
 	return orphans_sync(s);
 }
 
-int recover(struct vs_store *s, char *why, size_t why_size)
+/* Loads the newest catalog: whether the store was closed cleanly, and whether its conversion is to be
+ * finished. */
+static int read_catalog(struct vs_store *s, bool *clean, bool *converted, char *why, size_t why_size)
 {
 	struct catalog_image image;
-	bool valid[2], clean, converted;
+	bool valid[2];
 	int rc = catalog_read(s->io, &image, valid);
 
 	if (rc == -EUCLEAN)
@@ -187,17 +189,25 @@ int recover(struct vs_store *s, char *why, size_t why_size)
 		catalog_free(&image);
 		return rc;
 	}
-	clean = image.head->flags & CATALOG_CLEAN;
-	converted = image.head->flags & CATALOG_CONVERTED;
+	*clean = image.head->flags & CATALOG_CLEAN;
+	*converted = image.head->flags & CATALOG_CONVERTED;
 	s->version = image.version;
-	if (s->read_only && (converted || s->version != FORMAT_VERSION)) {
+	if (s->read_only && (*converted || s->version != FORMAT_VERSION)) {
 		snprintf(why, why_size, "of format version 1%s: open it once for writing, which converts it",
-			 converted ? ", in part" : "");
+			 *converted ? ", in part" : "");
 		rc = -EPROTO;
 	}
 	if (!rc)
 		rc = catalog_load(s, &image, why, why_size);
 	catalog_free(&image);
+	return rc;
+}
+
+int recover(struct vs_store *s, char *why, size_t why_size)
+{
+	bool clean, converted;
+	int rc = read_catalog(s, &clean, &converted, why, why_size);
+
 	if (!rc)
 		rc = s->read_only ? 0 : catalog_open_room(s);
 	if (rc)

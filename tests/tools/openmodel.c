@@ -258,64 +258,73 @@ static void do_publish(const struct op *op, struct slot *slot)
 		compare(op, rc[0], whole ? 0 : -EINVAL, "closing or syncing");
 }
 
+/* A call that says no more than how it ended is made on both files, and ends the same. */
+static void do_call(const struct op *op, const struct slot *slot)
+{
+	unsigned char data[BYTES_MAX];
+	long rc[2] = {0};
+
+	fill(data, op->kind == WRITE ? op->size : 0, op->value);
+	for (int i = 0; i < 2; i++)
+		rc[i] = op->kind == WRITE      ? pwrite(slot->fd[i], data, op->size, (off_t)op->off)
+			: op->kind == MSYNC    ? msync(slot->map[i], bytes, MS_SYNC)
+			: op->kind == TRUNCATE ? ftruncate(slot->fd[i], (off_t)op->size)
+					       : fallocate(slot->fd[i], 0, (off_t)op->off, (off_t)op->size);
+	compare(op, rc[0], rc[1], kind_names[op->kind]);
+}
+
+static void do_write_too_far(const struct op *op, const struct slot *slot)
+{
+	unsigned char data[4];
+	ssize_t rc;
+
+	fill(data, sizeof data, op->value);
+	rc = pwrite(slot->fd[0], data, sizeof data, (off_t)bytes - 2);
+	compare(op, rc < 0 ? errno : 0, EFBIG, "pwrite");
+}
+
+static void do_store(const struct op *op, const struct slot *slot)
+{
+	wait_for_map(op, slot);
+	for (int i = 0; i < 2; i++)
+		fill(slot->map[i] + op->off, op->size, op->value);
+}
+
 static void perform(const struct op *op)
 {
 	struct slot *slot = &shared->slots[op->process * SLOTS + op->slot];
-	bool writes = (slot->flags & O_ACCMODE) != O_RDONLY;
-	unsigned char data[BYTES_MAX];
-	long rc[2] = {0};
 
 	errno = 0;
 	switch (op->kind) {
 	case OPEN:
 		do_open(op, slot);
 		return;
-	case WRITE:
-		fill(data, op->size, op->value);
-		for (int i = 0; i < 2; i++)
-			rc[i] = pwrite(slot->fd[i], data, op->size, (off_t)op->off);
-		compare(op, rc[0], rc[1], "pwrite");
-		return;
 	case TOO_FAR:
-		fill(data, 4, op->value);
-		rc[0] = pwrite(slot->fd[0], data, 4, (off_t)bytes - 2);
-		compare(op, rc[0] < 0 ? errno : 0, EFBIG, "pwrite");
+		do_write_too_far(op, slot);
 		return;
 	case READ:
 		if (shared->staging >= 0 && shared->staging != op->process * SLOTS + op->slot)
 			read_beside(op, slot);
 		else
-			do_read(op, slot, writes);
+			do_read(op, slot, (slot->flags & O_ACCMODE) != O_RDONLY);
 		return;
 	case MAP:
 		do_map(op, slot);
 		return;
 	case STORE:
-		wait_for_map(op, slot);
-		fill(data, op->size, op->value);
-		for (int i = 0; i < 2; i++)
-			memcpy(slot->map[i] + op->off, data, op->size);
+		do_store(op, slot);
 		return;
 	case LOAD:
 		wait_for_map(op, slot);
 		return;
-	case MSYNC:
-		for (int i = 0; i < 2; i++)
-			rc[i] = msync(slot->map[i], bytes, MS_SYNC);
-		compare(op, rc[0], rc[1], "msync");
-		return;
 	case UNMAP:
 		do_unmap(slot);
 		return;
+	case WRITE:
+	case MSYNC:
 	case TRUNCATE:
-		for (int i = 0; i < 2; i++)
-			rc[i] = ftruncate(slot->fd[i], (off_t)op->size);
-		compare(op, rc[0], rc[1], "ftruncate");
-		return;
 	case ALLOCATE:
-		for (int i = 0; i < 2; i++)
-			rc[i] = fallocate(slot->fd[i], 0, (off_t)op->off, (off_t)op->size);
-		compare(op, rc[0], rc[1], "fallocate");
+		do_call(op, slot);
 		return;
 	case FSYNC:
 	case CLOSE:

@@ -353,6 +353,29 @@ static void roll_back(struct fixture *f, uint32_t snap, struct copy *now, const 
 	assert_same_order(f->s, f->docs, snap);
 }
 
+/* A collection that has changed in every way since the snapshot that is returned; then: what that has. */
+static uint32_t snap_and_change(struct fixture *f, struct copy *now, struct copy *then)
+{
+	struct vs_attr attr = {.mtime = 123456789, .perm = {0600, 7, 8}};
+	uint32_t s;
+
+	for (unsigned i = 0; i < IDS; i++)
+		put(f, f->docs, now, i, i + 1);
+	take_away(f, f->docs, now, 17);
+	assert_int_equal(
+		vs_attr_set(f->s, f->docs, now->entry[5], VS_SET_MTIME | VS_SET_MODE | VS_SET_UID, &attr), 0);
+	*then = *now;
+	s = snap(f, f->docs, "s");
+	for (unsigned i = 0; i < IDS; i += 2)
+		put(f, f->docs, now, i, i + 1000);
+	for (unsigned i = 0; i < IDS; i += 3)
+		take_away(f, f->docs, now, i);
+	put(f, f->docs, now, 17, 18);
+	attr.mtime = 1;
+	assert_int_equal(vs_attr_set(f->s, f->docs, now->entry[5], VS_SET_MTIME, &attr), 0);
+	return s;
+}
+
 static void a_rollback_brings_back_what_was(void **state)
 {
 	struct fixture *f = *state;
@@ -360,24 +383,9 @@ static void a_rollback_brings_back_what_was(void **state)
 	struct vs_collection_info info;
 	struct vs_attr attr, old;
 	struct vs_snapshot *m;
-	uint32_t s, batch;
+	uint32_t s = snap_and_change(f, &now, &then), batch;
 	float v[DIM], was[DIM];
 
-	for (unsigned i = 0; i < IDS; i++)
-		put(f, f->docs, &now, i, i + 1);
-	take_away(f, f->docs, &now, 17);
-	attr = (struct vs_attr){.mtime = 123456789, .perm = {0600, 7, 8}};
-	assert_int_equal(
-		vs_attr_set(f->s, f->docs, now.entry[5], VS_SET_MTIME | VS_SET_MODE | VS_SET_UID, &attr), 0);
-	then = now;
-	s = snap(f, f->docs, "s");
-	for (unsigned i = 0; i < IDS; i += 2)
-		put(f, f->docs, &now, i, i + 1000);
-	for (unsigned i = 0; i < IDS; i += 3)
-		take_away(f, f->docs, &now, i);
-	put(f, f->docs, &now, 17, 18);
-	attr.mtime = 1;
-	assert_int_equal(vs_attr_set(f->s, f->docs, now.entry[5], VS_SET_MTIME, &attr), 0);
 	/* Whoever reads it goes on reading what it was; a batch stays open. */
 	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
 	assert_int_equal(vs_snapshot_vectors(m, was, sizeof was, 0), sizeof was);
@@ -397,6 +405,16 @@ static void a_rollback_brings_back_what_was(void **state)
 	reopen(f);
 	assert_same(f->s, f->docs, &now);
 	assert_same(f->s, s, &then);
+}
+
+static void after_a_rollback_all_goes_on(void **state)
+{
+	struct fixture *f = *state;
+	struct copy now = {0}, then;
+	uint32_t s = snap_and_change(f, &now, &then);
+
+	roll_back(f, s, &now, &then);
+	reopen(f);
 	for (unsigned i = 0; i < IDS; i += 5)
 		put(f, f->docs, &now, i, i + 3000);
 	roll_back(f, s, &now, &then); /* and again, without a change and with one */
@@ -883,6 +901,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(names_of_snapshots_are_their_own, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_clone_goes_its_own_way, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_rollback_brings_back_what_was, new_store, free_store),
+		cmocka_unit_test_setup_teardown(after_a_rollback_all_goes_on, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_rollback_to_nothing, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_dropped_snapshot_is_read_to_the_end, new_store, free_store),
 		cmocka_unit_test_setup_teardown(rows_of_a_dropped_snapshot_are_not_marked, new_store,
