@@ -49,7 +49,7 @@ bool answer_is_unwanted(void *arg, uint64_t rows)
 	(void)rows;
 	if (!asker->req)
 		return false;
-	if (fuse_req_interrupted(asker->req) || !ops_must_reply_inline(asker->req))
+	if (fuse_req_interrupted(asker->req) || !ops_is_uring(asker->req))
 		return fuse_req_interrupted(asker->req);
 	now_ns = clock_ns();
 	if (now_ns < asker->looked_ns + SIGNALS_NS)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,14 +140,14 @@ static void reply_synced(void *arg, int result)
 }
 
 /*
- * Replies when everything that has been acknowledged is durable. Where the transport allows, no thread waits
- * for that: any number of clients then shares one commit.
+ * Replies when everything that has been acknowledged is durable. On the classic transport no thread waits for
+ * that: any number of clients then shares one commit.
  */
 static void reply_when_durable(fuse_req_t req)
 {
 	struct mount *s = ops_serve(req);
 
-	if (ops_must_reply_inline(req)) {
+	if (ops_is_uring(req)) {
 		reply(req, vs_sync(s->store));
 		return;
 	}
@@ -197,6 +198,9 @@ struct parked {
 	off_t off;
 	size_t size;
 	bool plus;
+	mode_t mode;
+	fuse_ino_t new_parent;
+	unsigned flags;
 	char bytes[];
 };
 
@@ -208,24 +212,33 @@ static void answer_parked(void *arg)
 	free(p);
 }
 
-/* Parks the request if it takes long, and may be answered by another thread. bytes: data_size bytes that it
- * has brought, or NULL. */
-static bool park(const struct call *c, const struct parked *like, const void *bytes, size_t data_size)
+/* Parks the request, if another thread may answer it. bytes: data_size bytes that it has brought, or NULL. */
+static bool park_with(struct park *threads, const struct parked *like, const void *bytes, size_t data_size)
 {
-	struct parked *p;
+	struct parked *p =
+		!threads || ops_must_reply_inline(like->req) ? NULL : malloc(sizeof *p + data_size);
 
-	if (!c->ops->is_long || ops_must_reply_inline(like->req) || !c->s->park ||
-	    !c->ops->is_long(c->s, &c->node, bytes ? data_size : 0))
-		return false;
-	p = malloc(sizeof *p + data_size);
 	if (!p)
 		return false;
 	*p = *like;
 	memcpy(p->bytes, bytes ? bytes : "", bytes ? data_size : 0);
-	if (park_request(c->s->park, answer_parked, p))
+	if (park_request(threads, answer_parked, p))
 		return true;
 	free(p);
 	return false;
+}
+
+/* The same if it takes long. */
+static bool park(const struct call *c, const struct parked *like, const void *bytes, size_t data_size)
+{
+	return c->ops->is_long && c->ops->is_long(c->s, &c->node, bytes ? data_size : 0) &&
+	       park_with(c->s->searches, like, bytes, data_size);
+}
+
+/* The same if it waits for the disk in this directory, on io_uring: elsewhere there are threads enough. */
+static bool park_change(const struct call *dir, const struct parked *like, const char *names, size_t size)
+{
+	return dir->ops->waits && ops_is_uring(like->req) && park_with(dir->s->changes, like, names, size);
 }
 
 /* ------------------------------------------------------------------ names */
@@ -249,17 +262,32 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	reply_entry(req, c.ops->lookup ? c.ops->lookup(req, &c.node, name, &e) : -ENOENT, &e);
 }
 
-static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+static void answer_mkdir(fuse_req_t req, const struct call *c, const char *name, mode_t mode)
 {
-	struct call c = enter(req, parent);
 	struct create_args create = create_args_of(req, name, mode, 0);
 	struct fuse_entry_param e = {0};
 
 	reply_entry(req,
-		    is_frozen(c.s, &c.node) ? -EROFS
-		    : c.ops->mkdir          ? c.ops->mkdir(req, &c.node, &create, &e)
-					    : -EPERM,
+		    is_frozen(c->s, &c->node) ? -EROFS
+		    : c->ops->mkdir           ? c->ops->mkdir(req, &c->node, &create, &e)
+					      : -EPERM,
 		    &e);
+}
+
+static void mkdir_parked(struct parked *p)
+{
+	struct call c = enter(p->req, p->ino);
+
+	answer_mkdir(p->req, &c, p->bytes, p->mode);
+}
+
+static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct call c = enter(req, parent);
+	struct parked like = {.req = req, .ino = parent, .answer = mkdir_parked, .mode = mode};
+
+	if (!park_change(&c, &like, name, strlen(name) + 1))
+		answer_mkdir(req, &c, name, mode);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -327,18 +355,35 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 					   : -EPERM);
 }
 
+static void answer_rename(fuse_req_t req, const struct call *from, const char *name, const struct call *to,
+			  const char *new_name, unsigned flags)
+{
+	if (is_frozen(from->s, &from->node) || is_frozen(from->s, &to->node))
+		reply(req, -EROFS);
+	else
+		reply(req, rename_node(from->s, &from->node, name, &to->node, new_name, flags));
+}
+
+static void rename_parked(struct parked *p)
+{
+	struct call from = enter(p->req, p->ino), to = enter(p->req, p->new_parent);
+
+	answer_rename(p->req, &from, p->bytes, &to, p->bytes + strlen(p->bytes) + 1, p->flags);
+}
+
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
 		      const char *new_name, unsigned flags)
 {
-	struct call from = enter(req, parent);
-	struct node to = node_of(new_parent);
+	struct call from = enter(req, parent), to = enter(req, new_parent);
+	struct parked like = {
+		.req = req, .ino = parent, .answer = rename_parked, .new_parent = new_parent, .flags = flags};
+	char names[2 * (VS_NAME_MAX + 1)];
+	int size = snprintf(names, sizeof names, "%s%c%s", name, '\0', new_name) + 1;
 
 	changes(req, &from.node);
-	changes(req, &to);
-	if (is_frozen(from.s, &from.node) || is_frozen(from.s, &to))
-		reply(req, -EROFS);
-	else
-		reply(req, rename_node(from.s, &from.node, name, &to, new_name, flags));
+	changes(req, &to.node);
+	if (size > (int)sizeof names || !park_change(&to, &like, names, (size_t)size))
+		answer_rename(req, &from, name, &to, new_name, flags);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -407,8 +452,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct statvfs st;
 	int rc = vs_statvfs(c.s->store, &st);
 
-	atomic_store(&c.s->transport,
-		     ops_must_reply_inline(req) ? SERVE_TRANSPORT_IO_URING : SERVE_TRANSPORT_CLASSIC);
+	atomic_store(&c.s->transport, ops_is_uring(req) ? SERVE_TRANSPORT_IO_URING : SERVE_TRANSPORT_CLASSIC);
 	if (rc) {
 		reply(req, rc);
 		return;

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #define THREADS_MAX 16u
-#define LESS_URGENT 5 /* in steps of nice(2) */
 
 struct parked {
 	struct parked *next;
@@ -22,22 +21,29 @@ struct park {
 	pthread_cond_t comes;
 	struct parked *first, **last;
 	unsigned threads_max, threads, idle;
+	int less_urgent;
 	bool quit;
 	pthread_t thread[THREADS_MAX];
 };
 
-struct park *park_new(void)
+unsigned park_cpus(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof set, &set) ? 1 : (unsigned)CPU_COUNT(&set);
+}
+
+struct park *park_new(unsigned threads_max, int less_urgent)
 {
 	struct park *p = calloc(1, sizeof *p);
-	cpu_set_t set;
-	unsigned cpus = sched_getaffinity(0, sizeof set, &set) ? 1 : (unsigned)CPU_COUNT(&set);
 
 	if (!p)
 		return NULL;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->comes, NULL);
 	p->last = &p->first;
-	p->threads_max = cpus < THREADS_MAX ? cpus : THREADS_MAX;
+	p->threads_max = threads_max < THREADS_MAX ? threads_max : THREADS_MAX;
+	p->less_urgent = less_urgent;
 	return p;
 }
 
@@ -78,8 +84,9 @@ static void *answer_always(void *arg)
 	struct park *p = arg;
 	struct parked *parked;
 
-	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid),
-		    getpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid)) + LESS_URGENT);
+	if (p->less_urgent)
+		setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid),
+			    getpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid)) + p->less_urgent);
 	pthread_mutex_lock(&p->lock);
 	while ((parked = take(p)) != NULL) {
 		pthread_mutex_unlock(&p->lock);

@@ -30,9 +30,16 @@
 #include "fs/control/search_session.h"
 #include "fs/control/view_table.h"
 
+#ifdef FUSE_URING_REPLIES_FROM_ANY_THREAD
+#define LIBFUSE_MENDED "+replies" /* by scripts/setup */
+#else
+#define LIBFUSE_MENDED ""
+#endif
 #define SYNC_WAIT_US 1000
-#define PLACE_WAIT_MS 2000 /* for another mount at the same place to come to its end */
-#define THREADS_MAX 16     /* on the classic transport; io_uring has one a CPU */
+#define PLACE_WAIT_MS 2000     /* for another mount at the same place to come to its end */
+#define THREADS_MAX 16         /* on the classic transport; io_uring has one a CPU */
+#define CHANGES_MAX 16         /* that wait for the disk beside each other, on io_uring */
+#define SEARCHES_LESS_URGENT 5 /* in steps of nice(2) */
 
 /* ------------------------------------------------------------------ the transport */
 
@@ -100,6 +107,13 @@ static int add_flags(const struct mount_options *options, struct fuse_args *args
 	return 0;
 }
 
+/* A ring has so many requests of its CPU, parked ones included. More than libfuse's 8 only where they are
+ * parked: one that is not used takes no memory. */
+static int add_depth(struct fuse_args *args)
+{
+	return *LIBFUSE_MENDED ? fuse_opt_add_arg(args, "-oio_uring_q_depth=32") : 0;
+}
+
 static int add_arguments(const struct mount *s, bool io_uring, struct fuse_args *args)
 {
 	const struct mount_options *options = &s->options;
@@ -116,7 +130,7 @@ static int add_arguments(const struct mount *s, bool io_uring, struct fuse_args 
 	       (options->read_only && fuse_opt_add_arg(args, "-oro")) ||
 	       (options->allow_other && fuse_opt_add_arg(args, "-oallow_other")) ||
 	       (options->debug && fuse_opt_add_arg(args, "-odebug")) || add_flags(options, args) ||
-	       (io_uring && fuse_opt_add_arg(args, "-oio_uring"));
+	       (io_uring && (fuse_opt_add_arg(args, "-oio_uring") || add_depth(args)));
 }
 
 __attribute__((format(printf, 2, 0))) static void log_fuse(enum fuse_log_level level, const char *format,
@@ -175,9 +189,10 @@ static int prepare(struct mount *s, const char *mountpoint)
 	s->views = view_table_new();
 	s->recalls = recall_table_new();
 	s->filters = filter_table_new();
-	s->park = park_new();
+	s->searches = park_new(park_cpus(), SEARCHES_LESS_URGENT);
+	s->changes = park_new(CHANGES_MAX, 0);
 	if (!s->inodes || !s->pairings || !s->results || !s->near || !s->sessions || !s->views ||
-	    !s->recalls || !s->filters || !s->park)
+	    !s->recalls || !s->filters || !s->searches || !s->changes)
 		return -ENOMEM;
 	return find_root(s);
 }
@@ -316,8 +331,8 @@ static void answering(struct mount *s)
 		fuse_session_exit(s->session);
 		return;
 	}
-	message(VS_INFO, "serving %s at %s (libfuse %s, %s)", s->store_dir, s->mountpoint, fuse_pkgversion(),
-		io_uring ? "io_uring" : "/dev/fuse");
+	message(VS_INFO, "serving %s at %s (libfuse %s" LIBFUSE_MENDED ", %s)", s->store_dir, s->mountpoint,
+		fuse_pkgversion(), io_uring ? "io_uring" : "/dev/fuse");
 	s->ready(s->ready_arg);
 	if (io_uring && has_group_of_its_own(s))
 		s->schedule = schedule_start(!s->options.foreground || getsid(0) == getpid());
@@ -385,7 +400,8 @@ void session_end(struct mount *s)
 	}
 	while (atomic_load(&s->syncs)) /* the engine is at it */
 		usleep(SYNC_WAIT_US);
-	park_free(s->park);
+	park_free(s->searches);
+	park_free(s->changes);
 	open_files_release_all(s);
 	if (s->notify)
 		notify_end(s->notify);

@@ -68,7 +68,8 @@ struct mount {
 	struct schedule *schedule;
 	struct recall_table *recalls;
 	struct filter_table *filters;
-	struct park *park;             /* for requests that take long */
+	struct park *searches;         /* threads for requests that compute for long, */
+	struct park *changes;          /* and for those that wait for the disk, where they hold up others */
 	_Atomic uint64_t answer_bytes; /* memory of the answers of near/ and search/query (answer.h) */
 	void (*ready)(void *arg);
 	void *ready_arg;

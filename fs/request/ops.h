@@ -5,8 +5,8 @@
  * The table of a kind has functions that return 0 or -errno and leave the reply to the dispatcher
  * (mount/fuse_ops.h); only where the reply is data do they make it themselves. What a kind has no function
  * for is refused. They run on any thread, also those of io_uring, where one that waits stalls all requests of
- * its CPU: only fsync, the commit of a batch, making snapshots and clones, going back to one, and the
- * engine's back-pressure may wait.
+ * its CPU: only fsync and the engine's back-pressure may wait there, and what is_long or waits, where it
+ * cannot be parked.
  */
 #ifndef VECFS_FS_REQUEST_OPS_H
 #define VECFS_FS_REQUEST_OPS_H
@@ -35,14 +35,26 @@ static inline double ops_timeout_s(const struct mount *s)
 	return s->options.read_only ? OPS_TIMEOUT_READ_ONLY_S : OPS_TIMEOUT_S;
 }
 
-/* True if replies must come from the handler's own thread (libfuse issue 1443). */
-static inline bool ops_must_reply_inline(fuse_req_t req)
+/* Whether it came by an io_uring: then nobody is told that it was interrupted. */
+static inline bool ops_is_uring(fuse_req_t req)
 {
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
 	return fuse_req_is_uring(req);
 #else
 	(void)req;
 	return false;
+#endif
+}
+
+/* Whether only the handler's own thread may reply (libfuse issue 1443): not in a libfuse that scripts/setup
+ * has mended. */
+static inline bool ops_must_reply_inline(fuse_req_t req)
+{
+#ifdef FUSE_URING_REPLIES_FROM_ANY_THREAD
+	(void)req;
+	return false;
+#else
+	return ops_is_uring(req);
 #endif
 }
 
@@ -70,6 +82,8 @@ struct node_ops {
 	/* Whether a request to this node, with so many bytes of data, may take longer than a thread that
 	 * answers requests can be spared. NULL: never. */
 	bool (*is_long)(struct mount *s, const struct node *node, size_t data_size);
+	/* Whether a mkdir in it, or a rename to it, waits for the disk. */
+	bool waits;
 
 	int (*attr)(struct mount *s, const struct node *node, struct stat *st, double *timeout_s);
 	int (*setattr)(fuse_req_t req, const struct node *node, const struct stat *st, int set,

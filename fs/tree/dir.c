@@ -357,5 +357,6 @@ static ssize_t commit_list(fuse_req_t req, const struct node *dir, char *buf, si
 const struct node_ops dir_commit_ops = {
 	.lookup = commit_lookup,
 	.list = commit_list,
+	.waits = true,
 	.attr = control_attr,
 };

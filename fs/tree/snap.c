@@ -268,5 +268,6 @@ const struct node_ops dir_snap_ops = {
 	.list = snap_list,
 	.mkdir = snap_mkdir,
 	.rmdir = snap_rmdir,
+	.waits = true,
 	.attr = control_attr,
 };

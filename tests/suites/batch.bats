@@ -832,6 +832,57 @@ sys.exit(1)'
 	[ ! -e $tx/c ]
 }
 
+@test "a commit, and a snapshot, keep no other request waiting, however long the disk takes" {
+	[ $slow = 1 ] || skip "nothing can be preloaded before a sanitizer"
+	stop
+	cc -shared -fPIC -o slowsync.so "$tools/slowsync.c" -ldl
+	daemon_env=(LD_PRELOAD="$here/slowsync.so" SLOWSYNC_WHILE="$here/slow")
+	start commit=60000
+	[ "$VECFS_TRANSPORT" = classic ] || grep -q '+replies, io_uring)$' "$log" || skip "this libfuse answers inline"
+	mkdir $tx/b mnt/others
+	cp 3 $tx/b/plum
+	touch slow
+	python3 - <<-'P'
+		import os, threading, time
+		docs, vector = 'mnt/docs/.vecfs/', open('4', 'rb').read()
+		def others(cpu):
+		    """The longest of the requests of one who goes on while nothing of this process is waited for."""
+		    longest = number = 0
+		    os.sched_setaffinity(0, {cpu})
+		    while waiting.is_alive():
+		        begin = time.monotonic()
+		        with open('mnt/others/%d.%d' % (cpu, number), 'wb', buffering=0) as f:
+		            f.write(vector)
+		        assert open('mnt/docs/pear', 'rb').read() == open('2', 'rb').read()
+		        longest = max(longest, time.monotonic() - begin)
+		        number += 1
+		        time.sleep(.001)
+		    return longest
+		for cpu in sorted(os.sched_getaffinity(0)):
+		    for what in 'commit', 'snapshot':
+		        if what == 'commit' and not os.path.exists(docs + 'tx/b'):
+		            os.mkdir(docs + 'tx/b')
+		            open(docs + 'tx/b/fig', 'wb').write(vector)
+		        def wait():
+		            os.sched_setaffinity(0, {cpu})
+		            if what == 'commit':
+		                os.rename(docs + 'tx/b', docs + 'commit/b')
+		            else:
+		                os.mkdir(docs + 'snap/s%d' % cpu)
+		        begin = time.monotonic()
+		        waiting = threading.Thread(target=wait)
+		        waiting.start()
+		        longest = others(cpu)
+		        waiting.join()
+		        took = time.monotonic() - begin
+		        print(cpu, what, took, longest)
+		        assert took > .9 and longest < .5, (cpu, what, took, longest)
+	P
+	rm slow
+	cmp 3 mnt/docs/plum
+	cmp 4 mnt/docs/fig
+}
+
 @test "a batch's result says what its commit did: added, replaced, deleted; or why it was refused" {
 	cp 1 mnt/docs/gone
 	mkdir $tx/b
