@@ -140,14 +140,14 @@ static void reply_synced(void *arg, int result)
 }
 
 /*
- * Replies when everything that has been acknowledged is durable. On the classic transport no thread waits for
- * that: any number of clients then shares one commit.
+ * Replies when everything that has been acknowledged is durable. Where another thread may reply, none waits
+ * for that but one that leads a commit: any number of clients then shares it.
  */
 static void reply_when_durable(fuse_req_t req)
 {
 	struct mount *s = ops_serve(req);
 
-	if (ops_is_uring(req)) {
+	if (ops_must_reply_inline(req)) {
 		reply(req, vs_sync(s->store));
 		return;
 	}

@@ -286,48 +286,39 @@ static void stop_leading(struct commit *c)
 	c->leading = false;
 	pthread_cond_broadcast(&c->done);
 	pthread_cond_broadcast(&c->space); /* who waits for it may have to lead */
+	if (c->waiters)
+		pthread_cond_signal(&c->work); /* the committer leads for them */
 }
 
-/* Nobody leads any more once it has failed: those who came while somebody did are told so, and no others
- * come. Called and returns with the mutex held. */
-static void tell_failed(struct commit *c)
+/* One commit, and its waiters. The mutex is held before and afterwards; the caller is the leader. */
+static void lead_once(struct vs_store *s)
 {
-	struct waiter *due = c->failed ? waiters_due(c) : NULL;
+	struct commit *c = &s->commit;
+	struct waiter *due;
 
-	if (!due)
-		return;
 	pthread_mutex_unlock(&c->mutex);
-	waiters_tell(due, -EIO);
+	lead(s);
 	pthread_mutex_lock(&c->mutex);
+	due = waiters_due(c);
+	pthread_cond_broadcast(&c->done);
+	if (due) {
+		int result = c->failed ? -EIO : 0;
+
+		pthread_mutex_unlock(&c->mutex);
+		waiters_tell(due, result);
+		pthread_mutex_lock(&c->mutex);
+	}
 }
 
-/*
- * Leads until target is durable and no waiter is left: those came while the leader was at work, and share its
- * next sync. Called and returns with the mutex held, not leading.
- */
+/* Leads until target is durable. Called and returns with the mutex held, not leading. */
 static void lead_until(struct vs_store *s, uint64_t target)
 {
 	struct commit *c = &s->commit;
 
 	c->leading = true;
-	while (!c->failed && (c->durable_changes < target || c->waiters || c->end_epoch)) {
-		struct waiter *due;
-
-		pthread_mutex_unlock(&c->mutex);
-		lead(s);
-		pthread_mutex_lock(&c->mutex);
-		due = waiters_due(c);
-		pthread_cond_broadcast(&c->done);
-		if (due) {
-			int result = c->failed ? -EIO : 0;
-
-			pthread_mutex_unlock(&c->mutex);
-			waiters_tell(due, result);
-			pthread_mutex_lock(&c->mutex);
-		}
-	}
+	while (!c->failed && (c->durable_changes < target || c->end_epoch))
+		lead_once(s);
 	stop_leading(c);
-	tell_failed(c);
 }
 
 /* Waits until target is durable, leading if nobody does. Under the mutex. */
@@ -429,41 +420,29 @@ int vs_sync(struct vs_store *s)
 	return commit_wait(s);
 }
 
+/* Who finds no leader leads one commit, which answers it. Those who have come meanwhile are the committer's:
+ * a thread that led on for them might never come back. */
 void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *arg)
 {
 	struct commit *c = &s->commit;
-	struct waiter *w;
-	uint64_t target;
+	struct waiter *w = malloc(sizeof *w);
 	int rc;
 
 	pthread_mutex_lock(&c->mutex);
-	target = c->changes;
-	if (c->leading && !c->failed && c->durable_changes < target && (w = malloc(sizeof *w))) {
-		*w = (struct waiter){target, fn, arg, c->waiters};
-		c->waiters = w;
+	if (!w || c->failed || c->durable_changes == c->changes) {
+		rc = wait_durable(s, c->changes);
 		pthread_mutex_unlock(&c->mutex);
+		free(w);
+		fn(arg, rc);
 		return;
 	}
-	/* Nobody leads: this thread does, and answers its own client before it serves those who came
-	 * meanwhile. */
-	if (!c->failed && c->durable_changes < target && !c->leading) {
+	*w = (struct waiter){c->changes, fn, arg, c->waiters};
+	c->waiters = w;
+	if (!c->leading) {
 		c->leading = true;
-		pthread_mutex_unlock(&c->mutex);
-		lead(s);
-		pthread_mutex_lock(&c->mutex);
+		lead_once(s);
 		stop_leading(c);
 	}
-	if (c->durable_changes < target && !c->failed)
-		wait_durable(s, target);
-	rc = c->failed ? -EIO : 0;
-	pthread_mutex_unlock(&c->mutex);
-	fn(arg, rc);
-	pthread_mutex_lock(&c->mutex);
-	if (c->leading)
-		; /* whoever leads now serves the waiters */
-	else if (c->waiters && !c->failed)
-		lead_until(s, 0);
-	tell_failed(c);
 	pthread_mutex_unlock(&c->mutex);
 }
 
@@ -488,6 +467,10 @@ void *commit_thread(void *store)
 			pthread_mutex_unlock(&c->mutex);
 			commit_mind_lost(s);
 			pthread_mutex_lock(&c->mutex);
+		} else if (c->waiters && !c->leading) {
+			c->leading = true;
+			lead_once(s); /* also after a failure: they are told of it */
+			stop_leading(c);
 		} else if (c->failed || c->changes == c->durable_changes) {
 			c->committer_idle = true;
 			commit_deadline(&t, look_ms);

@@ -951,6 +951,50 @@ static void counters_count(void **state)
 	assert_int_equal(strlen(vs_uuid(f->s)), 36);
 }
 
+struct chain {
+	struct fixture *f;
+	_Atomic bool stop, ended;
+	_Atomic unsigned links;
+	_Atomic unsigned deepest; /* calls within calls */
+};
+
+/* Whenever one change is durable the next is made, and waited for. */
+static void link_durable(void *arg, int result)
+{
+	static _Thread_local unsigned depth;
+	struct chain *chain = arg;
+
+	if (++depth > chain->deepest)
+		chain->deepest = depth;
+	if (result || chain->stop) {
+		chain->ended = true;
+	} else {
+		chain->links++;
+		put(chain->f, chain->f->docs, "link", 1);
+		vs_sync_async(chain->f->s, link_durable, chain);
+	}
+	depth--;
+}
+
+/* There is always somebody whose change is not yet durable, so who led for others would never come back. */
+static void nobody_commits_for_others_for_ever(void **state)
+{
+	struct chain chain = {.f = *state};
+
+	put(chain.f, chain.f->docs, "mine", 1);
+	vs_sync_async(chain.f->s, link_durable, &chain);
+	for (int i = 0; i < 20; i++) {
+		put(chain.f, chain.f->docs, "mine", (float)i);
+		assert_int_equal(vs_sync(chain.f->s), 0);
+	}
+	while (chain.links < 100)
+		usleep(100);
+	chain.stop = true;
+	while (!chain.ended)
+		usleep(100);
+	assert_true(chain.deepest <= 2); /* two if the first was durable before it was asked for */
+}
+
 #define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, new_store, free_store)
 
 int main(void)
@@ -970,6 +1014,7 @@ int main(void)
 		WITH_STORE(vectors_move_between_collections_of_one_kind),
 		WITH_STORE(a_listing_in_pieces_names_each_once),
 		WITH_STORE(a_moment_stays_as_it_was),
+		WITH_STORE(nobody_commits_for_others_for_ever),
 		WITH_STORE(a_batch_appears_at_once_and_is_gone),
 		WITH_STORE(a_batch_that_is_wrong_is_refused_and_stays),
 		WITH_STORE(rows_without_ids_are_numbered),
