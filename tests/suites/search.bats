@@ -700,7 +700,7 @@ same_answers() {
 }
 
 @test "vecfs search of a mount reads the store's files and searches by itself: the daemon's answers, byte by byte" {
-	local docs=$mnt/docs view
+	local docs=$mnt/docs view before
 	python3 -c "import numpy as np; np.save('q.npy', np.load('v.npy')[100:230] + np.float32(.25))"
 	same_answers "$docs" 'k=10\n'
 	same_answers "$docs" 'k=10\n' --threads 1
@@ -723,6 +723,12 @@ same_answers() {
 	same_answers "$docs/.vecfs/snap/S" 'k=25\nfilter=?1*\n' -k 25 --filter '?1*'
 	mv "$docs/new1" "$docs/"$'a\tb\nc'
 	vecfs search "$docs" "$docs/c002" --filter $'a\t*' --json | grep -q '"id":"a\\u0009b\\u000ac"'
+	# A single query is the daemon's, unless threads are wanted.
+	before=$(queries_of_daemon)
+	vecfs search "$docs" "$docs/c002" >one
+	[ "$(queries_of_daemon)" = $((before + 1)) ]
+	vecfs search "$docs" "$docs/c002" --threads 2 | cmp - one
+	[ "$(queries_of_daemon)" = $((before + 1)) ]
 	# Nothing of it is left.
 	[ -z "$(ls "$docs/.vecfs/search" | grep -v query)" ]
 }
