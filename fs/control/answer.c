@@ -343,6 +343,16 @@ static int print_queries(const struct answer *a, bool json, FILE *out)
 	return rc;
 }
 
+/* What could not be printed whole is nobody's. */
+static int end_text(char **text, int rc)
+{
+	if (rc) {
+		free(*text);
+		*text = NULL;
+	}
+	return rc;
+}
+
 int answer_print(const struct answer *a, bool json, char **text, size_t *size)
 {
 	const char *metric = vs_metric_name(a->info.schema.metric);
@@ -363,9 +373,7 @@ int answer_print(const struct answer *a, bool json, char **text, size_t *size)
 		fputs("]}\n", out);
 	if (fclose(out) && !rc)
 		rc = -ENOMEM;
-	if (rc)
-		free(*text);
-	return rc;
+	return end_text(text, rc);
 }
 
 static void print_name(void *arg, uint32_t rank, const char *id, size_t len)
@@ -375,7 +383,11 @@ static void print_name(void *arg, uint32_t rank, const char *id, size_t len)
 
 	if (rank)
 		fputc('\t', arg);
-	fwrite(line, 1, n, arg);
+	for (size_t i = 0; i < n; i++)
+		if (line[i] == '\t')
+			fputs("/\\t", arg); /* as its newlines are written: no id has a '/' of its own */
+		else
+			fputc(line[i], arg);
 }
 
 int answer_names(const struct answer *a, char **text, size_t *size)
@@ -391,9 +403,7 @@ int answer_names(const struct answer *a, char **text, size_t *size)
 	}
 	if (fclose(out) && !rc)
 		rc = -ENOMEM;
-	if (rc)
-		free(*text);
-	return rc;
+	return end_text(text, rc);
 }
 
 /* ------------------------------------------------------------------ arrays */

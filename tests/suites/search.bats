@@ -729,6 +729,10 @@ same_answers() {
 	[ "$(queries_of_daemon)" = $((before + 1)) ]
 	vecfs search "$docs" "$docs/c002" --threads 2 | cmp - one
 	[ "$(queries_of_daemon)" = $((before + 1)) ]
+	# An id's own tabs and newlines are those of near/.
+	cat "$docs/.vecfs/near/new2" >near
+	grep -qF $'\ta\tb/\\nc' near
+	vecfs search "$docs" "$docs/new2" -k 11 | cut -f 2- | grep -vx $'0\tnew2' | cmp - <(cut -f 2- near)
 	# Nothing of it is left.
 	[ -z "$(ls "$docs/.vecfs/search" | grep -v query)" ]
 }
