@@ -456,13 +456,26 @@ static bool file_is_wanted(struct vs_store *s, uint32_t collection, const char *
 	       (name.segment < c->segment_count && is_live(c->segments[name.segment]));
 }
 
-static void sweep(struct vs_store *s, uint32_t collection)
+static void directory_changed(struct vs_store *s, uint32_t collection)
+{
+	struct collection *c;
+
+	pthread_rwlock_rdlock(&s->lock);
+	c = collection_get(&s->table, collection);
+	if (c)
+		c->directory_changed = true;
+	pthread_rwlock_unlock(&s->lock);
+}
+
+/* false: some are there yet. */
+static bool sweep(struct vs_store *s, uint32_t collection)
 {
 	char path[SEGMENT_PATH_MAX], file[SEGMENT_PATH_MAX + 256];
 	struct io_names list;
+	bool all, some = false;
 
 	collection_path(path, collection, NULL);
-	io_names_read(s->io, path, &list);
+	all = io_names_read(s->io, path, &list) >= 0;
 	for (size_t i = 0; i < list.count; i++) {
 		bool wanted, ours;
 
@@ -475,9 +488,15 @@ static void sweep(struct vs_store *s, uint32_t collection)
 			continue;
 		snprintf(file, sizeof file, "%s/%s", path, list.names[i]);
 		if (s->io->ops->unlink(s->io, file) < 0)
-			s->has_orphans = true;
+			all = false;
+		else
+			some = true;
 	}
 	io_names_free(&list);
+	s->has_orphans |= !all;
+	if (some)
+		directory_changed(s, collection);
+	return all;
 }
 
 /* ------------------------------------------------------------------ one view */
@@ -786,6 +805,10 @@ static void settle_all(struct vs_store *s)
 			early_forget_all(v);
 			sweep(s, v->collection);
 		}
+		/* Files of segments that have gone nobody has looked at, and the next segment of that number
+		 * would have them. */
+		if (v->d.unsettled && !unsettled)
+			unsettled = !sweep(s, v->collection);
 		v->d.unsettled = unsettled;
 		if (!v->dropped && unsettled != v->stored_unsettled)
 			views_store(s, v->collection);
