@@ -402,11 +402,14 @@ static int check_codes(struct vs_store *s, struct model_collection *c, const cha
 {
 	struct vs_snapshot *m;
 	struct vs_snapshot_info info;
+	struct vs_view_info gone;
 	struct vs_view *v;
 	int rc = vs_snapshot_open(s, c->id, &m);
 
-	if (rc)
+	if (rc) {
+		snprintf(why, why_size, "%s/: view %s: moment: %s", c->name, view, strerror(-rc));
 		return rc;
+	}
 	vs_snapshot_info(m, &info);
 	rc = vs_view_open(m, view, &v);
 	if (!rc) {
@@ -424,7 +427,13 @@ static int check_codes(struct vs_store *s, struct model_collection *c, const cha
 		vs_view_close(v);
 	}
 	vs_snapshot_close(m);
-	return rc == -EAGAIN ? 0 : rc; /* not trained yet */
+	/* Not trained yet; or the builder has just found that the collection is of another kind than its
+	 * snapshot. */
+	if (rc == -EAGAIN || (rc == -ENOENT && c->parent[0] && vs_view_get(s, c->id, view, &gone) == rc))
+		return 0;
+	if (rc && rc != -EIO)
+		snprintf(why, why_size, "%s/: view %s: %s", c->name, view, strerror(-rc));
+	return rc;
 }
 
 static unsigned view_bit(const char *name)
