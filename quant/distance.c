@@ -27,6 +27,11 @@ void distance_batch(float *out, enum vs_dtype dtype, enum vs_metric metric, cons
 	size_t query_bytes = vs_dtype_row_bytes(dtype, dim);
 
 	assert(dim > 0 && dim <= DISTANCE_DIM_MAX);
+	if (query_count == 1) {
+		/* Nothing of a row is used twice: as it comes from memory. */
+		kernels->rows[dtype][metric](out, queries, rows, stride, n, dim);
+		return;
+	}
 	if (dtype == VS_F32 || dtype == VS_F16 || dtype == VS_BF16) {
 		kernels->batch[dtype][metric](out, n, queries, dim, query_count, rows, stride, n, dim);
 		return;
