@@ -66,11 +66,24 @@ void engine_unmap(struct vs_store *s)
 	files_unmap(&s->files, &list);
 }
 
+void engine_write_lock(struct vs_store *s)
+{
+	if (!pthread_rwlock_trywrlock(&s->lock))
+		return;
+	atomic_fetch_add(&s->lock_waiters, 1);
+	pthread_rwlock_wrlock(&s->lock);
+	atomic_fetch_sub(&s->lock_waiters, 1);
+}
+
 unsigned engine_read_lock(struct vs_store *s)
 {
 	if (files_mapped_full(&s->files))
 		engine_unmap(s);
-	pthread_rwlock_rdlock(&s->lock);
+	if (pthread_rwlock_tryrdlock(&s->lock)) {
+		atomic_fetch_add(&s->lock_waiters, 1);
+		pthread_rwlock_rdlock(&s->lock);
+		atomic_fetch_sub(&s->lock_waiters, 1);
+	}
 	return s->io->lost;
 }
 
