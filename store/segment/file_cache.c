@@ -251,41 +251,40 @@ static int use_sync(struct files *f, struct file_use *u, int fd)
 	return rc < 0 ? rc : 0;
 }
 
+/* Begins a use of a column's descriptor, which is open as long as there is something to sync. false: there is
+ * nothing. */
+static bool use_begin_dirty(struct segment *seg, enum segment_column column)
+{
+	struct file_use *u = &seg->use[column];
+	bool dirty;
+
+	pthread_mutex_lock(&seg->files->mutex);
+	dirty = u->dirty;
+	if (dirty)
+		use_begin(u);
+	pthread_mutex_unlock(&seg->files->mutex);
+	return dirty;
+}
+
 int segment_sync(struct segment *seg)
 {
 	int rc = 0;
 
-	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && !rc; i++) {
-		struct files *f = seg->files;
-		bool dirty;
-
-		pthread_mutex_lock(&f->mutex);
-		dirty = seg->use[i].dirty;
-		if (dirty)
-			use_begin(&seg->use[i]);
-		pthread_mutex_unlock(&f->mutex);
-		if (dirty)
-			rc = use_sync(f, &seg->use[i], seg->fd[i]);
-	}
+	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && !rc; i++)
+		if (use_begin_dirty(seg, i))
+			rc = use_sync(seg->files, &seg->use[i], seg->fd[i]);
 	return rc;
 }
 
 int segment_sync_written(struct segment *seg)
 {
-	struct files *f = seg->files;
+	struct io *io = seg->files->io;
 	int rc = 0;
 
 	for (enum segment_column i = 0; i < SEGMENT_COLUMNS && rc >= 0; i++) {
-		bool dirty;
-
-		pthread_mutex_lock(&f->mutex);
-		dirty = seg->use[i].dirty;
-		if (dirty)
-			use_begin(&seg->use[i]);
-		pthread_mutex_unlock(&f->mutex);
-		if (!dirty)
+		if (!use_begin_dirty(seg, i))
 			continue;
-		rc = f->io->ops->datasync(f->io, seg->fd[i]);
+		rc = io->ops->datasync(io, seg->fd[i]);
 		segment_file_done(seg, i);
 	}
 	return rc < 0 ? rc : 0;
