@@ -438,11 +438,8 @@ void vs_sync_async(struct vs_store *s, void (*fn)(void *arg, int result), void *
 	}
 	*w = (struct waiter){c->changes, fn, arg, c->waiters};
 	c->waiters = w;
-	if (!c->leading) {
-		c->leading = true;
-		lead_once(s);
-		stop_leading(c);
-	}
+	if (!c->leading)
+		lead_until(s, w->target);
 	pthread_mutex_unlock(&c->mutex);
 }
 
