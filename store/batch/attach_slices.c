@@ -14,9 +14,9 @@
 #include "store/batch/attach.h"
 
 #include <errno.h>
-#include <time.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "store/row/row.h"
 #include "store/snapshot/snapshot.h"
@@ -38,8 +38,7 @@ static struct collection *slice_begin(struct attach *a)
 	return collection_get(&a->j->s->table, a->j->parent);
 }
 
-/* Requests that wait have the lock before the next slice: it would be taken again before they have woken up.
- */
+/* Requests that wait have the lock before the next slice, which would take it before they have woken up. */
 static void slice_end(struct attach *a)
 {
 	const struct timespec moment = {.tv_nsec = LET_IN_NS};
