@@ -85,11 +85,6 @@ static int read_meta(const struct vs_snapshot *m, uint64_t first, uint64_t count
 	return lender->meta(lender->arg, first, count, out);
 }
 
-static bool is_wanted(const uint64_t *wanted, uint64_t i)
-{
-	return !wanted || wanted[i / 64] >> i % 64 & 1;
-}
-
 int borrowed_rows(const struct vs_snapshot *m, uint64_t first, uint64_t count, const uint64_t *wanted,
 		  snapshot_row_fn fn, void *arg)
 {
@@ -98,9 +93,9 @@ int borrowed_rows(const struct vs_snapshot *m, uint64_t first, uint64_t count, c
 
 	for (uint64_t at = 0, n; at < count && !rc; at += n) {
 		n = count - at < META_ROWS ? count - at : META_ROWS;
-		while (n && !is_wanted(wanted, at + n - 1))
+		while (n && !snapshot_is_wanted(wanted, at + n - 1))
 			n--;
-		for (; n && !is_wanted(wanted, at); n--)
+		for (; n && !snapshot_is_wanted(wanted, at); n--)
 			at++;
 		if (!n) {
 			n = count - at < META_ROWS ? count - at : META_ROWS;
@@ -113,7 +108,7 @@ int borrowed_rows(const struct vs_snapshot *m, uint64_t first, uint64_t count, c
 					  .entry_low = (uint32_t)meta->entry,
 					  .entry_high = (uint8_t)(meta->entry >> 32)};
 
-			if (is_wanted(wanted, at + i))
+			if (snapshot_is_wanted(wanted, at + i))
 				fn(arg, first + at + i, meta->place, meta->entry ? &row : NULL, NULL);
 		}
 	}
@@ -252,7 +247,7 @@ int borrowed_names(struct vs_snapshot *m, uint64_t first, uint64_t count, const 
 		const char *id = NULL;
 		size_t len = 0;
 
-		if (!is_wanted(wanted, i))
+		if (!snapshot_is_wanted(wanted, i))
 			continue;
 		rc = read_meta(m, first + i, 1, &meta);
 		if (!rc && meta.entry)

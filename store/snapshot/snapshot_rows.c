@@ -73,7 +73,7 @@ static int each_row(const struct vs_snapshot *m, uint64_t first, uint64_t count,
 
 		if (!more)
 			row = snapshot_row(m, first + i, &more);
-		if (wanted && !(wanted[i / 64] >> i % 64 & 1))
+		if (!snapshot_is_wanted(wanted, i))
 			continue;
 		rc = snapshot_find_meta(m, row, &head, &r, &name);
 		if (rc)

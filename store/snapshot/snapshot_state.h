@@ -103,4 +103,10 @@ int snapshot_find_meta(const struct vs_snapshot *m, uint32_t row, struct before_
  */
 const struct overlay_item *snapshot_pending(const struct vs_snapshot *m, uint32_t row);
 
+/* Whether bit i of a mask of rows is set; without one all are wanted. */
+static inline bool snapshot_is_wanted(const uint64_t *wanted, uint64_t i)
+{
+	return !wanted || wanted[i / 64] >> i % 64 & 1;
+}
+
 #endif
