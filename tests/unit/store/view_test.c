@@ -1036,6 +1036,34 @@ static ssize_t full_pwritev(struct io *io, int fd, const struct iovec *iov, int 
 	return full.is_full && full.of_view[fd] ? -ENOSPC : full.real->pwritev(io, fd, iov, count, off);
 }
 
+/* Opens the store again, on a disk that is full as these of its calls tell; the others are the real ones. */
+static struct io *open_on_full_disk(struct fixture *f, const struct io_ops *calls)
+{
+	struct io *io;
+
+	assert_int_equal(vs_close(f->s), 0);
+	assert_int_equal(io_new_real(f->sc.dir, false, &io), 0);
+	full.real = io->ops;
+	full.ops = *io->ops;
+	full.ops.open = calls->open;
+	full.ops.fallocate = full_fallocate;
+	full.ops.pwritev = calls->pwritev ? calls->pwritev : full.real->pwritev;
+	full.ops.datasync = calls->datasync ? calls->datasync : full.real->datasync;
+	io->ops = &full.ops;
+	full.is_full = true;
+	open_with(f, io, false);
+	return io;
+}
+
+/* Opens it on the real disk again. */
+static void leave_full_disk(struct fixture *f, struct io *io)
+{
+	assert_int_equal(vs_close(f->s), 0);
+	io->ops = full.real;
+	io_free_real(io);
+	open_with(f, NULL, false);
+}
+
 static void a_full_disk_makes_the_view_lag_and_nothing_else(void **state)
 {
 	struct fixture *f = *state;
@@ -1043,16 +1071,7 @@ static void a_full_disk_makes_the_view_lag_and_nothing_else(void **state)
 	struct io *io;
 
 	put_many(f, 0, 300);
-	assert_int_equal(vs_close(f->s), 0);
-	assert_int_equal(io_new_real(f->sc.dir, false, &io), 0);
-	full.real = io->ops;
-	full.ops = *io->ops;
-	full.ops.open = full_open;
-	full.ops.fallocate = full_fallocate;
-	full.ops.pwritev = full_pwritev;
-	io->ops = &full.ops;
-	full.is_full = true;
-	open_with(f, io, false);
+	io = open_on_full_disk(f, &(struct io_ops){.open = full_open, .pwritev = full_pwritev});
 	create(f, "f16");
 	create(f, "bit");
 	wait_whole(f, "bit");
@@ -1073,10 +1092,7 @@ static void a_full_disk_makes_the_view_lag_and_nothing_else(void **state)
 	full.is_full = false;
 	wait_whole(f, "f16");
 	assert_true(compare(f, "f16"));
-	assert_int_equal(vs_close(f->s), 0);
-	io->ops = full.real;
-	io_free_real(io);
-	open_with(f, NULL, false);
+	leave_full_disk(f, io);
 	assert_true(compare(f, "f16"));
 }
 
@@ -1102,16 +1118,7 @@ static void a_model_without_space_poisons_no_store(void **state)
 	struct io *io;
 
 	put_many(f, 0, 300);
-	assert_int_equal(vs_close(f->s), 0);
-	assert_int_equal(io_new_real(f->sc.dir, false, &io), 0);
-	full.real = io->ops;
-	full.ops = *io->ops;
-	full.ops.open = late_open;
-	full.ops.fallocate = full_fallocate;
-	full.ops.datasync = late_datasync;
-	io->ops = &full.ops;
-	full.is_full = true;
-	open_with(f, io, false);
+	io = open_on_full_disk(f, &(struct io_ops){.open = late_open, .datasync = late_datasync});
 	create(f, "pq8");
 	do
 		info = info_of(f, "pq8");
@@ -1122,10 +1129,7 @@ static void a_model_without_space_poisons_no_store(void **state)
 	full.is_full = false;
 	info = wait_whole(f, "pq8");
 	assert_string_equal(info.why, "");
-	assert_int_equal(vs_close(f->s), 0);
-	io->ops = full.real;
-	io_free_real(io);
-	open_with(f, NULL, false);
+	leave_full_disk(f, io);
 	assert_true(compare(f, "pq8"));
 }
 
