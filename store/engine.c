@@ -230,10 +230,45 @@ static int lock_shared(struct vs_store *s, char *why, size_t why_size)
 	return rc == -EBUSY ? rc : 0;
 }
 
+/*
+ * All texts are equally long, and each is written over the one before it: to cut a file off takes CephFS
+ * seconds, for which the next owner would wait. On a full disk there may be no room even for this; the lock
+ * itself is what matters.
+ */
+static void write_lock_text(struct vs_store *s, const char *who, const char *machine)
+{
+	char text[LOCK_TEXT_MAX];
+	int n = snprintf(text, sizeof text, "%s\n", who);
+
+	snprintf(text + n, sizeof text - (size_t)n, "%-*s\n", LOCK_TEXT_MAX - 2 - n, machine);
+	io_write_full(s->io, s->lock_fd, text, strlen(text), 0);
+}
+
+static void sign_lock(struct vs_store *s)
+{
+	char pid[16], machine[LOCK_NAME_MAX + 1];
+
+	machine_name(machine);
+	snprintf(pid, sizeof pid, "%d", (int)getpid());
+	write_lock_text(s, pid, machine);
+}
+
+/* Whoever looks is not to wait until this machine gets round to telling of it. */
+static void publish_lock(struct vs_store *s)
+{
+	if (s->io->ops->publish)
+		s->io->ops->publish(s->io, s->lock_fd);
+}
+
+void engine_publish_lock(struct vs_store *s)
+{
+	sign_lock(s);
+	publish_lock(s);
+}
+
 static int lock_exclusive(struct vs_store *s, char *why, size_t why_size)
 {
-	char text[LOCK_TEXT_MAX], machine[LOCK_NAME_MAX + 1];
-	int rc, n;
+	int rc;
 
 	s->lock_fd = s->io->ops->open(s->io, "lock", O_RDWR | O_CREAT, 0600);
 	if (s->lock_fd < 0)
@@ -245,13 +280,7 @@ static int lock_exclusive(struct vs_store *s, char *why, size_t why_size)
 			 strerror(-rc));
 	if (rc < 0)
 		return rc;
-	machine_name(machine);
-	/* As long as any other: a predecessor that was killed has left its own, and to cut a file off takes a
-	 * second on CephFS. On a full disk there may be no room even for this; the lock itself is what
-	 * matters. */
-	n = snprintf(text, sizeof text, "%d\n", (int)getpid());
-	snprintf(text + n, sizeof text - (size_t)n, "%-*s\n", LOCK_TEXT_MAX - 2 - n, machine);
-	io_write_full(s->io, s->lock_fd, text, strlen(text), 0);
+	sign_lock(s);
 	return 0;
 }
 
@@ -268,10 +297,17 @@ int engine_lock(struct vs_store *s, char *why, size_t why_size)
 
 void engine_unlock(struct vs_store *s)
 {
+	uint64_t size = 0;
+
 	if (s->lock_fd < 0)
 		return;
-	if (!s->read_only)
-		s->io->ops->truncate(s->io, s->lock_fd, 0);
+	if (!s->read_only) {
+		write_lock_text(s, "", "");
+		publish_lock(s);
+		s->io->ops->size(s->io, s->lock_fd, &size);
+	}
+	if (size >= LOCK_TEXT_MAX) /* somebody else has written there */
+		s->io->ops->truncate(s->io, s->lock_fd, LOCK_TEXT_MAX - 1);
 	s->io->ops->close(s->io, s->lock_fd);
 	s->lock_fd = -1;
 }

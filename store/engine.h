@@ -73,6 +73,7 @@ struct vs_store {
 	bool own_io;
 	struct files files;
 	int lock_fd;
+	struct nudge *nudge; /* beside a recovery (replay/nudge.h) */
 	struct vs_options options;
 	bool read_only;
 	uint8_t uuid[16];
@@ -143,6 +144,10 @@ void engine_report(struct vs_store *s, enum vs_severity severity, const char *fo
  * none. */
 int engine_lock(struct vs_store *s, char *why, size_t why_size);
 void engine_unlock(struct vs_store *s);
+/* Writes what is in the lock file once more, and has the server, if there is one, write its journal
+ * (nudge.h).
+ */
+void engine_publish_lock(struct vs_store *s);
 void engine_random(void *p, size_t size);
 /* Gives freed memory back to the system: what was large for a while is not to stay so. */
 void engine_give_back_memory(void);

@@ -10,6 +10,7 @@
 #include "store/replay/in_memory.h"
 #include "store/engine.h"
 #include "store/collection/index_file.h"
+#include "store/replay/nudge.h"
 #include "store/replay/recover.h"
 #include "store/row/vacuum.h"
 #include "store/snapshot/snapshot.h"
@@ -114,6 +115,7 @@ static void free_store(struct vs_store *s)
 	free(s->perm_next);
 	free(s->perm_used);
 	commit_free(s);
+	nudge_free(s->nudge);
 	engine_unlock(s);
 	pthread_mutex_destroy(&s->start_mutex);
 	pthread_mutex_destroy(&s->catalog_mutex);
@@ -216,8 +218,11 @@ static int load(struct vs_store *s, char *why, size_t why_size)
 
 	if (!rc)
 		rc = lock_or_wait(s, why, why_size);
-	if (!rc)
+	if (!rc) {
+		s->nudge = nudge_begin(s);
 		rc = recover(s, why, why_size);
+		nudge_end(s->nudge);
+	}
 	if (rc == -ENOENT && !s->read_only)
 		rc = create_store(s);
 	if (!rc && s->io->lost) {

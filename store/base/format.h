@@ -2,7 +2,7 @@
 /*
  * format - the store on disk. All numbers are little-endian.
  *
- *   lock                      the daemon's pid while it holds the file's lock, else empty
+ *   lock                      the daemon's pid while it holds the file's lock, else blanks
  *   catalog.0 catalog.1       the two slots of the catalog; the valid one with the higher seq counts
  *   log.0 log.1               the write-ahead log, written in turns; absent after a clean close
  *   collections/C/N.npy       segment N of collection C: a page of .npy header, then rows of row_bytes

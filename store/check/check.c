@@ -125,7 +125,14 @@ static int check_collection(struct check *k, struct collection *c)
 
 /* ------------------------------------------------------------------ a store */
 
-/* What the last holder left in the lock file: nothing, or its pid if it was killed. */
+/* Two lines without anything, the second one of blanks; or not even these. */
+static bool is_blank(const char *text, size_t n)
+{
+	return !n || (n > 1 && text[0] == '\n' && text[n - 1] == '\n' && strspn(text + 1, " ") == n - 2);
+}
+
+/* What the last holder left in the lock file: blanks, or its pid, and perhaps the name of its machine, if it
+ * was killed. */
 static int check_lock_file(struct check *k)
 {
 	char text[128], *end;
@@ -143,8 +150,8 @@ static int check_lock_file(struct check *k)
 	if (n < 0)
 		return (int)n;
 	text[n] = 0;
-	/* A number, and perhaps the name of a machine. */
-	if (n && (strtol(text, &end, 10) <= 0 || *end != '\n' || text[n - 1] != '\n'))
+	if (!is_blank(text, (size_t)n) &&
+	    (strtol(text, &end, 10) <= 0 || *end != '\n' || text[n - 1] != '\n'))
 		check_found(k, "lock: holds something that is no process number");
 	return 0;
 }

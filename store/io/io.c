@@ -170,6 +170,11 @@ static int real_datasync(struct io *io, int fd)
 	return rc == 0 && io->syncs_singly ? result_of_close(fd) : rc;
 }
 
+static int real_publish(struct io *io, int fd)
+{
+	return io->width > 1 ? result(fsync(fd)) : 0;
+}
+
 static int real_forget(struct io *io, int fd)
 {
 	(void)io;
@@ -318,6 +323,7 @@ static const struct io_ops real_ops = {
 	.write_behind = real_write_behind,
 	.read_ahead = real_read_ahead,
 	.datasync = real_datasync,
+	.publish = real_publish,
 	.forget = real_forget,
 	.syncdir = real_syncdir,
 	.syncall = real_syncall,

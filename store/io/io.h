@@ -48,6 +48,9 @@ struct io_ops {
 	/* fdatasync(2): what was written is on the disk, and the size, when this returns 0; for who has
 	 * written it by this fd, that is: to others it may not be told that some was lost. */
 	int (*datasync)(struct io *io, int fd);
+	/* fsync(2), where machines share the file system: whoever looks a file up on another one need not
+	 * wait until this one has told its size and times. Elsewhere nothing. May be NULL. */
+	int (*publish)(struct io *io, int fd);
 	/* Forgets what is in memory of a file that has been synced, so that it is read from the disk: what a
 	 * failed sync has lost looks clean there. Promises nothing (posix_fadvise, POSIX_FADV_DONTNEED). */
 	int (*forget)(struct io *io, int fd);

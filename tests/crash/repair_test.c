@@ -220,7 +220,7 @@ static void remove_lock(struct wreck *w)
 
 static void extend_lock(struct wreck *w)
 {
-	wreck_resize(w, "lock", 10);
+	wreck_resize(w, "lock", 120);
 }
 
 #define ALL                                                                                                  \

@@ -151,7 +151,7 @@ def kinds(vecfs, store, model, options):
     failures = cases = 0
     names = files_of(store)
     jobs = [(n, k, lambda p=n, do=do: do(f'copy/{p}')) for n in names for k, do in KINDS.items()
-            if os.path.getsize(f'{store}/{n}')]
+            if os.path.getsize(f'{store}/{n}') and (n, k) != ('lock', 'emptied')] # as earlier versions have left it
     swaps = [('collections/1/0.npy', 'collections/2/0.npy'), ('collections/1/0.rows', 'collections/2/0.rows'),
              ('collections/1/0.names', 'collections/2/0.names')]
 
