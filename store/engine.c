@@ -11,12 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "store/base/clock.h"
 
 #define LOCK_WAIT_MS 1000
 #define LOCK_RETRY_US 5000
+#define LET_IN_NS 20000 /* a sleep takes some 50 us more */
+#define LET_IN_TIMES 16
 
 void engine_report(struct vs_store *s, enum vs_severity severity, const char *format, ...)
 {
@@ -66,24 +69,29 @@ void engine_unmap(struct vs_store *s)
 	files_unmap(&s->files, &list);
 }
 
-void engine_write_lock(struct vs_store *s)
+/*
+ * Whoever unlocks it wakes a waiter, but has it again before that one is awake, and as long as a writer waits
+ * so do all readers. So it is not waited for here, which would be taking it, but tried: that fails while a
+ * writer is on its way, or readers are.
+ */
+void engine_let_in(struct vs_store *s)
 {
-	if (!pthread_rwlock_trywrlock(&s->lock))
-		return;
-	atomic_fetch_add(&s->lock_waiters, 1);
-	pthread_rwlock_wrlock(&s->lock);
-	atomic_fetch_sub(&s->lock_waiters, 1);
+	const struct timespec moment = {.tv_nsec = LET_IN_NS};
+
+	for (unsigned i = 0; i < LET_IN_TIMES; i++) {
+		if (!pthread_rwlock_trywrlock(&s->lock)) {
+			pthread_rwlock_unlock(&s->lock);
+			return;
+		}
+		nanosleep(&moment, NULL);
+	}
 }
 
 unsigned engine_read_lock(struct vs_store *s)
 {
 	if (files_mapped_full(&s->files))
 		engine_unmap(s);
-	if (pthread_rwlock_tryrdlock(&s->lock)) {
-		atomic_fetch_add(&s->lock_waiters, 1);
-		pthread_rwlock_rdlock(&s->lock);
-		atomic_fetch_sub(&s->lock_waiters, 1);
-	}
+	pthread_rwlock_rdlock(&s->lock);
 	return s->io->lost;
 }
 

@@ -80,8 +80,6 @@ struct vs_store {
 	char uuid_text[37];
 
 	pthread_rwlock_t lock;
-	_Atomic unsigned
-		lock_waiters; /* requests that wait for it: who takes it again and again lets them in */
 	struct collection_table table;
 	uint32_t next_collection;
 	/* Classes, and how one is found: in its hash's chain, where a class is its number + 1, 0 the end. */
@@ -157,8 +155,9 @@ void engine_wake_builder(struct vs_store *s);
 void engine_wake_vacuum(struct vs_store *s);
 /* Unmaps what is mapped too much. Without the lock. */
 void engine_unmap(struct vs_store *s);
-/* Takes the store's lock, alone, for a request. */
-void engine_write_lock(struct vs_store *s);
+/* For who takes the store's lock alone again and again: waits, a millisecond at most, until those who wait
+ * for it have had it. Without the lock. */
+void engine_let_in(struct vs_store *s);
 /* Takes the store's lock, shared, to look at rows. What it returns is for engine_read_unlock. */
 unsigned engine_read_lock(struct vs_store *s);
 /*

@@ -16,15 +16,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "store/row/row.h"
 #include "store/snapshot/snapshot.h"
 
 #define SLICE_ROWS 512u
-/* So long at most requests are let in between two slices; each of these takes some 50 us more. */
-#define LET_IN_NS 20000
-#define LET_IN_TIMES 6
 /* Copies for snapshots are made of fewer, and looked for among more, where few are wanted. */
 #define KEEP_ROWS 128u
 #define KEEP_LOOKS 16384u
@@ -38,14 +34,11 @@ static struct collection *slice_begin(struct attach *a)
 	return collection_get(&a->j->s->table, a->j->parent);
 }
 
-/* Requests that wait have the lock before the next slice, which would take it before they have woken up. */
+/* Whoever waits has the lock before the next slice. */
 static void slice_end(struct attach *a)
 {
-	const struct timespec moment = {.tv_nsec = LET_IN_NS};
-
 	pthread_rwlock_unlock(&a->j->s->lock);
-	for (int i = 0; i < LET_IN_TIMES && atomic_load(&a->j->s->lock_waiters); i++)
-		nanosleep(&moment, NULL);
+	engine_let_in(a->j->s);
 }
 
 /* Does something with rows [slot, end) of a part, under the lock. */

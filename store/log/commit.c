@@ -179,7 +179,7 @@ static int group_seal(struct vs_store *s, struct group *fresh, bool ends, struct
 	int rc = 0;
 
 	fresh->used = 0;
-	engine_write_lock(s);
+	pthread_rwlock_wrlock(&s->lock);
 	if (ends)
 		rc = catalog_snapshot(s, 0, &c->open->catalog);
 	pthread_mutex_lock(&c->mutex);
@@ -574,7 +574,7 @@ int txn_begin(struct vs_store *s, struct txn *txn, size_t bytes)
 	pthread_mutex_unlock(&c->mutex);
 	if (rc)
 		return rc;
-	engine_write_lock(s);
+	pthread_rwlock_wrlock(&s->lock);
 	*txn = (struct txn){.s = s, .reserved = bytes, .start = c->open->used};
 	/* Under the lock the open group stays the same, and nobody else appends. */
 	return 0;

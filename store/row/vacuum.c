@@ -6,7 +6,7 @@
 
 #include "store/row/row.h"
 
-/* So many rows the thread moves; then others have their turn. */
+/* So many rows are moved; then others have their turn. */
 #define TURN_ROWS 64u
 #define PAUSE_US 1000
 
@@ -81,8 +81,12 @@ static int fill_all(struct vs_store *s, uint32_t collection, const _Atomic bool 
 			rc = rows_fetch(s, &ahead);
 		else
 			ahead_free(s, &ahead);
-		if (slowly && n % TURN_ROWS == 0)
+		if (n % TURN_ROWS)
+			continue;
+		if (slowly)
 			usleep(PAUSE_US);
+		else
+			engine_let_in(s);
 	}
 	ahead_free(s, &ahead);
 	return rc;

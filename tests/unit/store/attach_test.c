@@ -3,7 +3,8 @@
  * A large batch becomes its collection's all at once, and yet nobody waits for its rows: not for new ones,
  * nor for those that it replaces, with or without snapshots that want copies of these. Others look on, and
  * change rows that will be replaced. How long the lock is held is told by the clock of the holder's own
- * processor time, so that it does not matter what else the machine does.
+ * processor time, and who waits for it by how many slices pass him, so that it does not matter what else the
+ * machine does.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,19 +30,25 @@
 #define ROWS_FEW 20000u
 #define ROWS_MANY 50000u
 #define HELD_MS_MAX 200
+#define OVERTAKEN_PART 1
 #else
 #define ROWS_FEW 40000u
 #define ROWS_MANY 1000000u
 #define HELD_MS_MAX 20
+#define OVERTAKEN_PART 10 /* once in so many slices; taken again at once it is once in 4 to 9 */
 #endif
 
-/* ------------------------------------------------------------------ how long the lock is held */
+/* ------------------------------------------------------------------ the lock: how long, and who next */
 
 static _Atomic double held_ms;
 static _Thread_local double held_since_ms;
+static _Atomic unsigned slices, overtakings; /* a slice that came while somebody waited, for each who did */
+static _Thread_local bool is_importing;
 
 int __real_pthread_rwlock_wrlock(pthread_rwlock_t *lock);
 int __wrap_pthread_rwlock_wrlock(pthread_rwlock_t *lock);
+int __real_pthread_rwlock_rdlock(pthread_rwlock_t *lock);
+int __wrap_pthread_rwlock_rdlock(pthread_rwlock_t *lock);
 int __real_pthread_rwlock_unlock(pthread_rwlock_t *lock);
 int __wrap_pthread_rwlock_unlock(pthread_rwlock_t *lock);
 
@@ -53,10 +60,27 @@ static double cpu_ms(void)
 	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
+/* Takes it, and counts the slices that pass. */
+static int take(pthread_rwlock_t *lock, int (*real)(pthread_rwlock_t *lock))
+{
+	unsigned before = slices;
+	int rc = real(lock);
+
+	if (!is_importing)
+		overtakings += slices - before;
+	return rc;
+}
+
+int __wrap_pthread_rwlock_rdlock(pthread_rwlock_t *lock)
+{
+	return take(lock, __real_pthread_rwlock_rdlock);
+}
+
 int __wrap_pthread_rwlock_wrlock(pthread_rwlock_t *lock)
 {
-	int rc = __real_pthread_rwlock_wrlock(lock);
+	int rc = take(lock, __real_pthread_rwlock_wrlock);
 
+	slices += is_importing;
 	held_since_ms = cpu_ms();
 	return rc;
 }
@@ -102,7 +126,9 @@ static void import(struct fixture *f, unsigned first, unsigned count, float valu
 	must(!vs_upload_append(u, rows, count * ROW_BYTES), "append");
 	must(!vs_upload_end(u, true), "end");
 	must(!vs_batch_text_write(f->s, b, VS_BATCH_IDS, ids, len, 0), "ids");
+	is_importing = true;
 	must(!vs_batch_commit(f->s, b, 0, change, why, sizeof why), why);
+	is_importing = false;
 	free(ids);
 	free(rows);
 }
@@ -182,6 +208,56 @@ static void no_hold_of_the_lock_is_long(void **state)
 	assert_int_equal(info.count, ROWS_MANY + ROWS_MANY / 2);
 	assert_true(value_of(f, ROWS_MANY / 2 - 1) == 1);
 	assert_true(value_of(f, ROWS_MANY / 2) == ROWS_MANY / 2 + 1);
+}
+
+/* ------------------------------------------------------------------ others have their turn */
+
+struct client {
+	struct fixture *f;
+	uint32_t other;
+	_Atomic bool stop;
+};
+
+/* Puts vectors into another collection, and looks them up. */
+static void *put_elsewhere(void *arg)
+{
+	struct client *c = arg;
+	struct vs_collection_info info;
+	struct vs_attr attr = {.mtime = 1, .perm = perm};
+	char id[16];
+
+	for (unsigned i = 0; !c->stop; i++) {
+		snprintf(id, sizeof id, "o%u", i);
+		must(!vs_collection_get(c->f->s, c->other, &info), "get");
+		must(!vs_entry_reserve(c->f->s, c->other, &attr.entry), "reserve");
+		must(!vs_put(c->f->s, c->other, id, &attr, id, sizeof id, NULL), "put");
+		must(!vs_lookup(c->f->s, c->other, id, &attr), "lookup");
+		usleep(500);
+	}
+	return NULL;
+}
+
+/* Whoever waits for the lock has it before the next slice: it is not taken again before he is awake. */
+static void who_waits_has_his_turn(void **state)
+{
+	struct fixture *f = *state;
+	struct client c = {.f = f};
+	struct vs_batch_change change;
+	pthread_t thread;
+	unsigned before;
+
+	import(f, 0, ROWS_MANY, 1, NULL);
+	assert_int_equal(vs_collection_create(f->s, 0, "other", &perm, &c.other), 0);
+	before = slices;
+	overtakings = 0;
+	pthread_create(&thread, NULL, put_elsewhere, &c);
+	import(f, 0, ROWS_MANY, 2, &change);
+	c.stop = true;
+	pthread_join(thread, NULL);
+	assert_int_equal(change.replaced, ROWS_MANY);
+	print_message("%u slices: somebody who waited was passed by one %u times\n", slices - before,
+		      overtakings);
+	assert_true(overtakings < (slices - before) / OVERTAKEN_PART);
 }
 
 /* ------------------------------------------------------------------ others look on */
@@ -366,6 +442,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(no_hold_of_the_lock_is_long, new_store, free_store),
+		cmocka_unit_test_setup_teardown(who_waits_has_his_turn, new_store, free_store),
 		cmocka_unit_test_setup_teardown(a_batch_is_there_or_not, new_store, free_store),
 		cmocka_unit_test_setup_teardown(rows_that_others_write_are_replaced, new_store, free_store),
 		cmocka_unit_test_setup_teardown(snapshots_do_not_keep_a_batch_away, new_store, free_store),
