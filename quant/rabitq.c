@@ -436,22 +436,25 @@ void rabitq_scan(struct topk *top, const struct scan_rows *column, const struct 
 	const struct rabitq *rq = rqq->rq;
 	const struct rabitq_kernels *kernels = rabitq_kernels_get();
 	const size_t sign_bytes = rabitq_sign_bytes(rq);
-	float sums[SCAN_RUN_BLOCKS * BLOCK_ROWS], distances[BLOCK_ROWS];
+	struct scan_sums signs_of; /* no limit is of use: these are no distances yet */
+	float distances[BLOCK_ROWS];
 
+	signs_of.limit = INFINITY;
 	for (size_t block = 0, run; (run = scan_run(column, &block)) > 0; block += run) {
-		scan_kernels_get()->nibbles(sums, signs + block * BLOCK_ROWS * sign_bytes, run, sign_bytes,
-					    rqq->signs.bytes);
+		scan_kernels_get()->nibbles(&signs_of, signs + block * BLOCK_ROWS * sign_bytes, run,
+					    sign_bytes, rqq->signs.bytes);
 		for (size_t b = block; b < block + run; b++) {
 			const float *side = factors + b * BLOCK_ROWS * rabitq_factors(rq);
 			uint64_t mask = block_mask(column->valid, column->rows, b);
 			size_t count = 0;
 
 			if (rq->bits == 1) {
-				kernels->estimates(distances, rqq, sums + (b - block) * BLOCK_ROWS, side);
+				kernels->estimates(distances, rqq, signs_of.sums + (b - block) * BLOCK_ROWS,
+						   side);
 				scan_push(top, column, b, distances, mask);
 				continue;
 			}
-			kernels->bounds(distances, rqq, sums + (b - block) * BLOCK_ROWS, side);
+			kernels->bounds(distances, rqq, signs_of.sums + (b - block) * BLOCK_ROWS, side);
 			mask &= scan_not_above(distances, top->bound);
 			if (mask)
 				count = finish_block(top, column, rqq, signs, extra, factors, b, distances,

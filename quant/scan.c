@@ -163,21 +163,22 @@ static void scan_sums(struct topk *top, const struct scan_rows *column, const st
 		      const uint8_t *blocks, bool is_coarse)
 {
 	const struct scan_kernels *kernels = scan_kernels_get();
-	float sums[SCAN_RUN_BLOCKS * BLOCK_ROWS];
+	struct scan_sums out;
 
 	for (size_t block = 0, run; (run = scan_run(column, &block)) > 0; block += run) {
 		const uint8_t *codes = blocks + block * BLOCK_ROWS * t->code_bytes;
 
+		out.limit = is_coarse ? top->bound : limit_of(t, top->bound); /* it may fall during the run */
 		if (t->centroids == 16)
-			kernels->nibbles(sums, codes, run, t->code_bytes, t->bytes);
+			kernels->nibbles(&out, codes, run, t->code_bytes, t->bytes);
 		else
-			kernels->bytes(sums, codes, run, t->code_bytes, t->bytes);
+			kernels->bytes(&out, codes, run, t->code_bytes, t->bytes);
 		for (size_t b = 0; b < run; b++) {
-			const float *of_block = sums + b * BLOCK_ROWS;
-			uint64_t mask = kernels->not_above(of_block,
-							   is_coarse ? top->bound : limit_of(t, top->bound));
+			const float *of_block = out.sums + b * BLOCK_ROWS;
+			uint64_t mask = out.near[b];
 
-			mask &= block_mask(column->valid, column->rows, block + b);
+			if (mask)
+				mask &= block_mask(column->valid, column->rows, block + b);
 			if (mask && is_coarse)
 				scan_push(top, column, block + b, of_block, mask);
 			else if (mask)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "quant/scan.kernel.h"
 
-#include "quant/block.h"
 #include "quant/wide.h"
 
 /*
@@ -12,12 +11,28 @@
  */
 #define SEGMENT 256
 
+SIMD_INLINE uint64_t near_of(const float *values, float limit)
+{
+	uint64_t mask = 0;
+
+	for (int i = 0; i < BLOCK_ROWS; i += WIDE)
+		mask |= (uint64_t)wide_mask_le(wide_load(values + i), wide_set1(limit)) << i;
+	return mask;
+}
+
+static uint64_t not_above(const float *values, float limit)
+{
+	return near_of(values, limit);
+}
+
 #if SIMD_F32 == 1
 
-static void nibbles(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes,
+static void nibbles(struct scan_sums *out, const uint8_t *codes, size_t blocks, size_t code_bytes,
 		    const uint8_t *tables)
 {
-	for (size_t b = 0; b < blocks; b++, sums += BLOCK_ROWS, codes += BLOCK_ROWS * code_bytes)
+	for (size_t b = 0; b < blocks; b++, codes += BLOCK_ROWS * code_bytes) {
+		float *sums = out->sums + b * BLOCK_ROWS;
+
 		for (size_t r = 0; r < BLOCK_ROWS; r++) {
 			uint32_t sum = 0;
 
@@ -29,11 +44,16 @@ static void nibbles(float *sums, const uint8_t *codes, size_t blocks, size_t cod
 			}
 			sums[r] = (float)sum;
 		}
+		out->near[b] = near_of(sums, out->limit);
+	}
 }
 
-static void bytes(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes, const uint8_t *tables)
+static void bytes(struct scan_sums *out, const uint8_t *codes, size_t blocks, size_t code_bytes,
+		  const uint8_t *tables)
 {
-	for (size_t b = 0; b < blocks; b++, sums += BLOCK_ROWS, codes += BLOCK_ROWS * code_bytes)
+	for (size_t b = 0; b < blocks; b++, codes += BLOCK_ROWS * code_bytes) {
+		float *sums = out->sums + b * BLOCK_ROWS;
+
 		for (size_t r = 0; r < BLOCK_ROWS; r++) {
 			uint32_t sum = 0;
 
@@ -41,6 +61,8 @@ static void bytes(float *sums, const uint8_t *codes, size_t blocks, size_t code_
 				sum += tables[p * 256 + codes[p * BLOCK_ROWS + r]];
 			sums[r] = (float)sum;
 		}
+		out->near[b] = near_of(sums, out->limit);
+	}
 }
 
 #else
@@ -62,17 +84,15 @@ SIMD_INLINE vu vu_table(const uint8_t *p)
 {
 	return _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)p));
 }
-SIMD_INLINE vu vu_low(vu x)
+/* A permutation looks at six bits of an index. Where the table is four copies of sixteen entries the two that
+ * stand above a nibble mean nothing, and need not be cleared. */
+SIMD_INLINE vu vu_look_low(vu table, vu code)
 {
-	return _mm512_and_si512(x, _mm512_set1_epi8(15));
+	return _mm512_permutexvar_epi8(code, table);
 }
-SIMD_INLINE vu vu_high(vu x)
+SIMD_INLINE vu vu_look_high(vu table, vu code)
 {
-	return vu_low(_mm512_srli_epi16(x, 4));
-}
-SIMD_INLINE vu vu_look(vu table, vu index)
-{
-	return _mm512_shuffle_epi8(table, index);
+	return _mm512_permutexvar_epi8(_mm512_srli_epi16(code, 4), table);
 }
 SIMD_INLINE vu vu_add8(vu a, vu b)
 {
@@ -128,17 +148,17 @@ SIMD_INLINE vu vu_table(const uint8_t *p)
 {
 	return _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)p));
 }
-SIMD_INLINE vu vu_low(vu x)
-{
-	return _mm256_and_si256(x, _mm256_set1_epi8(15));
-}
-SIMD_INLINE vu vu_high(vu x)
-{
-	return vu_low(_mm256_srli_epi16(x, 4));
-}
 SIMD_INLINE vu vu_look(vu table, vu index)
 {
 	return _mm256_shuffle_epi8(table, index);
+}
+SIMD_INLINE vu vu_look_low(vu table, vu code)
+{
+	return vu_look(table, _mm256_and_si256(code, _mm256_set1_epi8(15)));
+}
+SIMD_INLINE vu vu_look_high(vu table, vu code)
+{
+	return vu_look_low(table, _mm256_srli_epi16(code, 4));
 }
 SIMD_INLINE vu vu_add8(vu a, vu b)
 {
@@ -221,13 +241,17 @@ SIMD_INLINE vu byte_look(const struct byte_table *t, vu code)
 }
 
 /*
- * Some blocks at a time share the loads of the tables. Memory is then read in several streams, which a
- * processor does not foresee: the next blocks are asked for in software, into the second cache. (Into the
- * first it would be slower than not at all: its few buffers for lines under way are what the tables' loads
- * need. Where the codes are in a cache already it costs nothing that could be measured.)
+ * Tables of 256 entries are dear to load: some blocks at a time share them. Memory is then read in several
+ * streams, which a processor does not foresee: the next blocks are asked for in software, into the second
+ * cache. (Into the first it would be slower than not at all: its few buffers for lines under way are what the
+ * tables' loads need. Where the codes are in a cache already it costs nothing that could be measured.)
+ *
+ * Tables of 16 entries are not: blocks are read one by one, in a single stream, and into the first cache.
  */
 #define GROUP 4
+#define PREFETCH_TO_L1 3
 #define PREFETCH_TO_L2 2
+#define AHEAD_BYTES 3072 /* of a single stream */
 
 SIMD_INLINE void group_sums(bool is_nibbles, int group, float *sums, const uint8_t *codes, size_t code_bytes,
 			    size_t first, size_t last, const uint8_t *tables)
@@ -251,10 +275,12 @@ SIMD_INLINE void group_sums(bool is_nibbles, int group, float *sums, const uint8
 			const uint8_t *at = column + (size_t)(i / VECTORS) * block + i % VECTORS * 32;
 			vu code = vu_load(at), x;
 
-			if (i % VECTORS == 0)
+			if (i % VECTORS == 0 && is_nibbles)
+				__builtin_prefetch(at + AHEAD_BYTES, 0, PREFETCH_TO_L1);
+			if (i % VECTORS == 0 && !is_nibbles)
 				__builtin_prefetch(at + (size_t)group * block, 0, PREFETCH_TO_L2);
 			if (is_nibbles)
-				x = vu_add8(vu_look(low, vu_low(code)), vu_look(high, vu_high(code)));
+				x = vu_add8(vu_look_low(low, code), vu_look_high(high, code));
 			else
 				x = byte_look(&table, code);
 			even[i] = vu_add16(even[i], x);
@@ -266,32 +292,39 @@ SIMD_INLINE void group_sums(bool is_nibbles, int group, float *sums, const uint8
 		store_sums(sums + i * (BLOCK_ROWS / VECTORS), vu_even(even[i], odd[i]), odd[i], first == 0);
 }
 
-SIMD_INLINE void all_sums(bool is_nibbles, float *sums, const uint8_t *codes, size_t blocks,
+SIMD_INLINE void all_sums(bool is_nibbles, struct scan_sums *out, const uint8_t *codes, size_t blocks,
 			  size_t code_bytes, const uint8_t *tables)
 {
-	const int group = GROUP / VECTORS;
+	const int most = is_nibbles ? 1 : GROUP / VECTORS;
 
 	for (size_t first = 0; first < code_bytes; first += SEGMENT) {
-		size_t last = first + SEGMENT < code_bytes ? first + SEGMENT : code_bytes, b = 0;
+		size_t last = first + SEGMENT < code_bytes ? first + SEGMENT : code_bytes;
 
-		for (; b + (size_t)group <= blocks; b += (size_t)group)
-			group_sums(is_nibbles, group, sums + b * BLOCK_ROWS,
-				   codes + b * BLOCK_ROWS * code_bytes, code_bytes, first, last, tables);
-		for (; b < blocks; b++)
-			group_sums(is_nibbles, 1, sums + b * BLOCK_ROWS, codes + b * BLOCK_ROWS * code_bytes,
-				   code_bytes, first, last, tables);
+		for (size_t b = 0, n; b < blocks; b += n) {
+			float *sums = out->sums + b * BLOCK_ROWS;
+			const uint8_t *at = codes + b * BLOCK_ROWS * code_bytes;
+
+			n = b + (size_t)most <= blocks ? (size_t)most : 1;
+			if (n > 1)
+				group_sums(is_nibbles, most, sums, at, code_bytes, first, last, tables);
+			else
+				group_sums(is_nibbles, 1, sums, at, code_bytes, first, last, tables);
+			for (size_t i = b; i < b + n && last == code_bytes; i++)
+				out->near[i] = near_of(out->sums + i * BLOCK_ROWS, out->limit);
+		}
 	}
 }
 
-static void nibbles(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes,
+static void nibbles(struct scan_sums *out, const uint8_t *codes, size_t blocks, size_t code_bytes,
 		    const uint8_t *tables)
 {
-	all_sums(true, sums, codes, blocks, code_bytes, tables);
+	all_sums(true, out, codes, blocks, code_bytes, tables);
 }
 
-static void bytes(float *sums, const uint8_t *codes, size_t blocks, size_t code_bytes, const uint8_t *tables)
+static void bytes(struct scan_sums *out, const uint8_t *codes, size_t blocks, size_t code_bytes,
+		  const uint8_t *tables)
 {
-	all_sums(false, sums, codes, blocks, code_bytes, tables);
+	all_sums(false, out, codes, blocks, code_bytes, tables);
 }
 
 #endif
@@ -317,15 +350,6 @@ static void quantise(uint8_t *bytes, const float *values, size_t n, float least,
 
 		wide_store_u8(bytes + i, steps);
 	}
-}
-
-static uint64_t not_above(const float *values, float limit)
-{
-	uint64_t mask = 0;
-
-	for (int i = 0; i < BLOCK_ROWS; i += WIDE)
-		mask |= (uint64_t)wide_mask_le(wide_load(values + i), wide_set1(limit)) << i;
-	return mask;
 }
 
 const struct scan_kernels KERNEL(scan_kernels) = {nibbles, bytes, range, quantise, not_above};
