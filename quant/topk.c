@@ -160,15 +160,60 @@ void topk_shrink(struct topk *top)
 		topk_trim(top);
 }
 
+static void swap(struct topk_item *a, struct topk_item *b)
+{
+	struct topk_item item = *a;
+
+	*a = *b;
+	*b = item;
+}
+
+/* Sorts items so far that those nearer than the k-th nearest come first, then, from *first to *end, those as
+ * far as it. Whoever knows what is chosen as pivot could make it slow, so nobody does. */
+static void part_items(struct topk_item *items, size_t count, size_t k, size_t *first, size_t *end)
+{
+	size_t low = 0, high = count;
+	uint64_t random = (uintptr_t)items;
+
+	for (;;) {
+		float pivot;
+
+		random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+		pivot = items[low + (random >> 32) % (high - low)].distance;
+		*first = low;
+		*end = high;
+		for (size_t i = low; i < *end;)
+			if (items[i].distance < pivot)
+				swap(&items[i++], &items[(*first)++]);
+			else if (items[i].distance > pivot)
+				swap(&items[i], &items[--*end]);
+			else
+				i++;
+		if (k <= *first)
+			high = *first;
+		else if (k > *end)
+			low = *end;
+		else
+			return;
+	}
+}
+
+/* Keys decide only among those as far as the k-th nearest. */
 void topk_trim(struct topk *top)
 {
-	size_t all = top->count;
+	struct topk last = *top;
+	size_t first, end;
 
-	if (all <= top->k)
+	if (top->count <= top->k)
 		return;
-	make_heap(top);
-	for (size_t i = top->k; i < all; i++)
-		offer(top, top->items[i]);
+	part_items(top->items, top->count, top->k, &first, &end);
+	last.items = top->items + first;
+	last.k = top->k - first;
+	if (end > top->k)
+		make_heap(&last);
+	for (size_t i = top->k; i < end; i++)
+		offer(&last, top->items[i]);
+	top->bound = last.items[0].distance;
 	top->count = top->k;
 }
 

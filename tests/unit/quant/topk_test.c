@@ -120,6 +120,27 @@ static void test_room_for_more_changes_nothing(void **state)
 		}
 }
 
+/* Of what is dropped at the end only those are asked for their keys that are as far as the last that stays.
+ */
+static void test_keys_of_the_farthest_alone(void **state)
+{
+	struct topk_item all[ROWS], items[ROWS];
+	struct topk top;
+
+	(void)state;
+	fill(all, 1);
+	for (size_t k = 90; k <= 100; k++) {
+		asked = 0;
+		topk_start_late(&top, items, k, ROWS, key_of_row, all);
+		for (uint32_t i = 0; i < 200; i++)
+			topk_push(&top, (float)(i * 31 % 200 / 10), i, 0);
+		topk_trim(&top);
+		assert_int_equal(top.count, k);
+		assert_int_equal(asked, k % 10 ? 10 : 0);
+		assert_true(top.bound == (k > 90 ? 9 : 8));
+	}
+}
+
 /* Distances whose differences are no f32, and all the same ones. */
 static void test_room_for_more_of_extremes(void **state)
 {
@@ -188,6 +209,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_k_first_whatever_the_order),
 		cmocka_unit_test(test_keys_may_be_told_late),
+		cmocka_unit_test(test_keys_of_the_farthest_alone),
 		cmocka_unit_test(test_room_for_more_changes_nothing),
 		cmocka_unit_test(test_room_for_more_of_extremes),
 		cmocka_unit_test(test_blocks_take_keys_or_row_numbers),
