@@ -66,19 +66,29 @@ static uint64_t listed_word(const struct search *s, uint64_t at, uint64_t end)
 	return word;
 }
 
+/* Whether rows are asked for their ids. */
+static bool has_filter(const struct search *s)
+{
+	return s->q->filter && !s->q->passing;
+}
+
 int search_choose(struct search *s, const struct snapshot_run *run)
 {
 	uint64_t off = run->first - s->listed_first, end = off + run->count;
 	struct snapshot_filter filter = {passes, may_pass, (void *)(uintptr_t)s->q->filter};
-	bool has_filter = s->q->filter && !s->q->passing;
 
 	for (uint32_t i = 0; i < run->count; i += 64) {
-		uint64_t word = s->listed ? listed_word(s, off + i, end) : has_filter ? 0 : UINT64_MAX;
+		uint64_t word = s->listed ? listed_word(s, off + i, end) : has_filter(s) ? 0 : UINT64_MAX;
 
 		s->chosen[i / 64] =
 			word & (run->count - i < 64 ? (UINT64_C(1) << (run->count - i)) - 1 : UINT64_MAX);
 	}
-	return has_filter ? snapshot_select(s->m, run, s->listed != NULL, &filter, s->chosen) : 0;
+	return has_filter(s) ? snapshot_select(s->m, run, s->listed != NULL, &filter, s->chosen) : 0;
+}
+
+uint32_t search_chosen(const struct search *s, uint32_t rows)
+{
+	return s->listed || has_filter(s) ? bit_count(s->chosen, rows) : rows;
 }
 
 /* ------------------------------------------------------------------ all rows at once */

@@ -36,10 +36,11 @@ static void search_free(struct search *s)
 	free(s->picks);
 }
 
-/* Rows that are compared at once, so that they stay in a cache for all queries. */
+/* Rows that are compared at once, so that they stay in a cache for all queries. Through a view only a few
+ * are compared: memory for many would be given back after each query, and asked for again. */
 static uint32_t block_rows_for(const struct search *s)
 {
-	size_t bytes = s->q->count <= FEW_QUERIES ? BLOCK_BYTES_FEW : BLOCK_BYTES;
+	size_t bytes = s->q->count <= FEW_QUERIES && !s->q->view ? BLOCK_BYTES_FEW : BLOCK_BYTES;
 	size_t rows = bytes / s->info.row_bytes / 64 * 64;
 
 	return rows < 64 ? 64 : rows > BLOCK_ROWS_MAX ? BLOCK_ROWS_MAX : (uint32_t)rows;
@@ -95,7 +96,7 @@ static int search_block(struct search *s, const struct snapshot_run *run)
 	int rc = search_choose(s, run);
 
 	s->gathered = 0;
-	s->stats->rows_scanned += rc ? 0 : bit_count(s->chosen, run->count);
+	s->stats->rows_scanned += rc ? 0 : search_chosen(s, run->count);
 	for (uint32_t group = 0; group < s->q->count && !rc; group += SEARCH_GROUP) {
 		if (group && is_cancelled(s, 0)) /* a block takes seconds with 100,000 queries */
 			return -EINTR;

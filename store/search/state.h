@@ -105,6 +105,8 @@ int search_look_up(struct search *s, uint64_t first, uint64_t end);
 /* Sets the bits of the rows of a block that are to be compared. Blocks begin at a multiple of 64 from the
  * first, or with a segment. */
 int search_choose(struct search *s, const struct snapshot_run *run);
+/* How many of a block's rows these are. */
+uint32_t search_chosen(const struct search *s, uint32_t rows);
 
 /* ---- compare.c */
 

@@ -50,7 +50,8 @@ struct search_codes {
 	uint64_t *wanted;              /* of the block: to be compared, */
 	uint64_t *stale;               /* not by their codes, */
 	uint64_t *mask;                /* and by their codes, as rows of the columns; */
-	uint64_t *invalid;             /* what was wanted of these, and has no good code; */
+	uint64_t *invalid;             /* what was wanted of these, and has no good code, */
+	bool has_invalid;              /* if there is any; */
 	uint64_t *near, *done;         /* sq8: of these to be fetched, and fetched */
 };
 
@@ -261,23 +262,30 @@ static struct look look_at(struct search *s, const struct view_run *run, uint32_
 			     .queries = queries};
 }
 
-/* What is wanted and not stale, as rows of the columns; less what the mask has not, if it is taken again.
- * Whether there is any. */
-static bool take_mask(const struct search_codes *c, const struct view_run *run, bool again)
+/*
+ * What is wanted and not stale, as rows of the columns; less what the mask has not, if it is taken again.
+ * What no code says enough of (quant/codec.h), such as an infinity, is not looked at. Whether there is
+ * anything.
+ */
+static bool take_mask(struct search_codes *c, const struct view_run *run, bool again)
 {
-	size_t words = bit_words(run->count);
+	size_t words = bit_words(run->count), blocks = bit_words(run->lead + run->count);
 	unsigned lead = run->lead;
-	uint64_t any = 0, carry = 0;
+	uint64_t any = 0, any_invalid = 0, carry = 0;
 
-	for (size_t i = 0; i < words; i++) {
-		uint64_t word = c->wanted[i] & ~c->stale[i];
+	for (size_t i = 0; i < blocks; i++) {
+		/* The builder may be at other rows of the block. */
+		uint64_t valid = __atomic_load_n(&run->columns.valid[i], __ATOMIC_RELAXED);
+		uint64_t word = i < words ? c->wanted[i] & ~c->stale[i] : 0;
+		uint64_t rows = (word << lead | carry) & (again ? c->mask[i] : UINT64_MAX);
 
-		c->mask[i] = (word << lead | carry) & (again ? c->mask[i] : UINT64_MAX);
 		carry = lead ? word >> (64 - lead) : 0;
-		any |= word;
+		c->mask[i] = rows & valid;
+		c->invalid[i] = rows & ~valid;
+		any |= rows;
+		any_invalid |= rows & ~valid;
 	}
-	if (words < bit_words(lead + run->count))
-		c->mask[words] = carry & (again ? c->mask[words] : UINT64_MAX);
+	c->has_invalid = any_invalid;
 	return any != 0;
 }
 
@@ -290,31 +298,16 @@ static bool guarded(struct look *look, void (*fn)(void *arg))
 		{columns->blocks, blocks * BLOCK_ROWS * plan->block_bytes},
 		{columns->rows, look->rows.rows * plan->row_bytes},
 		{columns->factors, blocks * BLOCK_ROWS * plan->factors * sizeof(float)},
-		{columns->valid, blocks * sizeof *columns->valid},
 	};
 
 	return io_guard_ranges(ranges, sizeof ranges / sizeof *ranges, fn, look);
 }
 
-/* Within a guard: what no code says enough of (quant/codec.h), such as an infinity, is not looked at. */
-static void mask_valid(const struct look *look)
-{
-	struct search_codes *c = look->c;
-
-	for (size_t b = 0; b < block_count(look->rows.rows); b++) {
-		/* The builder may be at other rows of the block. */
-		uint64_t valid = __atomic_load_n(&look->run->columns.valid[b], __ATOMIC_RELAXED);
-
-		c->invalid[b] = c->mask[b] & ~valid;
-		c->mask[b] &= ~c->invalid[b];
-	}
-}
-
-/* It is compared exactly, instead. */
+/* What has no good code is compared exactly. */
 static void add_invalid(const struct look *look)
 {
 	const struct search_codes *c = look->c;
-	uint32_t end = (uint32_t)look->rows.rows;
+	uint32_t end = c->has_invalid ? (uint32_t)look->rows.rows : 0;
 
 	for (uint32_t i = bit_next(c->invalid, 0, end); i < end; i = bit_next(c->invalid, i + 1, end))
 		bit_set(c->stale, i - look->run->lead);
@@ -332,7 +325,6 @@ static void compute_bounds(void *arg)
 {
 	struct look *look = arg;
 
-	mask_valid(look);
 	for (uint32_t q = 0; q < look->queries; q++)
 		for (size_t b = 0; b < block_count(look->rows.rows); b++)
 			sq8_bounds(bounds_of(look, q) + b * BLOCK_ROWS, &look->rows, &look->c->queries[q].sq8,
@@ -437,7 +429,6 @@ static void estimate(void *arg)
 {
 	struct look *look = arg;
 
-	mask_valid(look);
 	for (uint32_t q = 0; q < look->queries; q++)
 		(look->s->q->rerank ? codec_scan_coarsely : codec_scan)(&look->c->candidates[look->group + q],
 									&look->rows, &look->c->queries[q],
@@ -558,7 +549,7 @@ int search_codes_block(struct search *s, struct snapshot_run *run, uint32_t grou
 	memset(c->stale, codes.columns.valid ? 0 : 0xff, bit_words(run->count) * sizeof *c->stale);
 	rc = search_choose(s, run);
 	if (!rc && !group)
-		s->stats->rows_scanned += bit_count(s->chosen, run->count);
+		s->stats->rows_scanned += search_chosen(s, run->count);
 	memcpy(c->wanted, s->chosen, bit_words(run->count) * sizeof *c->wanted);
 	if (!rc && codes.columns.valid)
 		rc = view_mark_stale(view, &codes, c->stale);

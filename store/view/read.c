@@ -345,8 +345,12 @@ int view_mark_stale(const struct vs_view *v, const struct view_run *run, uint64_
 	}
 	rc = snapshot_mark_moved(v->snapshot, &rows, mask);
 	/* What has no space in the files yet is stale. */
-	for (uint32_t i = 0; i < end && !rc; i++)
-		mark_word(run, i, codes_unread(run->codes, run->block + i), mask);
+	for (uint32_t i = 0; i < end && !rc; i++) {
+		uint64_t unread = codes_unread(run->codes, run->block + i);
+
+		if (unread) /* of a million rows at most a few are */
+			mark_word(run, i, unread, mask);
+	}
 	if (!rc)
 		mark_gone(v, run, mask);
 	return rc;
