@@ -130,7 +130,7 @@ static struct borrowed_codes *read_blocks(struct code_files *f, uint32_t block, 
 }
 
 struct borrowed_codes *borrowed_codes_read(const struct vs_snapshot *m, const struct view_model *model,
-					   const char *name, uint64_t first, uint64_t max,
+					   uint32_t owner, const char *name, uint64_t first, uint64_t max,
 					   struct borrowed_stretch *out)
 {
 	struct vs_store *s = snapshot_store(m);
@@ -146,7 +146,7 @@ struct borrowed_codes *borrowed_codes_read(const struct vs_snapshot *m, const st
 		*out = (struct borrowed_stretch){.count = (uint32_t)max};
 		return NULL; /* whoever compares them exactly hears why */
 	}
-	code_stem(k.stem, x.info.collection, out->segment, name, model->epoch);
+	code_stem(k.stem, owner, out->segment, name, model->epoch);
 	memcpy(k.block_bytes, model->block_bytes, sizeof k.block_bytes);
 	if (!code_files_open(&f, &k, model, false)) {
 		b = read_blocks(&f, out->block,

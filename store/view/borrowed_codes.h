@@ -23,11 +23,12 @@ struct borrowed_stretch {
 };
 
 /*
- * Reads the codes of at most max rows from first on by the model of the view called name. NULL: there are
+ * Reads the codes of at most max rows from first on by the model of the view called name of the collection
+ * owner: of a durable snapshot the one it was taken of, whose segments have the same numbers. NULL: there are
  * none, or they cannot be had; then out->count rows have no codes.
  */
 struct borrowed_codes *borrowed_codes_read(const struct vs_snapshot *m, const struct view_model *model,
-					   const char *name, uint64_t first, uint64_t max,
+					   uint32_t owner, const char *name, uint64_t first, uint64_t max,
 					   struct borrowed_stretch *out);
 void borrowed_codes_free(struct borrowed_codes *b);
 

@@ -9,13 +9,18 @@
 
 size_t definition_format(const struct view_definition *d, char *buf, size_t size)
 {
-	int n = snprintf(buf, size,
-			 "%s seed=%" PRIu64 " train=%" PRIu32 " retrain=%d epoch=%" PRIu32
-			 " model=%016" PRIx64 " sum=%016" PRIx64 " rows=%" PRIu64 " error=%.9g dim=%" PRIu32
-			 " metric=%s unsettled=%d\n",
-			 d->name, d->params.seed, d->params.train_rows, d->params.retrain_auto, d->epoch,
-			 d->model, d->model_sum, d->rows_trained, d->error_trained, d->dim,
-			 vs_metric_name(d->metric), d->unsettled);
+	char owner[24] = "";
+	int n;
+
+	if (d->owner)
+		snprintf(owner, sizeof owner, " owner=%" PRIu32, d->owner);
+	n = snprintf(buf, size,
+		     "%s seed=%" PRIu64 " train=%" PRIu32 " retrain=%d epoch=%" PRIu32 " model=%016" PRIx64
+		     " sum=%016" PRIx64 " rows=%" PRIu64 " error=%.9g dim=%" PRIu32
+		     " metric=%s unsettled=%d%s\n",
+		     d->name, d->params.seed, d->params.train_rows, d->params.retrain_auto, d->epoch,
+		     d->model, d->model_sum, d->rows_trained, d->error_trained, d->dim,
+		     vs_metric_name(d->metric), d->unsettled, owner);
 
 	return n < 0 || (size_t)n >= size ? size : (size_t)n;
 }
@@ -61,6 +66,8 @@ static int parse_pair(char *pair, struct view_definition *out)
 		out->unsettled = n;
 	else if (!strcmp(pair, "dim"))
 		out->dim = (uint32_t)n;
+	else if (!strcmp(pair, "owner"))
+		out->owner = (uint32_t)n;
 	return 0;
 }
 

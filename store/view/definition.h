@@ -6,7 +6,8 @@
  *   opq96 seed=0 train=0 retrain=1 epoch=2 model=93b1f0c2a57d6e01 sum=0c3a51e9d2b8f467 rows=16384 \
  *   error=0.21 dim=768 metric=cosine unsettled=0
  *
- * Keys that are not known are passed over.
+ * Of one that is lent to another process (vs_view_lend) owner=17 follows: the collection whose directory has
+ * its files. Keys that are not known are passed over.
  */
 #ifndef VECFS_STORE_VIEW_DEFINITION_H
 #define VECFS_STORE_VIEW_DEFINITION_H
@@ -25,6 +26,7 @@ struct view_definition {
 	double error_trained;
 	uint32_t dim;
 	enum vs_metric metric;
+	uint32_t owner; /* of a lent one; else 0 */
 };
 
 #define VIEW_LINE_BYTES 512 /* of the longest, with a NUL */

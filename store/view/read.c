@@ -73,18 +73,6 @@ static bool fits(const struct view_model *m, const struct vs_snapshot_info *info
 	return m->codec.plan.dim == info->schema.dim && m->codec.plan.metric == info->schema.metric;
 }
 
-static uint32_t find_owner(struct vs_store *s, uint32_t collection)
-{
-	const struct collection *c;
-	uint32_t owner;
-
-	pthread_rwlock_rdlock(&s->lock);
-	c = collection_get(&s->table, collection);
-	owner = c ? views_owner(c) : collection;
-	pthread_rwlock_unlock(&s->lock);
-	return owner;
-}
-
 /* Finds the view, and takes its model, if it is at hand. */
 static int find_view(struct vs_view *view, const char *name, struct view_definition *d)
 {
@@ -117,6 +105,7 @@ static int borrow_model(struct vs_view *view, const char *name, struct view_defi
 
 	if (!rc)
 		rc = definition_parse(&at, text + strlen(text), d) || strcmp(d->name, name) ? -EAGAIN : 0;
+	view->owner = rc ? 0 : d->owner;
 	return rc ? rc : read_model(view->s, view->owner, d, &view->info, &view->m);
 }
 
@@ -125,7 +114,7 @@ static int own_model(struct vs_view *view, const char *name, struct view_definit
 {
 	int rc;
 
-	view->owner = find_owner(view->s, view->info.collection);
+	view->owner = views_find_owner(view->s, view->info.collection);
 	rc = find_view(view, name, d);
 	return rc || view->m ? rc : load_model(view->s, view->owner, d, &view->info, &view->m);
 }
@@ -143,7 +132,6 @@ int vs_view_open(struct vs_snapshot *m, const char *name, struct vs_view **out)
 	view->snapshot = m;
 	view->s = s;
 	vs_snapshot_info(m, &view->info);
-	view->owner = view->info.collection;
 	rc = snapshot_lender(m) ? borrow_model(view, name, &d) : own_model(view, name, &d);
 	if (rc) {
 		free(view);
@@ -239,7 +227,7 @@ static struct codes *find_codes(const struct vs_view *v, struct segment *seg)
 static void borrow_run(const struct vs_view *v, uint64_t first, uint64_t max, struct view_run *out)
 {
 	struct borrowed_stretch at;
-	struct borrowed_codes *b = borrowed_codes_read(v->snapshot, v->m, v->name, first, max, &at);
+	struct borrowed_codes *b = borrowed_codes_read(v->snapshot, v->m, v->owner, v->name, first, max, &at);
 
 	*out = (struct view_run){
 		.first = first, .count = at.count, .lead = at.lead, .block = at.block, .borrowed = b};

@@ -38,6 +38,18 @@ struct segment *views_shared_segment(const struct vs_store *s, uint32_t owner, c
 												      : NULL;
 }
 
+uint32_t views_find_owner(struct vs_store *s, uint32_t collection)
+{
+	const struct collection *c;
+	uint32_t owner;
+
+	pthread_rwlock_rdlock(&s->lock);
+	c = collection_get(&s->table, collection);
+	owner = c ? views_owner(c) : collection;
+	pthread_rwlock_unlock(&s->lock);
+	return owner;
+}
+
 static void collection_name(struct vs_store *s, uint32_t collection, char name[VS_NAME_MAX + 1])
 {
 	const struct collection *c;
@@ -505,12 +517,13 @@ int vs_view_get(struct vs_store *s, uint32_t collection, const char *name, struc
 
 int vs_view_lend(struct vs_store *s, uint32_t collection, const char *name, char *text, size_t size)
 {
+	uint32_t owner = views_find_owner(s, collection);
 	struct view_definition d;
 	const struct view *v;
 	int rc = 0;
 
 	pthread_mutex_lock(&s->views->mutex);
-	v = views_find(s->views, collection, name);
+	v = views_find(s->views, owner, name);
 	if (!v || !v->current) {
 		rc = v ? -EAGAIN : -ENOENT;
 	} else {
@@ -521,6 +534,7 @@ int vs_view_lend(struct vs_store *s, uint32_t collection, const char *name, char
 		d.model_sum = v->current->sum;
 		d.dim = v->current->codec.plan.dim;
 		d.metric = v->current->codec.plan.metric;
+		d.owner = owner;
 	}
 	pthread_mutex_unlock(&s->views->mutex);
 	if (!rc && definition_format(&d, text, size) >= size)
@@ -530,19 +544,13 @@ int vs_view_lend(struct vs_store *s, uint32_t collection, const char *name, char
 
 int vs_view_next(struct vs_store *s, uint32_t of, const char *after, struct vs_view_info *out)
 {
-	uint32_t collection = of;
+	uint32_t owner = views_find_owner(s, of);
 	char name[VS_VIEW_NAME_MAX + 1] = "";
-	const struct collection *c;
 	const struct view *best = NULL;
 
-	pthread_rwlock_rdlock(&s->lock);
-	c = collection_get(&s->table, collection);
-	if (c)
-		collection = views_owner(c);
-	pthread_rwlock_unlock(&s->lock);
 	pthread_mutex_lock(&s->views->mutex);
 	for (const struct view *v = s->views->first; v; v = v->next)
-		if (!v->dropped && v->collection == collection && strcmp(v->d.name, after) > 0 &&
+		if (!v->dropped && v->collection == owner && strcmp(v->d.name, after) > 0 &&
 		    (!best || strcmp(v->d.name, best->d.name) < 0))
 			best = v;
 	if (best)

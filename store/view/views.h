@@ -66,6 +66,8 @@ static inline uint32_t views_owner(const struct collection *c)
 {
 	return c->frozen ? c->parent : c->id;
 }
+/* The same of a number; that itself where no collection has it. Without a lock. */
+uint32_t views_find_owner(struct vs_store *s, uint32_t collection);
 /* The segment of the owner whose codes are those of seg, a durable snapshot's: one with the same files. NULL:
  * it has none, or not any more. Codes of rows that are deleted there may be gone. Under the store's lock. */
 struct segment *views_shared_segment(const struct vs_store *s, uint32_t owner, const struct segment *seg);
