@@ -12,6 +12,7 @@
 #include "fs/cli/keyfile.h"
 #include "fs/cli/row_reader.h"
 #include "fs/cli/row_source.h"
+#include "fs/control/searched.h"
 #include "store/snapshot/borrowed.h"
 
 #define WHY_BYTES 512
@@ -107,6 +108,19 @@ static int lend_view(void *arg, const char *name, char *text, size_t size)
 	return rc;
 }
 
+/* For the mount's metrics. Where nothing can be written, as in a mount that is read-only, they lack it. */
+static void lend_end(void *arg, const struct vs_counters *counted)
+{
+	const struct row_lender *l = arg;
+	const struct searched told = {counted->queries, counted->rows_scanned, counted->rows_verified,
+				      counted->search_ns / 1000};
+	char line[SEARCHED_LINE_BYTES];
+	size_t size = searched_format(&told, line);
+
+	if (told.queries)
+		row_source_write(l->source, "searched", line, size);
+}
+
 /* ------------------------------------------------------------------ beginning and end */
 
 /* Finds the store's directory, and the collection's number in it, by the file that has the first row, which
@@ -151,6 +165,7 @@ static int borrow(struct row_lender *l, struct vs_snapshot **snapshot)
 				   .vectors = lend_vectors,
 				   .ids = lend_ids,
 				   .view = lend_view,
+				   .end = lend_end,
 				   .arg = l};
 	int rc = info->rows && info->row_bytes ? find_store(l, &lender.info.collection) : -ENODATA;
 

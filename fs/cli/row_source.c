@@ -338,6 +338,18 @@ int row_source_open_segment(const struct row_source *s, uint32_t n)
 	return rc ? rc : fd < 0 ? -errno : fd;
 }
 
+int row_source_write(const struct row_source *s, const char *file, const char *line, size_t size)
+{
+	int fd = s->store ? -ENOTSUP : openat(s->control_fd, file, O_WRONLY | O_CLOEXEC), rc = 0;
+
+	if (fd < 0)
+		return s->store ? fd : -errno;
+	if (write(fd, line, size) != (ssize_t)size)
+		rc = -EIO;
+	close(fd);
+	return rc;
+}
+
 void row_source_file(const struct row_source *s, uint32_t n, struct row_file *out)
 {
 	char path[PATH_MAX];

@@ -57,6 +57,8 @@ struct row_file {
 };
 /* Opens it; the caller closes it. Where the store's files cannot be seen: -errno. */
 int row_source_open_segment(const struct row_source *s, uint32_t n);
+/* Writes a line to a control file of it. Where it is not mounted: -ENOTSUP. */
+int row_source_write(const struct row_source *s, const char *file, const char *line, size_t size);
 /* Tells it of segment n: not shared, too, where the store's files cannot be seen. */
 void row_source_file(const struct row_source *s, uint32_t n, struct row_file *out);
 

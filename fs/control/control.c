@@ -44,6 +44,7 @@ static const struct item collection_items[] = {
 	{NODE_COMMIT, 0},
 	{NODE_NEAR, 0},
 	{NODE_SEARCH, 0},
+	{NODE_SEARCHED, 0},
 	{NODE_VIEWS, 0},
 	{NODE_NONE, 0},
 };
@@ -150,6 +151,8 @@ static mode_t limit_of(const struct node *node)
 	case NODE_FILE:
 	case NODE_RESULT:
 		return S_IFREG | 0666;
+	case NODE_SEARCHED:
+		return S_IFREG | 0222;
 	case NODE_VIEW_TEXT:
 		return S_IFREG | (node->which == NODE_VIEW_PARAMS ? 0666 : 0444);
 	case NODE_SEGMENTS:
@@ -271,6 +274,7 @@ static bool is_listed(struct mount *s, const struct node *dir, const struct vs_c
 	case NODE_STATS:
 		return dir->collection;
 	case NODE_RESULT: /* what is listed is what has been put there */
+	case NODE_SEARCHED:
 		return false;
 	default:
 		return true;

@@ -11,8 +11,9 @@
 /* What is in control directories; defined where each is made. */
 extern const struct node_ops dir_control_ops, dir_segments_ops, segment_ops, text_ops, schema_ops,
 	pairing_ops, batch_text_ops, batch_file_ops, batch_temporary_ops, batch_upload_ops, result_ops,
-	dir_near_ops, near_file_ops, dir_search_ops, query_ops, dir_session_ops, session_file_ops,
-	dir_views_ops, dir_view_ops, dir_view_control_ops, view_text_ops, view_recall_ops, view_data_ops;
+	dir_near_ops, near_file_ops, dir_search_ops, query_ops, searched_ops, dir_session_ops,
+	session_file_ops, dir_views_ops, dir_view_ops, dir_view_control_ops, view_text_ops, view_recall_ops,
+	view_data_ops;
 
 int control_attr(struct mount *s, const struct node *node, struct stat *st, double *timeout_s);
 /* Owner and mode of the mount's root directory. */

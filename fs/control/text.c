@@ -34,6 +34,25 @@ static void print_metric(FILE *out, const char *name, const char *type, const ch
 		name, value);
 }
 
+static void print_seconds(FILE *out, const char *name, const char *help, double seconds)
+{
+	fprintf(out, "# HELP vecfs_%s %s\n# TYPE vecfs_%s counter\nvecfs_%s %.6f\n", name, help, name, name,
+		seconds);
+}
+
+/* What clients say that their own searches have counted (searched.h). */
+static void print_told(const struct mount *s, FILE *out)
+{
+	print_metric(out, "client_queries_total", "counter", "The same of clients that search by themselves.",
+		     s->told.queries);
+	print_metric(out, "client_search_rows_scanned_total", "counter",
+		     "The same of clients that search by themselves.", s->told.rows_scanned);
+	print_metric(out, "client_search_rows_verified_total", "counter",
+		     "The same of clients that search by themselves.", s->told.rows_verified);
+	print_seconds(out, "client_search_seconds_total", "The same of clients that search by themselves.",
+		      (double)s->told.us / 1e6);
+}
+
 static void print_metrics(struct mount *s, FILE *out)
 {
 	struct vs_counters c;
@@ -56,10 +75,9 @@ static void print_metrics(struct mount *s, FILE *out)
 		     c.rows_scanned);
 	print_metric(out, "search_rows_verified_total", "counter",
 		     "Stored vectors that searches verified against their checksums.", c.rows_verified);
-	fprintf(out,
-		"# HELP vecfs_search_seconds_total Time of searching, by all threads.\n"
-		"# TYPE vecfs_search_seconds_total counter\nvecfs_search_seconds_total %.6f\n",
-		(double)c.search_ns / 1e9);
+	print_seconds(out, "search_seconds_total", "Time of searching, by all threads.",
+		      (double)c.search_ns / 1e9);
+	print_told(s, out);
 	print_metric(out, "checksum_errors_total", "counter", "Reads refused for a wrong checksum.",
 		     c.checksum_errors);
 	print_metric(out, "replayed_records", "gauge", "Log records replayed when the store was opened.",

@@ -44,6 +44,7 @@ const struct node_ops *const ops_node_tables[NODE_KIND_COUNT] = {
 	[NODE_NEAR_FILE] = &near_file_ops,
 	[NODE_SEARCH] = &dir_search_ops,
 	[NODE_QUERY] = &query_ops,
+	[NODE_SEARCHED] = &searched_ops,
 	[NODE_SESSION] = &dir_session_ops,
 	[NODE_SESSION_FILE] = &session_file_ops,
 	[NODE_VIEWS] = &dir_views_ops,

@@ -207,12 +207,12 @@ static const char *array_name(unsigned which, enum vs_dtype dtype, char buffer[3
 const char *node_name(enum node_kind kind, unsigned which, enum vs_dtype dtype, char buffer[32])
 {
 	static const char *const names[NODE_KIND_COUNT] = {
-		[NODE_LOG] = "log",       [NODE_METRICS] = "metrics", [NODE_VERSION] = "version",
-		[NODE_SCHEMA] = "schema", [NODE_STATS] = "stats",     [NODE_SEGMENTS] = "segments",
-		[NODE_SNAP] = "snap",     [NODE_CLONE] = "clone",     [NODE_ROLLBACK] = "rollback",
-		[NODE_TX] = "tx",         [NODE_COMMIT] = "commit",   [NODE_RESULT] = "result",
-		[NODE_NEAR] = "near",     [NODE_SEARCH] = "search",   [NODE_QUERY] = "query",
-		[NODE_VIEWS] = "views"};
+		[NODE_LOG] = "log",       [NODE_METRICS] = "metrics",  [NODE_VERSION] = "version",
+		[NODE_SCHEMA] = "schema", [NODE_STATS] = "stats",      [NODE_SEGMENTS] = "segments",
+		[NODE_SNAP] = "snap",     [NODE_CLONE] = "clone",      [NODE_ROLLBACK] = "rollback",
+		[NODE_TX] = "tx",         [NODE_COMMIT] = "commit",    [NODE_RESULT] = "result",
+		[NODE_NEAR] = "near",     [NODE_SEARCH] = "search",    [NODE_QUERY] = "query",
+		[NODE_VIEWS] = "views",   [NODE_SEARCHED] = "searched"};
 	static const char *const texts[] = {[VS_BATCH_IDS] = "ids",
 					    [VS_BATCH_DELETE] = "delete",
 					    [VS_BATCH_IDS0] = "ids0",

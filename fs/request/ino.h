@@ -67,6 +67,7 @@ enum node_kind {
 	NODE_SNAP,            /* snap/ */
 	NODE_CLONE,           /* snap/S/.vecfs/clone */
 	NODE_ROLLBACK,        /* snap/S/.vecfs/rollback */
+	NODE_SEARCHED,        /* what searches in other processes have counted (searched.h) */
 	NODE_ARRAY = 64,      /* | enum node_array */
 	NODE_UPLOAD = 96,     /* | enum node_array: a batch's vectors.* */
 	NODE_TEXT = 128,      /* | enum vs_batch_text: a batch's ids, delete, and their NUL-separated twins */

@@ -71,6 +71,10 @@ struct mount {
 	struct park *searches;         /* threads for requests that compute for long, */
 	struct park *changes;          /* and for those that wait for the disk, where they hold up others */
 	_Atomic uint64_t answer_bytes; /* memory of the answers of near/ and search/query (answer.h) */
+	/* Sums of what searches in other processes have told (control/searched.h). */
+	struct {
+		_Atomic uint64_t queries, rows_scanned, rows_verified, us;
+	} told;
 	void (*ready)(void *arg);
 	void *ready_arg;
 };

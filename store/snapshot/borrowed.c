@@ -67,6 +67,13 @@ int vs_snapshot_borrow(const struct vs_lender *lender, struct vs_snapshot **out)
 
 void borrowed_close(struct vs_snapshot *m)
 {
+	const struct vs_lender *lender = &m->borrowed->lender;
+	const struct counters *c = &m->s->counters;
+
+	lender->end(lender->arg, &(struct vs_counters){.queries = c->queries,
+						       .rows_scanned = c->rows_scanned,
+						       .rows_verified = c->rows_verified,
+						       .search_ns = c->search_ns});
 	files_free(&m->s->files);
 	io_free_real(m->s->io);
 	free(m->s);

@@ -29,7 +29,7 @@ struct vs_row_want {
 	uint32_t place, sum; /* as its metadata tell */
 };
 
-/* Each function is called from any thread, and returns 0 or -errno. */
+/* Each function is called from any thread, and returns 0 or -errno where it returns anything. */
 struct vs_lender {
 	const char *dir;              /* of the store */
 	struct vs_snapshot_info info; /* its version is of no meaning */
@@ -41,6 +41,8 @@ struct vs_lender {
 	int (*ids)(void *arg, void *buf, size_t size, uint64_t off);
 	/* What vs_view_lend told of a view. -ENOENT: there is none; -EAGAIN: it cannot be had. */
 	int (*view)(void *arg, const char *name, char *text, size_t size);
+	/* The snapshot is closed: what searches of it have counted, and nothing else of *counted. */
+	void (*end)(void *arg, const struct vs_counters *counted);
 	void *arg;
 };
 

@@ -796,6 +796,83 @@ same_answers() {
 	expect_log '.*sq8.*'
 }
 
+@test "vecfs search of a snapshot reads its collection's codes by itself: the daemon's answers, whatever has changed since" {
+	local docs=$mnt/more snap=$mnt/more/.vecfs/snap/S view
+	python3 - <<-'PYTHON'
+		import numpy as np
+		rng = np.random.default_rng(12)
+		v = rng.standard_normal((3000, 24)).astype('<f4')
+		v[7] = np.inf
+		np.save('more.npy', v)
+		np.save('other.npy', rng.standard_normal((3000, 24)).astype('<f4')[::3])
+		open('other-ids', 'w').write(''.join('%d\n' % i for i in range(0, 3000, 3)))
+		np.save('q.npy', rng.standard_normal((70, 24)).astype('<f4'))
+	PYTHON
+	vecfs import -q "$docs" more.npy
+	for view in sq8 rabitq4 opq6; do
+		mkdir "$docs/.vecfs/views/$view"
+		eventually grep -qx rows_encoded=3000 "$docs/.vecfs/views/$view/.vecfs/info"
+		eventually grep -qx ready "$docs/.vecfs/views/$view/.vecfs/state"
+	done
+	mkdir "$snap"
+	for view in rabitq4 opq6; do
+		same_answers "$snap" "k=10\nview=$view\nrerank=40\nfilter=*1\n" --view $view --rerank 40 --filter '*1' --threads 3
+		same_answers "$snap" "k=10\nview=$view\nrerank=0\n" --view $view --rerank 0 # distances of codes
+	done
+	vecfs search "$snap" --queries q.npy --out exact.npy --json | grep -q '"view":"sq8"'
+	# A third of the rows is another's by now, and so are the blocks that they were in.
+	vecfs import -q --replace "$docs" other.npy --ids other-ids
+	rm "$docs/1" "$docs/2000"
+	for view in sq8 rabitq4 opq6; do
+		same_answers "$snap" "k=10\nview=$view\nrerank=3000\n" --view $view --rerank 3000
+		cmp own.npy exact.npy
+	done
+	expect_log 'more/.vecfs/views/.*: vectors have drifted: .*'
+	rmdir "$docs/.vecfs/views/opq6"
+	refused "there is no view opq6" vecfs search "$snap" --queries q.npy --view opq6
+}
+
+@test "metrics count what vecfs search does by itself, apart from what the daemon does" {
+	local docs=$mnt/docs s=$mnt/docs/.vecfs/search/same
+	python3 -c "import numpy as np; np.save('q.npy', np.load('v.npy')[100:230] + np.float32(.25))"
+	of() { awk -v name="vecfs_$1" '$1 == name { print $2 }' "$mnt/.vecfs/metrics"; }
+	told() { for i in queries search_rows_scanned search_rows_verified search_seconds; do of "client_${i}_total"; done; }
+	[ "$(told | paste -sd ' ')" = "0 0 0 0.000000" ]
+	vecfs search "$docs" --queries q.npy --threads 1 --out own.npy
+	mkdir "$s" "$docs/.vecfs/snap/S"
+	cp q.npy "$s/queries.npy"
+	cmp own.npy "$s/rows.npy"
+	[ "$(of queries_total) $(of search_rows_scanned_total)" = "130 500" ]
+	[ "$(of client_queries_total) $(of client_search_rows_scanned_total)" = "130 500" ]
+	[ "$(of client_search_rows_verified_total)" -ge 130 ]
+	[ "$(of client_search_seconds_total)" != 0.000000 ]
+	vecfs search "$docs/.vecfs/snap/S" --queries q.npy --out own.npy
+	[ "$(of client_queries_total) $(of queries_total)" = "260 130" ]
+	# What no search has counted is refused, and there is nothing to read or to list.
+	no grep -qx searched < <(ls "$docs/.vecfs")
+	refused "denied" cat "$docs/.vecfs/searched"
+	told >before
+	python3 - "$docs/.vecfs/searched" <<-'PYTHON'
+		import os, sys
+		for line in (b'', b'\n', b'queries=1\n', b'queries=0 rows_scanned=1 rows_verified=1 us=1\n',
+		             b'queries=-1 rows_scanned=1 rows_verified=1 us=1\n', b'queries=1 rows_scanned=1 rows_verified=1 us=\n',
+		             b'queries=4294967296 rows_scanned=1 rows_verified=1 us=1\n',
+		             b'queries=1 rows_scanned=274877906881 rows_verified=1 us=1\n',
+		             b'queries=1 rows_scanned=1 rows_verified=4294967296 us=1\n',
+		             b'queries=1 rows_scanned=1 rows_verified=1 us=99999999999999999999999999\n',
+		             b'queries=1 rows_scanned=1 rows_verified=1 us=1\0\n', b'queries=1 rows_scanned=1 rows_verified=1 us=1 \n',
+		             b'queries=1 rows_scanned=1 rows_verified=1 us=1\nqueries=1\n', b'queries=1 ' * 1000):
+		    fd = os.open(sys.argv[1], os.O_WRONLY)
+		    try:
+		        assert not line or os.write(fd, line) < 0, line
+		    except OSError as e:
+		        assert e.errno == 22, (line, e)
+		    os.close(fd)
+	PYTHON
+	logged 'docs/.vecfs/searched: refused: no search has counted that'
+	told | cmp - before
+}
+
 @test "vecfs search of a mount is of one moment, and holds what was acknowledged, beside batches and single writers" {
 	python3 - "$mnt" $((6 / slow + 2)) <<-'PYTHON'
 		import os, subprocess, sys, threading, time
