@@ -631,39 +631,60 @@ int collection_scan_names(struct collection *c, struct segment *seg)
 	return 0;
 }
 
-int collection_index_row(struct collection *c, struct segment *seg, uint32_t slot)
+int collection_read_key(const struct collection *c, struct segment *seg, uint32_t slot, struct index_key *key)
 {
-	uint32_t row = seg->n << c->shift | slot;
-	const struct overlay_item *item =
-		overlay_find(&c->overlay, row); /* of a log that was replayed in memory */
+	const struct overlay_item *item = overlay_find(&c->overlay, seg->n << c->shift | slot);
+	/* Of a log that was replayed in memory, or in the file. */
 	const struct row *rows = item ? NULL : segment_rows(seg), *r = item ? &item->meta->row : rows + slot;
 	const char *name;
-	uint64_t hash, entry;
-	bool valid;
-	int rc;
 
 	if (!item && !rows)
 		return -ENOMEM;
+	*key = (struct index_key){.entry = INDEX_KEY_BAD};
+	if (!item && !segment_row_valid(seg, r))
+		return 0;
+	key->entry = r->name_len ? row_entry(r) : 0;
+	if (r->name_len && key->entry < VS_ENTRY_FIRST)
+		key->entry = INDEX_KEY_BAD;
+	if (!r->name_len)
+		return 0;
 	name = item ? (const char *)(item->meta + 1) : segment_name(seg, r);
-	entry = row_entry(r);
-	valid = item || segment_row_valid(seg, r);
-	if (!r->name_len && valid) {
+	key->hash = collection_hash(c, name, r->name_len);
+	key->name_len = r->name_len;
+	key->line_bytes = (uint32_t)idlist_line_bytes(name, r->name_len);
+	return 0;
+}
+
+int collection_index_key(struct collection *c, struct segment *seg, uint32_t slot,
+			 const struct index_key *key)
+{
+	int rc;
+
+	if (!key->entry) {
 		c->deleted++;
 		return segment_set_deleted(seg, slot);
 	}
-	if (!valid || entry < VS_ENTRY_FIRST || entry_map_get(&c->entries, entry) != ROW_NONE)
+	if (key->entry == INDEX_KEY_BAD || entry_map_get(&c->entries, key->entry) != ROW_NONE)
 		return -EBADMSG;
-	rc = entry_map_reserve(&c->entries, entry);
-	hash = collection_hash(c, name, r->name_len);
+	rc = entry_map_reserve(&c->entries, key->entry);
 	if (!rc)
-		rc = collection_index_reserve(c, hash);
+		rc = collection_index_reserve(c, key->hash);
 	if (rc)
 		return rc == -EOVERFLOW ? -EBADMSG : rc; /* no engine has written such a row */
-	entry_map_set(&c->entries, entry, row);
-	id_index_insert(&c->index, hash, entry);
-	if (entry >= c->next_entry)
-		c->next_entry = entry + 1;
+	entry_map_set(&c->entries, key->entry, seg->n << c->shift | slot);
+	id_index_insert(&c->index, key->hash, key->entry);
+	if (key->entry >= c->next_entry)
+		c->next_entry = key->entry + 1;
 	c->count++;
-	collection_count_name(c, name, r->name_len);
+	c->name_bytes += key->name_len;
+	c->line_bytes += key->line_bytes;
 	return 0;
+}
+
+int collection_index_row(struct collection *c, struct segment *seg, uint32_t slot)
+{
+	struct index_key key;
+	int rc = collection_read_key(c, seg, slot, &key);
+
+	return rc ? rc : collection_index_key(c, seg, slot, &key);
 }

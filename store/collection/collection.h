@@ -221,6 +221,19 @@ int collection_index_reserve(struct collection *c, uint64_t hash);
 /* Of an attach that has happened: removes whatever leads to rows that have gone and whose ids have this hash;
  * of some others too, perhaps. */
 void collection_sweep(struct collection *c, uint64_t hash);
+/* What is indexed of a row. */
+struct index_key {
+	uint64_t hash;  /* of its id */
+	uint64_t entry; /* 0: there is no row, only a mark */
+	uint32_t name_len, line_bytes;
+};
+#define INDEX_KEY_BAD UINT64_MAX /* the entry of one that is damaged */
+/* Reads that. -ENOMEM. Several threads may read keys of one collection that nobody changes. */
+int collection_read_key(const struct collection *c, struct segment *seg, uint32_t slot,
+			struct index_key *key);
+/* Indexes the row that has this key. -EBADMSG: it is damaged, and left out. */
+int collection_index_key(struct collection *c, struct segment *seg, uint32_t slot,
+			 const struct index_key *key);
 /* Puts a row that lies in a file, or in the overlay, into the index: for who builds it. A row of zeros is a
  * deleted one. -EBADMSG: it is damaged, and left out; -ENOMEM. */
 int collection_index_row(struct collection *c, struct segment *seg, uint32_t slot);

@@ -2,11 +2,13 @@
 #include "store/replay/load.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "store/clone/clone.h"
 #include "store/collection/index_file.h"
 #include "store/engine.h"
+#include "store/io/crew.h"
 #include "store/replay/prefetch.h"
 
 #define AHEAD 8u /* segments: 50 to 500 MB of rows and ids */
@@ -89,33 +91,118 @@ int load_verify_sizes(struct collection *c)
 
 /* ------------------------------------------------------------------ the index */
 
-/* Rebuilds the index by scanning the rows. */
-int load_index(struct vs_store *s, struct collection *c)
-{
-	uint64_t bad = 0, count = 0;
+#define BLOCK_ROWS 8192u
+#define BLOCKS 64u /* whose keys are in memory at once: 12 MiB */
 
-	for (uint32_t i = 0; i < c->segment_count; i++)
-		count += c->segments[i]->count;
-	if (count)
-		id_index_prepare(&c->index, count);
-	for (uint32_t i = 0; i < AHEAD; i++)
-		prefetch_rows(c, i);
-	for (uint32_t i = 0; i < c->segment_count; i++) {
-		prefetch_rows(c, i + AHEAD);
-		for (uint32_t slot = 0; slot < c->segments[i]->count; slot++) {
-			int rc = collection_index_row(c, c->segments[i], slot);
+/* Rows of one segment, and their keys. */
+struct block {
+	struct segment *seg;
+	uint32_t first, count;
+	struct index_key *keys;
+};
+
+struct scan {
+	struct collection *c;
+	uint32_t segment, slot; /* the next that is in no block yet */
+	struct block blocks[BLOCKS];
+	size_t count;
+	struct index_key *keys;
+};
+
+/* Takes the next rows. false: there are no more. */
+static bool next_blocks(struct scan *sc)
+{
+	struct collection *c = sc->c;
+	struct index_key *keys = sc->keys;
+
+	for (sc->count = 0; sc->count < BLOCKS && sc->segment < c->segment_count;) {
+		struct segment *seg = c->segments[sc->segment];
+		uint32_t left = seg->count - sc->slot;
+		struct block *b = &sc->blocks[sc->count];
+
+		if (!left) {
+			prefetch_rows(c, ++sc->segment + AHEAD - 1);
+			sc->slot = 0;
+			continue;
+		}
+		*b = (struct block){seg, sc->slot, left < BLOCK_ROWS ? left : BLOCK_ROWS, keys};
+		keys += b->count;
+		sc->slot += b->count;
+		sc->count++;
+	}
+	return sc->count;
+}
+
+static int read_block(void *arg, size_t i)
+{
+	struct scan *sc = arg;
+	struct block *b = &sc->blocks[i];
+	int rc = 0;
+
+	for (uint32_t k = 0; k < b->count && !rc; k++)
+		rc = collection_read_key(sc->c, b->seg, b->first + k, &b->keys[k]);
+	return rc;
+}
+
+static int index_blocks(struct scan *sc, uint64_t *bad)
+{
+	for (size_t i = 0; i < sc->count; i++) {
+		struct block *b = &sc->blocks[i];
+
+		for (uint32_t k = 0; k < b->count; k++) {
+			int rc = collection_index_key(sc->c, b->seg, b->first + k, &b->keys[k]);
 
 			if (rc && rc != -EBADMSG)
 				return rc;
-			bad += rc == -EBADMSG;
+			*bad += rc == -EBADMSG;
 		}
+	}
+	return 0;
+}
+
+/* Rows of a segment without rows are in no block. */
+static uint64_t count_rows(const struct collection *c)
+{
+	uint64_t count = 0;
+
+	for (uint32_t i = 0; i < c->segment_count; i++)
+		count += c->segments[i]->count;
+	return count;
+}
+
+/*
+ * Rebuilds the index by scanning the rows. Where files are far their keys are read by as many threads as
+ * there are files asked for: each of them waits for pages, and one alone would take as long as all of that.
+ */
+int load_index(struct vs_store *s, struct collection *c)
+{
+	struct scan *sc = calloc(1, sizeof *sc);
+	uint64_t bad = 0, count = count_rows(c);
+	int rc = sc ? 0 : -ENOMEM;
+
+	if (count)
+		id_index_prepare(&c->index, count);
+	if (sc) {
+		sc->c = c;
+		sc->keys = malloc((count < BLOCKS * BLOCK_ROWS ? count + 1 : BLOCKS * BLOCK_ROWS) *
+				  sizeof *sc->keys);
+		rc = sc->keys ? 0 : -ENOMEM;
+	}
+	for (uint32_t i = 0; i < AHEAD; i++)
+		prefetch_rows(c, i);
+	while (!rc && next_blocks(sc)) {
+		rc = crew_run(s->io, sc->count, read_block, sc);
+		if (!rc)
+			rc = index_blocks(sc, &bad);
 		while (files_mapped_full(&s->files))
 			engine_unmap(s);
 	}
-	if (bad)
+	free(sc ? sc->keys : NULL);
+	free(sc);
+	if (!rc && bad)
 		engine_report(s, VS_ERROR, "%s: %llu damaged rows; run vecfs check", c->name,
 			      (unsigned long long)bad);
-	return 0;
+	return rc;
 }
 
 /* Whether an error is about the files, and not about what the process or the machine is short of. */
