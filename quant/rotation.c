@@ -118,17 +118,17 @@ size_t rotation_scratch_bytes(size_t dim)
 /* Makes integers of a vector. Returns what a unit of its products stands for. */
 static float scale_vector(const struct rotation *r, const float *x, const struct work *w, int16_t *out)
 {
+	const struct rotation_kernels *kernels = rotation_kernels_get();
 	double length;
 
-	for (size_t d = 0; d < r->dim; d++)
-		w->away[d] = x[d] - r->centre[d];
+	kernels->subtract(r->dim, x, r->centre, w->away);
 	length = sqrt(distance_norm2(w->away, (uint32_t)r->dim));
 	out[2 * pairs_of(r->dim) - 1] = 0; /* of an odd number of dims the last one has no neighbour */
 	if (!(length >= LENGTH_MIN && isfinite(length))) {
 		memset(out, 0, r->dim * sizeof *out);
 		return 0;
 	}
-	rotation_kernels_get()->round(r->dim, w->away, (float)(LENGTH / length), out);
+	kernels->round(r->dim, w->away, (float)(LENGTH / length), out);
 	return (float)(length / (LENGTH * LENGTH));
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "quant/rotation.kernel.h"
-#include "quant/simd.h"
+#include "quant/wide.h"
 
 /* As many sums as registers hold beside the vectors of r: 24 of 32, 12 of 16. */
 #if SIMD_F32 == 16
@@ -11,9 +11,6 @@
 #define TILE_ROWS 4
 #endif
 #define TILE_LANES (2 * SIMD_F32) /* of a panel at a time */
-
-/* Adding it leaves the nearest integer in the low bits of a float's fraction. */
-#define ROUNDER 12582912.0f
 
 static void half_tile(const struct rotation_tile *t, size_t lane, float *out, size_t ld)
 {
@@ -53,17 +50,31 @@ static void tile(const struct rotation_tile *t, float *out, size_t ld)
 
 static void round_all(size_t n, const float *x, float scale, int16_t *out)
 {
-	for (size_t i = 0; i < n; i++) {
-		float sum = x[i] * scale + ROUNDER;
-		int32_t bits;
+	size_t i = 0;
 
-		memcpy(&bits, &sum, sizeof bits);
-		out[i] = (int16_t)(bits & 0xffff);
+	for (; i + WIDE <= n; i += WIDE)
+		wide_store_i16(out + i, wide_round(wide_mul(wide_load(x + i), wide_set1(scale))));
+	for (; i < n; i += WIDE) {
+		int16_t rest[WIDE];
+
+		wide_store_i16(rest, wide_round(wide_mul(wide_load_part(x + i, n - i), wide_set1(scale))));
+		memcpy(out + i, rest, (n - i) * sizeof *out);
 	}
+}
+
+static void subtract(size_t n, const float *x, const float *y, float *out)
+{
+	size_t i = 0;
+
+	for (; i + WIDE <= n; i += WIDE)
+		wide_store(out + i, wide_sub(wide_load(x + i), wide_load(y + i)));
+	for (; i < n; i++)
+		out[i] = x[i] - y[i];
 }
 
 const struct rotation_kernels KERNEL(rotation_kernels) = {
 	.tile_rows = TILE_ROWS,
 	.tile = tile,
+	.subtract = subtract,
 	.round = round_all,
 };

@@ -23,6 +23,8 @@ struct rotation_kernels {
 	size_t tile_rows;
 	/* out[tile_rows][ROTATION_PANEL], rows ld apart. */
 	void (*tile)(const struct rotation_tile *t, float *out, size_t ld);
+	/* out = x - y */
+	void (*subtract)(size_t n, const float *x, const float *y, float *out);
 	/* out[i] = x[i] * scale, rounded to the nearest, even if in doubt; |x[i] * scale| < 32,768. */
 	void (*round)(size_t n, const float *x, float scale, int16_t *out);
 };

@@ -221,6 +221,13 @@ SIMD_INLINE void wide_store_u8(uint8_t *p, wide x)
 		p[i] = (uint8_t)x.v[i];
 }
 
+/* The lanes as integers; they hold whole numbers that fit. */
+SIMD_INLINE void wide_store_i16(int16_t *p, wide x)
+{
+	for (int i = 0; i < WIDE; i++)
+		p[i] = (int16_t)x.v[i];
+}
+
 SIMD_INLINE wide wide_load_i32(const int32_t *p)
 {
 	wide r;
@@ -350,6 +357,13 @@ SIMD_INLINE void wide_store_u8(uint8_t *p, wide x)
 			 _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
 
+SIMD_INLINE void wide_store_i16(int16_t *p, wide x)
+{
+	__m256i low = _mm256_cvttps_epi32((__m256)x.v[0]), high = _mm256_cvttps_epi32((__m256)x.v[1]);
+
+	_mm256_storeu_si256((void *)p, _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8));
+}
+
 SIMD_INLINE wide wide_load_i32(const int32_t *p)
 {
 	return (wide){{(vf)_mm256_cvtepi32_ps((__m256i)vi_load(p)),
@@ -424,6 +438,11 @@ SIMD_INLINE __m128 wide_quarter(wide x)
 SIMD_INLINE void wide_store_u8(uint8_t *p, wide x)
 {
 	_mm_storeu_si128((void *)p, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32((__m512)x.v[0])));
+}
+
+SIMD_INLINE void wide_store_i16(int16_t *p, wide x)
+{
+	_mm256_storeu_si256((void *)p, _mm512_cvtepi32_epi16(_mm512_cvttps_epi32((__m512)x.v[0])));
 }
 
 SIMD_INLINE wide wide_load_i32(const int32_t *p)
