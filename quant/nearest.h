@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * nearest - which of k centroids a row is nearest to: the inner loop of k-means and of encoding.
+ * nearest - which of k centroids a row is nearest to, and how near: the inner loop of k-means.
  *
  * The score of centroid c for row x is half_norm[c] - <x, c>, half of the squared distance less a part that
  * all centroids share: one chain of fused multiply-adds in the order of the dims, the same bits on every

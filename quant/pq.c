@@ -14,7 +14,8 @@
 #define PASSES 6
 #define ENCODE_ROWS 64 /* at a time: their transposed numbers stay in L2 */
 
-static_assert(ENCODE_ROWS % NEAREST_GROUP == 0, "rows are encoded by whole groups");
+static_assert(ENCODE_ROWS % NEAREST_GROUP == 0 && ENCODE_ROWS % ASSIGN_GROUP == 0,
+	      "rows are encoded by whole groups");
 
 static size_t sub_width(const struct pq_shape *shape, size_t m)
 {
@@ -145,49 +146,71 @@ double pq_train(const struct pq_shape *shape, size_t rows, const float *x, uint6
 
 /* ------------------------------------------------------------------ a bound codebook */
 
-static size_t lay_out_bound(const struct pq_shape *shape, float **origin, float **columns, float **half_norms,
-			    void *base)
+/* The parts of a bound codebook, before they are const. */
+struct bound {
+	float *origin, *columns, *half_norms;
+	struct assign *integers;
+	int32_t *pairs; /* [subs][pairs of sub_dim][K]: what those point to */
+};
+
+static size_t lay_out_bound(struct bound *b, const struct pq_shape *shape, void *base)
 {
 	struct scratch s = {.base = base};
+	size_t sub_dim = pq_sub_dim(shape), k = pq_centroids(shape);
 
-	*origin = scratch_take(&s, shape->subs * pq_sub_dim(shape) * sizeof(float));
-	*columns = scratch_take(&s, pq_codebook_floats(shape) * sizeof(float));
-	*half_norms = scratch_take(&s, shape->subs * pq_centroids(shape) * sizeof(float));
+	b->origin = scratch_take(&s, shape->subs * sub_dim * sizeof *b->origin);
+	b->columns = scratch_take(&s, pq_codebook_floats(shape) * sizeof *b->columns);
+	b->half_norms = scratch_take(&s, shape->subs * k * sizeof *b->half_norms);
+	b->integers = scratch_take(&s, shape->subs * sizeof *b->integers);
+	b->pairs = scratch_take(&s, shape->subs * assign_pairs(sub_dim) * k * sizeof *b->pairs);
 	return s.bytes / sizeof(float);
 }
 
 size_t pq_bound_floats(const struct pq_shape *shape)
 {
-	float *part;
+	struct bound b;
 
-	return lay_out_bound(shape, &part, &part, &part, NULL);
+	return lay_out_bound(&b, shape, NULL);
+}
+
+static void tell_from_mean(const struct pq_shape *shape, const float *codebook, size_t m,
+			   const struct bound *b)
+{
+	size_t k = pq_centroids(shape), sub_dim = pq_sub_dim(shape);
+
+	for (size_t d = 0; d < sub_dim; d++) {
+		const float *from = codebook + m * k * sub_dim + d;
+		float *origin = b->origin + m * sub_dim + d, *column = b->columns + (m * sub_dim + d) * k;
+		double sum = 0;
+
+		for (size_t c = 0; c < k; c++)
+			sum += (double)from[c * sub_dim];
+		*origin = (float)(sum / (double)k);
+		for (size_t c = 0; c < k; c++)
+			column[c] = from[c * sub_dim] - *origin;
+	}
 }
 
 void pq_bind(struct pq *pq, const struct pq_shape *shape, const float *codebook, float *memory)
 {
 	size_t k = pq_centroids(shape), sub_dim = pq_sub_dim(shape);
-	float *origin, *columns, *half_norms;
+	struct bound b;
 
-	lay_out_bound(shape, &origin, &columns, &half_norms, memory);
-	for (size_t m = 0; m < shape->subs; m++)
-		for (size_t d = 0; d < sub_dim; d++) {
-			const float *from = codebook + m * k * sub_dim + d;
-			float *column = columns + (m * sub_dim + d) * k;
-			double sum = 0;
+	lay_out_bound(&b, shape, memory);
+	for (size_t m = 0; m < shape->subs; m++) {
+		const float *columns = b.columns + m * sub_dim * k;
 
-			for (size_t c = 0; c < k; c++)
-				sum += (double)from[c * sub_dim];
-			origin[m * sub_dim + d] = (float)(sum / (double)k);
-			for (size_t c = 0; c < k; c++)
-				column[c] = from[c * sub_dim] - origin[m * sub_dim + d];
-		}
-	for (size_t m = 0; m < shape->subs; m++)
-		kmeans_half_norms(sub_dim, k, columns + m * sub_dim * k, half_norms + m * k);
+		tell_from_mean(shape, codebook, m, &b);
+		kmeans_half_norms(sub_dim, k, columns, b.half_norms + m * k);
+		assign_bind(&b.integers[m], sub_width(shape, m), k, b.origin + m * sub_dim, columns,
+			    b.pairs + m * assign_pairs(sub_dim) * k);
+	}
 	*pq = (struct pq){.shape = *shape,
 			  .codebook = codebook,
-			  .origin = origin,
-			  .columns = columns,
-			  .half_norms = half_norms};
+			  .origin = b.origin,
+			  .columns = b.columns,
+			  .half_norms = b.half_norms,
+			  .integers = b.integers};
 }
 
 /* ------------------------------------------------------------------ codes */
@@ -196,6 +219,7 @@ struct encoding {
 	float *columns;   /* [dim][ENCODE_ROWS] */
 	float *sub;       /* [sub_dim][ENCODE_ROWS] less the origin */
 	float *score;     /* [ENCODE_ROWS] */
+	void *pairs;      /* of assign */
 	int32_t *code[2]; /* [ENCODE_ROWS] of one sub-vector, or of the two that share a byte */
 };
 
@@ -206,6 +230,7 @@ static size_t lay_out_encoding(struct encoding *e, const struct pq_shape *shape,
 	e->columns = scratch_take(&s, shape->dim * ENCODE_ROWS * sizeof *e->columns);
 	e->sub = scratch_take(&s, pq_sub_dim(shape) * ENCODE_ROWS * sizeof *e->sub);
 	e->score = scratch_take(&s, ENCODE_ROWS * sizeof *e->score);
+	e->pairs = scratch_take(&s, assign_scratch_bytes(pq_sub_dim(shape)));
 	for (int i = 0; i < 2; i++)
 		e->code[i] = scratch_take(&s, ENCODE_ROWS * sizeof *e->code[i]);
 	return s.bytes;
@@ -218,18 +243,29 @@ size_t pq_encode_scratch_bytes(const struct pq_shape *shape)
 	return lay_out_encoding(&e, shape, NULL);
 }
 
-static void encode_sub(const struct pq *pq, const struct encoding *e, size_t rows, size_t m, int32_t *code)
+/* Of sub-vectors whose centroids integers do not tell apart. */
+static void encode_finely(const struct pq *pq, const struct encoding *e, size_t rows, size_t m,
+			  const float *from, int32_t *code)
 {
 	size_t k = pq_centroids(&pq->shape), sub_dim = pq_sub_dim(&pq->shape),
 	       width = sub_width(&pq->shape, m);
 	const float *origin = pq->origin + m * sub_dim;
-	const float *from = e->columns + pq_sub_first(&pq->shape, m) * ENCODE_ROWS;
 
 	for (size_t d = 0; d < width; d++)
 		for (size_t i = 0; i < ENCODE_ROWS; i++)
 			e->sub[d * ENCODE_ROWS + i] = from[d * ENCODE_ROWS + i] - origin[d];
 	nearest(rows, width, e->sub, ENCODE_ROWS, k, pq->columns + m * sub_dim * k, pq->half_norms + m * k,
 		code, e->score);
+}
+
+static void encode_sub(const struct pq *pq, const struct encoding *e, size_t rows, size_t m, int32_t *code)
+{
+	const float *from = e->columns + pq_sub_first(&pq->shape, m) * ENCODE_ROWS;
+
+	if (pq->integers[m].tells_apart)
+		assign(&pq->integers[m], rows, from, ENCODE_ROWS, code, e->pairs);
+	else
+		encode_finely(pq, e, rows, m, from, code);
 }
 
 static void encode_block(const struct pq *pq, const struct encoding *e, size_t rows, const float *x,

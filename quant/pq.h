@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quant/assign.h"
 #include "quant/metric.h"
 #include "quant/parallel.h"
 
@@ -74,10 +75,11 @@ double pq_train(const struct pq_shape *shape, size_t rows, const float *x, uint6
  */
 struct pq {
 	struct pq_shape shape;
-	const float *codebook;   /* [subs][K][sub_dim] */
-	const float *origin;     /* [subs][sub_dim]: the mean of the centroids */
-	const float *columns;    /* [subs][sub_dim][K]: centroids less origin */
-	const float *half_norms; /* [subs][K] of those */
+	const float *codebook;         /* [subs][K][sub_dim] */
+	const float *origin;           /* [subs][sub_dim]: the mean of the centroids */
+	const float *columns;          /* [subs][sub_dim][K]: centroids less origin */
+	const float *half_norms;       /* [subs][K] of those */
+	const struct assign *integers; /* [subs]: centroids less origin, as encoding compares them */
 };
 
 /* Floats of the memory that pq_bind() wants, at 64 bytes. */

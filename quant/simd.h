@@ -91,6 +91,33 @@ SIMD_INLINE vi vi_select(vm m, vi yes, vi no)
 {
 	return m ? yes : no;
 }
+SIMD_INLINE vm vi_lt(vi a, vi b)
+{
+	return a < b;
+}
+SIMD_INLINE vi vi_min(vi a, vi b)
+{
+	return a < b ? a : b;
+}
+SIMD_INLINE vi vi_from_bits(vf x)
+{
+	vi bits;
+
+	memcpy(&bits, &x, sizeof bits);
+	return bits;
+}
+SIMD_INLINE vi vi_pair(vi low, vi high)
+{
+	return (vi)(((uint32_t)low & 0xffff) | (uint32_t)high << 16);
+} /* of two numbers that fit 16 bits */
+SIMD_INLINE vi vi_times4(vi x)
+{
+	return (vi)((uint32_t)x << 2);
+}
+SIMD_INLINE vf vf_sqrt(vf x)
+{
+	return __builtin_sqrtf(x);
+}
 SIMD_INLINE vf vf_from_vi(vi x)
 {
 	return (float)x;
@@ -152,6 +179,30 @@ SIMD_INLINE vi vi_select(vm m, vi yes, vi no)
 {
 	return (vi)_mm256_blendv_ps((__m256)no, (__m256)yes, m);
 }
+SIMD_INLINE vm vi_lt(vi a, vi b)
+{
+	return _mm256_castsi256_ps(_mm256_cmpgt_epi32((__m256i)b, (__m256i)a));
+}
+SIMD_INLINE vi vi_min(vi a, vi b)
+{
+	return (vi)_mm256_min_epi32((__m256i)a, (__m256i)b);
+}
+SIMD_INLINE vi vi_from_bits(vf x)
+{
+	return (vi)x;
+}
+SIMD_INLINE vi vi_pair(vi low, vi high)
+{
+	return (vi)_mm256_blend_epi16((__m256i)low, _mm256_slli_epi32((__m256i)high, 16), 0xaa);
+}
+SIMD_INLINE vi vi_times4(vi x)
+{
+	return (vi)_mm256_slli_epi32((__m256i)x, 2);
+}
+SIMD_INLINE vf vf_sqrt(vf x)
+{
+	return (vf)_mm256_sqrt_ps((__m256)x);
+}
 SIMD_INLINE vf vf_from_vi(vi x)
 {
 	return (vf)_mm256_cvtepi32_ps((__m256i)x);
@@ -210,6 +261,30 @@ SIMD_INLINE void vi_store(int32_t *p, vi x)
 SIMD_INLINE vi vi_select(vm m, vi yes, vi no)
 {
 	return (vi)_mm512_mask_blend_epi32(m, (__m512i)no, (__m512i)yes);
+}
+SIMD_INLINE vm vi_lt(vi a, vi b)
+{
+	return _mm512_cmplt_epi32_mask((__m512i)a, (__m512i)b);
+}
+SIMD_INLINE vi vi_min(vi a, vi b)
+{
+	return (vi)_mm512_min_epi32((__m512i)a, (__m512i)b);
+}
+SIMD_INLINE vi vi_from_bits(vf x)
+{
+	return (vi)x;
+}
+SIMD_INLINE vi vi_pair(vi low, vi high)
+{
+	return (vi)_mm512_mask_blend_epi16(0xaaaaaaaa, (__m512i)low, _mm512_slli_epi32((__m512i)high, 16));
+}
+SIMD_INLINE vi vi_times4(vi x)
+{
+	return (vi)_mm512_slli_epi32((__m512i)x, 2);
+}
+SIMD_INLINE vf vf_sqrt(vf x)
+{
+	return (vf)_mm512_sqrt_ps((__m512)x);
 }
 SIMD_INLINE vf vf_from_vi(vi x)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* nearest, kmeans, pq and opq: against plain loops, on every level, with one worker and with two. */
+/* nearest, assign, kmeans, pq and opq: against plain loops, on every level, with one worker and with two. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quant/assign.h"
 #include "quant/gemm.h"
 #include "quant/kmeans.h"
 #include "quant/level.h"
@@ -108,6 +109,193 @@ static void test_nearest_is_the_first_of_the_least_scores(void **state)
 	}
 	free(x);
 	free(centroids);
+}
+
+/* ------------------------------------------------------------------ assign */
+
+#define ASSIGN_ROWS 128
+
+static const float origin[1000]; /* where it is changes no code: rows and centroids are told from there */
+
+/* Half of the squared distance less what all centroids share, in f64. */
+static double score_of(size_t dim, size_t k, const float *x, size_t row, const float *centroids, size_t c)
+{
+	double score = 0;
+
+	for (size_t d = 0; d < dim; d++) {
+		double y = (double)centroids[d * k + c];
+
+		score += y * (y / 2 - (double)x[d * ASSIGN_ROWS + row]);
+	}
+	return score;
+}
+
+/* By how much the score of a code may miss the least one: half a unit in each component of both vectors. */
+static double slack_of(size_t dim, size_t k, const float *x, size_t row, const float *centroids)
+{
+	double longest2 = 0, length2 = 0;
+
+	for (size_t c = 0; c < k; c++) {
+		double norm2 = 0;
+
+		for (size_t d = 0; d < dim; d++)
+			norm2 += (double)centroids[d * k + c] * (double)centroids[d * k + c];
+		longest2 = fmax(longest2, norm2);
+	}
+	for (size_t d = 0; d < dim; d++)
+		length2 += (double)x[d * ASSIGN_ROWS + row] * (double)x[d * ASSIGN_ROWS + row];
+	return 2.01 * sqrt((double)dim + 1) / 8000 * sqrt(2 * longest2) * sqrt(length2 + longest2 / 4);
+}
+
+static void check_assignment(size_t dim, size_t k, const float *x, const float *centroids)
+{
+	int32_t *pairs = lend(assign_pairs(dim) * k * sizeof *pairs), code[ASSIGN_ROWS], first[ASSIGN_ROWS];
+	void *scratch = lend(assign_scratch_bytes(dim));
+	struct assign a;
+
+	for (enum level level = 0; level < LEVEL_COUNT; level++) {
+		if (level_choose(level_name(level)) != 0)
+			continue;
+		assign_bind(&a, dim, k, origin, centroids, pairs);
+		assign(&a, ASSIGN_ROWS, x, ASSIGN_ROWS, code, scratch);
+		if (level == 0)
+			memcpy(first, code, sizeof code);
+		assert_memory_equal(code, first, sizeof code);
+	}
+	for (size_t i = 0; i < ASSIGN_ROWS; i++) {
+		double least = INFINITY, told = score_of(dim, k, x, i, centroids, (size_t)code[i]);
+
+		for (size_t c = 0; c < k; c++)
+			least = fmin(least, score_of(dim, k, x, i, centroids, c));
+		assert_true(told - least <= slack_of(dim, k, x, i, centroids));
+	}
+	free(pairs);
+	free(scratch);
+}
+
+static void test_assignment_is_to_the_nearest_but_for_rounding(void **state)
+{
+	static const size_t dims[] = {1, 2, 3, 7, 8, 9, 40, 1000};
+	static const float sizes[] = {1, 1e-15f, 1e15f};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
+		for (size_t k = 16; k <= 256; k *= 16)
+			for (size_t size = 0; size < 3; size++) {
+				float *x = make_data(dims[i], ASSIGN_ROWS, i),
+				      *centroids = make_data(dims[i], k, 9);
+
+				for (size_t d = 0; d < dims[i] * ASSIGN_ROWS; d++)
+					x[d] *= sizes[size] * (d % 7 ? 1 : 50);
+				for (size_t d = 0; d < dims[i] * k; d++)
+					centroids[d] *= sizes[size];
+				centroids[k - 1] *=
+					100; /* a far one, for which all others are small integers */
+				check_assignment(dims[i], k, x, centroids);
+				free(x);
+				free(centroids);
+			}
+}
+
+/* All the length in one component, towards the longest centroid and away from it: the largest sums. */
+static void test_assignment_of_the_largest_integers(void **state)
+{
+	enum { DIM = 8, K = 256 };
+	static const float sizes[] = {0, 1e-44f, 1e-30f, 1, 1e10f, 1e18f};
+	float x[DIM * ASSIGN_ROWS] = {0}, centroids[DIM * K] = {0};
+
+	(void)state;
+	for (size_t c = 0; c < K; c++)
+		centroids[c % DIM * K + c] = c & 8 ? 1 : -1;
+	for (size_t i = 0; i < ASSIGN_ROWS; i++)
+		x[i % DIM * ASSIGN_ROWS + i] = sizes[i / DIM % 6] * (i & 8 ? 1 : -1);
+	check_assignment(DIM, K, x, centroids);
+	memset(centroids, 0, sizeof centroids);
+	check_assignment(DIM, K, x, centroids);
+}
+
+/* Binds k centroids that fill a cube of `width` by 1 by 1, or nearly a line. */
+static bool are_told_apart(size_t k, double width)
+{
+	float centroids[3 * 256], where[3] = {0};
+	int32_t pairs[3 * 256];
+	struct assign a;
+	struct rng rng;
+
+	rng_seed(&rng, k);
+	for (size_t c = 0; c < k; c++) {
+		centroids[c] = (float)(width * ((double)c / (double)k - 0.5));
+		centroids[k + c] = (float)(rng_unit(&rng) - 0.5);
+		centroids[2 * k + c] = (float)(rng_unit(&rng) - 0.5);
+	}
+	assign_bind(&a, 3, k, where, centroids, pairs);
+	return a.tells_apart;
+}
+
+static void test_assignment_knows_which_centroids_it_cannot_tell_apart(void **state)
+{
+	(void)state;
+	assert_true(are_told_apart(256, 1));
+	assert_false(are_told_apart(256, 1000));
+	assert_true(are_told_apart(16, 1000));
+}
+
+static void test_assignment_is_to_the_first_of_equal_ones(void **state)
+{
+	enum { DIM = 6, K = 64 };
+	float *x = make_data(DIM, ASSIGN_ROWS, 1), *centroids = make_data(DIM, K, 2);
+	int32_t pairs[(DIM / 2 + 2) * K], code[ASSIGN_ROWS];
+	void *scratch = lend(assign_scratch_bytes(DIM));
+	struct assign a;
+
+	(void)state;
+	for (size_t c = 8; c < K; c++) /* in the same 16, and in others */
+		for (size_t d = 0; d < DIM; d++)
+			centroids[d * K + c] = centroids[d * K + c % 8];
+	for (enum level level = 0; level < LEVEL_COUNT; level++) {
+		if (level_choose(level_name(level)) != 0)
+			continue;
+		assign_bind(&a, DIM, K, origin, centroids, pairs);
+		assign(&a, ASSIGN_ROWS, x, ASSIGN_ROWS, code, scratch);
+		for (size_t i = 0; i < ASSIGN_ROWS; i++)
+			assert_in_range(code[i], 0, 7);
+	}
+	free(x);
+	free(centroids);
+	free(scratch);
+}
+
+static void test_assignment_of_what_is_not_finite_is_the_same_everywhere(void **state)
+{
+	enum { DIM = 5, K = 16 };
+	float *x = make_data(DIM, ASSIGN_ROWS, 1), *centroids = make_data(DIM, K, 2);
+	int32_t pairs[(DIM / 2 + 2) * K], code[ASSIGN_ROWS], first[ASSIGN_ROWS];
+	void *scratch = lend(assign_scratch_bytes(DIM));
+	struct assign a;
+
+	(void)state;
+	x[3] = NAN;
+	x[2 * ASSIGN_ROWS + 4] = -INFINITY;
+	x[2 * ASSIGN_ROWS + 5] = 3e38f;
+	for (int garbage = 0; garbage < 3; garbage++) {
+		for (enum level level = 0; level < LEVEL_COUNT; level++) {
+			if (level_choose(level_name(level)) != 0)
+				continue;
+			assign_bind(&a, DIM, K, origin, centroids, pairs);
+			assign(&a, ASSIGN_ROWS, x, ASSIGN_ROWS, code, scratch);
+			if (level == 0)
+				memcpy(first, code, sizeof code);
+			assert_memory_equal(code, first, sizeof code);
+			for (size_t i = 0; i < ASSIGN_ROWS; i++)
+				assert_in_range(code[i], 0, K - 1);
+		}
+		/* A codebook that is none does no harm. */
+		centroids[7] = NAN;
+		centroids[8] = garbage ? INFINITY : 1e30f;
+	}
+	free(x);
+	free(centroids);
+	free(scratch);
 }
 
 /* ------------------------------------------------------------------ kmeans */
@@ -256,7 +444,8 @@ static void same_everywhere(const struct pq_shape *shape, size_t rows, bool with
 
 static void test_codebooks_and_codes_are_the_same_bytes_on_all_levels_and_threads(void **state)
 {
-	static const struct pq_shape shapes[] = {{24, 6, 4}, {24, 7, 4}, {13, 5, 8}, {1, 1, 8}, {9, 9, 4}};
+	static const struct pq_shape shapes[] = {{24, 6, 4}, {24, 7, 4}, {13, 5, 8},
+						 {13, 9, 8}, {1, 1, 8},  {9, 9, 4}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
@@ -482,6 +671,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nearest_is_the_first_of_the_least_scores),
+		cmocka_unit_test(test_assignment_is_to_the_nearest_but_for_rounding),
+		cmocka_unit_test(test_assignment_of_the_largest_integers),
+		cmocka_unit_test(test_assignment_knows_which_centroids_it_cannot_tell_apart),
+		cmocka_unit_test(test_assignment_is_to_the_first_of_equal_ones),
+		cmocka_unit_test(test_assignment_of_what_is_not_finite_is_the_same_everywhere),
 		cmocka_unit_test(test_kmeans_is_as_good_as_many_plain_rounds),
 		cmocka_unit_test(test_kmeans_of_few_or_equal_rows),
 		cmocka_unit_test(test_codebooks_and_codes_are_the_same_bytes_on_all_levels_and_threads),
