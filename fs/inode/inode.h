@@ -38,6 +38,7 @@ struct inode {
 	bool replace_next;        /* truncated by path: the next writer replaces it. Holds a reference */
 	struct draft draft;       /* pieces of runs that are not published yet */
 	bool mapped;              /* through a writable file, and one is left: no runs, no draft */
+	bool cached;              /* a reader has opened it since it is in use: the kernel may have pages */
 };
 
 struct inode_table *inode_table_new(void);

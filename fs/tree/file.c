@@ -41,6 +41,7 @@ static void attach(struct file *h, struct inode *o)
 	h->inode = o;
 	h->next = o->files;
 	o->files = h;
+	o->cached |= !h->writable || h->readable;
 }
 
 static void detach(struct file *h)
@@ -57,16 +58,15 @@ static void detach(struct file *h)
 /* How the kernel, which knows the vector as ino, shall treat the file. */
 static void tell_kernel(const struct mount *s, struct file *h, uint64_t ino, struct fuse_file_info *fi)
 {
-	bool is_aliased = atomic_load(&h->inode->ino) != ino; /* then no invalidation comes to its pages */
-
+	h->is_aliased = atomic_load(&h->inode->ino) != ino; /* then no invalidation comes to its pages */
 	fi->fh = (uintptr_t)h;
 	if (h->writable) {
-		fi->direct_io = s->direct_mmap || (fi->flags & O_ACCMODE) == O_WRONLY;
+		fi->direct_io = s->direct_mmap || !h->readable;
 		return;
 	}
 	fi->noflush = 1;
-	fi->direct_io = s->direct_mmap && (is_aliased || h->attr.size > CACHED_BYTES_MAX);
-	fi->keep_cache = !fi->direct_io && !is_aliased && !notify_is_stale(s->notify, ino);
+	fi->direct_io = s->direct_mmap && (h->is_aliased || h->attr.size > CACHED_BYTES_MAX);
+	fi->keep_cache = !fi->direct_io && !h->is_aliased && !notify_is_stale(s->notify, ino);
 }
 
 /* With the lock of o held. */

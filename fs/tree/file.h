@@ -26,6 +26,7 @@ struct file {
 	bool readable;     /* as well: it may be mapped and written so */
 	bool appends;      /* O_APPEND */
 	bool unprivileged; /* opened by somebody whose writes take set-user-ID away */
+	bool is_aliased;   /* the kernel knew the vector by an earlier number than it has */
 	bool untouched;    /* not used since it was opened: a truncation by its opener is open(2)'s own */
 	pid_t opener;      /* its thread; 0 where that cannot be told */
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "fs/request/invalidate.h"
@@ -196,8 +197,21 @@ static int modify_copy(struct file *h, const void *data, size_t size, size_t off
 	return 0;
 }
 
-/* Changes the published vector. */
-static int modify(struct mount *s, struct file *h, const void *data, size_t size, size_t off, bool from_page)
+/*
+ * Whether the kernel has nothing of the vector that this file's writing could make out of date, as with most
+ * writers: it has dropped its pages when they opened it, and only a reader makes new ones; and it forgets the
+ * times at each write, or is not to keep them while something is staged. To be told costs as much as a
+ * request.
+ */
+static bool kernel_keeps_nothing(const struct file *h)
+{
+	bool loses_setid = h->unprivileged && (h->attr.perm.mode & (S_ISUID | S_ISGID));
+
+	return !h->is_aliased && !h->inode->cached && !loses_setid;
+}
+
+/* Changes the published vector; is_told: the kernel need not hear of it. */
+static int modify(struct mount *s, struct file *h, const void *data, size_t size, size_t off, bool is_told)
 {
 	struct node node = place(h);
 	struct vs_attr attr = h->attr;
@@ -212,7 +226,7 @@ static int modify(struct mount *s, struct file *h, const void *data, size_t size
 	if (rc)
 		return rc;
 	h->unsynced = true;
-	if (!from_page) /* else the kernel's own page is the newest there is */
+	if (!is_told)
 		notify_inode(s->notify, node_ino(&node));
 	return 0;
 }
@@ -266,7 +280,7 @@ static int settle_runs(struct mount *s, struct inode *o)
 /* Every byte is new: the draft is overwritten, but runs may still become whole themselves. */
 static int modify_whole(struct mount *s, struct file *h, const void *data)
 {
-	int rc = modify(s, h, data, h->row_bytes, 0, false);
+	int rc = modify(s, h, data, h->row_bytes, 0, kernel_keeps_nothing(h));
 
 	if (!rc) {
 		draft_clear(&h->inode->draft);
@@ -279,7 +293,7 @@ static int modify_part(struct mount *s, struct file *h, const void *data, size_t
 {
 	int rc = settle_runs(s, h->inode);
 
-	return rc ? rc : modify(s, h, data, size, off, false);
+	return rc ? rc : modify(s, h, data, size, off, kernel_keeps_nothing(h));
 }
 
 /* One more piece of a run. */
@@ -355,7 +369,7 @@ int staging_write_page(struct mount *s, struct file *h, const void *data, size_t
 	if (rc)
 		return rc;
 	if (!draft_is_pending(d))
-		return modify(s, h, data, size, off, true);
+		return modify(s, h, data, size, off, true); /* the kernel's own page is the newest there is */
 	page = malloc(2 * size);
 	if (!page)
 		return -ENOMEM;

@@ -189,6 +189,107 @@ export BATS_TEST_TIMEOUT=$((VECFS_LONG ? 1800 : 60 * slow))
 	P
 }
 
+@test "however a vector is overwritten, and whoever has read it before or reads it meanwhile: nobody keeps an old page, size or time" {
+	python3 - <<-'P'
+		import itertools, mmap, os, time
+
+		def read(mapped=False):
+		    fd = os.open(path, os.O_RDONLY)
+		    if mapped:
+		        with mmap.mmap(fd, size, prot=mmap.PROT_READ) as m:
+		            got = m[:]
+		    else:
+		        got = os.pread(fd, size + 1, 0)
+		    os.close(fd)
+		    return got
+
+		class Reader:
+		    """Of one kind: what it opens before or during the overwriting, it still looks at afterwards."""
+		    def __init__(self, kind):
+		        self.kind, self.fd, self.map = kind, None, None
+		        if kind in ('read', 'held', 'mapped'):
+		            read()
+		        if kind == 'mapped once':
+		            read(mapped=True)
+		        if kind in ('held', 'mapped'):
+		            self.fd = os.open(path, os.O_RDONLY)
+		            os.pread(self.fd, size + 1, 0)
+		        if kind == 'mapped':
+		            self.map = mmap.mmap(self.fd, size, prot=mmap.PROT_READ)
+		            self.map[:]
+		    def meanwhile(self):
+		        if self.kind == 'meanwhile':
+		            read(mapped=True)
+		        if self.kind == 'opens':
+		            self.fd = os.open(path, os.O_RDONLY)
+		            os.pread(self.fd, size + 1, 0)
+		    def goes_on(self):
+		        if self.kind == 'meanwhile':
+		            read(mapped=True)
+		        if self.map:
+		            self.map[:]
+		    def sees(self):
+		        yield read()
+		        yield read(mapped=True)
+		        if self.fd is not None:
+		            yield os.pread(self.fd, size + 1, 0)
+		        if self.map:
+		            yield self.map[:]
+		    def close(self):
+		        if self.map:
+		            self.map.close()
+		        if self.fd is not None:
+		            os.close(self.fd)
+
+		def overwrite(how, reader):
+		    """Returns what is then there."""
+		    fd = os.open(path, os.O_WRONLY | (os.O_TRUNC if how.startswith('trunc') else 0))
+		    reader.meanwhile()
+		    if how in ('whole', 'trunc whole'):
+		        os.write(fd, new)
+		        want = new
+		    elif how in ('pieces', 'trunc pieces'):
+		        for at in range(0, size, 1000):
+		            os.write(fd, new[at:at + 1000])
+		            reader.goes_on()
+		        want = new
+		    elif how == 'part':
+		        os.pwrite(fd, new[1000:1100], 1000)
+		        want = old[:1000] + new[1000:1100] + old[1100:]
+		    else:
+		        os.ftruncate(fd, size)
+		        want = bytes(size)
+		        if how == 'trunc hole':
+		            os.pwrite(fd, new[:100], 0)
+		            want = new[:100] + want[100:]
+		    os.close(fd)
+		    return want
+
+		hows = 'whole', 'trunc whole', 'pieces', 'trunc pieces', 'part', 'trunc zeros', 'trunc hole'
+		kinds = 'nobody', 'read', 'mapped once', 'held', 'mapped', 'meanwhile', 'opens'
+		os.mkdir('mnt/big')
+		for size, how, kind in itertools.product((3072, 12000), hows, kinds):
+		    path = 'mnt/docs/apple' if size == 3072 else 'mnt/big/apple'
+		    old, new = (bytes([one]) * size for one in (1, 2))
+		    open(path, 'wb').write(old)
+		    os.utime(path, ns=(10**9, 10**9))
+		    assert os.stat(path).st_mtime_ns == 10**9
+		    reader = Reader(kind)
+		    want = overwrite(how, reader)
+		    # Mappings first: reads make the kernel ask for the vector's time, and drop pages of another.
+		    until = time.monotonic() + 5
+		    while reader.map and reader.map[:] != want:
+		        assert time.monotonic() < until, (size, how, kind)
+		    assert read(mapped=True) == read() == want, (size, how, kind)
+		    st = os.stat(path)
+		    assert st.st_size == size and st.st_mtime_ns > 10**9, (size, how, kind, st)
+		    until = time.monotonic() + 5
+		    while any(got != want for got in reader.sees()):
+		        assert time.monotonic() < until, (size, how, kind)
+		    reader.close()
+	P
+}
+
 # held PYTHON: runs it in a process that then keeps its descriptors open; to the end of the test.
 held() {
 	printf 'import os, time\nold, new = (open(n, "rb").read() for n in ("old", "new"))\n%s\nopen("done", "w")\ntime.sleep(600)\n' "$1" >held.py
