@@ -513,7 +513,7 @@ bool collection_row_is_unread(const struct collection *c, uint32_t row)
 	const struct segment *seg = collection_segment(c, row);
 
 	return segment_has_files(seg) && !overlay_find(&c->overlay, row) &&
-	       (!segment_rows(seg) || seg->files->io->lost);
+	       (!segment_rows(seg) || seg->files->io->lost || seg->files->io->dropped);
 }
 
 bool collection_index_is_unread(const struct collection *c)

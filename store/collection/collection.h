@@ -195,8 +195,9 @@ static inline uint32_t collection_slot(const struct collection *c, uint32_t row)
  */
 const struct row *collection_row(const struct collection *c, uint32_t row, const char **name);
 /*
- * Whether a row that seems damaged may be sound, and was only not read: it could not be mapped, or pages of
- * mappings have been lost (io.h) and read as zeros. The same of an index in which something is not found.
+ * Whether a row that seems damaged may be sound, and was only not read: it could not be mapped, pages of
+ * mappings have been lost (io.h) and read as zeros, or the file system has dropped what it had taken. The
+ * same of an index in which something is not found.
  */
 bool collection_row_is_unread(const struct collection *c, uint32_t row);
 bool collection_index_is_unread(const struct collection *c);

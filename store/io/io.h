@@ -91,6 +91,9 @@ struct io {
 	unsigned width;    /* calls that are worth making at once, because each waits for a server; 0: one */
 	bool unguarded;    /* a page of a mapping that cannot be read is SIGBUS, as it is without guard.h */
 	_Atomic unsigned lost; /* pages of mappings that could not be read */
+	/* A sync has failed: of what was written since the one before, some may read as if it never had been.
+	 */
+	_Atomic bool dropped;
 };
 
 /* The real thing: a table over the directory dir (created 0700 if missing and create). Freed with

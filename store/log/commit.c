@@ -93,6 +93,7 @@ void commit_poison(struct vs_store *s, const char *what, int error)
 	struct commit *c = &s->commit;
 	bool first;
 
+	s->io->dropped = true;
 	pthread_mutex_lock(&c->mutex);
 	first = !c->failed;
 	c->failed = -EROFS;

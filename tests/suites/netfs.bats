@@ -271,6 +271,37 @@ heal() {
 	fusermount3 -u net
 	store=$here/disk/store
 }
+
+@test "vectors that a client has dropped: EIO until they are there again, never as if they had not been" {
+	expect_log 'cannot .*: No space left on device; the store is read-only until it is mounted again'
+	expect_log '.*: not closed cleanly: .*'
+	expect_log '.*: checksum mismatch'
+	below net
+	store=$here/net/store
+	start
+	mkdir mnt/docs
+	fails net "lose ENOSPC /collections/"
+	for id in {1..20}; do vec $id 100 >mnt/docs/$id; done
+	sync mnt/docs # by the log: durable
+	sleep 1       # and applied
+	kill -USR1 "$last"
+	eventually grep -q dropped net.calls
+	fails net "lose ENOSPC /log."
+	vec 9 100 >new
+	refused "" durably_as new mnt/docs/21
+	fails net
+	for id in {1..20}; do refused "Input/output error" cat mnt/docs/$id; done
+	refused "Input/output error" ls mnt/docs
+	run vecfs umount "$mnt"
+	wait "$daemon" || :
+	daemon=
+	start
+	for id in {1..20}; do vec $id 100 | cmp - mnt/docs/$id; done
+	stop
+	fusermount3 -u net
+	store=$here/disk/store
+}
+
 @test "an upload that a client has dropped is refused, and so is a batch whose vectors it has" {
 	expect_log '.*No space left on device.*'
 	expect_log '.*; the store is read-only until it is mounted again'
