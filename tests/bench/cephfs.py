@@ -12,6 +12,7 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 FILES, ROUNDS, DIM, ROWS = 150, 7, 768, 50000
@@ -47,7 +48,8 @@ def report(what, pairs, unit, of):
 
 def main():
     vecfs, mount, store, folder = sys.argv[1:]
-    rows, megabytes = 'rows.f32', 4 * DIM * ROWS / 1e6
+    here, megabytes = tempfile.TemporaryDirectory(), 4 * DIM * ROWS / 1e6
+    rows = f'{here.name}/rows.f32'
     with open(rows, 'wb') as out:
         one = array.array('f', (random.random() for _ in range(DIM))).tobytes()
         for i in range(ROWS):

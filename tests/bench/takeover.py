@@ -148,9 +148,10 @@ def main():
     args = p.parse_args()
     args.folder = os.path.abspath(args.folder)
     new = not os.path.exists(f'{args.folder}/ceph.conf')
-    if new:
-        ceph(args.folder, 'up', str(3 + 2 * 4 * DIM * args.rows // 10**9))
+    ceph(args.folder, 'install')
     try:
+        if new:
+            ceph(args.folder, 'up', str(3 + 2 * 4 * DIM * args.rows // 10**9))
         for machine in ('one', 'two'):
             ceph(args.folder, 'mount', machine)
         if new:
@@ -158,11 +159,17 @@ def main():
         runs = [run(args, n) for n in range(args.runs)]
         print(f'medians: first read {statistics.median(r[0] for r in runs):.2f} s, '
               f'cat of as much {statistics.median(r[1] for r in runs):.2f} s')
-    finally:
-        for machine in ('one', 'two'):
-            ceph(args.folder, 'unmount', machine)
-        if not args.keep:
+    except subprocess.CalledProcessError:
+        if new:  # nobody is to take a half of it for a cluster
             ceph(args.folder, 'down')
+            os.remove(f'{args.folder}/ceph.conf')
+        raise
+    finally:
+        if os.path.exists(f'{args.folder}/ceph.conf'):
+            for machine in ('one', 'two'):
+                ceph(args.folder, 'unmount', machine)
+            if not args.keep:
+                ceph(args.folder, 'down')
 
 
 sys.exit(main())
