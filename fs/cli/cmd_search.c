@@ -33,12 +33,13 @@
 #include "fs/cli/transfer.h"
 #include "fs/control/filter_table.h"
 #include "fs/control/query_array.h"
+#include "store/base/clock.h"
 #include "store/base/idlist.h"
 
 #define WHY_BYTES 512
 #define READ_BYTES (1u << 20)
 #define THREADS_MAX 256u
-#define LOOK_NS 100000000
+#define LOOK_MS 100
 
 static const char help[] =
 	"usage: vecfs search COLLECTION QUERY [OPTION...]\n"
@@ -227,20 +228,15 @@ static void look_once(struct look *look)
 static void *look_always(void *arg)
 {
 	struct look *look = arg;
-	struct timespec until;
 
 	pthread_mutex_lock(&look->lock);
 	while (!look->is_over) {
 		pthread_mutex_unlock(&look->lock);
 		look_once(look);
 		interrupt_pass_on(look->asker);
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += LOOK_NS;
-		until.tv_sec += until.tv_nsec / 1000000000;
-		until.tv_nsec %= 1000000000;
 		pthread_mutex_lock(&look->lock);
 		if (!look->is_over)
-			pthread_cond_timedwait(&look->end, &look->lock, &until);
+			clock_wait(&look->end, &look->lock, clock_ms() + LOOK_MS);
 	}
 	pthread_mutex_unlock(&look->lock);
 	return NULL;

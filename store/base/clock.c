@@ -2,6 +2,7 @@
 /* clock - what time it is, and times as the store keeps them (vs_time). */
 #include "store/base/clock.h"
 
+#include <errno.h>
 #include <time.h>
 
 #include "store/store.h"
@@ -48,4 +49,11 @@ int64_t clock_ns(void)
 int64_t clock_ms(void)
 {
 	return clock_ns() / 1000000;
+}
+
+bool clock_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t until_ms)
+{
+	struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+
+	return pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, &until) != ETIMEDOUT;
 }

@@ -19,29 +19,17 @@ struct waiter {
 	struct waiter *next;
 };
 
-static int cond_init(pthread_cond_t *cond)
-{
-	pthread_condattr_t attr;
-	int rc;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	rc = pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-	return -rc;
-}
-
 int commit_init(struct vs_store *s)
 {
 	struct commit *c = &s->commit;
 
 	memset(c, 0, sizeof *c);
 	pthread_mutex_init(&c->mutex, NULL);
-	cond_init(&c->work);
-	cond_init(&c->done);
-	cond_init(&c->space);
-	cond_init(&c->room);
-	cond_init(&c->ready);
+	pthread_cond_init(&c->work, NULL);
+	pthread_cond_init(&c->done, NULL);
+	pthread_cond_init(&c->space, NULL);
+	pthread_cond_init(&c->room, NULL);
+	pthread_cond_init(&c->ready, NULL);
 	c->durable_end = &c->durable;
 	for (int i = 0; i < GROUPS; i++) {
 		struct group *g = calloc(1, sizeof *g);
@@ -119,12 +107,6 @@ void commit_mind_lost(struct vs_store *s)
 {
 	if (s->io->lost)
 		commit_poison(s, "cannot read a mapped file", -EIO);
-}
-
-void commit_deadline(struct timespec *t, int64_t ms)
-{
-	t->tv_sec = ms / 1000;
-	t->tv_nsec = ms % 1000 * 1000000;
 }
 
 /* Waits, under the mutex, for what only the applier can bring about. */
@@ -459,7 +441,6 @@ void *commit_thread(void *store)
 	while (!c->stop) {
 		int64_t due_ms = c->open->opened_ms + s->options.commit_ms;
 		int64_t now_ms = clock_ms(), look_ms = now_ms + LOST_LOOK_MS;
-		struct timespec t;
 
 		if (s->io->lost && !c->failed) {
 			pthread_mutex_unlock(&c->mutex);
@@ -471,12 +452,10 @@ void *commit_thread(void *store)
 			stop_leading(c);
 		} else if (c->failed || c->changes == c->durable_changes) {
 			c->committer_idle = true;
-			commit_deadline(&t, look_ms);
-			pthread_cond_timedwait(&c->work, &c->mutex, &t);
+			clock_wait(&c->work, &c->mutex, look_ms);
 			c->committer_idle = false;
 		} else if (now_ms < due_ms) {
-			commit_deadline(&t, due_ms < look_ms ? due_ms : look_ms);
-			pthread_cond_timedwait(&c->work, &c->mutex, &t);
+			clock_wait(&c->work, &c->mutex, due_ms < look_ms ? due_ms : look_ms);
 		} else if (c->leading) {
 			pthread_cond_wait(&c->done, &c->mutex);
 		} else {

@@ -78,8 +78,6 @@ void commit_stop(struct vs_store *s);
 void *commit_thread(void *store);
 /* Called by the applier when it is through with a group. */
 void commit_applied(struct vs_store *s, struct group *g, int file, bool checkpointed);
-/* The absolute time for pthread_cond_timedwait. ms: of clock_ms(). */
-void commit_deadline(struct timespec *t, int64_t ms);
 /* A write failed: from now on nothing is written, and changes answer -EROFS. No lock but perhaps the store's.
  */
 void commit_poison(struct vs_store *s, const char *what, int error);

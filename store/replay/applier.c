@@ -94,7 +94,6 @@ static struct group *next_groups(struct commit *c, bool *stop)
 {
 	struct group *first = NULL, **end = &c->durable;
 	bool waited = false;
-	struct timespec t;
 
 	pthread_mutex_lock(&c->mutex);
 	while (!is_wanted(c) && !(c->durable && waited)) {
@@ -103,8 +102,7 @@ static struct group *next_groups(struct commit *c, bool *stop)
 			pthread_cond_wait(&c->ready, &c->mutex);
 			waited = false;
 		} else {
-			commit_deadline(&t, clock_ms() + APPLY_MS);
-			waited = pthread_cond_timedwait(&c->ready, &c->mutex, &t) == ETIMEDOUT;
+			waited = !clock_wait(&c->ready, &c->mutex, clock_ms() + APPLY_MS);
 		}
 	}
 	c->applier_idle = c->relief = false;

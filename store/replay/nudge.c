@@ -20,18 +20,17 @@ struct nudge {
 static void *run(void *arg)
 {
 	struct nudge *n = arg;
-	struct timespec until;
-	int64_t pause_ms = PAUSE_MS;
+	int64_t pause_ms = PAUSE_MS, until_ms;
 
 	pthread_mutex_lock(&n->mutex);
 	while (!n->ends) {
 		pthread_mutex_unlock(&n->mutex);
 		engine_publish_lock(n->s);
-		commit_deadline(&until, clock_ms() + pause_ms);
+		until_ms = clock_ms() + pause_ms;
 		pause_ms *= 2;
 		pthread_mutex_lock(&n->mutex);
 		if (!n->ends)
-			pthread_cond_timedwait(&n->ending, &n->mutex, &until);
+			clock_wait(&n->ending, &n->mutex, until_ms);
 	}
 	pthread_mutex_unlock(&n->mutex);
 	return NULL;
@@ -41,16 +40,12 @@ struct nudge *nudge_begin(struct vs_store *s)
 {
 	bool wanted = s->io->width > 1 && !s->read_only && s->lock_fd >= 0;
 	struct nudge *n = wanted ? calloc(1, sizeof *n) : NULL;
-	pthread_condattr_t attr;
 
 	if (!n)
 		return NULL;
 	n->s = s;
 	pthread_mutex_init(&n->mutex, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&n->ending, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&n->ending, NULL);
 	if (!pthread_create(&n->thread, NULL, run, n))
 		return n;
 	pthread_cond_destroy(&n->ending);

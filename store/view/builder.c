@@ -651,12 +651,11 @@ static int64_t pace_pause_ms(const struct pace *p, bool fast)
 /* Waits a moment, or, with nothing to do later, until something changes or codes are to be looked at. */
 static void rest(struct vs_store *s, bool later, uint64_t changes, int64_t pause_ms)
 {
-	struct timespec until;
+	int64_t until_ms = clock_ms() + pause_ms;
 
 	pthread_mutex_lock(&s->builder_mutex);
-	commit_deadline(&until, clock_ms() + pause_ms);
 	while (!s->views->stop && !s->views->hurry &&
-	       pthread_cond_timedwait(&s->builder_work, &s->builder_mutex, &until) != ETIMEDOUT)
+	       clock_wait(&s->builder_work, &s->builder_mutex, until_ms))
 		;
 	later |= s->views->hurry; /* what was asked for may have come after the look, and after its change was
 				     counted */
@@ -673,9 +672,9 @@ static void rest(struct vs_store *s, bool later, uint64_t changes, int64_t pause
 	if (change_count(s) != changes)
 		s->builder_idle = false;
 	pthread_mutex_lock(&s->builder_mutex);
-	commit_deadline(&until, s->views->scrub.due_ms);
+	until_ms = s->views->scrub.due_ms;
 	while (s->builder_idle && !s->views->stop &&
-	       pthread_cond_timedwait(&s->builder_work, &s->builder_mutex, &until) != ETIMEDOUT)
+	       clock_wait(&s->builder_work, &s->builder_mutex, until_ms))
 		;
 	s->builder_idle = false;
 	pthread_mutex_unlock(&s->builder_mutex);

@@ -566,7 +566,6 @@ int vs_view_wait(struct vs_store *s, uint32_t collection, const char *name,
 		 bool (*fn)(void *arg, const struct vs_view_info *), void *arg)
 {
 	struct vs_view_info info;
-	struct timespec until;
 	int rc;
 
 	while (!(rc = vs_view_get(s, collection, name, &info))) {
@@ -576,12 +575,8 @@ int vs_view_wait(struct vs_store *s, uint32_t collection, const char *name,
 			return 0;
 		if (info.state == VS_VIEW_FAILED)
 			return -EINVAL;
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += WAIT_MS * 1000000L;
-		until.tv_sec += until.tv_nsec / 1000000000L;
-		until.tv_nsec %= 1000000000L;
 		pthread_mutex_lock(&s->views->mutex);
-		pthread_cond_timedwait(&s->views->changed, &s->views->mutex, &until);
+		clock_wait(&s->views->changed, &s->views->mutex, clock_ms() + WAIT_MS);
 		pthread_mutex_unlock(&s->views->mutex);
 	}
 	return rc;

@@ -505,6 +505,20 @@ anonymous() { awk '/^RssAnon:/ { print $2 * 1024 }' "/proc/$daemon/status"; }
 	}
 }
 
+# wanting: for how many milliseconds each of the daemon's threads has run, or waited for a processor.
+wanting() { awk '{print FILENAME, int(($1 + $2) / 1e6)}' /proc/"$daemon"/task/*/schedstat; }
+
+@test "a daemon that has views, and that nobody asks anything, rests" {
+	some
+	mkdir "$views"/opq8 "$views"/sq8 "$views"/f16
+	ready opq8 sq8 f16
+	sleep 2
+	wanting >before
+	sleep 3
+	wanting >after
+	join before after | awk '$3 - $2 > 1500 {print "goes on:", $1, $3 - $2, "ms of 3 s"; busy = 1} END {exit busy}'
+}
+
 @test "stat, stats and metrics show each view: bytes, ratio, state, recall, drift" {
 	some 3000
 	mkdir "$views/opq8" "$views/sq8"
