@@ -84,7 +84,7 @@ struct vs_options {
 	/* How many descriptors and mappings of segments may be kept open for the next use; 0: 512 and 16,384.
 	 */
 	unsigned files_max, maps_max;
-	unsigned scrub_ms; /* rest between two rounds of looking at all codes of views; 0: a minute */
+	unsigned scrub_ms; /* rest between two rounds of looking at codes of views; 0: a minute, or longer */
 	struct io *io;     /* NULL: the real file system at dir. Otherwise used as it is, and not freed */
 };
 

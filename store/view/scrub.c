@@ -14,9 +14,9 @@
 
 static int64_t rest_ms(const struct vs_store *s, int64_t took_ms)
 {
-	int64_t least = s->options.scrub_ms ? s->options.scrub_ms : REST_MS;
-
-	return took_ms * REST_TIMES > least ? took_ms * REST_TIMES : least;
+	if (s->options.scrub_ms)
+		return s->options.scrub_ms;
+	return took_ms * REST_TIMES > REST_MS ? took_ms * REST_TIMES : REST_MS;
 }
 
 static void begin_round(struct vs_store *s, int64_t due_ms)
