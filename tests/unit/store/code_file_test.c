@@ -311,21 +311,30 @@ static void an_upload_is_encoded_before_its_commit(void **state)
 	assert_int_equal(f->warnings, 0);
 }
 
+/* A batch's upload of which f16 has the codes, though it is not committed. */
+static struct vs_upload *upload_encoded(struct fixture *f, const char *batch, uint32_t *id)
+{
+	struct vs_upload *u;
+	char file[64];
+
+	u = upload(f, batch, UPLOADED, id);
+	snprintf(file, sizeof file, "early.%u.0.f16.1.tags", *id);
+	wait_tag(f, file, UPLOADED / 64 - 1);
+	return u;
+}
+
 /* Vectors come instead of those that were encoded: their codes are their own. */
 static void an_upload_that_begins_anew_has_its_own_codes(void **state)
 {
 	struct vs_schema schema = {.dim = DIM, .dtype = VS_F32};
 	struct fixture *f = *state;
 	struct vs_upload *u;
-	char file[64];
 	uint32_t id;
 
 	put_many(f, 0, 300);
 	create(f, "f16");
 	wait_whole(f, "f16");
-	u = upload(f, "b", UPLOADED, &id);
-	snprintf(file, sizeof file, "early.%u.0.f16.1.tags", id);
-	wait_tag(f, file, UPLOADED / 64 - 1);
+	u = upload_encoded(f, "b", &id);
 	assert_int_equal(vs_upload_end(u, false), 0);
 	assert_int_equal(vs_upload_begin(f->s, id, &schema, &u), 0);
 	for (unsigned i = 0; i < UPLOADED; i++) {
@@ -345,23 +354,18 @@ static void codes_of_a_batch_that_is_not_committed_leave_no_file(void **state)
 {
 	struct fixture *f = *state;
 	struct vs_upload *u;
-	char file[64];
 	uint32_t id;
 
 	put_many(f, 0, 300);
 	create(f, "f16");
 	wait_whole(f, "f16");
-	u = upload(f, "dropped", UPLOADED, &id);
-	snprintf(file, sizeof file, "early.%u.0.f16.1.tags", id);
-	wait_tag(f, file, UPLOADED / 64 - 1);
+	u = upload_encoded(f, "dropped", &id);
 	assert_int_equal(vs_upload_end(u, true), 0);
 	assert_int_equal(vs_collection_remove(f->s, id), 0);
 	for (int i = 0; i < WAIT_MS / 5 && count_files(f, "early."); i++)
 		pause_ms(5);
 	assert_int_equal(count_files(f, "early."), 0);
-	u = upload(f, "open", UPLOADED, &id);
-	snprintf(file, sizeof file, "early.%u.0.f16.1.tags", id);
-	wait_tag(f, file, UPLOADED / 64 - 1);
+	u = upload_encoded(f, "open", &id);
 	assert_int_equal(vs_upload_end(u, true), 0);
 	assert_int_equal(vs_close(f->s), 0);
 	assert_int_equal(count_files(f, "early."), 0);
