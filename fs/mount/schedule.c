@@ -253,7 +253,7 @@ static bool rest(struct schedule *s, unsigned ms)
 	bool go_on;
 
 	pthread_mutex_lock(&s->lock);
-	while (!s->quit && pthread_cond_timedwait(&s->cond, &s->lock, &until) != ETIMEDOUT)
+	while (!s->quit && pthread_cond_clockwait(&s->cond, &s->lock, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
 		continue;
 	go_on = !s->quit;
 	pthread_mutex_unlock(&s->lock);
@@ -372,16 +372,6 @@ static void free_schedule(struct schedule *s)
 	free(s);
 }
 
-static void init_cond(pthread_cond_t *cond)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
 struct schedule *schedule_start(bool own_session)
 {
 	struct schedule *s = calloc(1, sizeof *s);
@@ -389,7 +379,7 @@ struct schedule *schedule_start(bool own_session)
 	if (!s)
 		return NULL;
 	pthread_mutex_init(&s->lock, NULL);
-	init_cond(&s->cond);
+	pthread_cond_init(&s->cond, NULL);
 	each_thread(add_ring_thread, s);
 	if (s->count > 0 && may_return()) {
 		if (pthread_create(&s->thread, NULL, run, s) == 0) {

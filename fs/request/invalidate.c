@@ -8,12 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <time.h>
 
 #include "fs/request/ops.h"
+#include "store/base/clock.h"
 
 #define BUCKETS 1024
 #define SETTLE_MS 50 /* how often staged bytes are looked at while there are any */
+#define HOUSEKEEP_MS 1000
+#define NEVER_MS INT64_MAX /* of clock_ms() */
 
 struct item {
 	struct item *next;       /* in the queue */
@@ -33,9 +35,9 @@ struct notify {
 	atomic_uint stale_count;
 	struct item *stale[BUCKETS];
 	bool housekeeping, quit;
-	struct timespec housekeeping_at;
+	int64_t housekeeping_ms; /* when, of clock_ms() */
 	atomic_bool settling;
-	struct timespec settle_at;
+	int64_t settle_ms;
 };
 
 static struct item **bucket_of(struct notify *n, uint64_t ino)
@@ -131,24 +133,13 @@ void notify_entry(struct notify *n, uint64_t dir_ino, const char *name)
 	pthread_mutex_unlock(&n->lock);
 }
 
-static struct timespec in_ms(long ms)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	at.tv_nsec += ms * 1000000;
-	at.tv_sec += at.tv_nsec / 1000000000;
-	at.tv_nsec %= 1000000000;
-	return at;
-}
-
 /* With the lock held. */
 static void plan_housekeeping(struct notify *n)
 {
 	if (n->housekeeping)
 		return;
 	n->housekeeping = true;
-	n->housekeeping_at = in_ms(1000);
+	n->housekeeping_ms = clock_ms() + HOUSEKEEP_MS;
 }
 
 void notify_settling(struct notify *n)
@@ -156,7 +147,7 @@ void notify_settling(struct notify *n)
 	if (atomic_load(&n->settling)) /* what is staged was counted before, and the thread counts after */
 		return;
 	pthread_mutex_lock(&n->lock);
-	n->settle_at = in_ms(SETTLE_MS);
+	n->settle_ms = clock_ms() + SETTLE_MS;
 	atomic_store(&n->settling, true);
 	pthread_cond_signal(&n->cond);
 	pthread_mutex_unlock(&n->lock);
@@ -193,45 +184,28 @@ static void forget(struct notify *n, struct item *item)
 	free(item);
 }
 
-static bool is_before(const struct timespec *a, const struct timespec *b)
+static bool is_due(bool planned, int64_t at_ms)
 {
-	return a->tv_sec < b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec < b->tv_nsec);
+	return planned && clock_ms() >= at_ms;
 }
 
-static bool is_due(bool planned, const struct timespec *at)
+/* With the lock held: when there is something to do beside the queue. */
+static int64_t next_plan(const struct notify *n)
 {
-	struct timespec now;
+	int64_t at_ms = atomic_load(&n->settling) ? n->settle_ms : NEVER_MS;
 
-	if (!planned)
-		return false;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return !is_before(&now, at);
-}
-
-/* With the lock held: when there is something to do beside the queue; NULL: never. */
-static const struct timespec *next_plan(const struct notify *n)
-{
-	const struct timespec *at = atomic_load(&n->settling) ? &n->settle_at : NULL;
-
-	if (n->housekeeping && (!at || is_before(&n->housekeeping_at, at)))
-		at = &n->housekeeping_at;
-	return at;
+	return n->housekeeping && n->housekeeping_ms < at_ms ? n->housekeeping_ms : at_ms;
 }
 
 /* Waits for an item, and takes it; NULL if there is something else to do. With the lock held. */
 static struct item *dequeue(struct notify *n)
 {
-	const struct timespec *at = next_plan(n);
+	int64_t at_ms = next_plan(n);
 	struct item *item;
 
-	while (!n->first && !n->quit && !(at && is_due(true, at))) {
-		struct timespec until = at ? *at : (struct timespec){0};
-
-		if (at)
-			pthread_cond_timedwait(&n->cond, &n->lock, &until);
-		else
-			pthread_cond_wait(&n->cond, &n->lock);
-		at = next_plan(n);
+	while (!n->first && !n->quit && clock_ms() < at_ms) {
+		clock_wait(&n->cond, &n->lock, at_ms);
+		at_ms = next_plan(n);
 	}
 	item = n->first;
 	if (item) {
@@ -267,7 +241,7 @@ static void settle(struct notify *n)
 	pthread_mutex_lock(&n->lock);
 	if (!more || atomic_load(&n->settling))
 		return;
-	n->settle_at = in_ms(SETTLE_MS);
+	n->settle_ms = clock_ms() + SETTLE_MS;
 	atomic_store(&n->settling, true);
 }
 
@@ -287,9 +261,9 @@ static void *run(void *arg)
 	while (!n->quit) {
 		struct item *item;
 
-		if (is_due(n->housekeeping, &n->housekeeping_at))
+		if (is_due(n->housekeeping, n->housekeeping_ms))
 			housekeep(n);
-		if (is_due(atomic_load(&n->settling), &n->settle_at))
+		if (is_due(atomic_load(&n->settling), n->settle_ms))
 			settle(n);
 		item = dequeue(n);
 		if (!item)
@@ -319,7 +293,6 @@ static int start_thread(struct notify *n)
 struct notify *notify_start(struct mount *s, const struct notify_duties *duties)
 {
 	struct notify *n = calloc(1, sizeof *n);
-	pthread_condattr_t monotonic;
 
 	if (!n)
 		return NULL;
@@ -327,10 +300,7 @@ struct notify *notify_start(struct mount *s, const struct notify_duties *duties)
 	n->duties = duties;
 	n->end = &n->first;
 	pthread_mutex_init(&n->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&n->cond, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	pthread_cond_init(&n->cond, NULL);
 	if (start_thread(n)) {
 		free(n);
 		return NULL;
