@@ -575,6 +575,11 @@ void *txn_append(struct txn *txn, enum record_type type, uint32_t collection, si
 	return r;
 }
 
+bool txn_has_begun(const struct txn *txn)
+{
+	return txn->start > txn->s->commit.open->used;
+}
+
 void txn_end(struct txn *txn)
 {
 	struct vs_store *s = txn->s;

@@ -113,6 +113,8 @@ int txn_begin(struct vs_store *s, struct txn *txn, size_t bytes);
 /* Appends a zeroed record of bytes (a multiple of 8 is made of it). All records of a change share one frame.
  */
 void *txn_append(struct txn *txn, enum record_type type, uint32_t collection, size_t bytes);
+/* Whether it has records, and so has changed something. */
+bool txn_has_begun(const struct txn *txn);
 /* Ends it: acknowledged. Without records nothing happened. */
 void txn_end(struct txn *txn);
 

@@ -134,7 +134,9 @@ int rows_reserve_image(struct txn *txn, struct collection *c, uint32_t row)
 
 	if (!snapshot_wants(c, row))
 		return 0;
-	if (!txn->ahead->spill)
+	/* A change that has begun goes to its end: its own images may be more than a snapshot holds in
+	 * memory. */
+	if (!txn->ahead->spill && !txn_has_begun(txn))
 		txn->ahead->spill = snapshot_full(c);
 	rc = ahead_row(txn->ahead, c, row, NULL);
 	/* Other errors cost the snapshot, and not the change. */

@@ -392,6 +392,8 @@ static void rows_that_others_write_are_replaced(void **state)
 /* ------------------------------------------------------------------ many snapshots */
 
 #define HELD 8
+#define SMALL_ROWS 130u /* they go through the log, in one frame */
+#define SMALL_BATCHES 40u
 
 /* Opens one after the other, and keeps some open: each may be read. */
 static void *open_snapshots(void *arg)
@@ -438,6 +440,27 @@ static void snapshots_do_not_keep_a_batch_away(void **state)
 	assert_true(w.writes && o.looks);
 }
 
+/* What a batch replaces may be more than a snapshot holds in memory: it is written to its file later. */
+static void a_small_batch_goes_through_beside_a_snapshot(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_snapshot *m;
+
+	import(f, 0, SMALL_ROWS * SMALL_BATCHES, 1, NULL);
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+	for (unsigned i = 0; i < SMALL_BATCHES; i++) {
+		struct vs_batch_change change;
+
+		import(f, i * SMALL_ROWS, SMALL_ROWS, 2, &change);
+		assert_int_equal(change.replaced, SMALL_ROWS);
+	}
+	assert_float_equal(assert_even(m, SMALL_ROWS * SMALL_BATCHES), 1, 0);
+	vs_snapshot_close(m);
+	assert_int_equal(vs_snapshot_open(f->s, f->docs, &m), 0);
+	assert_float_equal(assert_even(m, SMALL_ROWS * SMALL_BATCHES), 2, 0);
+	vs_snapshot_close(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -446,6 +469,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_batch_is_there_or_not, new_store, free_store),
 		cmocka_unit_test_setup_teardown(rows_that_others_write_are_replaced, new_store, free_store),
 		cmocka_unit_test_setup_teardown(snapshots_do_not_keep_a_batch_away, new_store, free_store),
+		cmocka_unit_test_setup_teardown(a_small_batch_goes_through_beside_a_snapshot, new_store,
+						free_store),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
