@@ -17,7 +17,6 @@
 #include "store/base/clock.h"
 
 #define THREADS_MAX 1024
-#define THREAD_NAME "fuse-ring-" /* libfuse's, one a CPU */
 #define NS_PER_MS INT64_C(1000000)
 
 #define REST_MS 100       /* between two looks while nothing comes in ... */
@@ -32,11 +31,15 @@
 #define STUCK_LOOKS_GRACE 25
 #define GRACE_MS 500  /* after it was not SCHED_IDLE that was to blame */
 #define BLAME_TIMES 4 /* without it the threads run for so many times as long */
-#define BACKOFF_MS 1000
-#define BACKOFF_MS_MAX 60000
+#define BACKOFF_MS 10000
+#define BACKOFF_MS_MAX 300000
 
-/* One of the threads that answer requests. */
-struct ring_thread {
+/* libfuse's names of the threads that answer requests: one a CPU on io_uring; on the classic transport as
+ * many as have been needed at a time, and none of them ends before the mount does. */
+static const char *const thread_names[] = {"fuse-ring-", "fuse_worker"};
+
+/* One of them. */
+struct answerer {
 	pid_t tid;
 	int schedstat_fd, stat_fd;          /* of /proc/self/task/TID */
 	uint64_t ran_ns, waited_ns;         /* at the last look */
@@ -49,8 +52,9 @@ struct schedule {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
 	bool quit; /* with the lock */
+	int policy;
 	unsigned count;
-	struct ring_thread threads[THREADS_MAX];
+	struct answerer threads[THREADS_MAX]; /* in the order in which they came */
 };
 
 /* ------------------------------------------------------------------ what is allowed, and safe */
@@ -119,15 +123,19 @@ static int open_task(pid_t tid, const char *name)
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-static bool is_ring_thread(pid_t tid)
+static bool answers_requests(pid_t tid)
 {
 	char name[32] = "";
 	int fd = open_task(tid, "comm");
-	ssize_t n = fd < 0 ? 0 : read(fd, name, sizeof name - 1);
+	bool found = false;
 
-	if (fd >= 0)
-		close(fd);
-	return n > 0 && strncmp(name, THREAD_NAME, strlen(THREAD_NAME)) == 0;
+	if (fd < 0)
+		return false;
+	if (read(fd, name, sizeof name - 1) > 0)
+		for (size_t i = 0; i < sizeof thread_names / sizeof *thread_names; i++)
+			found |= strncmp(name, thread_names[i], strlen(thread_names[i])) == 0;
+	close(fd);
+	return found;
 }
 
 /* Calls do_thread for each thread of this process. */
@@ -143,46 +151,8 @@ static void each_thread(void (*do_thread)(struct schedule *s, pid_t tid), struct
 		closedir(dir);
 }
 
-static void add_ring_thread(struct schedule *s, pid_t tid)
-{
-	struct ring_thread t = {.tid = tid};
-
-	if (s->count == THREADS_MAX || !is_ring_thread(tid))
-		return;
-	t.schedstat_fd = open_task(tid, "schedstat");
-	t.stat_fd = open_task(tid, "stat");
-	s->threads[s->count++] = t;
-}
-
-static void make_idle(struct schedule *s, pid_t tid)
-{
-	(void)s;
-	set_policy(tid, SCHED_IDLE);
-}
-
-/* When the mount ends, the threads may be quicker; the number of one that has ended is not used. */
-static bool is_there(const struct ring_thread *t)
-{
-	char byte;
-
-	return pread(t->stat_fd, &byte, 1, 0) == 1;
-}
-
-static void set_policies(struct schedule *s, int policy)
-{
-	for (unsigned i = 0; i < s->count; i++) {
-		struct ring_thread *t = &s->threads[i];
-
-		if (is_there(t))
-			set_policy(t->tid, policy);
-		t->window_ran = t->ran_ns;
-		t->window_waited = t->waited_ns;
-		t->stuck = 0;
-	}
-}
-
 /* Whether it runs, or would if it were let. */
-static bool wants_to_run(const struct ring_thread *t)
+static bool wants_to_run(const struct answerer *t)
 {
 	char text[128] = "";
 	const char *state;
@@ -194,7 +164,7 @@ static bool wants_to_run(const struct ring_thread *t)
 }
 
 /* Takes the thread's times anew, and returns for how long it has run since the last look. */
-static uint64_t look(struct ring_thread *t)
+static uint64_t look(struct answerer *t)
 {
 	uint64_t ran_ns, before_ns = t->ran_ns;
 	char text[128] = "";
@@ -205,6 +175,52 @@ static uint64_t look(struct ring_thread *t)
 	t->ran_ns = ran_ns;
 	t->stuck = ran_ns == before_ns && wants_to_run(t) ? t->stuck + 1 : 0;
 	return ran_ns - before_ns;
+}
+
+/* It has the policy of the thread that started it, which may have been another since. */
+static void add_if_new(struct schedule *s, pid_t tid)
+{
+	struct answerer t = {.tid = tid};
+
+	for (unsigned i = 0; i < s->count; i++)
+		if (s->threads[i].tid == tid)
+			return;
+	if (s->count == THREADS_MAX || !answers_requests(tid))
+		return;
+	t.schedstat_fd = open_task(tid, "schedstat");
+	t.stat_fd = open_task(tid, "stat");
+	set_policy(tid, s->policy);
+	look(&t);
+	s->threads[s->count++] = t;
+}
+
+static void make_idle(struct schedule *s, pid_t tid)
+{
+	(void)s;
+	set_policy(tid, SCHED_IDLE);
+}
+
+/* When the mount ends, the threads may be quicker; the number of one that has ended is not used. */
+static bool is_there(const struct answerer *t)
+{
+	char byte;
+
+	return t->stat_fd < 0 || pread(t->stat_fd, &byte, 1, 0) == 1;
+}
+
+static void set_policies(struct schedule *s, int policy)
+{
+	s->policy = policy;
+	for (unsigned i = 0; i < s->count; i++) {
+		struct answerer *t = &s->threads[i];
+
+		if (is_there(t))
+			set_policy(t->tid, policy);
+		t->window_ran = t->ran_ns;
+		t->window_waited = t->waited_ns;
+		t->stuck = 0;
+	}
+	each_thread(add_if_new, s);
 }
 
 /* How long all of them have run. */
@@ -226,21 +242,29 @@ static bool is_stuck(const struct schedule *s, unsigned looks)
 	return false;
 }
 
-/* At the end of a window: whether a thread has waited through most of it, and run for next to nothing. */
+static bool is_long(uint64_t waited_ns, uint64_t ran_ns, int64_t window_ns)
+{
+	return waited_ns * 100 > (uint64_t)window_ns * WAITED_PERCENT && waited_ns > ran_ns * WAITED_TIMES;
+}
+
+/* At the end of a window: whether a thread has waited through most of it, and run for next to nothing. On the
+ * classic transport they take turns, so that it is all of them together that wait. */
 static bool has_waited(struct schedule *s, int64_t window_ns)
 {
+	uint64_t all_waited_ns = 0, all_ran_ns = 0;
 	bool waited = false;
 
 	for (unsigned i = 0; i < s->count; i++) {
-		struct ring_thread *t = &s->threads[i];
+		struct answerer *t = &s->threads[i];
 		uint64_t ran_ns = t->ran_ns - t->window_ran, waited_ns = t->waited_ns - t->window_waited;
 
-		waited |= waited_ns * 100 > (uint64_t)window_ns * WAITED_PERCENT &&
-			  waited_ns > ran_ns * WAITED_TIMES;
+		waited |= is_long(waited_ns, ran_ns, window_ns);
+		all_waited_ns += waited_ns;
+		all_ran_ns += ran_ns;
 		t->window_ran = t->ran_ns;
 		t->window_waited = t->waited_ns;
 	}
-	return waited;
+	return waited || is_long(all_waited_ns, all_ran_ns, window_ns);
 }
 
 /* ------------------------------------------------------------------ the watch */
@@ -271,6 +295,7 @@ static bool await_requests(struct schedule *s)
 		int64_t at_ns = clock_ns();
 		uint64_t ran_ns = look_at_all(s);
 
+		each_thread(add_if_new, s);
 		if (ran_ns * 100 > (uint64_t)(at_ns - from_ns) * ACTIVE_PERCENT)
 			return true;
 		ms = ran_ns > 0 ? REST_MS : ms * 2 > REST_MS_MAX ? REST_MS_MAX : ms * 2;
@@ -324,6 +349,7 @@ static enum verdict watch(struct schedule *s, int64_t grace_ms, double *part)
 			last_ran_ns = ran_ns;
 			window_ns = at_ns;
 			ran_ns = 0;
+			each_thread(add_if_new, s);
 		}
 		if (!starved && at_ns - active_ns > QUIET_MS * NS_PER_MS)
 			break;
@@ -364,8 +390,10 @@ static void *run(void *arg)
 static void free_schedule(struct schedule *s)
 {
 	for (unsigned i = 0; i < s->count; i++) {
-		close(s->threads[i].schedstat_fd);
-		close(s->threads[i].stat_fd);
+		if (s->threads[i].schedstat_fd >= 0)
+			close(s->threads[i].schedstat_fd);
+		if (s->threads[i].stat_fd >= 0)
+			close(s->threads[i].stat_fd);
 	}
 	pthread_cond_destroy(&s->cond);
 	pthread_mutex_destroy(&s->lock);
@@ -380,7 +408,7 @@ struct schedule *schedule_start(bool own_session)
 		return NULL;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->cond, NULL);
-	each_thread(add_ring_thread, s);
+	each_thread(add_if_new, s);
 	if (s->count > 0 && may_return()) {
 		if (pthread_create(&s->thread, NULL, run, s) == 0) {
 			pthread_setname_np(s->thread, "vecfs-schedule");

@@ -334,7 +334,7 @@ static void answering(struct mount *s)
 	message(VS_INFO, "serving %s at %s (libfuse %s" LIBFUSE_MENDED ", %s)", s->store_dir, s->mountpoint,
 		fuse_pkgversion(), io_uring ? "io_uring" : "/dev/fuse");
 	s->ready(s->ready_arg);
-	if (io_uring && has_group_of_its_own(s))
+	if (has_group_of_its_own(s))
 		s->schedule = schedule_start(!s->options.foreground || getsid(0) == getpid());
 }
 
