@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Nearest neighbours, through files.
 # sanitize: yes
+# races: beside|interrupted|under way|bounded|asked again|by itself
 load helper
 
 setup() {
