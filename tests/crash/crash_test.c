@@ -7,10 +7,12 @@
  * The engine writes from threads of its own: the same seed makes the same operations and the same faults, but
  * a crash may fall on another call. --repeat tries again.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,8 +23,10 @@
 #include "tests/crash/round.h"
 
 #define JOBS_MAX 256
-#define POINTS_PER_SEED 64 /* more seeds find more than more points of one seed */
-#define HANG_SECONDS 30
+#define POINTS_PER_SEED 64   /* more seeds find more than more points of one seed */
+#define HANG_SECONDS 30      /* nothing has come of it, and no thread of it wants a CPU: a hang ... */
+#define HANG_SECONDS_MAX 600 /* ... or for so long, whatever it wants */
+#define LOOK_US 50000
 #define SECONDS 20
 #define SECONDS_SANITIZED 5 /* it is to find wrong accesses, of which each seed has all */
 #define FAILURES_MAX 10     /* then a job gives up */
@@ -76,7 +80,6 @@ static bool try_point(struct round *r, struct progress *p, uint64_t seed, uint64
 	p->seed = seed;
 	p->crash = crash;
 	round_plan_init(&plan, seed, crash);
-	alarm(HANG_SECONDS);
 	well = round_run(r, &plan);
 	p->crashes += r->crashes;
 	if (well) {
@@ -130,12 +133,11 @@ static void run_job(const struct options *o, unsigned job, struct progress *p)
 	round_free(&r);
 }
 
-static void wait_for(pid_t pid, struct progress *p)
+static void job_ended(int status, struct progress *p)
 {
 	char what[128];
-	int status;
 
-	if (waitpid(pid, &status, 0) != pid || !status)
+	if (!status)
 		return;
 	p->failed++;
 	snprintf(what, sizeof what, "%s", WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "ended early");
@@ -144,27 +146,96 @@ static void wait_for(pid_t pid, struct progress *p)
 	print_failure(p, what);
 }
 
+/* Whether it waits for a CPU that others have, or has been stopped: who is slow does not hang. */
+static bool is_kept_waiting(pid_t pid)
+{
+	char path[64], text[512];
+	bool kept = false;
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+	dir = opendir(path);
+	while (dir && !kept && (entry = readdir(dir))) {
+		FILE *f;
+		const char *state = NULL;
+
+		snprintf(path, sizeof path, "/proc/%d/task/%.16s/stat", (int)pid, entry->d_name);
+		f = entry->d_name[0] == '.' ? NULL : fopen(path, "re");
+		if (f && fgets(text, sizeof text, f))
+			state = strrchr(text, ')');
+		kept = state && strchr("RTt", state[2]);
+		if (f)
+			fclose(f);
+	}
+	if (dir)
+		closedir(dir);
+	return kept;
+}
+
+/* A job, as its parent sees it. */
+struct job {
+	pid_t pid; /* 0: ended */
+	uint64_t points;
+	double since; /* it has done so many points */
+};
+
+/* False: it has ended. Who hangs is killed, and ends later. */
+static bool look_after(struct job *j, struct progress *p)
+{
+	uint64_t points = p->passed + p->failed;
+	double seconds;
+	int status;
+
+	if (waitpid(j->pid, &status, WNOHANG) == j->pid) {
+		job_ended(status, p);
+		j->pid = 0;
+		return false;
+	}
+	if (points != j->points) {
+		j->points = points;
+		j->since = now();
+	}
+	seconds = now() - j->since;
+	if (seconds > HANG_SECONDS_MAX || (seconds > HANG_SECONDS && !is_kept_waiting(j->pid)))
+		kill(j->pid, SIGALRM);
+	return true;
+}
+
+static void await_all(struct job *jobs, unsigned count, struct progress *all)
+{
+	unsigned running;
+
+	do {
+		running = 0;
+		for (unsigned i = 0; i < count; i++)
+			running += jobs[i].pid && look_after(&jobs[i], &all[i]);
+		if (running)
+			usleep(LOOK_US);
+	} while (running);
+}
+
 static int run_jobs(const struct options *o)
 {
 	struct progress *all =
 		mmap(NULL, JOBS_MAX * sizeof *all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct progress sum = {0};
-	pid_t pids[JOBS_MAX];
+	struct job jobs[JOBS_MAX];
 	double start = now();
 
 	if (all == MAP_FAILED)
 		return 2;
 	for (unsigned i = 0; i < o->jobs; i++) {
-		pids[i] = fork();
-		if (pids[i] < 0)
+		jobs[i] = (struct job){.pid = fork(), .since = start};
+		if (jobs[i].pid < 0)
 			return 2;
-		if (!pids[i]) {
+		if (!jobs[i].pid) {
 			run_job(o, i, &all[i]);
 			exit(0);
 		}
 	}
+	await_all(jobs, o->jobs, all);
 	for (unsigned i = 0; i < o->jobs; i++) {
-		wait_for(pids[i], &all[i]);
 		sum.passed += all[i].passed;
 		sum.failed += all[i].failed;
 		sum.crashes += all[i].crashes;
