@@ -25,7 +25,8 @@ case ${VECFS_BUILD:-} in
 esac
 patience=$((VECFS_LONG ? 10 * slow : slow)) # so much is done with --long that a mount may take minutes to end
 deadline_s=$((20 * patience))               # of whatever is waited for
-export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-$((60 * slow))}
+# With --long a test does more.
+export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-$(((VECFS_LONG ? 900 : 60) * slow))}
 umask 022
 
 # Once for a suite: python3 is one that has numpy.
