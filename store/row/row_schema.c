@@ -6,6 +6,7 @@
 #include "store/row/row.h"
 
 #define FREE_SCHEMA_TRIES 8
+#define LEAVE_MAX 4u /* segments left by one change: what it has room for */
 
 int rows_fix_schema(struct txn *txn, struct collection *c, size_t size)
 {
@@ -59,6 +60,19 @@ static bool may_free_schema(struct vs_store *s, uint32_t collection, uint64_t *n
 	return may;
 }
 
+/* Takes segments that were made for rows which then did not come: nothing else would ever remove them. */
+static void leave_unused(struct txn *txn, struct collection *c)
+{
+	for (uint32_t i = 0, left = 0; i < c->segment_count && left < LEAVE_MAX; i++) {
+		struct segment *seg = c->segments[i];
+
+		if (!segment_has_files(seg) || seg->count || seg->going || seg->trims || seg->unlinked)
+			continue;
+		rows_leave_segment(txn, c, seg);
+		left++;
+	}
+}
+
 /* false: there have been vectors since, or there still are files. */
 static bool free_schema(struct txn *txn, uint32_t collection, uint64_t next_entry)
 {
@@ -68,7 +82,10 @@ static bool free_schema(struct txn *txn, uint32_t collection, uint64_t next_entr
 
 	if (!c || !c->schema_fixed)
 		return true;
-	if (!collection_is_vacant(c) || c->attaching || c->segment_count || c->next_entry != next_entry)
+	if (!collection_is_vacant(c) || c->attaching || c->next_entry != next_entry)
+		return false;
+	leave_unused(txn, c);
+	if (c->segment_count)
 		return false;
 	schema = collection_schema(c, &fixed);
 	collection_set_schema(c, &schema);
