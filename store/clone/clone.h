@@ -61,7 +61,8 @@ int clone_index(struct vs_store *s, struct collection *c, uint64_t *bad);
 
 /* Carries a RECORD_CLONE out: all that was written before must be in the files. */
 int clone_link(struct vs_store *s, uint32_t collection, uint32_t source);
-/* Whether all links of a clone are there: 0, 1 or -errno; and then durable, unless the store is read-only. */
+/* Whether all links of a clone are there: 0, 1 or -errno; if so they are made durable. For a recovery that
+ * writes. */
 int clone_is_linked(struct vs_store *s, const struct collection *c);
 /* Gives a segment rows of its own. */
 int clone_unshare_rows(struct vs_store *s, struct segment *seg);

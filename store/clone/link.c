@@ -220,11 +220,8 @@ int clone_is_linked(struct vs_store *s, const struct collection *c)
 	for (uint32_t n = 0; n < c->segment_count && rc > 0; n++)
 		rc = c->segments[n]->count ? is_linked(s, c->id, n) : 1;
 	/* Who made them may have been killed before they were durable, and the other names go next. */
-	if (rc > 0 && !s->read_only) {
-		int synced = sync_names(s, c->id);
-
-		rc = synced < 0 ? synced : 1;
-	}
+	if (rc > 0 && (rc = sync_names(s, c->id)) >= 0)
+		rc = 1;
 	return rc;
 }
 
