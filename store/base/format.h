@@ -110,6 +110,7 @@ enum record_type {
 #define RECORD_RENAMED 8u  /* flag of RECORD_ROW: with another id, so that the directory has changed */
 #define RECORD_LIST 4u     /* flag of RECORD_DELETE_ROWS: uint32_t slots, which is shorter than the bitmap */
 #define RECORD_MOVED 16u   /* flag of RECORD_ROW: its entry had another row, so the directory is as it was */
+#define RECORD_SAME_ID 32u /* flag of RECORD_ROW: its id is at its place in the heap already */
 #define RECORD_REMOVED 8u  /* flag of RECORD_DELETE_ROWS: ids have gone, so that the directory has changed */
 #define RECORD_FROZEN 1u   /* flag of RECORD_CLONE: a snapshot, which never changes */
 #define RECORD_UPLOADED                                                                                      \

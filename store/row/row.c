@@ -381,8 +381,7 @@ void rows_change(struct txn *txn, struct collection *c, uint32_t row, const stru
 		collection_count_name(c, change->name, change->name_len);
 	}
 	record = log_row(txn, c, row, &meta, change->name, change->data);
-	if (renamed)
-		record->head.flags |= RECORD_RENAMED;
+	record->head.flags |= renamed ? RECORD_RENAMED : RECORD_SAME_ID;
 	if (renamed || change->entry != row_entry(&old)) {
 		id_index_remove(&c->index, old_hash, row_entry(&old));
 		id_index_insert(&c->index, collection_hash(c, change->name, change->name_len), change->entry);

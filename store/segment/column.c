@@ -62,6 +62,6 @@ struct column_piece column_piece(enum segment_column column, const struct record
 	if (def->record_at)
 		return (struct column_piece){(const char *)r + def->record_at, def->unit_bytes};
 	if (def->is_heap)
-		return (struct column_piece){id, id_bytes};
+		return (struct column_piece){id, r->head.flags & RECORD_SAME_ID ? 0 : id_bytes};
 	return (struct column_piece){id + id_bytes, r->head.flags & RECORD_HAS_DATA ? row_bytes : 0};
 }

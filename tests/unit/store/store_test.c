@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -252,6 +253,40 @@ static void the_last_vector_frees_what_the_first_has_fixed(void **state)
 }
 
 /* ------------------------------------------------------------------ vectors */
+
+/* When a file of the first segment of a collection was last written to, after all has been applied. */
+static int64_t written_ns(struct fixture *f, const char *suffix)
+{
+	char path[128];
+	struct stat st;
+
+	assert_int_equal(vs_checkpoint(f->s), 0);
+	snprintf(path, sizeof path, "%s/collections/%u/0.%s", f->sc.dir, f->docs, suffix);
+	assert_int_equal(stat(path, &st), 0);
+	usleep(20000); /* the next time of a file is another one */
+	return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+}
+
+static void an_overwritten_vector_leaves_its_id_as_it_is(void **state)
+{
+	struct fixture *f = *state;
+	int64_t ids_ns, vectors_ns;
+	uint64_t entry, replaced;
+
+	put(f, f->docs, "a", 1);
+	ids_ns = written_ns(f, "names");
+	vectors_ns = written_ns(f, "npy");
+	put(f, f->docs, "a", 2);
+	assert_true(written_ns(f, "npy") > vectors_ns);
+	assert_true(written_ns(f, "names") == ids_ns);
+	assert_int_equal(vs_rename(f->s, f->docs, "a", f->docs, "b", false, &entry, &replaced), 0);
+	put(f, f->docs, "b", 3); /* of the same checkpoint */
+	assert_true(written_ns(f, "names") > ids_ns);
+	for (int i = 0; i < 2; i++, reopen(f)) {
+		assert_absent(f, f->docs, "a");
+		assert_reads(f, f->docs, "b", 3);
+	}
+}
 
 static void vectors_survive_a_reopening(void **state)
 {
@@ -1006,6 +1041,7 @@ int main(void)
 		WITH_STORE(a_renamed_collection_replaces_an_empty_one_only),
 		WITH_STORE(a_schema_is_fixed_by_the_first_vector),
 		WITH_STORE(the_last_vector_frees_what_the_first_has_fixed),
+		WITH_STORE(an_overwritten_vector_leaves_its_id_as_it_is),
 		WITH_STORE(vectors_survive_a_reopening),
 		WITH_STORE(a_put_replaces_and_the_old_entry_dies),
 		WITH_STORE(a_part_of_a_vector_is_written),
