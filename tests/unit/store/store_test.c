@@ -252,6 +252,50 @@ static void the_last_vector_frees_what_the_first_has_fixed(void **state)
 	assert_int_equal(c.schema.dim, 9);
 }
 
+#define LARGE_BYTES (256u << 10)
+
+static void put_large(struct fixture *f, uint32_t collection, const char *id)
+{
+	struct vs_attr attr = {.perm = perm};
+	static const char zeros[LARGE_BYTES];
+
+	assert_int_equal(vs_entry_reserve(f->s, collection, &attr.entry), 0);
+	assert_int_equal(vs_put(f->s, collection, id, &attr, zeros, sizeof zeros, NULL), 0);
+}
+
+/* A batch reserves room for all of its rows, also for those that replace others; a segment that was made for
+ * them, and got none, goes with the last vector. */
+static void a_segment_that_was_not_used_does_not_keep_the_size(void **state)
+{
+	enum { SEGMENT_ROWS = 1024 };
+	struct fixture *f = *state;
+	struct vs_collection_info c;
+	struct stat st;
+	char path[128], id[8], why[256];
+	uint32_t batch;
+
+	assert_int_equal(vs_close(f->s), 0); /* whose log is too small for them */
+	assert_int_equal(vs_open(f->sc.dir, &(struct vs_options){0}, &f->s, why, sizeof why), 0);
+	for (int i = 0; i < SEGMENT_ROWS - 1; i++) {
+		snprintf(id, sizeof id, "%d", i);
+		put_large(f, f->docs, id);
+	}
+	assert_int_equal(vs_collection_create(f->s, f->docs, "b", &perm, &batch), 0);
+	put_large(f, batch, "0");
+	put_large(f, batch, "1");
+	assert_int_equal(vs_batch_commit(f->s, batch, 0, NULL, why, sizeof why), 0);
+	snprintf(path, sizeof path, "%s/collections/%u/1.npy", f->sc.dir, f->docs);
+	assert_int_equal(stat(path, &st), 0);
+	for (int i = 0; i < SEGMENT_ROWS - 1; i++) {
+		snprintf(id, sizeof id, "%d", i);
+		assert_int_equal(vs_remove(f->s, f->docs, id, NULL), 0);
+	}
+	assert_int_equal(vs_collection_get(f->s, f->docs, &c), 0);
+	assert_false(c.schema_fixed);
+	put(f, f->docs, "small", 1);
+	assert_reads(f, f->docs, "small", 1);
+}
+
 /* ------------------------------------------------------------------ vectors */
 
 /* When a file of the first segment of a collection was last written to, after all has been applied. */
@@ -1041,6 +1085,7 @@ int main(void)
 		WITH_STORE(a_renamed_collection_replaces_an_empty_one_only),
 		WITH_STORE(a_schema_is_fixed_by_the_first_vector),
 		WITH_STORE(the_last_vector_frees_what_the_first_has_fixed),
+		WITH_STORE(a_segment_that_was_not_used_does_not_keep_the_size),
 		WITH_STORE(an_overwritten_vector_leaves_its_id_as_it_is),
 		WITH_STORE(vectors_survive_a_reopening),
 		WITH_STORE(a_put_replaces_and_the_old_entry_dies),
