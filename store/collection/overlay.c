@@ -126,3 +126,11 @@ void overlay_drop(struct overlay *ov, uint32_t row)
 	if (item->meta)
 		erase(ov, item);
 }
+
+void overlay_drop_rows(struct overlay *ov, uint32_t first, uint32_t count)
+{
+	/* What is moved back into a place that was emptied is looked at as well. */
+	for (size_t i = 0; i < ov->capacity && ov->count; i++)
+		while (ov->items[i].meta && ov->items[i].row - first < count)
+			erase(ov, &ov->items[i]);
+}

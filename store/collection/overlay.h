@@ -37,5 +37,7 @@ void overlay_set(struct overlay *ov, uint32_t row, const struct record_row *reco
 void overlay_applied(struct overlay *ov, uint32_t row, const struct record_row *record);
 /* The row does not exist any more. */
 void overlay_drop(struct overlay *ov, uint32_t row);
+/* None of count rows from first on exists any more: takes time by the overlay's size, not by theirs. */
+void overlay_drop_rows(struct overlay *ov, uint32_t first, uint32_t count);
 
 #endif

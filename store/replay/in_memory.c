@@ -46,8 +46,7 @@ static int keep_dead(struct collection *c, const struct record *r)
 /* A batch's files have come under the number of a segment: what its rows were is of no account any more. */
 static void forget_rows(struct collection *c, uint32_t segment)
 {
-	for (uint64_t slot = 0; slot >> c->shift == 0 && c->overlay.count; slot++)
-		overlay_drop(&c->overlay, segment << c->shift | (uint32_t)slot);
+	overlay_drop_rows(&c->overlay, segment << c->shift, 1u << c->shift);
 }
 
 /* A clone has what its source has at this moment. */
@@ -189,8 +188,8 @@ static int load_segment_replayed(struct vs_store *s, const struct replay *rp, st
 	name_heap_init(&seg->names, old->names.end);
 	segment_put(s->io, old);
 	c->segments[i] = seg;
-	for (uint32_t slot = seg->count; slot < seg->rows_max && c->overlay.count; slot++)
-		overlay_drop(&c->overlay, i << c->shift | slot); /* trimmed */
+	/* Trimmed. */
+	overlay_drop_rows(&c->overlay, i << c->shift | seg->count, seg->rows_max - seg->count);
 	return verify_backing(c, seg);
 }
 

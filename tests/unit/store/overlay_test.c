@@ -89,12 +89,42 @@ static void rows_come_and_go(void **state)
 	free(model);
 }
 
+static void rows_go_together(void **state)
+{
+	enum { ROWS = 300 };
+	struct numbers numbers = {10};
+	struct overlay ov;
+
+	(void)state;
+	overlay_init(&ov);
+	for (int round = 0; round < 2000; round++) {
+		uint32_t base = round % 2 ? UINT32_MAX - ROWS : 0;
+		uint32_t first = (uint32_t)numbers_below(&numbers, ROWS);
+		uint32_t count = (uint32_t)numbers_below(&numbers, ROWS - first + 1);
+		bool has[ROWS];
+
+		for (uint32_t i = 0; i < ROWS; i++) {
+			has[i] = numbers_below(&numbers, 3);
+			if (has[i])
+				set(&ov, base + i, &later);
+		}
+		overlay_drop_rows(&ov, base + first, count);
+		for (uint32_t i = 0; i < ROWS; i++)
+			assert_int_equal(overlay_find(&ov, base + i) != NULL,
+					 has[i] && (i < first || i - first >= count));
+		overlay_drop_rows(&ov, base, ROWS);
+		assert_int_equal(ov.count, 0);
+	}
+	overlay_free(&ov);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_latest_record_counts),
 		cmocka_unit_test(what_is_applied_is_forgotten_unless_overtaken),
 		cmocka_unit_test(rows_come_and_go),
+		cmocka_unit_test(rows_go_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
