@@ -84,6 +84,7 @@ static int create_store(struct vs_store *s)
 	if (rc < 0 && rc != -EEXIST)
 		return rc;
 	rc = s->io->ops->syncdir(s->io, ".");
+	s->finalized = s->opened_clean = true;
 	return rc < 0 ? rc : catalog_create(s);
 }
 
@@ -334,6 +335,18 @@ static int finalize(struct vs_store *s)
 	return rc < 0 ? rc : 0;
 }
 
+/* Something is to be written although nothing has changed: an image of an index, say. A catalog that says
+ * that the store is closed is never followed by another without a log between them: of two that may be torn,
+ * none would tell that. Without space the store stays as it is. */
+static int finalize_unchanged(struct vs_store *s)
+{
+	int rc = s->opened_clean ? commit_start_logging(s) : 0;
+
+	if (rc)
+		return rc == -ENOSPC ? 0 : rc;
+	return finalize(s);
+}
+
 int vs_close(struct vs_store *s)
 {
 	int rc = 0;
@@ -351,8 +364,10 @@ int vs_close(struct vs_store *s)
 		commit_stop(s);
 		pthread_join(s->committer, NULL);
 		pthread_join(s->applier, NULL);
-		if (!rc && !s->commit.failed && (s->logging || !s->finalized))
+		if (!rc && !s->commit.failed && s->logging)
 			rc = finalize(s);
+		else if (!rc && !s->commit.failed && !s->finalized)
+			rc = finalize_unchanged(s);
 		if (s->commit.failed)
 			rc = s->commit.failed;
 		log_close(&s->log);

@@ -160,35 +160,61 @@ void catalog_free(struct catalog_image *image)
 	image->head = NULL;
 }
 
+static bool is_zero(const char *p, size_t size)
+{
+	return !size || (!*p && !memcmp(p, p + 1, size - 1));
+}
+
+static int slot_write(struct vs_store *s, int fd, const void *data, uint64_t size, uint64_t off)
+{
+	int rc = io_write_full(s->io, fd, data, size, off);
+
+	if (rc)
+		return rc;
+	rc = s->io->ops->datasync(s->io, fd);
+	s->log.sync_failed |= rc < 0;
+	return rc < 0 ? rc : 0;
+}
+
+/*
+ * What is behind a slot's image is zeros, so that every byte of it can be checked. What is left there of a
+ * longer one goes before the image is written: in one write with it, a crash might leave the image whole and
+ * that torn.
+ */
+static int clear_behind(struct vs_store *s, int fd, uint64_t end)
+{
+	uint64_t size = s->catalog_room - end;
+	char *behind = malloc(size + 1);
+	int rc = behind ? io_read_full(s->io, fd, behind, size, end) : -ENOMEM;
+
+	if (rc == -ENODATA || (!rc && !is_zero(behind, size))) {
+		memset(behind, 0, size);
+		rc = slot_write(s, fd, behind, size, end);
+	}
+	free(behind);
+	return rc;
+}
+
 int catalog_write(struct vs_store *s, struct catalog_image *image)
 {
 	struct catalog *head = image->head;
-	uint64_t room = s->catalog_room;
 	int fd, rc;
-	char *buf;
 
-	assert(head->bytes <= room);
+	assert(head->bytes <= s->catalog_room);
 	if (s->io->lost) /* then it may have been made of zeros */
 		return -EIO;
 	head->seq = s->catalog_seq + 1;
 	head->sum = catalog_sum(head);
-	/* The rest of the slot is zeros, so that every byte of it can be checked. */
-	buf = calloc(1, room);
-	if (!buf)
-		return -ENOMEM;
-	memcpy(buf, head, head->bytes);
 	fd = s->io->ops->open(s->io, paths[head->seq % 2], O_RDWR, 0);
-	rc = fd < 0 ? fd : io_write_full(s->io, fd, buf, room, 0);
-	free(buf);
-	if (!rc) {
-		rc = s->io->ops->datasync(s->io, fd);
-		s->log.sync_failed |= rc < 0;
-	}
-	if (fd >= 0)
-		s->io->ops->close(s->io, fd);
-	if (rc >= 0)
+	if (fd < 0)
+		return fd;
+	rc = clear_behind(s, fd, head->bytes);
+	if (!rc)
+		rc = slot_write(s, fd, head, head->bytes, 0);
+	s->io->ops->close(s->io, fd);
+	if (!rc)
 		s->catalog_seq = head->seq;
-	return rc < 0 ? rc : 0;
+	return rc;
 }
 
 int catalog_reserve(struct vs_store *s, uint32_t segments)

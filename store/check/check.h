@@ -75,7 +75,6 @@ bool check_file_parse(const char *name, uint32_t *n, enum segment_column *column
 /* A number written the way we write it. */
 bool check_number_parse(const char *text, size_t len, uint32_t *out);
 bool check_file_exists(struct io *io, const char *path);
-bool check_log_exists(struct io *io);
 
 /* ---- collection */
 

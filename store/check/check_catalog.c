@@ -65,10 +65,8 @@ static int check_slots(struct check *k, const struct catalog *newest, const bool
 	for (int i = 0; i < 2 && !rc; i++) {
 		const char *problem = slot_problem(&slot[i], i, valid[i], newest->seq == 1);
 
-		/*
-		 * What was being written when the machine stopped may be torn; the log then makes up for it.
-		 */
-		if (problem && (newest->flags & CATALOG_CLEAN || !check_log_exists(k->io)))
+		/* What was being written when the machine stopped may be torn, but there is a log then. */
+		if (problem && !log_exists(k->io))
 			check_found(k, "%s: %s", slots[i], problem);
 	}
 	if (!rc && valid[0] && valid[1] && slot[0].size != slot[1].size)
@@ -108,7 +106,8 @@ int check_catalog(struct check *k, enum catalog_state *state)
 	if (!rc)
 		rc = catalog_load(k->s, &image, why, sizeof why);
 	if (!rc)
-		*state = image.head->flags & CATALOG_CLEAN ? CATALOG_CLOSED : CATALOG_UNCLOSED;
+		*state = image.head->flags & CATALOG_CLEAN && !log_exists(k->io) ? CATALOG_CLOSED
+										 : CATALOG_UNCLOSED;
 	if (!rc && (image.version != FORMAT_VERSION || image.head->flags & CATALOG_CONVERTED))
 		*state = CATALOG_OLD;
 	catalog_free(&image);

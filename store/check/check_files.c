@@ -21,11 +21,6 @@ bool check_file_exists(struct io *io, const char *path)
 	return fd >= 0;
 }
 
-bool check_log_exists(struct io *io)
-{
-	return check_file_exists(io, "log.0") || check_file_exists(io, "log.1");
-}
-
 bool check_number_parse(const char *text, size_t len, uint32_t *out)
 {
 	uint64_t n = 0;

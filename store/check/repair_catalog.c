@@ -213,7 +213,7 @@ int repair_catalog(struct check *k)
 	free(ids.all);
 	if (!rc)
 		rc = make_perms(k);
-	if (!rc && check_log_exists(k->io)) {
+	if (!rc && log_exists(k->io)) {
 		check_say(k, "the log is given up: changes since the last checkpoint may be lost, "
 			     "and vectors removed since may be back");
 		log_remove(k->io);

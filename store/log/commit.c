@@ -481,7 +481,7 @@ static int write_open_catalog(struct vs_store *s)
 }
 
 /* The first change makes the store dirty: the log is created, then a catalog says so. */
-static int start_logging(struct vs_store *s)
+int commit_start_logging(struct vs_store *s)
 {
 	int rc;
 
@@ -528,7 +528,7 @@ int txn_begin(struct vs_store *s, struct txn *txn, size_t bytes)
 	commit_mind_lost(s);
 	if (s->read_only || c->failed)
 		return -EROFS;
-	if (!__atomic_load_n(&s->logging, __ATOMIC_ACQUIRE) && (rc = start_logging(s)))
+	if (!__atomic_load_n(&s->logging, __ATOMIC_ACQUIRE) && (rc = commit_start_logging(s)))
 		return rc;
 	if (files_dirty_full(&s->files))
 		wait_relief(s);

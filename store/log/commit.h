@@ -74,6 +74,9 @@ int commit_wait_applied(struct vs_store *s);
 int commit_checkpoint(struct vs_store *s);
 /* Tells both threads to end, when they are through with what is durable. */
 void commit_stop(struct vs_store *s);
+/* Creates the log, unless there is one, and a catalog that says that the store is open. -ENOSPC: nothing has
+ * changed. */
+int commit_start_logging(struct vs_store *s);
 /* The committer's thread. */
 void *commit_thread(void *store);
 /* Called by the applier when it is through with a group. */

@@ -93,6 +93,27 @@ void log_remove(struct io *io)
 	io->ops->unlink(io, paths[1]);
 }
 
+void log_empty(struct io *io)
+{
+	for (int i = 0; i < 2; i++) {
+		int fd = io->ops->open(io, paths[i], O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+		if (fd >= 0)
+			io->ops->close(io, fd);
+	}
+}
+
+bool log_exists(struct io *io)
+{
+	int fd = -ENOENT;
+
+	for (int i = 0; i < 2 && fd == -ENOENT; i++)
+		fd = io->ops->open(io, paths[i], O_RDONLY, 0);
+	if (fd >= 0)
+		io->ops->close(io, fd);
+	return fd != -ENOENT;
+}
+
 bool log_nearly_full(struct log *log)
 {
 	int file = (int)(log->next.epoch % 2);

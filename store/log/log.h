@@ -47,6 +47,14 @@ int log_create(struct log *log, struct io *io, const struct log_position *at, ui
 void log_close(struct log *log);
 /* Removes the files, as far as they are there. */
 void log_remove(struct io *io);
+/* Empties the files, at the end of a recovery: they stay for as long as the store is not closed. */
+void log_empty(struct io *io);
+/*
+ * Whether one of the files is there: then the store was not closed, whatever its catalog says. They are made
+ * before a catalog says that it is open, which a crash may have torn, or damage made unreadable, and removed
+ * after one says that it is closed, from whose position on they have nothing.
+ */
+bool log_exists(struct io *io);
 /*
  * Whether the epoch should end with the next frame, since the file could not take one more after it. May
  * prepare more of the file.

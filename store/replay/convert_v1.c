@@ -451,7 +451,7 @@ int convert_finish(struct vs_store *s)
 	if (rc >= 0)
 		rc = catalog_update(s, 0);
 	if (rc >= 0)
-		log_remove(s->io);
+		log_empty(s->io);
 	return rc < 0 ? rc : 0;
 }
 

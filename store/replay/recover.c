@@ -92,7 +92,7 @@ static int finish(struct vs_store *s, const struct log_position *end)
 	if (rc >= 0)
 		rc = catalog_update(s, 0);
 	if (rc >= 0)
-		log_remove(s->io);
+		log_empty(s->io);
 	return rc < 0 ? rc : 0;
 }
 
@@ -190,6 +190,12 @@ static int read_catalog(struct vs_store *s, bool *clean, bool *converted, char *
 		return rc;
 	}
 	*clean = image.head->flags & CATALOG_CLEAN;
+	if (*clean && log_exists(s->io)) {
+		*clean = false;
+		/* Its name was perhaps not durable yet, and the next catalog is written only after it is. */
+		rc = s->read_only ? 0 : s->io->ops->syncdir(s->io, ".");
+		rc = rc < 0 ? rc : 0;
+	}
 	*converted = image.head->flags & CATALOG_CONVERTED;
 	s->version = image.version;
 	if (s->read_only && (*converted || s->version != FORMAT_VERSION)) {
@@ -222,7 +228,7 @@ int recover(struct vs_store *s, char *why, size_t why_size)
 		return rc;
 	if (!clean && s->read_only)
 		return in_memory_replay(s, why, why_size);
-	s->finalized = clean;
+	s->finalized = s->opened_clean = clean;
 	rc = clean ? recover_clean(s) : recover_dirty(s, why, why_size);
 	if (!rc && !s->read_only)
 		rc = clone_find_shares(s);
