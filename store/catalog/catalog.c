@@ -185,9 +185,11 @@ static int clear_behind(struct vs_store *s, int fd, uint64_t end)
 {
 	uint64_t size = s->catalog_room - end;
 	char *behind = malloc(size + 1);
-	int rc = behind ? io_read_full(s->io, fd, behind, size, end) : -ENOMEM;
+	int rc = 0;
 
-	if (rc == -ENODATA || (!rc && !is_zero(behind, size))) {
+	if (!behind)
+		return -ENOMEM;
+	if (io_read_full(s->io, fd, behind, size, end) || !is_zero(behind, size)) {
 		memset(behind, 0, size);
 		rc = slot_write(s, fd, behind, size, end);
 	}
