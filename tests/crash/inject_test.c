@@ -137,7 +137,7 @@ static bool survives(struct round *r)
 		return round_fail(r, "vs_sync after reopening fails");
 	history_durable(&r->history);
 	simdisk_crash_at(r->disk, 1, 1);
-	vs_close(r->store);
+	round_abandon(r);
 	simdisk_reboot(r->disk, SIMDISK_POWER, r->rng.state);
 	return round_open(r) && round_verify(r) && round_work(r, 5) && round_close(r) && round_check(r);
 }
@@ -195,7 +195,7 @@ static bool rebirth(struct round *r, uint64_t seed, enum simdisk_fault fault, ui
 	if (!round_open(r) || !round_work(r, OPS))
 		return false;
 	simdisk_crash_at(r->disk, 1, 1);
-	vs_close(r->store);
+	round_abandon(r);
 	simdisk_reboot(r->disk, seed % 2 ? SIMDISK_KILL : SIMDISK_POWER, seed);
 	simdisk_fail(r->disk, fault, k, k);
 	well = open_faulty(r, fault);
@@ -309,8 +309,7 @@ static bool survives_cut(struct round *r, uint64_t cut)
 	simdisk_crash_at(r->disk, cut, cut);
 	if (round_open(r)) {
 		simdisk_crash_at(r->disk, 1, 1);
-		vs_close(r->store);
-		r->store = NULL;
+		round_abandon(r);
 	}
 	if (r->failure[0])
 		return false;

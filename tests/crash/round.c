@@ -28,13 +28,19 @@ void round_init(struct round *r)
 	history_init(&r->history);
 }
 
+void round_abandon(struct round *r)
+{
+	if (r->store)
+		vs_close(r->store);
+	r->store = NULL;
+}
+
 void round_free(struct round *r)
 {
+	round_abandon(r);
 	model_clear(&r->got);
 	model_clear(&r->seen);
 	history_free(&r->history);
-	if (r->store) /* a round that failed has left it open, and its threads look at the disk */
-		vs_close(r->store);
 	simdisk_free(r->disk);
 }
 
@@ -51,13 +57,13 @@ void round_plan_init(struct round_plan *plan, uint64_t seed, uint64_t crash)
 
 void round_start(struct round *r, uint64_t seed)
 {
+	round_abandon(r);
 	simdisk_reset(r->disk);
 	simdisk_io(r->disk)->syncs_singly = seed % 4 == 3;
 	history_clear(&r->history);
 	model_clear(&r->got);
 	op_style_init(&r->style, seed);
 	r->rng = rng_of(seed, 3);
-	r->store = NULL;
 	r->crashes = 0;
 	r->failure[0] = 0;
 }
@@ -287,8 +293,8 @@ static bool work_and_crash(struct round *r, bool opened, unsigned ops)
 	if (opened)
 		well = round_work(r, ops);
 	/* A workload that fails leaves the store open; a crash within a reopening leaves it closed. */
-	if (r->store && !well)
-		vs_close(r->store);
+	if (!well)
+		round_abandon(r);
 	else if (r->store)
 		well = round_close(r);
 	r->crashes++;

@@ -50,6 +50,9 @@ bool round_open(struct round *r);
 bool round_work(struct round *r, unsigned count);
 /* Closes the store; on a disk that did not crash it must say that all is well. */
 bool round_close(struct round *r);
+/* Closes the store if it is open, whatever comes of it: after a failure, too, its threads would go on to look
+ * at the disk. */
+void round_abandon(struct round *r);
 /* Reads the open store and accepts it if a crash may leave it like that; the history goes on from there. */
 bool round_verify(struct round *r);
 bool round_check(struct round *r);
