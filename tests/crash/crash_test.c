@@ -38,8 +38,6 @@ static const struct {
 	{9000247, 83},   /* a linked file whose first name was gone with its directory */
 	{9000792, 69},   /* a batch had deleted the last vector, and the vacuum did not come: */
 	{21000117, 134}, /* the schema stayed fixed */
-	{7300996, 139},  /* a recovery saw a snapshot's links, not durable yet, and removed the first names */
-	{7302089, 365},  /* a segment that a batch had made and not used kept an emptied collection's dim */
 	{31000019, 314}, /* a catalog that was read from the page cache was gone, the other one torn */
 };
 
