@@ -218,7 +218,7 @@ struct record_root {
 /* ---- catalog: struct catalog, struct catalog_root, perm_class[perms] (padded to 8), then each collection
  * with its name, attributes and segments. */
 #define CATALOG_MAGIC 0x3154414353464356ull /* "VCFSCAT1" */
-#define CATALOG_CLEAN 1u
+#define CATALOG_CLEAN 1u                    /* the store is closed, if it has no log (log.h) */
 #define CATALOG_CONVERTED 2u /* from version 1: N.rows.new, where it is still there, is to become N.rows */
 #define CATALOG_ALIGN 4096u
 
