@@ -17,19 +17,36 @@
 #include "store/replay/prefetch.h"
 #include "store/replay/tables.h"
 
+/*
+ * Opens a collection's files, and creates what only the log knew. Files that are not as they should be make a
+ * damaged collection; any other error ends the recovery, for the log must stay until its records are where
+ * they belong. Without segments there may be no directory, either: it was made ahead of them, and is durable
+ * with them.
+ */
+static int open_files(struct vs_store *s, struct collection *c)
+{
+	char path[SEGMENT_PATH_MAX];
+	int rc;
+
+	if (!c->segment_count)
+		return 0;
+	collection_path(path, c->id, NULL);
+	rc = s->io->ops->mkdir(s->io, path, 0700);
+	c->directory_changed = true;
+	if (rc >= 0 || rc == -EEXIST)
+		rc = load_segments(s, c, true);
+	if (rc != -EUCLEAN && rc != -ENOENT)
+		return rc;
+	load_damaged(s, c, "segment files", rc);
+	return 0;
+}
+
 /* Opens a clone's files, once it has them. */
 static int open_clone(struct vs_store *s, uint32_t collection)
 {
 	struct collection *c = collection_get(&s->table, collection);
-	int rc;
 
-	if (!c || c->frozen)
-		return 0;
-	c->directory_changed = true;
-	rc = load_segments(s, c, true);
-	if (rc == -EUCLEAN || rc == -ENOENT)
-		load_damaged(s, c, "segment files", rc);
-	return rc == -EUCLEAN || rc == -ENOENT ? 0 : rc;
+	return c && !c->frozen ? open_files(s, c) : 0;
 }
 
 static int write_frame(void *arg, const struct frame *frame, const void *payload)
@@ -51,33 +68,20 @@ static int write_frame(void *arg, const struct frame *frame, const void *payload
 	return rc ? rc : apply_records(arg, start, (size_t)(end - start));
 }
 
-/*
- * Opens the files of all collections, and creates what only the log knew. Files that are not as they should
- * be make a damaged collection; any other error ends the recovery, for the log must stay until its records
- * are where they belong.
- */
 static int open_all(struct vs_store *s)
 {
+	int rc = 0;
+
 	prefetch_files(s);
-	for (uint32_t i = 0; i < s->table.count; i++) {
+	for (uint32_t i = 0; i < s->table.count && !rc; i++) {
 		struct collection *c = s->table.all[i];
-		char path[SEGMENT_PATH_MAX];
-		int rc;
 
 		c->index_stamp = 0;
-		if (!c->segment_count || c->frozen || c->unlinked)
-			continue;
-		collection_path(path, c->id, NULL);
-		rc = s->io->ops->mkdir(s->io, path, 0700);
-		c->directory_changed = true;
-		rc = rc == -EEXIST || rc >= 0 ? load_segments(s, c, true) : rc;
-		if (rc == -EUCLEAN || rc == -ENOENT)
-			load_damaged(s, c, "segment files", rc);
-		else if (rc)
-			return rc;
+		if (!c->frozen && !c->unlinked)
+			rc = open_files(s, c);
 	}
 	s->directory_changed = true;
-	return 0;
+	return rc;
 }
 
 /* The recovered state becomes a catalog of its own; the log that led to it is not needed any more. */

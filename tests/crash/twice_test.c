@@ -200,6 +200,8 @@ static const struct work {
 	 .steps = {make_docs, put_a, snap, clone, put_in_copy, drop_snap, remove_from_copy, remove_a}},
 	{.name = "a snapshot is gone back to",
 	 .steps = {make_docs, put_a, snap, remove_a, put_b, roll_back, overwrite_a, drop_snap}},
+	{.name = "nothing is kept, cloned and gone back to",
+	 .steps = {make_docs, snap, clone, roll_back, checkpoint, put_in_copy, drop_snap, remove_docs}},
 	{.name = "a batch hands files over", .steps = {make_docs, put_a, commit_batch, snap, put_b}},
 };
 
