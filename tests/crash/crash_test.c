@@ -28,8 +28,9 @@
 #define HANG_SECONDS_MAX 600 /* ... or for so long, whatever it wants */
 #define LOOK_US 50000
 #define SECONDS 20
-#define SECONDS_SANITIZED 5 /* it is to find wrong accesses, of which each seed has all */
-#define FAILURES_MAX 10     /* then a job gives up */
+#define SECONDS_SANITIZED 5  /* it is to find wrong accesses, of which each seed has all */
+#define FAILURES_MAX 10      /* then a job gives up */
+#define WORKLOADS_A_DISK 200 /* whose files keep the memory that each has ever had: 9 GB after 5,000 */
 
 /* What has failed once is tried first, as long as the workloads of these seeds are what they were. */
 static const struct {
@@ -109,20 +110,29 @@ static void run_seed(struct round *r, struct progress *p, uint64_t seed, double 
 	}
 }
 
+static void begin_rounds(struct round *r, const struct options *o)
+{
+	round_init(r);
+	r->verbose = o->verbose;
+	if (o->verbose)
+		simdisk_trace(r->disk, stderr);
+}
+
 static void run_job(const struct options *o, unsigned job, struct progress *p)
 {
 	struct round r;
 	double end = o->seconds > 0 ? now() + o->seconds : 1e300;
 
-	round_init(&r);
-	r.verbose = o->verbose;
-	if (o->verbose)
-		simdisk_trace(r.disk, stderr);
+	begin_rounds(&r, o);
 	for (size_t i = job; !o->seeds && i < sizeof once_failed / sizeof *once_failed; i += o->jobs)
 		try_point(&r, p, once_failed[i].seed, once_failed[i].crash);
 	for (uint64_t i = job; !o->seeds || i < o->seeds; i += o->jobs) {
 		if (now() >= end || p->failed >= FAILURES_MAX)
 			break;
+		if (p->seeds && p->seeds % WORKLOADS_A_DISK == 0) {
+			round_free(&r);
+			begin_rounds(&r, o);
+		}
 		for (unsigned n = 0; o->one_point && n < o->repeat; n++)
 			if (!try_point(&r, p, o->first_seed + i, o->crash))
 				break;
