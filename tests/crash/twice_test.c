@@ -175,8 +175,11 @@ static bool commit_batch(struct vs_store *s)
 	    vs_batch_text_write(s, batch, VS_BATCH_DELETE, "a\n", 2, 0) ||
 	    vs_upload_begin(s, batch, &schema, &u))
 		return false;
-	return !vs_upload_append(u, data, sizeof data) && !vs_upload_end(u, true) &&
-	       !vs_batch_commit(s, batch, 0, NULL, why, sizeof why);
+	if (vs_upload_append(u, data, sizeof data)) {
+		vs_upload_end(u, false);
+		return false;
+	}
+	return !vs_upload_end(u, true) && !vs_batch_commit(s, batch, 0, NULL, why, sizeof why);
 }
 
 static bool checkpoint(struct vs_store *s)
@@ -387,20 +390,23 @@ static bool crash_twice(struct course *c, struct simdisk *d, bool *cut)
 }
 
 /* With VECFS_LONG=1 each pair is tried, with several choices of what survives the power loss. Else the
- * recovery after each kill is cut at every so manieth change, from another one on, and after its end. */
+ * recovery is cut at one change of so many, from another one on after each kill, and after its end;
+ * instrumented, few kills are tried. */
 struct effort {
-	uint64_t step, seeds;
+	uint64_t kill_step, cut_step, seeds;
 };
 
 static struct effort effort(const struct work *w)
 {
 	const char *is_long = getenv("VECFS_LONG");
 
-	if (is_long && *is_long == '1')
-		return (struct effort){.step = 1, .seeds = 4};
 	if (getenv("VECFS_SANITIZED"))
-		return (struct effort){.step = 24, .seeds = 1};
-	return w->always ? (struct effort){.step = 1, .seeds = 2} : (struct effort){.step = 4, .seeds = 1};
+		return (struct effort){.kill_step = 4, .cut_step = 16, .seeds = 1};
+	if (is_long && *is_long == '1')
+		return (struct effort){.kill_step = 1, .cut_step = 1, .seeds = 4};
+	if (w->always)
+		return (struct effort){.kill_step = 1, .cut_step = 1, .seeds = 2};
+	return (struct effort){.kill_step = 1, .cut_step = 4, .seeds = 1};
 }
 
 static void nothing_is_lost_to_a_kill_and_a_power_loss(void **state)
@@ -416,9 +422,9 @@ static void nothing_is_lost_to_a_kill_and_a_power_loss(void **state)
 
 		c->work = &works[i];
 		learn(c, d);
-		for (c->killed_at = 1; killed; c->killed_at++) {
+		for (c->killed_at = 1; killed; c->killed_at += e.kill_step) {
 			cut = true;
-			for (c->cut_at = 1 + c->killed_at % e.step; cut; c->cut_at += e.step)
+			for (c->cut_at = 1 + c->killed_at % e.cut_step; cut; c->cut_at += e.cut_step)
 				for (uint64_t k = 0; k < e.seeds; k++, pairs++) {
 					c->seed = c->killed_at * 1000 + c->cut_at + k * 1000000;
 					killed = crash_twice(c, d, &cut);
