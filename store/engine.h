@@ -131,7 +131,6 @@ struct vs_store {
 	_Atomic bool has_orphans;
 	struct replayed
 		*replayed; /* read-only stores: the records that the overlays point into (recover.c) */
-	bool opened_clean; /* the catalog says that the store is closed, until the log is begun */
 	bool finalized;    /* the files are as a clean close leaves them */
 };
 

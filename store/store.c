@@ -84,7 +84,7 @@ static int create_store(struct vs_store *s)
 	if (rc < 0 && rc != -EEXIST)
 		return rc;
 	rc = s->io->ops->syncdir(s->io, ".");
-	s->finalized = s->opened_clean = true;
+	s->finalized = true;
 	return rc < 0 ? rc : catalog_create(s);
 }
 
@@ -340,7 +340,7 @@ static int finalize(struct vs_store *s)
  * none would tell that. Without space the store stays as it is. */
 static int finalize_unchanged(struct vs_store *s)
 {
-	int rc = s->opened_clean ? commit_start_logging(s) : 0;
+	int rc = log_exists(s->io) ? 0 : commit_start_logging(s);
 
 	if (rc)
 		return rc == -ENOSPC ? 0 : rc;

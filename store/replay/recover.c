@@ -232,7 +232,7 @@ int recover(struct vs_store *s, char *why, size_t why_size)
 		return rc;
 	if (!clean && s->read_only)
 		return in_memory_replay(s, why, why_size);
-	s->finalized = s->opened_clean = clean;
+	s->finalized = clean;
 	rc = clean ? recover_clean(s) : recover_dirty(s, why, why_size);
 	if (!rc && !s->read_only)
 		rc = clone_find_shares(s);
