@@ -160,7 +160,7 @@ void catalog_free(struct catalog_image *image)
 	image->head = NULL;
 }
 
-static bool is_zero(const char *p, size_t size)
+bool catalog_is_zero(const char *p, uint64_t size)
 {
 	return !size || (!*p && !memcmp(p, p + 1, size - 1));
 }
@@ -189,7 +189,7 @@ static int clear_behind(struct vs_store *s, int fd, uint64_t end)
 
 	if (!behind)
 		return -ENOMEM;
-	if (io_read_full(s->io, fd, behind, size, end) || !is_zero(behind, size)) {
+	if (io_read_full(s->io, fd, behind, size, end) || !catalog_is_zero(behind, size)) {
 		memset(behind, 0, size);
 		rc = slot_write(s, fd, behind, size, end);
 	}

@@ -37,6 +37,8 @@ void catalog_free(struct catalog_image *image);
  * the caller has set the log position. One thread at a time.
  */
 int catalog_write(struct vs_store *s, struct catalog_image *image);
+/* Whether there are zeros only, as behind the image of a slot. */
+bool catalog_is_zero(const char *p, uint64_t size);
 /* Writes and frees an image, as that of a log that begins at s->position. */
 int catalog_write_at(struct vs_store *s, struct catalog_image *image);
 /* Writes the present state so. */

@@ -29,17 +29,12 @@ static int slot_load(struct check *k, int i, struct slot *slot)
 	return rc < 0 ? rc : 0;
 }
 
-static bool is_zero(const char *p, uint64_t size)
-{
-	return !size || (!*p && !memcmp(p, p + 1, size - 1));
-}
-
 /* What is wrong with a slot, or NULL. first: it is the unused one of a store that was only just created. */
 static const char *slot_problem(const struct slot *slot, int i, bool valid, bool first)
 {
 	const struct catalog *head = (const struct catalog *)(const void *)slot->bytes;
 
-	if (first && (!slot->bytes || (!valid && is_zero(slot->bytes, slot->size))))
+	if (first && (!slot->bytes || (!valid && catalog_is_zero(slot->bytes, slot->size))))
 		return NULL;
 	if (!slot->bytes)
 		return "missing";
@@ -49,7 +44,7 @@ static const char *slot_problem(const struct slot *slot, int i, bool valid, bool
 		return "not where it belongs: it is the other slot";
 	if (slot->size % CATALOG_ALIGN)
 		return "cut off or extended";
-	if (!is_zero(slot->bytes + head->bytes, slot->size - head->bytes))
+	if (!catalog_is_zero(slot->bytes + head->bytes, slot->size - head->bytes))
 		return "damaged (behind its end)";
 	return NULL;
 }
