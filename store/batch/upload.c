@@ -43,8 +43,7 @@ static void piece_path(char path[SEGMENT_PATH_MAX], uint32_t batch, uint32_t n)
 	snprintf(path, SEGMENT_PATH_MAX, "collections/%u/upload.%u.npy", batch, n);
 }
 
-/* The batch if it is one that can be changed; under the lock. */
-static int batch_get(struct vs_store *s, uint32_t id, struct collection **out)
+int batch_get_open(struct vs_store *s, uint32_t id, struct collection **out)
 {
 	struct collection *c = collection_get(&s->table, id);
 
@@ -118,7 +117,7 @@ static int upload_claim(struct vs_store *s, uint32_t batch, const struct vs_sche
 	if (!u)
 		return -ENOMEM;
 	pthread_rwlock_wrlock(&s->lock);
-	rc = batch_get(s, batch, &c);
+	rc = batch_get_open(s, batch, &c);
 	up = rc ? NULL : collection_get(&s->table, c->parent);
 	if (!rc && c->upload)
 		rc = -EBUSY;
@@ -176,7 +175,7 @@ int vs_upload_drop(struct vs_store *s, uint32_t batch)
 	if (s->read_only)
 		return -EROFS;
 	pthread_rwlock_rdlock(&s->lock);
-	rc = batch_get(s, batch, &c);
+	rc = batch_get_open(s, batch, &c);
 	if (!rc && c->upload)
 		rc = -EBUSY;
 	pthread_rwlock_unlock(&s->lock);
@@ -660,171 +659,6 @@ int upload_sums(struct vs_store *s, uint32_t batch, uint64_t first, uint64_t cou
 	rc = io_read_full(s->io, fd, sums, count * sizeof *sums, first * sizeof *sums);
 	s->io->ops->close(s->io, fd);
 	return rc;
-}
-
-/* ------------------------------------------------------------------ texts */
-
-static void text_path(char path[SEGMENT_PATH_MAX], uint32_t batch, enum vs_batch_text which)
-{
-	static const char *const names[] = {
-		[VS_BATCH_IDS] = "upload.ids",           [VS_BATCH_DELETE] = "upload.delete",
-		[VS_BATCH_IDS0] = "upload.ids0",         [VS_BATCH_DELETE0] = "upload.delete0",
-		[VS_BATCH_REFUSED] = "upload.refused",   [VS_BATCH_ATTRIBUTES] = "upload.attributes",
-		[VS_BATCH_RECEIVED] = "upload.received",
-	};
-	char name[32];
-
-	assert(which < VS_BATCH_TEXT_COUNT);
-	if (which >= VS_BATCH_TEMPORARY)
-		snprintf(name, sizeof name, "upload.temporary.%d", which - VS_BATCH_TEMPORARY);
-	else if (which >= VS_BATCH_ARRAY)
-		snprintf(name, sizeof name, "upload.array.%d", which - VS_BATCH_ARRAY);
-	collection_path(path, batch, which < VS_BATCH_ARRAY ? names[which] : name);
-}
-
-/* Opens one of the texts; for writing it is created. */
-static int text_open(struct vs_store *s, uint32_t batch, enum vs_batch_text which, bool write)
-{
-	char path[SEGMENT_PATH_MAX];
-	struct collection *c;
-	int rc;
-
-	if (write && s->read_only)
-		return -EROFS;
-	pthread_rwlock_rdlock(&s->lock);
-	rc = batch_get(s, batch, &c);
-	pthread_rwlock_unlock(&s->lock);
-	if (!rc && write)
-		rc = ahead_directory(s, batch);
-	if (rc && (write || rc != -EBUSY))
-		return rc;
-	text_path(path, batch, which);
-	return s->io->ops->open(s->io, path, write ? O_RDWR | O_CREAT : O_RDONLY, 0600);
-}
-
-int vs_batch_text_write(struct vs_store *s, uint32_t batch, enum vs_batch_text which, const void *data,
-			size_t size, uint64_t off)
-{
-	int fd = text_open(s, batch, which, true), rc;
-
-	if (fd < 0)
-		return fd;
-	rc = io_write_full(s->io, fd, data, size, off);
-	s->io->ops->close(s->io, fd);
-	return rc;
-}
-
-int vs_batch_text_truncate(struct vs_store *s, uint32_t batch, enum vs_batch_text which, uint64_t size)
-{
-	int fd = text_open(s, batch, which, true), rc;
-
-	if (fd < 0)
-		return fd;
-	rc = s->io->ops->truncate(s->io, fd, size);
-	s->io->ops->close(s->io, fd);
-	return rc < 0 ? rc : 0;
-}
-
-static int text_size(struct vs_store *s, uint32_t batch, enum vs_batch_text which, int *fd, uint64_t *size)
-{
-	int rc;
-
-	*size = 0;
-	*fd = text_open(s, batch, which, false);
-	if (*fd < 0)
-		return *fd;
-	rc = s->io->ops->size(s->io, *fd, size);
-	if (rc < 0)
-		s->io->ops->close(s->io, *fd);
-	return rc;
-}
-
-ssize_t vs_batch_text_read(struct vs_store *s, uint32_t batch, enum vs_batch_text which, void *buf,
-			   size_t size, uint64_t off)
-{
-	uint64_t end;
-	int fd, rc = text_size(s, batch, which, &fd, &end);
-
-	if (rc < 0)
-		return rc;
-	if (off >= end)
-		size = 0;
-	else if (size > end - off)
-		size = end - off;
-	if (size)
-		rc = io_read_full(s->io, fd, buf, size, off);
-	s->io->ops->close(s->io, fd);
-	return rc < 0 ? rc : (ssize_t)size;
-}
-
-int upload_text(struct vs_store *s, uint32_t batch, enum vs_batch_text which, char **text, size_t *size)
-{
-	uint64_t end;
-	int fd, rc = text_size(s, batch, which, &fd, &end);
-
-	*text = NULL;
-	*size = 0;
-	if (rc < 0)
-		return rc == -ENOENT ? 0 : rc;
-	*text = malloc(end + 1);
-	rc = *text ? 0 : -ENOMEM;
-	if (!rc && end)
-		rc = io_read_full(s->io, fd, *text, end, 0);
-	s->io->ops->close(s->io, fd);
-	if (rc) {
-		free(*text);
-		*text = NULL;
-		return rc;
-	}
-	(*text)[end] = 0;
-	*size = end;
-	return 0;
-}
-
-int vs_batch_text_size(struct vs_store *s, uint32_t batch, enum vs_batch_text which, uint64_t *size)
-{
-	int fd, rc = text_size(s, batch, which, &fd, size);
-
-	if (rc >= 0)
-		s->io->ops->close(s->io, fd);
-	return rc < 0 ? rc : 0;
-}
-
-/* Whether a batch's texts may be changed. */
-static int text_may_change(struct vs_store *s, uint32_t batch)
-{
-	struct collection *c;
-	int rc;
-
-	if (s->read_only)
-		return -EROFS;
-	pthread_rwlock_rdlock(&s->lock);
-	rc = batch_get(s, batch, &c);
-	pthread_rwlock_unlock(&s->lock);
-	return rc;
-}
-
-int vs_batch_text_remove(struct vs_store *s, uint32_t batch, enum vs_batch_text which)
-{
-	char path[SEGMENT_PATH_MAX];
-	int rc = text_may_change(s, batch);
-
-	text_path(path, batch, which);
-	if (!rc)
-		rc = s->io->ops->unlink(s->io, path);
-	return rc < 0 ? rc : 0;
-}
-
-int vs_batch_text_rename(struct vs_store *s, uint32_t batch, enum vs_batch_text from, enum vs_batch_text to)
-{
-	char from_path[SEGMENT_PATH_MAX], to_path[SEGMENT_PATH_MAX];
-	int rc = text_may_change(s, batch);
-
-	text_path(from_path, batch, from);
-	text_path(to_path, batch, to);
-	if (!rc)
-		rc = s->io->ops->rename(s->io, from_path, to_path);
-	return rc < 0 ? rc : 0;
 }
 
 int vs_batch_get(struct vs_store *s, uint32_t batch, struct vs_batch_info *out)

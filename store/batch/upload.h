@@ -18,6 +18,8 @@ struct upload_info {
 	uint32_t piece_rows;
 };
 
+/* The batch if it is one that can be changed; under the lock. -ENOENT; -EBUSY: it is being committed. */
+int batch_get_open(struct vs_store *s, uint32_t id, struct collection **out);
 int upload_find(struct vs_store *s, uint32_t batch, struct upload_info *out);
 /* Reads the data_sum of rows [first, first + count). */
 int upload_sums(struct vs_store *s, uint32_t batch, uint64_t first, uint64_t count, uint32_t *sums);
