@@ -276,7 +276,8 @@ struct work {
 	uint32_t count;      /* rows, as it was looked up */
 	/* Of those that were passed: */
 	uint32_t with_codes, damaged;
-	bool complete;
+	bool others; /* the collection has come to have vectors of another kind: there is nothing to do for
+			this model */
 };
 
 static bool is_live(const struct segment *seg)
@@ -289,6 +290,11 @@ static bool needs_work(const struct codes *k, uint32_t count)
 	return !k || !k->verified || atomic_load(&k->wanted) || (k->blocks && k->shown != count);
 }
 
+static bool same_vectors(const struct vs_schema *a, const struct vs_schema *b)
+{
+	return a->dim == b->dim && a->dtype == b->dtype && a->metric == b->metric;
+}
+
 /* Finds the next segment from w->i on that has something to do, with references. false: the end. */
 static bool find_work(struct vs_store *s, const struct view *v, const struct view_model *m, struct work *w)
 {
@@ -298,7 +304,8 @@ static bool find_work(struct vs_store *s, const struct view *v, const struct vie
 	w->codes = NULL;
 	engine_read_lock(s);
 	c = collection_get(&s->table, v->collection);
-	for (; c && !c->damaged && w->i < c->segment_count && !w->seg; w->i++) {
+	w->others = c && !same_vectors(&c->schema, &v->schema);
+	for (; c && !c->damaged && !w->others && w->i < c->segment_count && !w->seg; w->i++) {
 		struct segment *seg = c->segments[w->i];
 		const struct codes *k;
 
@@ -429,8 +436,8 @@ static enum outcome encode_all(struct vs_store *s, struct view *v, struct view_m
 	if (m == v->current)
 		v->segments = w.with_codes;
 	*damaged += w.damaged;
-	*complete = !rc && !more && !s->views->stop && !v->dropped;
-	return outcome;
+	*complete = !rc && !more && !w.others && !s->views->stop && !v->dropped;
+	return w.others ? LATER : outcome;
 }
 
 /* ------------------------------------------------------------------ files that are nobody's */

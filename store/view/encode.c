@@ -571,6 +571,7 @@ int encode_stale(struct encoder *e, struct segment *seg, struct codes *k, struct
 	bool waiting = false;
 	int rc;
 
+	assert(seg->row_bytes == vs_row_bytes(&e->schema));
 	*out = (struct encode_result){0};
 	atomic_store(&k->wanted, false);
 	e->seg = NULL;

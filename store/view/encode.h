@@ -32,7 +32,8 @@ struct encode_result {
 int encode_begin_writing(struct vs_store *s);
 /* Looks at what there is of the codes' files; then k->verified. */
 int encode_verify(struct encoder *e, struct segment *seg, struct codes *k, struct encode_result *out);
-/* Encodes what is stale. On an error, too, everything that was not done is stale again. */
+/* Encodes what is stale; seg has vectors of the encoder's schema. On an error, too, everything that was not
+ * done is stale again. */
 int encode_stale(struct encoder *e, struct segment *seg, struct codes *k, struct encode_result *out);
 /* Looks once more at up to ENCODE_LOOK_BLOCKS blocks that have been verified or written since. All rows of
  * one that is not as it was written are stale then. By the builder alone, who writes them; blocks has room.

@@ -535,6 +535,74 @@ static void a_model_without_space_poisons_no_store(void **state)
 	assert_true(compare(f, "pq8"));
 }
 
+/* ------------------------------------------------------------------ other vectors */
+
+static struct {
+	struct fixture *f;
+	const struct io_ops *real;
+	_Atomic bool waits;  /* for the builder to open a model */
+	_Atomic bool opened; /* the store */
+} other;
+
+/* The last vector goes, and others of twice the size come. */
+static void replace_all(struct fixture *f)
+{
+	struct vs_attr attr = {.mtime = 77, .perm = perm};
+	float v[2 * DIM] = {0};
+	char id[16];
+
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(id, sizeof id, "v%u", i);
+		assert_int_equal(vs_remove(f->s, f->docs, id, NULL), 0);
+	}
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(id, sizeof id, "w%u", i);
+		v[i % DIM] = (float)i;
+		assert_int_equal(vs_entry_reserve(f->s, f->docs, &attr.entry), 0);
+		assert_int_equal(vs_put(f->s, f->docs, id, &attr, v, sizeof v, NULL), 0);
+	}
+	assert_int_equal(vs_checkpoint(f->s), 0);
+}
+
+static int replacing_open(struct io *io, const char *path, int flags, mode_t mode)
+{
+	if (strstr(path, "/view.pq8.") && atomic_exchange(&other.waits, false)) {
+		while (!other.opened)
+			pause_ms(1);
+		replace_all(other.f);
+	}
+	return other.real->open(io, path, flags, mode);
+}
+
+static void vectors_of_another_size_come_while_the_builder_is_at_work(void **state)
+{
+	struct fixture *f = *state;
+	struct io *io;
+	struct io_ops ops;
+
+	put_many(f, 0, 1000);
+	create(f, "pq8");
+	wait_whole(f, "pq8");
+	assert_int_equal(vs_close(f->s), 0);
+	assert_int_equal(io_new_real(f->sc.dir, false, &io), 0);
+	other.f = f;
+	other.real = io->ops;
+	ops = *io->ops;
+	ops.open = replacing_open;
+	io->ops = &ops;
+	other.waits = true;
+	open_with(f, io, false);
+	other.opened = true;
+	do
+		pause_ms(5);
+	while (other.waits || info_of(f, "pq8").plan.dim != 2 * DIM);
+	assert_int_equal(wait_whole(f, "pq8").rows, 1000);
+	assert_true(compare(f, "pq8"));
+	reopen(f);
+	io->ops = other.real;
+	io_free_real(io);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -547,6 +615,7 @@ int main(void)
 		TEST(drift_is_told_and_trains_anew_if_wanted),
 		TEST(a_full_disk_makes_the_view_lag_and_nothing_else),
 		TEST(a_model_without_space_poisons_no_store),
+		TEST(vectors_of_another_size_come_while_the_builder_is_at_work),
 		TEST(every_snapshot_has_its_codes_beside_writers),
 		TEST(a_durable_snapshot_has_the_views_of_its_collection),
 		TEST(a_durable_snapshot_that_is_dropped_is_read_to_the_end),
