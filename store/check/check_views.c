@@ -91,7 +91,7 @@ static int check_view(struct check_collection *cc, const struct view_definition 
 		rc = codec_plan(&codec, d->dim, d->metric, &plan, why, sizeof why);
 	if (rc || !d->epoch)
 		return 0; /* nothing is made of it yet */
-	rc = view_model_load(cc->k->s, cc->c->id, d, &plan, &m);
+	rc = view_model_load(cc->k->s, cc->c->id, d, &plan, cc->c->schema.dtype, &m);
 	view_model_path(path, cc->c->id, d->name, d->epoch);
 	if (rc == -EUCLEAN || rc == -EIO) {
 		check_found(cc->k, "%s: %s: damaged (checksum)", cc->title, path);

@@ -59,9 +59,15 @@ static void lag(struct vs_store *s, struct view *v, const char *what, int rc)
 
 /* ------------------------------------------------------------------ models */
 
-static bool same_plan(const struct codec_plan *a, const struct codec_plan *b)
+static bool same_vectors(const struct vs_schema *a, const struct vs_schema *b)
 {
-	return a->dim == b->dim && a->metric == b->metric;
+	return a->dim == b->dim && a->dtype == b->dtype && a->metric == b->metric;
+}
+
+static bool fits(const struct view_model *m, const struct vs_schema *schema)
+{
+	return m->codec.plan.dim == schema->dim && m->codec.plan.metric == schema->metric &&
+	       m->dtype == schema->dtype;
 }
 
 /* Takes a model's codes away from all segments; nothing is written to their files any more. */
@@ -107,6 +113,7 @@ static int adopt(struct vs_store *s, struct view *v, struct view_model *m)
 	v->d.error_trained = m->error_trained;
 	v->d.dim = m->codec.plan.dim;
 	v->d.metric = m->codec.plan.metric;
+	v->d.dtype = m->dtype;
 	pthread_mutex_unlock(&vs->mutex);
 	rc = v->dropped ? 0 : views_store(s, v->collection);
 	pthread_mutex_lock(&vs->mutex);
@@ -133,9 +140,9 @@ static bool load_model(struct vs_store *s, struct view *v, const struct codec_pl
 	char what[96];
 	int rc;
 
-	if (!v->d.epoch || v->d.dim != plan->dim || v->d.metric != plan->metric)
+	if (!v->d.epoch || !definition_fits(&v->d, &v->schema))
 		return false;
-	rc = view_model_load(s, v->collection, &v->d, plan, &m);
+	rc = view_model_load(s, v->collection, &v->d, plan, v->schema.dtype, &m);
 	if (rc) {
 		snprintf(what, sizeof what, "its model cannot be used (%s): it is trained anew",
 			 strerror(-rc));
@@ -202,7 +209,7 @@ static int train(struct vs_store *s, struct view *v, const struct codec_plan *pl
 		vs_snapshot_info(snapshot, &info);
 		v->failed_version = info.version;
 		/* It may have become another collection meanwhile. */
-		rc = info.schema.dim == plan->dim && info.schema.metric == plan->metric ? 0 : -EAGAIN;
+		rc = same_vectors(&info.schema, &v->schema) ? 0 : -EAGAIN;
 		if (!rc)
 			rc = view_model_train(s, snapshot, &d, plan, &parallel, &m, why, sizeof why);
 		vs_snapshot_close(snapshot);
@@ -238,7 +245,7 @@ static enum outcome see_to_model(struct vs_store *s, struct view *v, const struc
 			train_failed(s, v, rc, why);
 		return NOTHING;
 	}
-	if (v->current && !same_plan(&v->current->codec.plan, &plan)) {
+	if (v->current && !fits(v->current, &v->schema)) {
 		struct view_model *current = v->current, *coming = v->coming;
 
 		pthread_mutex_lock(&s->views->mutex);
@@ -288,11 +295,6 @@ static bool is_live(const struct segment *seg)
 static bool needs_work(const struct codes *k, uint32_t count)
 {
 	return !k || !k->verified || atomic_load(&k->wanted) || (k->blocks && k->shown != count);
-}
-
-static bool same_vectors(const struct vs_schema *a, const struct vs_schema *b)
-{
-	return a->dim == b->dim && a->dtype == b->dtype && a->metric == b->metric;
 }
 
 /* Finds the next segment from w->i on that has something to do, with references. false: the end. */

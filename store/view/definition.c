@@ -9,18 +9,21 @@
 
 size_t definition_format(const struct view_definition *d, char *buf, size_t size)
 {
-	char owner[24] = "";
+	char owner[24] = "", dtype[16] = "";
 	int n;
 
 	if (d->owner)
 		snprintf(owner, sizeof owner, " owner=%" PRIu32, d->owner);
+	if (d->dtype != VS_DTYPE_COUNT)
+		snprintf(dtype, sizeof dtype, " dtype=%d",
+			 d->dtype); /* numbers are what any version passes over */
 	n = snprintf(buf, size,
 		     "%s seed=%" PRIu64 " train=%" PRIu32 " retrain=%d epoch=%" PRIu32 " model=%016" PRIx64
 		     " sum=%016" PRIx64 " rows=%" PRIu64 " error=%.9g dim=%" PRIu32
-		     " metric=%s unsettled=%d%s\n",
+		     " metric=%s%s unsettled=%d%s\n",
 		     d->name, d->params.seed, d->params.train_rows, d->params.retrain_auto, d->epoch,
 		     d->model, d->model_sum, d->rows_trained, d->error_trained, d->dim,
-		     vs_metric_name(d->metric), d->unsettled, owner);
+		     vs_metric_name(d->metric), dtype, d->unsettled, owner);
 
 	return n < 0 || (size_t)n >= size ? size : (size_t)n;
 }
@@ -66,6 +69,8 @@ static int parse_pair(char *pair, struct view_definition *out)
 		out->unsettled = n;
 	else if (!strcmp(pair, "dim"))
 		out->dim = (uint32_t)n;
+	else if (!strcmp(pair, "dtype") && n < VS_DTYPE_COUNT)
+		out->dtype = (enum vs_dtype)n;
 	else if (!strcmp(pair, "owner"))
 		out->owner = (uint32_t)n;
 	return 0;
@@ -79,7 +84,7 @@ int definition_parse(const char **text, const char *end, struct view_definition 
 	size_t len;
 	int rc = 0;
 
-	*out = (struct view_definition){0};
+	*out = (struct view_definition){.dtype = VS_DTYPE_COUNT};
 	if (!newline || (size_t)(newline - *text) >= sizeof line)
 		return -EINVAL;
 	len = (size_t)(newline - *text);

@@ -4,7 +4,7 @@
  * (VS_ATTRIBUTE_VIEWS):
  *
  *   opq96 seed=0 train=0 retrain=1 epoch=2 model=93b1f0c2a57d6e01 sum=0c3a51e9d2b8f467 rows=16384 \
- *   error=0.21 dim=768 metric=cosine unsettled=0
+ *   error=0.21 dim=768 metric=cosine dtype=0 unsettled=0
  *
  * Of one that is lent to another process (vs_view_lend) owner=17 follows: the collection whose directory has
  * its files. Keys that are not known are passed over.
@@ -26,8 +26,16 @@ struct view_definition {
 	double error_trained;
 	uint32_t dim;
 	enum vs_metric metric;
-	uint32_t owner; /* of a lent one; else 0 */
+	enum vs_dtype dtype; /* of the vectors; VS_DTYPE_COUNT: earlier versions did not say */
+	uint32_t owner;      /* of a lent one; else 0 */
 };
+
+/* Whether its model is one of such vectors. */
+static inline bool definition_fits(const struct view_definition *d, const struct vs_schema *schema)
+{
+	return d->dim == schema->dim && d->metric == schema->metric &&
+	       (d->dtype == VS_DTYPE_COUNT || d->dtype == schema->dtype);
+}
 
 #define VIEW_LINE_BYTES 512 /* of the longest, with a NUL */
 

@@ -66,6 +66,7 @@ int encoder_new(struct vs_store *s, uint32_t collection, const struct vs_schema 
 	*out = e;
 	if (!e)
 		return -ENOMEM;
+	assert(m->codec.plan.dim == schema->dim && m->dtype == schema->dtype);
 	e->s = s;
 	e->collection = collection;
 	e->schema = *schema;

@@ -84,11 +84,13 @@ static struct view_model *view_model_new(const struct codec_plan *plan)
 	return NULL;
 }
 
-/* Its floats are what they are to be. */
-static void view_model_finish(struct view_model *m, const char *name, uint64_t seed)
+/* Its floats are what they are to be. dtype: that of its definition; of one that does not say the number is
+ * as if it were f32, as it was then. */
+static void view_model_finish(struct view_model *m, const char *name, uint64_t seed, enum vs_dtype dtype)
 {
 	struct codec_plan plan = m->codec.plan;
-	uint64_t what[] = {seed, plan.dim, plan.metric, XXH3_64bits(name, strlen(name))};
+	uint64_t kind = dtype == VS_DTYPE_COUNT ? plan.metric : plan.metric | (uint64_t)dtype << 8;
+	uint64_t what[] = {seed, plan.dim, kind, XXH3_64bits(name, strlen(name))};
 
 	codec_bind(&m->codec, &plan, seed, m->floats, m->memory);
 	m->seed = seed;
@@ -140,7 +142,7 @@ int view_model_save(struct vs_store *s, uint32_t collection, const char *name, c
 }
 
 int view_model_load(struct vs_store *s, uint32_t collection, const struct view_definition *d,
-		    const struct codec_plan *plan, struct view_model **out)
+		    const struct codec_plan *plan, enum vs_dtype dtype, struct view_model **out)
 {
 	struct view_model *m = view_model_new(plan);
 	char path[CODES_PATH_MAX];
@@ -159,13 +161,14 @@ int view_model_load(struct vs_store *s, uint32_t collection, const struct view_d
 			s->io->ops->close(s->io, fd);
 	}
 	if (!rc)
-		view_model_finish(m, d->name, view_model_seed(s, collection, d->name, &d->params));
+		view_model_finish(m, d->name, view_model_seed(s, collection, d->name, &d->params), d->dtype);
 	if (!rc && (m->sum != d->model_sum || m->number != d->model))
 		rc = -EUCLEAN;
 	if (rc) {
 		view_model_put(m);
 		return rc == -ENODATA ? -EUCLEAN : rc;
 	}
+	m->dtype = d->dtype == VS_DTYPE_COUNT ? dtype : d->dtype;
 	m->epoch = d->epoch;
 	m->rows_trained = d->rows_trained;
 	m->error_trained = d->error_trained;
@@ -351,7 +354,7 @@ static int train_sampled(struct vs_snapshot *snapshot, const struct vs_snapshot_
 	scratch_free(sample.x);
 	m->rows_trained = *used;
 	if (!rc)
-		view_model_finish(m, d->name, seed);
+		view_model_finish(m, d->name, seed, info->schema.dtype);
 	if (!rc)
 		rc = measure(m, rows, count);
 	scratch_free(rows);
@@ -376,12 +379,13 @@ int view_model_train(struct vs_store *s, struct vs_snapshot *snapshot, const str
 	else if (view_model_is_trained(plan))
 		rc = train_sampled(snapshot, &info, d, m, seed, parallel, &used);
 	else
-		view_model_finish(m, d->name, seed);
+		view_model_finish(m, d->name, seed, info.schema.dtype);
 	if (rc) {
 		say_why(rc, d, plan, used, why, why_size);
 		view_model_put(m);
 		return rc;
 	}
+	m->dtype = info.schema.dtype;
 	m->epoch = d->epoch + 1;
 	*out = m;
 	return 0;

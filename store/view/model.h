@@ -22,6 +22,8 @@ struct view_model {
 	uint64_t sum; /* of its floats */
 	uint64_t rows_trained;
 	double error_trained;
+	enum vs_dtype dtype; /* of the vectors whose codes it makes: other codes than the same bytes of
+				another dtype would have */
 	struct codec codec;
 	float *floats;                     /* NULL: it has none */
 	void *memory;                      /* the codec's */
@@ -48,9 +50,10 @@ int view_model_train(struct vs_store *s, struct vs_snapshot *m, const struct vie
 		     char *why, size_t why_size);
 /* Makes its file durable, with its name. */
 int view_model_save(struct vs_store *s, uint32_t collection, const char *name, const struct view_model *m);
-/* Reads that of a definition. -EUCLEAN: it is not what was written; -ENOENT. */
+/* Reads that of a definition; dtype: of its vectors, for one that does not say. -EUCLEAN: it is not what was
+ * written; -ENOENT. */
 int view_model_load(struct vs_store *s, uint32_t collection, const struct view_definition *d,
-		    const struct codec_plan *plan, struct view_model **out);
+		    const struct codec_plan *plan, enum vs_dtype dtype, struct view_model **out);
 void view_model_path(char path[CODES_PATH_MAX], uint32_t collection, const char *name, uint32_t epoch);
 void view_model_get(struct view_model *m);
 void view_model_put(struct view_model *m);

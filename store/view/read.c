@@ -42,11 +42,11 @@ static int read_model(struct vs_store *s, uint32_t owner, const struct view_defi
 	int rc = codec_parse(d->name, &codec);
 
 	if (!rc)
-		rc = d->epoch && d->dim == info->schema.dim && d->metric == info->schema.metric ? 0 : -EAGAIN;
+		rc = d->epoch && definition_fits(d, &info->schema) ? 0 : -EAGAIN;
 	if (!rc)
 		rc = codec_plan(&codec, d->dim, d->metric, &plan, why, sizeof why);
 	if (!rc)
-		rc = view_model_load(s, owner, d, &plan, out);
+		rc = view_model_load(s, owner, d, &plan, info->schema.dtype, out);
 	return !rc || rc == -ENOMEM ? rc : -EAGAIN;
 }
 
@@ -70,7 +70,8 @@ static int load_model(struct vs_store *s, uint32_t owner, const struct view_defi
 
 static bool fits(const struct view_model *m, const struct vs_snapshot_info *info)
 {
-	return m->codec.plan.dim == info->schema.dim && m->codec.plan.metric == info->schema.metric;
+	return m->codec.plan.dim == info->schema.dim && m->codec.plan.metric == info->schema.metric &&
+	       m->dtype == info->schema.dtype;
 }
 
 /* Finds the view, and takes its model, if it is at hand. */
@@ -89,10 +90,7 @@ static int find_view(struct vs_view *view, const char *name, struct view_definit
 	if (!v)
 		return -ENOENT;
 	/* What the collection has become may be of another kind than its snapshot. */
-	return view->owner != view->info.collection &&
-			       (d->dim != view->info.schema.dim || d->metric != view->info.schema.metric)
-		       ? -ENOENT
-		       : 0;
+	return view->owner != view->info.collection && !definition_fits(d, &view->info.schema) ? -ENOENT : 0;
 }
 
 /* The definition of a borrowed snapshot's view, and its model. */

@@ -263,6 +263,7 @@ static int create(struct vs_store *s, uint32_t collection, const char *name,
 	snprintf(d.name, sizeof d.name, "%s", name);
 	d.dim = plan.dim;
 	d.metric = plan.metric;
+	d.dtype = c.schema.dtype;
 	v = view_add(vs, collection, &d);
 	if (v)
 		v->stored_unsettled = true;
@@ -494,7 +495,7 @@ static void tell(const struct vs_store *s, const struct collection *c, const str
 /* Whether codes of a view can be made of the rows. Under mutex. */
 static bool fits_rows(const struct view *v, const struct collection *c)
 {
-	return !c->frozen || (v->d.dim == c->schema.dim && v->d.metric == c->schema.metric);
+	return !c->frozen || definition_fits(&v->d, &c->schema);
 }
 
 int vs_view_get(struct vs_store *s, uint32_t collection, const char *name, struct vs_view_info *out)

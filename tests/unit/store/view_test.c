@@ -603,6 +603,48 @@ static void vectors_of_another_size_come_while_the_builder_is_at_work(void **sta
 	io_free_real(io);
 }
 
+static void put_bytes(struct fixture *f, unsigned count)
+{
+	struct vs_attr attr = {.mtime = 77, .perm = perm};
+	unsigned char v[DIM];
+	char id[16];
+
+	for (unsigned i = 0; i < count; i++) {
+		for (unsigned k = 0; k < DIM; k++)
+			v[k] = (unsigned char)(i * 7 + k * 13);
+		snprintf(id, sizeof id, "v%u", i);
+		assert_int_equal(vs_entry_reserve(f->s, f->docs, &attr.entry), 0);
+		assert_int_equal(vs_put(f->s, f->docs, id, &attr, v, sizeof v, NULL), 0);
+	}
+	assert_int_equal(vs_sync(f->s), 0);
+}
+
+/* The same bytes, which mean other numbers: no code of before is one of theirs. */
+static void vectors_of_the_same_bytes_and_another_dtype_have_codes_of_their_own(void **state)
+{
+	static const char *const names[] = {"f16", "sq8", "pq8"};
+	struct vs_schema schema = {.dim = DIM, .dtype = VS_I8};
+	struct fixture *f = *state;
+	char id[16];
+
+	for (unsigned n = 0; n < 12; n++) {
+		schema.dtype = n % 2 ? VS_U8 : VS_I8;
+		assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0);
+		put_bytes(f, 1000);
+		for (unsigned i = 0; i < sizeof names / sizeof *names && !n; i++)
+			create(f, names[i]);
+		for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+			wait_whole(f, names[i]);
+			assert_true(compare(f, names[i]));
+		}
+		for (unsigned i = 0; i < 1000; i++) {
+			snprintf(id, sizeof id, "v%u", i);
+			assert_int_equal(vs_remove(f->s, f->docs, id, NULL), 0);
+		}
+	}
+	assert_int_equal(f->warnings, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -616,6 +658,7 @@ int main(void)
 		TEST(a_full_disk_makes_the_view_lag_and_nothing_else),
 		TEST(a_model_without_space_poisons_no_store),
 		TEST(vectors_of_another_size_come_while_the_builder_is_at_work),
+		TEST(vectors_of_the_same_bytes_and_another_dtype_have_codes_of_their_own),
 		TEST(every_snapshot_has_its_codes_beside_writers),
 		TEST(a_durable_snapshot_has_the_views_of_its_collection),
 		TEST(a_durable_snapshot_that_is_dropped_is_read_to_the_end),
