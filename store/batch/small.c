@@ -27,9 +27,7 @@ static uint64_t small_bytes(const struct batch_commit *j, size_t parent_row_byte
 /* On a disk that is nearly full the log is small, too. */
 static uint64_t small_max(struct vs_store *s)
 {
-	bool logging = __atomic_load_n(&s->logging, __ATOMIC_ACQUIRE);
-
-	return logging && s->log.group_bytes / 2 < SMALL_BYTES ? s->log.group_bytes / 2 : SMALL_BYTES;
+	return s->log.group_bytes / 2 < SMALL_BYTES ? s->log.group_bytes / 2 : SMALL_BYTES;
 }
 
 /* Uploaded rows [0, rows) as they are in the file, verified. */
@@ -347,7 +345,8 @@ static int commit(struct batch_commit *j, uint64_t bytes)
 int batch_commit_commit_small(struct batch_commit *j, size_t parent_row_bytes, bool *done)
 {
 	uint64_t bytes = small_bytes(j, parent_row_bytes);
+	int rc = txn_begin_log(j->s);
 
-	*done = bytes <= small_max(j->s);
-	return *done ? commit(j, bytes) : 0;
+	*done = !rc && bytes <= small_max(j->s);
+	return *done ? commit(j, bytes) : rc;
 }

@@ -603,3 +603,16 @@ void txn_end(struct txn *txn)
 	engine_wake_builder(s); /* still under the lock: it looks again, under it, before it sleeps */
 	pthread_rwlock_unlock(&s->lock);
 }
+
+int txn_begin_log(struct vs_store *s)
+{
+	struct txn txn;
+	int rc;
+
+	if (__atomic_load_n(&s->logging, __ATOMIC_ACQUIRE))
+		return 0;
+	rc = txn_begin(s, &txn, TXN_SMALL_BYTES);
+	if (!rc)
+		txn_end(&txn);
+	return rc;
+}

@@ -118,6 +118,9 @@ int txn_begin(struct vs_store *s, struct txn *txn, size_t bytes);
 void *txn_append(struct txn *txn, enum record_type type, uint32_t collection, size_t bytes);
 /* Whether it has records, and so has changed something. */
 bool txn_has_begun(const struct txn *txn);
+/* Begins the log, if that has not yet been done: for who writes something else, which would be torn after a
+ * crash in a store that is called clean; or wants to know how much a frame takes. */
+int txn_begin_log(struct vs_store *s);
 /* Ends it: acknowledged. Without records nothing happened. */
 void txn_end(struct txn *txn);
 

@@ -367,7 +367,7 @@ static void count_errors(struct vs_store *s, struct view *v, const struct view_m
 static int show(struct vs_store *s, struct work *w, const struct view_model *m)
 {
 	struct code_files files;
-	int rc = encode_begin_writing(s);
+	int rc = txn_begin_log(s);
 
 	if (rc)
 		return rc;

@@ -80,20 +80,6 @@ int encoder_new(struct vs_store *s, uint32_t collection, const struct vs_schema 
 	return 0;
 }
 
-/* Without a change the store is still called clean; a crash now would leave torn blocks in one that is. */
-int encode_begin_writing(struct vs_store *s)
-{
-	struct txn txn;
-	int rc;
-
-	if (__atomic_load_n(&s->logging, __ATOMIC_ACQUIRE))
-		return 0;
-	rc = txn_begin(s, &txn, TXN_SMALL_BYTES);
-	if (!rc)
-		txn_end(&txn);
-	return rc;
-}
-
 static int worker_init(struct encoder *e, struct worker *w)
 {
 	size_t dim = e->m->codec.plan.dim;
@@ -255,7 +241,7 @@ static int verify_blocks(struct encoder *e, struct codes *k, uint32_t from, uint
 			set_valid(k, job, tag.valid);
 		} else if (!rc && tag.tag && !k->files->read_only) {
 			k->dirty = true;
-			rc = encode_begin_writing(e->s);
+			rc = txn_begin_log(e->s);
 			rc = rc ? rc : code_files_write_tag(&e->files, block, &none);
 		}
 		job += job < end && job->block == block;
@@ -553,7 +539,7 @@ static int prepare(struct encoder *e, struct segment *seg, struct codes *k)
 	engine_read_lock(e->s);
 	count = seg->count;
 	pthread_rwlock_unlock(&e->s->lock);
-	rc = encode_begin_writing(e->s);
+	rc = txn_begin_log(e->s);
 	if (rc)
 		return rc;
 	rc = code_files_open(&e->files, k, e->m, true);
@@ -640,7 +626,7 @@ int encode_early(struct encoder *e, int vectors, struct codes *k, uint32_t from,
 {
 	struct encode_result ignored = {0};
 	uint32_t have = 0;
-	int rc = encode_begin_writing(e->s);
+	int rc = txn_begin_log(e->s);
 
 	if (rc)
 		return rc;

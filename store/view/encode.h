@@ -27,9 +27,6 @@ struct encode_result {
 	double error,
 		variance; /* sums over some of these rows, of a model that tells (view_model_add_error) */
 };
-/* To be called before a code file is written to: the store is then one that was not closed. Without a lock.
- */
-int encode_begin_writing(struct vs_store *s);
 /* Looks at what there is of the codes' files; then k->verified. */
 int encode_verify(struct encoder *e, struct segment *seg, struct codes *k, struct encode_result *out);
 /* Encodes what is stale; seg has vectors of the encoder's schema. On an error, too, everything that was not
