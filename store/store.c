@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/batch/sync.h"
 #include "store/replay/applier.h"
 #include "store/replay/checkpoint.h"
 #include "store/replay/in_memory.h"
@@ -352,7 +353,7 @@ int vs_close(struct vs_store *s)
 	int rc = 0;
 
 	if (!s->read_only) {
-		int filled;
+		int filled, synced;
 
 		vacuum_stop(s); /* first: the builder's end looks at segments that nobody is to change */
 		builder_stop(s);
@@ -360,7 +361,8 @@ int vs_close(struct vs_store *s)
 
 		if (s->logging)
 			rc = commit_checkpoint(s);
-		rc = rc ? rc : filled;
+		synced = batches_sync(s);
+		rc = rc ? rc : filled ? filled : synced;
 		commit_stop(s);
 		pthread_join(s->committer, NULL);
 		pthread_join(s->applier, NULL);

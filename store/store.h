@@ -117,7 +117,8 @@ int vs_open(const char *dir, const struct vs_options *options, struct vs_store *
 /* Makes everything durable, writes the index files, marks the store clean. s is freed in any case. */
 int vs_close(struct vs_store *s);
 
-/* Returns when all that was acknowledged before the call is durable (group commit). */
+/* Returns when all that was acknowledged before the call is durable (group commit), but for the files of
+ * batches (vs_batch_sync). */
 int vs_sync(struct vs_store *s);
 /* The same without waiting for others: fn(arg, result) is called once, either before this returns (from this
  * thread, also when this thread did the commit for all) or later from the thread that commits. */
@@ -422,6 +423,9 @@ int vs_upload_drop(struct vs_store *s, uint32_t batch);
  */
 int vs_upload_resume(struct vs_store *s, uint32_t batch, const struct vs_schema *schema, uint64_t rows,
 		     struct vs_upload **out);
+/* Makes an upload a finished one, as long as nothing more is appended: for vs_batch_sync, before its end.
+ * -EINVAL within a row. The same one thread. */
+int vs_upload_complete(struct vs_upload *u);
 /* Drops the last row of an upload if it is not complete. */
 int vs_upload_trim(struct vs_upload *u);
 /* Ends it: keep (then -EINVAL if the last row is incomplete, and it is dropped) or drop. u is gone in any
@@ -460,6 +464,10 @@ int vs_batch_text_size(struct vs_store *s, uint32_t batch, enum vs_batch_text wh
 int vs_batch_text_remove(struct vs_store *s, uint32_t batch, enum vs_batch_text which);
 /* to, if there is one, is replaced. */
 int vs_batch_text_rename(struct vs_store *s, uint32_t batch, enum vs_batch_text from, enum vs_batch_text to);
+/* Returns when the files of a batch are durable as they are: its texts and its upload, of which vs_sync knows
+ * nothing, unlike of vectors put into it. An upload that is being written is torn after a crash, but see
+ * vs_upload_complete. 0 of what is no batch. */
+int vs_batch_sync(struct vs_store *s, uint32_t batch);
 /* The commit is to be refused (-EINVAL) unless the collection is of this version then. It is not durable. */
 int vs_batch_expect(struct vs_store *s, uint32_t batch, uint64_t version);
 struct vs_batch_info {

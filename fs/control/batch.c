@@ -435,10 +435,24 @@ static int temporary_setattr(fuse_req_t req, const struct node *node, const stru
 				      (uint64_t)st->st_size);
 }
 
-static int temporary_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
+void batch_open_bytes(struct mount *s, struct fuse_file_info *fi)
 {
 	fi->direct_io = 1;
-	fi->noflush = 1;
+	fi->noflush = !s->options.sync_on_close || (fi->flags & O_ACCMODE) == O_RDONLY;
+}
+
+int batch_flush_bytes(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi, bool *changed)
+{
+	(void)req;
+	(void)node;
+	(void)fi;
+	*changed = true;
+	return 0;
+}
+
+static int temporary_open(fuse_req_t req, const struct node *node, struct fuse_file_info *fi)
+{
+	batch_open_bytes(ops_serve(req), fi);
 	/* Only a file that is being created comes with O_TRUNC; otherwise a SETATTR follows. */
 	if (!(fi->flags & O_TRUNC))
 		return 0;
@@ -466,4 +480,5 @@ const struct node_ops batch_temporary_ops = {
 	.open = temporary_open,
 	.read = temporary_read,
 	.write = temporary_write,
+	.flush = batch_flush_bytes,
 };

@@ -28,6 +28,11 @@ int batch_commit(struct mount *s, const struct vs_collection_info *batch);
 /* Removes a batch with everything in it, or a collection that is empty; open files of its vectors keep those.
  */
 int batch_remove(struct mount *s, uint32_t id);
+/* Says of a file being opened that its bytes go straight to the engine, which remembers nothing of a writer;
+ * and what its close(2) does then, under -o sync only. */
+void batch_open_bytes(struct mount *s, struct fuse_file_info *fi);
+int batch_flush_bytes(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi,
+		      bool *changed);
 /* The batch is gone: what is remembered of it, too. */
 void batch_forget(uint32_t batch);
 /* Logs "docs/.vecfs/tx/B/.vecfs/NAME: refused: " and the reason, which the commit will give, too (refusal.h).

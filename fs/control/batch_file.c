@@ -45,8 +45,7 @@ static int file_open(fuse_req_t req, const struct node *node, struct fuse_file_i
 {
 	struct vs_store *s = ops_serve(req)->store;
 
-	fi->direct_io = 1;
-	fi->noflush = 1;
+	batch_open_bytes(ops_serve(req), fi);
 	/* Only a file that is being created comes with these; otherwise a SETATTR follows. */
 	if (fi->flags & O_TRUNC)
 		return vs_batch_text_truncate(s, node->collection, text_of(node), 0);
@@ -99,4 +98,5 @@ const struct node_ops batch_file_ops = {
 	.open = file_open,
 	.read = file_read,
 	.write = file_write,
+	.flush = batch_flush_bytes,
 };

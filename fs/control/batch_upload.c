@@ -777,6 +777,33 @@ static int close_it(struct mount *s, const struct node *node, struct upload_file
 	return is_under_way(h) ? finish(s, node, h) : 0;
 }
 
+/* What is whole is so after a crash, too, though it has not been closed. */
+static int settle_for_sync(struct mount *s, const struct node *node, struct upload_file *h)
+{
+	char why[WHY_BYTES];
+
+	if (h->state == UPLOAD_ROWS && !lacks(&h->shape, h->format, h->row_stream_bytes, why, sizeof why))
+		return vs_upload_complete(h->upload);
+	if (h->changed && !judge_array(s, node, array_text_of(h->format), why, sizeof why)) {
+		h->changed = false;
+		batch_forgive(s, node);
+	}
+	return 0;
+}
+
+static int upload_fsync(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi)
+{
+	struct upload_file *h = file_of(fi);
+	int rc = 0;
+
+	if (!h || !h->writes)
+		return 0;
+	pthread_mutex_lock(&h->lock);
+	rc = settle_for_sync(ops_serve(req), node, h);
+	pthread_mutex_unlock(&h->lock);
+	return rc;
+}
+
 /* As with a vector: descriptors that other processes have inherited are closed without consequences. */
 static int upload_flush(fuse_req_t req, const struct node *node, const struct fuse_file_info *fi,
 			bool *changed)
@@ -784,7 +811,7 @@ static int upload_flush(fuse_req_t req, const struct node *node, const struct fu
 	struct upload_file *h = file_of(fi);
 	int rc = 0;
 
-	(void)changed;
+	*changed = h->writes;
 	pthread_mutex_lock(&h->lock);
 	if (process_same(fuse_req_ctx(req)->pid, h->opener))
 		rc = close_it(ops_serve(req), node, h);
@@ -809,5 +836,6 @@ const struct node_ops batch_upload_ops = {
 	.read = upload_read,
 	.write = upload_write,
 	.flush = upload_flush,
+	.fsync = upload_fsync,
 	.release = upload_release,
 };

@@ -156,6 +156,22 @@ static void reply_when_durable(fuse_req_t req)
 	vs_sync_async(s->store, reply_synced, req);
 }
 
+/* Whether the node is of those whose collection may be a batch, with files that are not the log's. */
+static bool may_have_files(const struct node *node)
+{
+	switch (node->kind) {
+	case NODE_COLLECTION:
+	case NODE_CONTROL:
+	case NODE_UPLOAD:
+	case NODE_TEXT:
+	case NODE_TEMPORARY:
+	case NODE_FILE:
+		return node->collection;
+	default:
+		return false;
+	}
+}
+
 /* The requesting thread changes something in this collection. */
 static void changes(fuse_req_t req, const struct node *node)
 {
@@ -240,6 +256,42 @@ static bool park(const struct call *c, const struct parked *like, const void *by
 static bool park_change(const struct call *dir, const struct parked *like, const char *names, size_t size)
 {
 	return dir->ops->waits && ops_is_uring(like->req) && park_with(dir->s->changes, like, names, size);
+}
+
+/* ------------------------------------------------------------------ durable */
+
+/* Replies when the node is durable, with all that has been acknowledged. */
+static void answer_sync(fuse_req_t req, const struct call *c)
+{
+	int rc = may_have_files(&c->node) ? vs_batch_sync(c->s->store, c->node.collection) : 0;
+
+	if (rc)
+		reply(req, rc);
+	else
+		reply_when_durable(req);
+}
+
+static void sync_parked(struct parked *p)
+{
+	struct call c = enter(p->req, p->ino);
+
+	answer_sync(p->req, &c);
+}
+
+static bool is_batch(struct mount *s, const struct node *node)
+{
+	struct vs_collection_info info;
+
+	return may_have_files(node) && !vs_collection_get(s->store, node->collection, &info) && info.parent;
+}
+
+/* The same; the files of a batch may be large. */
+static void sync_node(fuse_req_t req, const struct call *c, fuse_ino_t ino)
+{
+	struct parked like = {.req = req, .ino = ino, .answer = sync_parked};
+
+	if (!ops_is_uring(req) || !is_batch(c->s, &c->node) || !park_with(c->s->changes, &like, NULL, 0))
+		answer_sync(req, c);
 }
 
 /* ------------------------------------------------------------------ names */
@@ -571,7 +623,7 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (changed)
 		changes(req, &c.node);
 	if (!rc && changed && c.s->options.sync_on_close)
-		reply_when_durable(req);
+		sync_node(req, &c, ino);
 	else
 		reply(req, rc);
 }
@@ -586,7 +638,7 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 	if (rc)
 		reply(req, rc);
 	else
-		reply_when_durable(req);
+		sync_node(req, &c, ino);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -653,10 +705,11 @@ static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 
 static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	enter(req, ino);
+	struct call c = enter(req, ino);
+
 	(void)datasync;
 	(void)fi;
-	reply_when_durable(req);
+	sync_node(req, &c, ino);
 }
 
 /* ------------------------------------------------------------------ the connection */

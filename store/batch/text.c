@@ -54,8 +54,10 @@ int vs_batch_text_write(struct vs_store *s, uint32_t batch, enum vs_batch_text w
 	if (fd < 0)
 		return fd;
 	rc = io_write_full(s->io, fd, data, size, off);
+	if (!rc && s->io->syncs_singly) /* what is dropped is told to who has the file open, and no later */
+		rc = s->io->ops->datasync(s->io, fd);
 	s->io->ops->close(s->io, fd);
-	return rc;
+	return rc < 0 ? rc : 0;
 }
 
 int vs_batch_text_truncate(struct vs_store *s, uint32_t batch, enum vs_batch_text which, uint64_t size)

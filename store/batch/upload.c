@@ -34,8 +34,9 @@ struct vs_upload {
 	uint32_t *sums;
 	uint32_t sums_held;
 	uint64_t sums_written;
-	int error;    /* the first one; it stays */
-	bool trusted; /* what was uploaded before was written since the store was opened */
+	bool complete; /* the number of rows is behind the sums (vs_upload_complete) */
+	int error;     /* the first one; it stays */
+	bool trusted;  /* what was uploaded before was written since the store was opened */
 };
 
 static void piece_path(char path[SEGMENT_PATH_MAX], uint32_t batch, uint32_t n)
@@ -249,7 +250,7 @@ static int piece_open(struct vs_upload *u, uint32_t n)
 static int piece_close(struct vs_upload *u)
 {
 	struct io *io = u->s->io;
-	int rc = u->fd < 0 ? 0 : write_header(u, u->fd, u->piece_bytes / u->row_bytes);
+	int rc = u->fd < 0 || u->complete ? 0 : write_header(u, u->fd, u->piece_bytes / u->row_bytes);
 
 	if (u->fd >= 0 && !rc && io->syncs_singly)
 		rc = io->ops->datasync(io, u->fd);
@@ -300,8 +301,34 @@ static int sums_close(struct vs_upload *u)
 	return rc ? rc : io_write_full(u->s->io, u->sums_fd, &rows, sizeof rows, u->sums_written);
 }
 
+/* What is complete may be durable, and is not written again: a crash would leave who knows what of it. */
+int vs_upload_complete(struct vs_upload *u)
+{
+	if (u->complete)
+		return 0;
+	if (!u->error && u->bytes % u->row_bytes)
+		return -EINVAL;
+	if (!u->error && u->fd >= 0)
+		u->error = write_header(u, u->fd, u->piece_bytes / u->row_bytes);
+	if (!u->error)
+		u->error = sums_close(u);
+	u->complete = !u->error;
+	return u->error;
+}
+
+/* There is more to come. */
+static int sums_reopen(struct vs_upload *u)
+{
+	int rc = u->s->io->ops->truncate(u->s->io, u->sums_fd, u->sums_written);
+
+	u->complete = false;
+	return rc < 0 ? rc : 0;
+}
+
 int vs_upload_append(struct vs_upload *u, const void *data, size_t size)
 {
+	if (!u->error && u->complete)
+		u->error = sums_reopen(u);
 	if (!u->error)
 		u->error = append(u, data, size);
 	engine_wake_builder(u->s); /* views encode what has come (view/early.h) */
@@ -318,7 +345,7 @@ int vs_upload_end(struct vs_upload *u, bool keep)
 		rc = -EINVAL;
 	if (keep && !rc)
 		rc = piece_close(u);
-	if (keep && !rc)
+	if (keep && !rc && !u->complete)
 		rc = sums_close(u);
 	if (!keep || rc)
 		remove_pieces(s, u->batch);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * check_upload - the uploaded rows of an open batch against their sums. Nothing of an open batch is durable,
- * so a power loss may well have harmed it: that is said and is no damage. The commit verifies the sums again.
+ * check_upload - the uploaded rows of an open batch against their sums. They need not have been made durable,
+ * so a power loss may well have harmed them: that is said and is no damage. The commit verifies the sums
+ * again.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -214,6 +214,128 @@ begin_with() {
 	cmp one mnt/docs/apple
 }
 
+# synced FILE...: each has been since the last time, in the directory of the only batch; and so have the directories.
+synced() {
+	local file
+	for file in "$@" collections; do
+		[ $file = collections ] || file=collections/[0-9]*/upload.$file
+		grep -qx "$store/$file" syncs || {
+			echo "$file was not synced, but"
+			cat syncs
+			return 1
+		}
+	done
+	grep -qx "$store/collections/[0-9]*" syncs
+	: >syncs
+}
+
+# no power fails here: what a crash of the daemon leaves was the kernel's; so that the disk was asked is seen at the call.
+spy_on_syncs() {
+	[ $slow = 1 ] || skip "nothing can be preloaded before a sanitizer"
+	cc -shared -fPIC -o spysync.so "$tools/spysync.c" -ldl
+	daemon_env=(LD_PRELOAD="$here/spysync.so" SPYSYNC_LOG="$here/syncs")
+	: >syncs
+}
+
+@test "durable after fsync of a file of an open batch, or of a directory of it" {
+	spy_on_syncs
+	begin_with $never
+	batch=mnt/docs/.vecfs/tx/b
+	mkdir $batch
+	: >syncs
+	printf 'x\ny\n' >$batch/.vecfs/ids
+	no synced ids
+	sync $batch/.vecfs/ids
+	synced ids
+	cat one two >rows
+	cp rows $batch/.vecfs/vectors.f32
+	no synced 0.npy
+	sync -d $batch/.vecfs/vectors.f32
+	synced ids 0.npy sums
+	echo apple >$batch/.vecfs/delete
+	sync $batch
+	synced ids 0.npy sums delete
+	printf 'apple\n' >$batch/.vecfs/.delete.k3Sdf1 # as rsync writes it
+	sync $batch/.vecfs/.delete.k3Sdf1
+	synced 'temporary.[0-9]*'
+	mv $batch/.vecfs/.delete.k3Sdf1 $batch/.vecfs/delete
+	sync $batch/.vecfs
+	synced ids 0.npy sums delete
+	crash
+	start
+	mv $batch mnt/docs/.vecfs/commit/
+	[ "$(ls mnt/docs | tr '\n' ' ')" = "x y " ]
+	cmp two mnt/docs/y
+}
+
+@test "… by its writer, before its close: it is whole after a crash" {
+	begin_with $never
+	batch=mnt/docs/.vecfs/tx/b
+	mkdir $batch
+	cat >writer.py <<-'P'
+		import numpy as np, os, time
+		files = [open(f'mnt/docs/.vecfs/tx/b/.vecfs/{name}', 'wb') for name in ('ids', 'vectors.npy', 'delete')]
+		files[0].write(b'x\ny\n')
+		np.save(files[1], np.ones((2, 768), 'f4'))
+		files[2].write(b'apple\n')
+		for file in files:
+		    file.flush()
+		    os.fsync(file.fileno())
+		print('synced', flush=True)
+		time.sleep(1000)
+	P
+	background python3 writer.py >said
+	eventually grep -q synced said
+	crash
+	start
+	[ "$(stat -c %s $batch/.vecfs/vectors.npy)" -gt 6144 ]
+	mv $batch mnt/docs/.vecfs/commit/
+	[ "$(ls mnt/docs | tr '\n' ' ')" = "x y " ]
+}
+
+@test "… but not what is written on after the fsync: that is torn, as ever" {
+	begin_with $never
+	batch=mnt/docs/.vecfs/tx/b
+	mkdir $batch
+	cat >writer.py <<-'P'
+		import os, time
+		file = open('mnt/docs/.vecfs/tx/b/.vecfs/vectors.f32', 'wb', buffering=0)
+		file.write(bytes(3072 * 2))
+		os.fsync(file.fileno())
+		file.write(bytes(3072 * 1000 + 5))
+		print('written', flush=True)
+		time.sleep(1000)
+	P
+	background python3 writer.py >said
+	eventually grep -q written said
+	crash
+	start
+	refused "Operation canceled" mv $batch mnt/docs/.vecfs/commit/
+	grep -q 'the vectors were not written to their end' mnt/.vecfs/log
+	rm -r $batch
+}
+
+@test "… after a close under -o sync, and after vecfs umount" {
+	spy_on_syncs
+	begin_with $never,sync
+	batch=mnt/docs/.vecfs/tx/b
+	mkdir $batch
+	: >syncs
+	printf 'x\ny\n' >$batch/.vecfs/ids
+	synced ids
+	cat one two >$batch/.vecfs/vectors.f32
+	synced ids 0.npy sums
+	head -c 56 /dev/zero >$batch/.vecfs/attributes
+	synced attributes
+	stop
+	start $never
+	echo apple >$batch/.vecfs/delete
+	: >syncs
+	stop
+	synced ids 0.npy sums delete
+	start
+}
+
 # is_one_version: what the mount shows is all of one of the two arrays, beside its ids; prints which.
 is_one_version() {
 	python3 - <<-'P'
