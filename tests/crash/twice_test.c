@@ -19,12 +19,15 @@
 
 #include "store/base/checksum.h"
 #include "store/store.h"
+#include "store/view/view.h"
 #include "tests/crash/simdisk.h"
 #include "tests/crash/wreck.h"
 
 #define LOG_BYTES (256u << 10) /* small, so that it is quickly made */
 #define STEPS_MAX 10
-#define STATE_BYTES 512
+#define STATE_BYTES 1024
+#define MTIME (1000 * VS_TIME_NS_PER_S) /* what is older has been set */
+#define DELETED "a\nb\n"                /* ids */
 #define BATCH_ROWS 1000 /* more than one frame of the log takes: their files are handed over */
 
 static const struct vs_perm perm = {.mode = 0755};
@@ -86,6 +89,48 @@ static bool overwrite_a(struct vs_store *s)
 static bool put_longer(struct vs_store *s)
 {
 	return put(s, "docs", "a", 4, 4);
+}
+
+static bool make_files(struct vs_store *s)
+{
+	uint32_t id;
+
+	return !vs_collection_create(s, 0, "files", &perm, &id);
+}
+
+static bool move_a(struct vs_store *s)
+{
+	struct vs_collection_info from, to;
+	uint64_t entry, replaced;
+
+	return find(s, "docs", &from) && find(s, "files", &to) &&
+	       !vs_rename(s, from.id, "a", to.id, "a", false, &entry, &replaced);
+}
+
+static bool restrict_a(struct vs_store *s)
+{
+	struct vs_attr attr = {.mtime = MTIME, .perm = {.mode = 0400, .uid = 1}};
+	struct vs_collection_info c;
+	struct vs_attr now;
+
+	return find(s, "docs", &c) && !vs_lookup(s, c.id, "a", &now) &&
+	       !vs_attr_set(s, c.id, now.entry, VS_SET_MODE | VS_SET_UID | VS_SET_MTIME, &attr);
+}
+
+static bool restrict_docs(struct vs_store *s)
+{
+	const struct vs_perm only = {.mode = 0700};
+	struct vs_collection_info c;
+
+	return find(s, "docs", &c) && !vs_collection_set(s, c.id, VS_SET_MODE, &only, 0);
+}
+
+static bool choose_schema(struct vs_store *s)
+{
+	struct vs_schema schema = {.dim = 2, .dtype = VS_F16, .metric = VS_IP};
+	struct vs_collection_info c;
+
+	return find(s, "docs", &c) && !vs_schema_set(s, c.id, &schema);
 }
 
 static bool put_in_copy(struct vs_store *s)
@@ -160,26 +205,85 @@ static bool clone(struct vs_store *s)
 	return find_snap(s, "docs", &c) && !vs_snap_clone(s, c.id, "copy", &perm, &id);
 }
 
-static bool commit_batch(struct vs_store *s)
+static bool make_view(struct vs_store *s)
+{
+	struct vs_collection_info c;
+	char why[256];
+
+	return find(s, "docs", &c) && !vs_view_create(s, c.id, "f16", NULL, why, sizeof why);
+}
+
+static bool drop_view(struct vs_store *s)
+{
+	struct vs_collection_info c;
+
+	return find(s, "docs", &c) && !vs_view_drop(s, c.id, "f16");
+}
+
+static bool find_batch(struct vs_store *s, struct vs_collection_info *c)
+{
+	return find(s, "docs", c) && !vs_collection_find(s, c->id, "batch", c);
+}
+
+static bool make_batch(struct vs_store *s)
+{
+	struct vs_collection_info c;
+	uint32_t batch;
+
+	return find(s, "docs", &c) && !vs_collection_create(s, c.id, "batch", &perm, &batch);
+}
+
+static bool put_in_batch(struct vs_store *s)
+{
+	struct vs_attr attr = {.perm = {.mode = 0644}};
+	struct vs_collection_info c;
+	float value = 6;
+
+	return find_batch(s, &c) && !vs_entry_reserve(s, c.id, &attr.entry) &&
+	       !vs_put(s, c.id, "c", &attr, &value, sizeof value, NULL);
+}
+
+static bool write_in_batch(struct vs_store *s)
+{
+	struct vs_collection_info c;
+
+	return find_batch(s, &c) &&
+	       !vs_batch_text_write(s, c.id, VS_BATCH_DELETE, DELETED, sizeof DELETED - 1, 0) &&
+	       !vs_batch_sync(s, c.id);
+}
+
+/* As a program does that calls fsync(2) before close(2). */
+static bool upload(struct vs_store *s)
 {
 	struct vs_schema schema = {.dim = 1, .dtype = VS_F32};
 	struct vs_collection_info c;
 	struct vs_upload *u;
 	float data[BATCH_ROWS];
-	char why[256];
-	uint32_t batch;
 
 	for (int i = 0; i < BATCH_ROWS; i++)
 		data[i] = (float)i;
-	if (!find(s, "docs", &c) || vs_collection_create(s, c.id, "batch", &perm, &batch) ||
-	    vs_batch_text_write(s, batch, VS_BATCH_DELETE, "a\n", 2, 0) ||
-	    vs_upload_begin(s, batch, &schema, &u))
+	if (!find_batch(s, &c) || vs_upload_begin(s, c.id, &schema, &u))
 		return false;
-	if (vs_upload_append(u, data, sizeof data)) {
+	if (vs_upload_append(u, data, sizeof data) || vs_upload_complete(u) || vs_batch_sync(s, c.id)) {
 		vs_upload_end(u, false);
 		return false;
 	}
-	return !vs_upload_end(u, true) && !vs_batch_commit(s, batch, 0, NULL, why, sizeof why);
+	return !vs_upload_end(u, true);
+}
+
+static bool commit(struct vs_store *s)
+{
+	struct vs_collection_info c;
+	char why[256];
+
+	return find_batch(s, &c) && !vs_batch_commit(s, c.id, 0, NULL, why, sizeof why);
+}
+
+static bool drop_batch(struct vs_store *s)
+{
+	struct vs_collection_info c;
+
+	return find_batch(s, &c) && !vs_collection_remove(s, c.id);
 }
 
 static bool checkpoint(struct vs_store *s)
@@ -187,10 +291,12 @@ static bool checkpoint(struct vs_store *s)
 	return !vs_checkpoint(s);
 }
 
+/* The crashes come in the steps; the store has been closed after those before them. */
 static const struct work {
 	const char *name;
-	step_fn steps[STEPS_MAX];
+	step_fn before[STEPS_MAX], steps[STEPS_MAX];
 	bool always; /* every pair is tried each time: it has shown a fault that few of them do */
+	bool files;  /* a batch's are written, which a recovery does not make durable */
 } works[] = {
 	{.name = "vectors come, change and go",
 	 .steps = {make_docs, put_a, put_b, overwrite_a, rename_a, checkpoint, remove_b, rename_docs}},
@@ -205,7 +311,26 @@ static const struct work {
 	 .steps = {make_docs, put_a, snap, remove_a, put_b, roll_back, overwrite_a, drop_snap}},
 	{.name = "nothing is kept, cloned and gone back to",
 	 .steps = {make_docs, snap, clone, roll_back, checkpoint, put_in_copy, drop_snap, remove_docs}},
-	{.name = "a batch hands files over", .steps = {make_docs, put_a, commit_batch, snap, put_b}},
+	{.name = "a batch hands files over",
+	 .steps = {make_docs, put_a, make_batch, write_in_batch, upload, commit, snap, put_b},
+	 .files = true},
+	{.name = "a batch waits, and is closed with the store",
+	 .before = {make_docs, put_a, make_batch, put_in_batch, upload},
+	 .steps = {write_in_batch, checkpoint, commit, make_batch, upload, drop_batch},
+	 .files = true},
+	{.name = "what was closed changes",
+	 .before = {make_docs, put_a, snap, put_b, remove_a},
+	 .steps = {overwrite_a, roll_back, put_b, clone, rename_docs, put_in_copy}},
+	{.name = "what was closed goes",
+	 .before = {make_docs, put_a, put_b, snap, clone},
+	 .steps = {remove_a, remove_b, drop_snap, put_longer, remove_from_copy}},
+	{.name = "one moves to where nothing was",
+	 .before = {make_docs, put_a, make_files},
+	 .steps = {move_a, choose_schema, checkpoint, put_b, remove_b, remove_docs}},
+	{.name = "what is set stays so",
+	 .steps = {make_docs, choose_schema, put_a, restrict_a, checkpoint, restrict_docs, snap, make_files}},
+	{.name = "views come and go",
+	 .steps = {make_docs, put_a, make_view, put_b, snap, clone, drop_view, roll_back}},
 };
 
 /* ------------------------------------------------------------------ states */
@@ -226,8 +351,48 @@ static bool note_entry(void *arg, const struct vs_attr *attr, const char *name, 
 	return true;
 }
 
-/* A number for the ids and vectors of a collection; false: something cannot be read. */
-static bool sum_up(struct vs_store *s, uint32_t collection, char *text, size_t size)
+/* A text, and the room behind it. */
+struct text {
+	char *at;
+	size_t room;
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct text *t, const char *format, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(t->at, t->room, format, args);
+	va_end(args);
+	assert_true(n >= 0 && (size_t)n < t->room);
+	t->at += n;
+	t->room -= (size_t)n;
+}
+
+/* A vector's id, bytes and attributes as a number; false: it cannot be read. */
+static bool sum_up_vector(struct vs_store *s, uint32_t collection, const char *name, uint64_t entry,
+			  uint64_t *total)
+{
+	struct {
+		unsigned char data[16];
+		vs_time mtime;
+		uint32_t mode, uid;
+	} seen = {0};
+	struct vs_attr attr;
+	ssize_t n = vs_read(s, collection, entry, seen.data, sizeof seen.data, 0);
+
+	if (n < 0 || (size_t)n > sizeof seen.data || vs_attr_get(s, collection, entry, &attr) ||
+	    attr.size != (size_t)n)
+		return false;
+	seen.mtime = attr.mtime <= MTIME ? attr.mtime : 0;
+	seen.mode = attr.perm.mode;
+	seen.uid = attr.perm.uid;
+	*total += XXH3_64bits_withSeed(&seen, sizeof seen, XXH3_64bits(name, strlen(name)));
+	return true;
+}
+
+static bool add_vectors(struct text *t, struct vs_store *s, uint32_t collection)
 {
 	static struct entries all;
 	uint64_t total = 0;
@@ -235,39 +400,57 @@ static bool sum_up(struct vs_store *s, uint32_t collection, char *text, size_t s
 	all.count = 0;
 	if (vs_list(s, collection, 0, note_entry, &all))
 		return false;
-	for (size_t i = 0; i < all.count; i++) {
-		unsigned char data[16];
-		ssize_t n = vs_read(s, collection, all.numbers[i], data, sizeof data, 0);
-
-		if (n < 0)
+	for (size_t i = 0; i < all.count; i++)
+		if (!sum_up_vector(s, collection, all.names[i], all.numbers[i], &total))
 			return false;
-		total += XXH3_64bits_withSeed(data, (size_t)n,
-					      XXH3_64bits(all.names[i], strlen(all.names[i])));
-	}
-	snprintf(text, size, " %zu:%llx", all.count, (unsigned long long)total);
+	add(t, " %zu:%llx\n", all.count, (unsigned long long)total);
 	return true;
 }
 
-/* All that users see: collections, their snapshots, and what is in them. */
+/* Of its text and upload only what is whole: a crash may leave parts of them. */
+static bool add_batches(struct text *t, struct vs_store *s, const struct vs_collection_info *of)
+{
+	struct vs_collection_info c;
+
+	for (uint32_t id = 0; !vs_collection_next(s, of->id, id, &c); id = c.id) {
+		struct vs_batch_info info;
+		char ids[16];
+		ssize_t n = vs_batch_text_read(s, c.id, VS_BATCH_DELETE, ids, sizeof ids, 0);
+
+		if (vs_batch_get(s, c.id, &info))
+			return false;
+		add(t, "%s/%s", of->name, c.name);
+		if (n == sizeof DELETED - 1 && !memcmp(ids, DELETED, sizeof DELETED - 1))
+			add(t, " deletes");
+		if (info.has_upload)
+			add(t, " uploads %llu", (unsigned long long)info.upload_rows);
+		if (!add_vectors(t, s, c.id))
+			return false;
+	}
+	return true;
+}
+
+/* All that users see: collections, their views, snapshots and batches, and what is in them. */
 static bool describe(struct vs_store *s, char state[STATE_BYTES])
 {
+	struct text t = {.at = state, .room = STATE_BYTES};
 	struct vs_collection_info c, snapshot;
-	char sum[64];
-	size_t len = 0;
 
 	*state = 0;
 	for (uint32_t id = 0; !vs_collection_next(s, 0, id, &c); id = c.id) {
-		if (!sum_up(s, c.id, sum, sizeof sum))
+		struct vs_view_info view = {.name = ""};
+
+		add(&t, "%s %o %u*%d,%d", c.name, c.perm.mode, c.schema.dim, c.schema.dtype, c.schema.metric);
+		while (!vs_view_next(s, c.id, view.name, &view))
+			add(&t, " %s", view.name);
+		if (!add_vectors(&t, s, c.id) || !add_batches(&t, s, &c))
 			return false;
-		len += (size_t)snprintf(state + len, STATE_BYTES - len, "%s%s\n", c.name, sum);
 		for (uint32_t k = 0; !vs_snap_next(s, c.id, k, &snapshot); k = snapshot.id) {
-			if (!sum_up(s, snapshot.id, sum, sizeof sum))
+			add(&t, "%s@%s", c.name, snapshot.name);
+			if (!add_vectors(&t, s, snapshot.id))
 				return false;
-			len += (size_t)snprintf(state + len, STATE_BYTES - len, "%s@%s%s\n", c.name,
-						snapshot.name, sum);
 		}
 	}
-	assert_true(len < STATE_BYTES);
 	return true;
 }
 
@@ -310,11 +493,25 @@ static void work(struct course *c, struct vs_store *s)
 		c->durable++;
 }
 
-static void learn(struct course *c, struct simdisk *d)
+/* Leaves the store as the steps find it. */
+static void prepare(const struct course *c, struct simdisk *d)
 {
 	struct vs_store *s;
 
 	simdisk_reset(d);
+	if (!c->work->before[0])
+		return;
+	s = open_store(d);
+	for (const step_fn *step = c->work->before; *step; step++)
+		assert_true((*step)(s));
+	assert_int_equal(vs_close(s), 0);
+}
+
+static void learn(struct course *c, struct simdisk *d)
+{
+	struct vs_store *s;
+
+	prepare(c, d);
 	s = open_store(d);
 	assert_true(describe(s, c->states[0]));
 	for (c->steps = 0; c->steps < STEPS_MAX && c->work->steps[c->steps]; c->steps++) {
@@ -349,7 +546,7 @@ static bool crash_twice(struct course *c, struct simdisk *d, bool *cut)
 	struct vs_store *s;
 	bool killed;
 
-	simdisk_reset(d);
+	prepare(c, d);
 	simdisk_crash_at(d, c->killed_at, c->seed);
 	c->durable = 0;
 	s = open_store(d);
@@ -373,7 +570,7 @@ static bool crash_twice(struct course *c, struct simdisk *d, bool *cut)
 	simdisk_crash_at(d, 0, 0);
 	s = open_store(d);
 	assert_kept(c, s, state);
-	if (!*cut && strcmp(state, seen))
+	if (!*cut && !c->work->files && strcmp(state, seen))
 		fail_course(c, "the recovery had shown another:", seen);
 	assert_int_equal(vs_close(s), 0);
 	*c->finding = 0;
