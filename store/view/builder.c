@@ -208,7 +208,11 @@ static int train(struct vs_store *s, struct view *v, const struct codec_plan *pl
 	if (!rc) {
 		vs_snapshot_info(snapshot, &info);
 		v->failed_version = info.version;
-		/* It may have become another collection meanwhile. */
+		/* It may have become another collection meanwhile. Of which dtype no vectors are is all the
+		 * same. */
+		if (!info.rows)
+			info.schema.dtype = v->schema.dtype;
+		d.dtype = v->schema.dtype;
 		rc = same_vectors(&info.schema, &v->schema) ? 0 : -EAGAIN;
 		if (!rc)
 			rc = view_model_train(s, snapshot, &d, plan, &parallel, &m, why, sizeof why);
@@ -306,13 +310,15 @@ static bool find_work(struct vs_store *s, const struct view *v, const struct vie
 	w->codes = NULL;
 	engine_read_lock(s);
 	c = collection_get(&s->table, v->collection);
-	w->others = c && !same_vectors(&c->schema, &v->schema);
-	for (; c && !c->damaged && !w->others && w->i < c->segment_count && !w->seg; w->i++) {
+	for (; c && !c->damaged && w->i < c->segment_count && !w->seg; w->i++) {
 		struct segment *seg = c->segments[w->i];
 		const struct codes *k;
 
 		if (!is_live(seg))
 			continue;
+		w->others = !same_vectors(&c->schema, &v->schema);
+		if (w->others)
+			break;
 		k = codes_look_up(seg, m->number);
 		w->with_codes += k != NULL;
 		if (needs_work(k, seg->count)) {
@@ -595,6 +601,21 @@ static enum outcome encode_view(struct vs_store *s, struct view *v)
 	return outcome;
 }
 
+/* What its vectors are, or will be: as long as it has none, nobody may have said of which dtype; then they
+ * are taken to be what they were. */
+static struct vs_schema schema_of(const struct view *v, const struct vs_collection_info *c)
+{
+	struct vs_schema schema = c->schema;
+
+	if (c->schema_fixed || c->schema_given)
+		return schema;
+	if (v->current)
+		schema.dtype = v->current->dtype;
+	else if (v->d.epoch && v->d.dtype != VS_DTYPE_COUNT)
+		schema.dtype = v->d.dtype;
+	return schema;
+}
+
 static enum outcome look_at_view(struct vs_store *s, struct view *v)
 {
 	struct vs_collection_info c;
@@ -609,7 +630,7 @@ static enum outcome look_at_view(struct vs_store *s, struct view *v)
 	}
 	if (v->retry_ms > clock_ms())
 		return LATER;
-	v->schema = c.schema;
+	v->schema = schema_of(v, &c);
 	outcome = c.damaged ? NOTHING : see_to_model(s, v, &c);
 	if (outcome != PROGRESS)
 		return v->retry_ms > clock_ms() ? LATER : outcome;

@@ -354,7 +354,7 @@ static int train_sampled(struct vs_snapshot *snapshot, const struct vs_snapshot_
 	scratch_free(sample.x);
 	m->rows_trained = *used;
 	if (!rc)
-		view_model_finish(m, d->name, seed, info->schema.dtype);
+		view_model_finish(m, d->name, seed, d->dtype);
 	if (!rc)
 		rc = measure(m, rows, count);
 	scratch_free(rows);
@@ -379,13 +379,13 @@ int view_model_train(struct vs_store *s, struct vs_snapshot *snapshot, const str
 	else if (view_model_is_trained(plan))
 		rc = train_sampled(snapshot, &info, d, m, seed, parallel, &used);
 	else
-		view_model_finish(m, d->name, seed, info.schema.dtype);
+		view_model_finish(m, d->name, seed, d->dtype);
 	if (rc) {
 		say_why(rc, d, plan, used, why, why_size);
 		view_model_put(m);
 		return rc;
 	}
-	m->dtype = info.schema.dtype;
+	m->dtype = d->dtype;
 	m->epoch = d->epoch + 1;
 	*out = m;
 	return 0;

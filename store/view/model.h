@@ -42,8 +42,8 @@ static inline bool view_model_is_trained(const struct codec_plan *plan)
 	return plan->model_floats;
 }
 /*
- * Makes a model from a sample of a snapshot, without the lock; of a codec that has none, at once. -EINVAL:
- * too few vectors, -EDOM, -EIO, -ENOMEM: why says so in a sentence.
+ * Makes a model, for vectors of d's dtype, from a sample of a snapshot, without the lock; of a codec that has
+ * none, at once. -EINVAL: too few vectors, -EDOM, -EIO, -ENOMEM: why says so in a sentence.
  */
 int view_model_train(struct vs_store *s, struct vs_snapshot *m, const struct view_definition *d,
 		     const struct codec_plan *plan, const struct parallel *parallel, struct view_model **out,

@@ -645,6 +645,55 @@ static void vectors_of_the_same_bytes_and_another_dtype_have_codes_of_their_own(
 	assert_int_equal(f->warnings, 0);
 }
 
+/* So many rows of i8, which fixes the dtype if nobody has said it. */
+static void upload_bytes(struct fixture *f, unsigned count)
+{
+	struct vs_schema schema = {.dim = DIM, .dtype = VS_I8};
+	struct vs_upload *upload;
+	uint32_t batch;
+	char why[256];
+
+	assert_int_equal(vs_collection_create(f->s, f->docs, "b", &perm, &batch), 0);
+	assert_int_equal(vs_upload_begin(f->s, batch, &schema, &upload), 0);
+	for (unsigned i = 0; i < count; i++) {
+		signed char v[DIM];
+
+		for (unsigned k = 0; k < DIM; k++)
+			v[k] = (signed char)(i * 7 + k * 13);
+		assert_int_equal(vs_upload_append(upload, v, sizeof v), 0);
+	}
+	assert_int_equal(vs_upload_end(upload, true), 0);
+	assert_int_equal(vs_batch_commit(f->s, batch, 0, NULL, why, sizeof why), 0);
+}
+
+static void a_collection_that_was_emptied_keeps_the_models_of_what_it_had(void **state)
+{
+	const struct vs_schema schema = {.dim = DIM};
+	struct fixture *f = *state;
+	uint64_t model;
+	char id[16];
+
+	assert_int_equal(vs_schema_change(f->s, f->docs, VS_SCHEMA_DIM, &schema), 0);
+	upload_bytes(f, 1000);
+	create(f, "pq8");
+	create(f, "f16");
+	wait_whole(f, "f16");
+	model = wait_whole(f, "pq8").model;
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(id, sizeof id, "%u", i);
+		assert_int_equal(vs_remove(f->s, f->docs, id, NULL), 0);
+	}
+	pause_ms(300); /* the builder looks */
+	assert_int_equal(info_of(f, "pq8").model, model);
+	reopen(f);
+	pause_ms(300);
+	upload_bytes(f, 1000);
+	wait_whole(f, "f16");
+	assert_int_equal(wait_whole(f, "pq8").model, model);
+	assert_true(compare(f, "pq8") && compare(f, "f16"));
+	assert_int_equal(f->warnings, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -659,6 +708,7 @@ int main(void)
 		TEST(a_model_without_space_poisons_no_store),
 		TEST(vectors_of_another_size_come_while_the_builder_is_at_work),
 		TEST(vectors_of_the_same_bytes_and_another_dtype_have_codes_of_their_own),
+		TEST(a_collection_that_was_emptied_keeps_the_models_of_what_it_had),
 		TEST(every_snapshot_has_its_codes_beside_writers),
 		TEST(a_durable_snapshot_has_the_views_of_its_collection),
 		TEST(a_durable_snapshot_that_is_dropped_is_read_to_the_end),
