@@ -39,16 +39,10 @@ static int check_links(struct vs_store *s)
 static int directory_begin(struct vs_store *s, uint32_t *number)
 {
 	char path[SEGMENT_PATH_MAX];
-	struct txn txn;
-	int rc = 0;
+	int rc = txn_begin_log(s); /* a store that is called clean must have no such directory */
 
-	/* A store that is called clean must have no such directory. */
-	if (!__atomic_load_n(&s->logging, __ATOMIC_ACQUIRE)) {
-		rc = txn_begin(s, &txn, TXN_SMALL_BYTES);
-		if (rc)
-			return rc;
-		txn_end(&txn);
-	}
+	if (rc)
+		return rc;
 	pthread_rwlock_rdlock(&s->lock);
 	*number = s->next_collection;
 	pthread_rwlock_unlock(&s->lock);
