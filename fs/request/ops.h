@@ -6,7 +6,7 @@
  * (mount/fuse_ops.h); only where the reply is data do they make it themselves. What a kind has no function
  * for is refused. They run on any thread, also those of io_uring, where one that waits stalls all requests of
  * its CPU: only the engine's back-pressure and an fsync that leads a commit may wait there, and what is_long
- * or waits, where it cannot be parked.
+ * or waits, or syncs a batch's files, where it cannot be parked.
  */
 #ifndef VECFS_FS_REQUEST_OPS_H
 #define VECFS_FS_REQUEST_OPS_H
