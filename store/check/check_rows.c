@@ -113,8 +113,6 @@ static int bad_vector(struct pass *p, uint32_t slot, const char *problem)
 struct row_key {
 	const struct collection *c;
 	uint32_t row;
-	const char *id;
-	size_t len;
 };
 
 static bool is_of_row(void *arg, uint64_t entry)
@@ -124,26 +122,15 @@ static bool is_of_row(void *arg, uint64_t entry)
 	return entry_map_get(&key->c->entries, entry) == key->row;
 }
 
-static bool is_of_another(void *arg, uint64_t entry)
-{
-	const struct row_key *key = arg;
-	uint32_t row = entry_map_get(&key->c->entries, entry);
-	const char *id;
-	const struct row *r = row == key->row || row == ROW_NONE ? NULL : collection_row(key->c, row, &id);
-
-	return r && r->name_len == key->len && memcmp(id, key->id, key->len) == 0;
-}
-
 /* Whether the index on disk leads from this id to the row. It keeps a part of the hash only: an id that is
  * damaged may have come to be that of another row, with the same part. */
 static bool index_confirms(const struct pass *p, const char *id, size_t len, uint32_t row)
 {
 	const struct collection *c = p->cc->c;
-	uint64_t hash = collection_hash(c, id, len);
-	struct row_key key = {c, row, id, len};
+	struct row_key key = {c, row};
 
-	return p->image && id_index_find(&c->index, hash, is_of_row, &key) &&
-	       !id_index_find(&c->index, hash, is_of_another, &key);
+	return p->image && !entry_of(c, id, len) &&
+	       id_index_find(&c->index, collection_hash(c, id, len), is_of_row, &key);
 }
 
 /* A row whose metadata or id is damaged. The id it seems to have is its own if the index says so. */
