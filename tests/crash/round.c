@@ -197,18 +197,18 @@ bool round_verify(struct round *r)
 }
 
 struct findings {
-	char first[400];
+	char lines[800]; /* as many as there is room for: some say only what is left over */
 	const struct round *r;
 };
 
 static void keep_finding(void *arg, const char *line)
 {
 	struct findings *f = arg;
+	size_t len = strlen(f->lines);
 
 	if (f->r->verbose)
 		fprintf(stderr, "       check: %s\n", line);
-	if (!f->first[0])
-		snprintf(f->first, sizeof f->first, "%s", line);
+	snprintf(f->lines + len, sizeof f->lines - len, "%s%s", len ? "; " : "", line);
 }
 
 bool round_check(struct round *r)
@@ -217,7 +217,7 @@ bool round_check(struct round *r)
 	int rc = vs_check("sim", simdisk_io(r->disk), false, keep_finding, &f);
 
 	if (rc != VS_CHECK_CLEAN)
-		return round_fail(r, "check: %d: %s", rc, f.first);
+		return round_fail(r, "check: %d: %s", rc, f.lines);
 	if (simdisk_handles(r->disk))
 		return round_fail(r, "check left %u descriptors open", simdisk_handles(r->disk));
 	return true;
