@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* text - the files of a batch beside its upload: lists of ids, attributes, and what is only kept. */
+/* batch_text - the files of a batch beside its upload: lists of ids, attributes, and what is only kept. */
 #include "store/batch/upload.h"
 
 #include <assert.h>
