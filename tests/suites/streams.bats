@@ -594,6 +594,8 @@ is_ready() { [ "$(cat "$1/.vecfs/state")" = ready ]; }
 	mkfifo slow
 	(
 		head -c 100000 s
+		until [ -n "$(ls mnt2/docs/.vecfs/tx)" ]; do sleep 0.05; done
+		sleep 0.5 # what it goes by it has looked at
 		vec 1 64 >mnt2/docs/mine
 		tail -c +100001 s
 	) >slow &
