@@ -834,9 +834,9 @@ static void settle_all(struct vs_store *s)
 			early_forget_all(v);
 			sweep(s, v->collection);
 		}
-		/* Files of segments that have gone nobody has looked at, and the next segment of that number
-		 * would have them. */
-		if (v->d.unsettled && !unsettled)
+		/* Files of segments that have gone nobody has looked at, nor made durable, and the next
+		 * segment of that number would have them: torn, if the power fails after this close. */
+		if (!unsettled && (v->d.unsettled || s->logging))
 			unsettled = !sweep(s, v->collection);
 		v->d.unsettled = unsettled;
 		if (!v->dropped && unsettled != v->stored_unsettled)

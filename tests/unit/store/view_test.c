@@ -603,6 +603,26 @@ static void vectors_of_another_size_come_while_the_builder_is_at_work(void **sta
 	io_free_real(io);
 }
 
+/* They need not be durable, and the next segment of the number would have them. */
+static void codes_of_what_has_gone_go_with_the_close(void **state)
+{
+	struct fixture *f = *state;
+	char id[16];
+
+	put_many(f, 0, 100);
+	create(f, "f16");
+	wait_whole(f, "f16");
+	reopen(f);
+	assert_true(count_files(f, "0.f16.") > 0);
+	for (unsigned i = 0; i < 100; i++) {
+		snprintf(id, sizeof id, "v%u", i);
+		assert_int_equal(vs_remove(f->s, f->docs, id, NULL), 0);
+	}
+	assert_int_equal(vs_close(f->s), 0);
+	assert_int_equal(count_files(f, "0.f16."), 0);
+	open_with(f, NULL, false);
+}
+
 static void put_bytes(struct fixture *f, unsigned count)
 {
 	struct vs_attr attr = {.mtime = 77, .perm = perm};
@@ -708,6 +728,7 @@ int main(void)
 		TEST(a_model_without_space_poisons_no_store),
 		TEST(vectors_of_another_size_come_while_the_builder_is_at_work),
 		TEST(vectors_of_the_same_bytes_and_another_dtype_have_codes_of_their_own),
+		TEST(codes_of_what_has_gone_go_with_the_close),
 		TEST(a_collection_that_was_emptied_keeps_the_models_of_what_it_had),
 		TEST(every_snapshot_has_its_codes_beside_writers),
 		TEST(a_durable_snapshot_has_the_views_of_its_collection),
