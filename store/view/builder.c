@@ -64,12 +64,6 @@ static bool same_vectors(const struct vs_schema *a, const struct vs_schema *b)
 	return a->dim == b->dim && a->dtype == b->dtype && a->metric == b->metric;
 }
 
-static bool fits(const struct view_model *m, const struct vs_schema *schema)
-{
-	return m->codec.plan.dim == schema->dim && m->codec.plan.metric == schema->metric &&
-	       m->dtype == schema->dtype;
-}
-
 /* Takes a model's codes away from all segments; nothing is written to their files any more. */
 static void retire(struct vs_store *s, struct view *v, struct view_model *m)
 {
@@ -249,7 +243,7 @@ static enum outcome see_to_model(struct vs_store *s, struct view *v, const struc
 			train_failed(s, v, rc, why);
 		return NOTHING;
 	}
-	if (v->current && !fits(v->current, &v->schema)) {
+	if (v->current && !view_model_fits(v->current, &v->schema)) {
 		struct view_model *current = v->current, *coming = v->coming;
 
 		pthread_mutex_lock(&s->views->mutex);

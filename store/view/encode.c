@@ -66,7 +66,7 @@ int encoder_new(struct vs_store *s, uint32_t collection, const struct vs_schema 
 	*out = e;
 	if (!e)
 		return -ENOMEM;
-	assert(m->codec.plan.dim == schema->dim && m->dtype == schema->dtype);
+	assert(view_model_fits(m, schema));
 	e->s = s;
 	e->collection = collection;
 	e->schema = *schema;

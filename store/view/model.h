@@ -55,6 +55,12 @@ int view_model_save(struct vs_store *s, uint32_t collection, const char *name, c
 int view_model_load(struct vs_store *s, uint32_t collection, const struct view_definition *d,
 		    const struct codec_plan *plan, enum vs_dtype dtype, struct view_model **out);
 void view_model_path(char path[CODES_PATH_MAX], uint32_t collection, const char *name, uint32_t epoch);
+/* Whether it makes codes of such vectors. */
+static inline bool view_model_fits(const struct view_model *m, const struct vs_schema *schema)
+{
+	return m->codec.plan.dim == schema->dim && m->codec.plan.metric == schema->metric &&
+	       m->dtype == schema->dtype;
+}
 void view_model_get(struct view_model *m);
 void view_model_put(struct view_model *m);
 /* Adds |x - decoded|^2 and |x - mean|^2 of a vector, as the codec takes it, to sums of them. scratch: 2 dim

@@ -68,12 +68,6 @@ static int load_model(struct vs_store *s, uint32_t owner, const struct view_defi
 	return 0;
 }
 
-static bool fits(const struct view_model *m, const struct vs_snapshot_info *info)
-{
-	return m->codec.plan.dim == info->schema.dim && m->codec.plan.metric == info->schema.metric &&
-	       m->dtype == info->schema.dtype;
-}
-
 /* Finds the view, and takes its model, if it is at hand. */
 static int find_view(struct vs_view *view, const char *name, struct view_definition *d)
 {
@@ -82,7 +76,7 @@ static int find_view(struct vs_view *view, const char *name, struct view_definit
 
 	pthread_mutex_lock(&vs->mutex);
 	v = views_find(vs, view->owner, name);
-	if (v && v->current && fits(v->current, &view->info))
+	if (v && v->current && view_model_fits(v->current, &view->info.schema))
 		view_model_get(view->m = v->current);
 	if (v)
 		*d = v->d;

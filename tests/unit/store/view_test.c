@@ -544,6 +544,16 @@ static struct {
 	_Atomic bool opened; /* the store */
 } other;
 
+static void remove_many(struct fixture *f, const char *prefix, unsigned count)
+{
+	char id[16];
+
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(id, sizeof id, "%s%u", prefix, i);
+		assert_int_equal(vs_remove(f->s, f->docs, id, NULL), 0);
+	}
+}
+
 /* The last vector goes, and others of twice the size come. */
 static void replace_all(struct fixture *f)
 {
@@ -551,10 +561,7 @@ static void replace_all(struct fixture *f)
 	float v[2 * DIM] = {0};
 	char id[16];
 
-	for (unsigned i = 0; i < 1000; i++) {
-		snprintf(id, sizeof id, "v%u", i);
-		assert_int_equal(vs_remove(f->s, f->docs, id, NULL), 0);
-	}
+	remove_many(f, "v", 1000);
 	for (unsigned i = 0; i < 1000; i++) {
 		snprintf(id, sizeof id, "w%u", i);
 		v[i % DIM] = (float)i;
@@ -607,17 +614,13 @@ static void vectors_of_another_size_come_while_the_builder_is_at_work(void **sta
 static void codes_of_what_has_gone_go_with_the_close(void **state)
 {
 	struct fixture *f = *state;
-	char id[16];
 
 	put_many(f, 0, 100);
 	create(f, "f16");
 	wait_whole(f, "f16");
 	reopen(f);
 	assert_true(count_files(f, "0.f16.") > 0);
-	for (unsigned i = 0; i < 100; i++) {
-		snprintf(id, sizeof id, "v%u", i);
-		assert_int_equal(vs_remove(f->s, f->docs, id, NULL), 0);
-	}
+	remove_many(f, "v", 100);
 	assert_int_equal(vs_close(f->s), 0);
 	assert_int_equal(count_files(f, "0.f16."), 0);
 	open_with(f, NULL, false);
@@ -645,7 +648,6 @@ static void vectors_of_the_same_bytes_and_another_dtype_have_codes_of_their_own(
 	static const char *const names[] = {"f16", "sq8", "pq8"};
 	struct vs_schema schema = {.dim = DIM, .dtype = VS_I8};
 	struct fixture *f = *state;
-	char id[16];
 
 	for (unsigned n = 0; n < 12; n++) {
 		schema.dtype = n % 2 ? VS_U8 : VS_I8;
@@ -657,10 +659,7 @@ static void vectors_of_the_same_bytes_and_another_dtype_have_codes_of_their_own(
 			wait_whole(f, names[i]);
 			assert_true(compare(f, names[i]));
 		}
-		for (unsigned i = 0; i < 1000; i++) {
-			snprintf(id, sizeof id, "v%u", i);
-			assert_int_equal(vs_remove(f->s, f->docs, id, NULL), 0);
-		}
+		remove_many(f, "v", 1000);
 	}
 	assert_int_equal(f->warnings, 0);
 }
@@ -691,7 +690,6 @@ static void a_collection_that_was_emptied_keeps_the_models_of_what_it_had(void *
 	const struct vs_schema schema = {.dim = DIM};
 	struct fixture *f = *state;
 	uint64_t model;
-	char id[16];
 
 	assert_int_equal(vs_schema_change(f->s, f->docs, VS_SCHEMA_DIM, &schema), 0);
 	upload_bytes(f, 1000);
@@ -699,10 +697,7 @@ static void a_collection_that_was_emptied_keeps_the_models_of_what_it_had(void *
 	create(f, "f16");
 	wait_whole(f, "f16");
 	model = wait_whole(f, "pq8").model;
-	for (unsigned i = 0; i < 1000; i++) {
-		snprintf(id, sizeof id, "%u", i);
-		assert_int_equal(vs_remove(f->s, f->docs, id, NULL), 0);
-	}
+	remove_many(f, "", 1000);
 	pause_ms(300); /* the builder looks */
 	assert_int_equal(info_of(f, "pq8").model, model);
 	reopen(f);
