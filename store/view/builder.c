@@ -823,15 +823,14 @@ static void settle_all(struct vs_store *s)
 {
 	for (struct view *v = s->views->first; v; v = v->next) {
 		bool unsettled = !settle(s, v);
-
-		if (v->early) { /* the next session does not know of them */
-			early_forget_all(v);
-			sweep(s, v->collection);
-		}
 		/* Files of segments that have gone nobody has looked at, nor made durable, and the next
-		 * segment of that number would have them: torn, if the power fails after this close. */
-		if (!unsettled && (v->d.unsettled || s->logging))
-			unsettled = !sweep(s, v->collection);
+		 * segment of that number would have them: torn, if the power fails after this close. Nor does
+		 * the next session know of what was encoded early. */
+		bool left = v->early || (!unsettled && (v->d.unsettled || s->logging));
+
+		early_forget_all(v);
+		if (left && !sweep(s, v->collection))
+			unsettled = true;
 		v->d.unsettled = unsettled;
 		if (!v->dropped && unsettled != v->stored_unsettled)
 			views_store(s, v->collection);
