@@ -149,13 +149,15 @@ static bool load_model(struct vs_store *s, struct view *v, const struct codec_pl
 	return true;
 }
 
+/* It is told once: while vectors come one by one, it fails for want of some with each of them. */
 static void train_failed(struct vs_store *s, struct view *v, int rc, const char *why)
 {
 	if (rc != -EINVAL && rc != -EDOM) {
 		lag(s, v, "training", rc);
 		return;
 	}
-	view_report(s, v, VS_WARNING, why);
+	if (!v->has_failed)
+		view_report(s, v, VS_WARNING, why);
 	set_why(s->views, v, false, !v->current, why);
 }
 
@@ -239,8 +241,7 @@ static enum outcome see_to_model(struct vs_store *s, struct view *v, const struc
 	if (!c->schema.dim)
 		return NOTHING; /* it has no vectors, and may get others than it had */
 	if (rc) {
-		if (!v->has_failed)
-			train_failed(s, v, rc, why);
+		train_failed(s, v, rc, why);
 		return NOTHING;
 	}
 	if (v->current && !view_model_fits(v->current, &v->schema)) {
