@@ -137,12 +137,14 @@ static bool load_model(struct vs_store *s, struct view *v, const struct codec_pl
 	if (!v->d.epoch || !definition_fits(&v->d, &v->schema))
 		return false;
 	rc = view_model_load(s, v->collection, &v->d, plan, v->schema.dtype, &m);
-	if (rc) {
+	if (rc && v->unusable_epoch != v->d.epoch) {
 		snprintf(what, sizeof what, "its model cannot be used (%s): it is trained anew",
 			 strerror(-rc));
 		view_report(s, v, VS_WARNING, what);
-		return false;
+		v->unusable_epoch = v->d.epoch;
 	}
+	if (rc)
+		return false;
 	pthread_mutex_lock(&s->views->mutex);
 	v->current = m;
 	pthread_mutex_unlock(&s->views->mutex);

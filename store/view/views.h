@@ -34,6 +34,7 @@ struct view {
 	/* The builder's. */
 	struct vs_schema schema; /* that it works with */
 	uint64_t failed_version; /* of the collection, when training failed */
+	uint64_t unusable_epoch; /* of a model that could not be read, which has been told */
 	int64_t retry_ms;        /* nothing is tried before, after an error */
 	uint32_t segments;       /* that had codes when it looked last */
 	bool sweep;              /* files may lie there that are nobody's */

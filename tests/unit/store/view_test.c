@@ -666,11 +666,26 @@ static void vectors_of_the_same_bytes_and_another_dtype_have_codes_of_their_own(
 		fail_msg("%s", f->warning);
 }
 
+/* Puts ten vectors from v`first` on, each once the builder has seen that with the one before there are too
+ * few. */
+static void put_too_few(struct fixture *f, unsigned first)
+{
+	char want[64];
+
+	for (unsigned n = first; n < first + 10; n++) {
+		put_bytes(f, n, 1);
+		snprintf(want, sizeof want, "there are %u", n + 1);
+		for (int t = 0; t < WAIT_MS / 5 && !strstr(info_of(f, "pq8").why, want); t++)
+			pause_ms(5);
+		assert_non_null(strstr(info_of(f, "pq8").why, want));
+		assert_int_equal(info_of(f, "pq8").state, VS_VIEW_FAILED);
+	}
+}
+
 static void that_vectors_are_too_few_is_told_once(void **state)
 {
 	struct vs_schema schema = {.dim = DIM, .dtype = VS_I8};
 	struct fixture *f = *state;
-	char want[64];
 
 	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0);
 	put_bytes(f, 0, 300);
@@ -679,20 +694,39 @@ static void that_vectors_are_too_few_is_told_once(void **state)
 	remove_many(f, "v", 300);
 	schema.dtype = VS_U8;
 	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0);
-	for (unsigned n = 0; n < 10; n++) {
-		put_bytes(f, n, 1);
-		snprintf(want, sizeof want, "there are %u", n + 1);
-		for (int t = 0; t < WAIT_MS / 5 && !strstr(info_of(f, "pq8").why, want); t++)
-			pause_ms(5);
-		assert_non_null(strstr(info_of(f, "pq8").why, want));
-		assert_int_equal(info_of(f, "pq8").state, VS_VIEW_FAILED);
-	}
+	put_too_few(f, 0);
 	assert_int_equal(f->warnings, 1);
 	assert_non_null(strstr(f->warning, "256 vectors are the least for pq8"));
 	put_bytes(f, 10, 290);
 	wait_whole(f, "pq8");
 	assert_true(compare(f, "pq8"));
 	assert_int_equal(f->warnings, 1);
+}
+
+static void a_damaged_model_is_told_once_though_vectors_are_too_few(void **state)
+{
+	struct vs_schema schema = {.dim = DIM, .dtype = VS_U8};
+	struct fixture *f = *state;
+
+	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0);
+	put_bytes(f, 0, 300);
+	create(f, "pq8");
+	wait_whole(f, "pq8");
+	for (unsigned n = 200; n < 300; n++) {
+		char id[16];
+
+		snprintf(id, sizeof id, "v%u", n);
+		assert_int_equal(vs_remove(f->s, f->docs, id, NULL), 0);
+	}
+	assert_int_equal(vs_close(f->s), 0);
+	flip(f, "view.pq8.1.npy", 4100);
+	open_with(f, NULL, false);
+	put_too_few(f, 200);
+	assert_int_equal(f->warnings, 2); /* the model, and the vectors */
+	put_bytes(f, 210, 90);
+	assert_int_equal(wait_whole(f, "pq8").epoch, 2);
+	assert_true(compare(f, "pq8"));
+	assert_int_equal(f->warnings, 2);
 }
 
 /* So many rows of i8, which fixes the dtype if nobody has said it. */
@@ -755,6 +789,7 @@ int main(void)
 		TEST(vectors_of_another_size_come_while_the_builder_is_at_work),
 		TEST(vectors_of_the_same_bytes_and_another_dtype_have_codes_of_their_own),
 		TEST(that_vectors_are_too_few_is_told_once),
+		TEST(a_damaged_model_is_told_once_though_vectors_are_too_few),
 		TEST(codes_of_what_has_gone_go_with_the_close),
 		TEST(a_collection_that_was_emptied_keeps_the_models_of_what_it_had),
 		TEST(every_snapshot_has_its_codes_beside_writers),
