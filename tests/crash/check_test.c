@@ -65,7 +65,7 @@ static void flip_and_check(struct wreck *w, const char *path, uint64_t off)
 /* An instrumented program takes fewer: it is to find wrong accesses, not flips. */
 static uint64_t fewer(void)
 {
-	return getenv("VECFS_SANITIZED") ? 10 : 1;
+	return getenv("VECFS_SANITIZED") ? 20 : 1;
 }
 
 static void flip_file(struct wreck *w, const char *path)

@@ -603,7 +603,7 @@ static struct effort effort(const struct work *w)
 	const char *is_long = getenv("VECFS_LONG");
 
 	if (getenv("VECFS_SANITIZED"))
-		return (struct effort){.kill_step = 4, .cut_step = 16, .seeds = 1};
+		return (struct effort){.kill_step = 8, .cut_step = 16, .seeds = 1};
 	if (is_long && *is_long == '1')
 		return (struct effort){.kill_step = 1, .cut_step = 1, .seeds = 4};
 	if (w->always)

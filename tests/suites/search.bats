@@ -465,7 +465,7 @@ change_half() {
 		s = sys.argv[1] + '/many/.vecfs/search/s'
 		os.mkdir(s)
 		fd = os.open(s + '/progress', os.O_RDONLY)
-		np.save(s + '/queries.npy', v[:1500])
+		np.save(s + '/queries.npy', v[:300 if os.environ.get('VECFS_SANITIZED') else 1500])
 		asked = threading.Thread(target=lambda: open(s + '/names').read())
 		seen = set()
 		asked.start()
