@@ -325,7 +325,9 @@ spy_on_syncs() {
 	synced ids
 	cat one two >$batch/.vecfs/vectors.f32
 	synced ids 0.npy sums
-	head -c 56 /dev/zero >$batch/.vecfs/attributes
+	for row in 1 2; do # whoever it is, they are their own
+		perl -e 'print pack "q<L<L<L<L<", 1000000000, 0, 0644, $>, $)'
+	done >$batch/.vecfs/attributes
 	synced attributes
 	stop
 	start $never
