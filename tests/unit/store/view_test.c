@@ -544,14 +544,19 @@ static struct {
 	_Atomic bool opened; /* the store */
 } other;
 
-static void remove_many(struct fixture *f, const char *prefix, unsigned count)
+static void remove_from(struct fixture *f, const char *prefix, unsigned first, unsigned count)
 {
 	char id[16];
 
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = first; i < first + count; i++) {
 		snprintf(id, sizeof id, "%s%u", prefix, i);
 		assert_int_equal(vs_remove(f->s, f->docs, id, NULL), 0);
 	}
+}
+
+static void remove_many(struct fixture *f, const char *prefix, unsigned count)
+{
+	remove_from(f, prefix, 0, count);
 }
 
 /* The last vector goes, and others of twice the size come. */
@@ -682,15 +687,21 @@ static void put_too_few(struct fixture *f, unsigned first)
 	}
 }
 
+/* A whole pq8 of 300 vectors. */
+static void view_of_bytes(struct fixture *f, const struct vs_schema *schema)
+{
+	assert_int_equal(vs_schema_set(f->s, f->docs, schema), 0);
+	put_bytes(f, 0, 300);
+	create(f, "pq8");
+	wait_whole(f, "pq8");
+}
+
 static void that_vectors_are_too_few_is_told_once(void **state)
 {
 	struct vs_schema schema = {.dim = DIM, .dtype = VS_I8};
 	struct fixture *f = *state;
 
-	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0);
-	put_bytes(f, 0, 300);
-	create(f, "pq8");
-	wait_whole(f, "pq8");
+	view_of_bytes(f, &schema);
 	remove_many(f, "v", 300);
 	schema.dtype = VS_U8;
 	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0);
@@ -708,16 +719,8 @@ static void a_damaged_model_is_told_once_though_vectors_are_too_few(void **state
 	struct vs_schema schema = {.dim = DIM, .dtype = VS_U8};
 	struct fixture *f = *state;
 
-	assert_int_equal(vs_schema_set(f->s, f->docs, &schema), 0);
-	put_bytes(f, 0, 300);
-	create(f, "pq8");
-	wait_whole(f, "pq8");
-	for (unsigned n = 200; n < 300; n++) {
-		char id[16];
-
-		snprintf(id, sizeof id, "v%u", n);
-		assert_int_equal(vs_remove(f->s, f->docs, id, NULL), 0);
-	}
+	view_of_bytes(f, &schema);
+	remove_from(f, "v", 200, 100);
 	assert_int_equal(vs_close(f->s), 0);
 	flip(f, "view.pq8.1.npy", 4100);
 	open_with(f, NULL, false);
